@@ -1,0 +1,67 @@
+#include "base/cpu_features.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace ds {
+namespace {
+
+CpuFeatures Detect() {
+  CpuFeatures cpu;
+#if defined(__x86_64__)
+  cpu.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  cpu.avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  cpu.avx512_vnni = cpu.avx512 && __builtin_cpu_supports("avx512vnni");
+  cpu.avx512_bf16 = cpu.avx512 && __builtin_cpu_supports("avx512bf16");
+  // GCC 12 has no name for AMX here: CPUID leaf 7, EDX bit 22 is AMX-BF16.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kAmxBf16Bit = 1u << 22;
+  cpu.amx_bf16 = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16Bit) != 0;
+#elif defined(__aarch64__)
+  cpu.neon = true;
+  cpu.neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
+  return cpu;
+}
+
+}  // namespace
+
+const CpuFeatures& Cpu() {
+  static const CpuFeatures features = Detect();
+  return features;
+}
+
+std::string Describe(const CpuFeatures& features) {
+  std::string text;
+  const auto add = [&text](bool has, const char* name) {
+    if (has) text += (text.empty() ? "" : " ") + std::string(name);
+  };
+  add(features.avx2, "avx2");
+  add(features.avx512, "avx512");
+  add(features.avx512_vnni, "avx512_vnni");
+  add(features.avx512_bf16, "avx512_bf16");
+  add(features.amx_bf16, "amx_bf16");
+  add(features.neon, "neon");
+  add(features.neon_dotprod, "neon_dotprod");
+  return text.empty() ? "baseline" : text;
+}
+
+int AvailableCores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace ds

@@ -1,0 +1,25 @@
+// What this processor can do, asked at run time: binaries are built for the baseline and choose their kernels here.
+#pragma once
+
+#include <string>
+
+namespace ds {
+
+struct CpuFeatures {
+  bool avx2 = false;         // with FMA and F16C
+  bool avx512 = false;       // F, BW, DQ and VL together
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  bool amx_bf16 = false;
+  bool neon = false;
+  bool neon_dotprod = false;
+};
+
+// Asked once.
+const CpuFeatures& Cpu();
+// "avx2 avx512 avx512_vnni avx512_bf16".
+std::string Describe(const CpuFeatures& features);
+// Cores this process may run on (its affinity mask), at least 1.
+int AvailableCores();
+
+}  // namespace ds

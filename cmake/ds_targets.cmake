@@ -1,0 +1,85 @@
+# Every target is made by one of the functions here: sources and dependencies are explicit.
+#
+#   ds_library(NAME SOURCES ... [DEPS ...] [PRIVATE_DEPS ...] [TORCH])
+#   ds_program(NAME SOURCES ... [DEPS ...] [TORCH])            -> build/bin/NAME
+#   ds_test(NAME SOURCES ... [DEPS ...] [TORCH] [LABELS ...] [ARGS ...])
+#   ds_mpi_test(NAME TARGET ... RANKS n... [LABELS ...])       an existing test program under mpirun
+#
+# TORCH: the target compiles against LibTorch. It then must not compile protobuf or gRPC
+# (tests/lint/include_paths_test.py checks that).
+
+function(ds_compile_options target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  if(DS_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
+
+function(ds_use_torch target)
+  target_link_libraries(${target} PUBLIC ds_torch)
+  if(DS_ENABLE_PCH AND NOT target STREQUAL "ds_torch_pch")
+    target_precompile_headers(${target} REUSE_FROM ds_torch_pch)
+  endif()
+endfunction()
+
+function(ds_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  string(REGEX REPLACE "^ds_" "" short ${name})
+  add_library(ds::${short} ALIAS ${name})
+  ds_compile_options(${name})
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  if(ARG_TORCH)
+    ds_use_torch(${name})
+  endif()
+endfunction()
+
+function(ds_program name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  ds_compile_options(${name})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  if(ARG_TORCH)
+    ds_use_torch(${name})
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+function(ds_test name)
+  if(NOT DS_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS;ARGS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  ds_compile_options(${name})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE DS_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                             DS_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  if(ARG_TORCH)
+    ds_use_torch(${name})
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+function(ds_mpi_test name)
+  if(NOT DS_BUILD_TESTS OR NOT DS_ENABLE_MPI)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "TARGET;TIMEOUT" "RANKS;ARGS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  foreach(ranks ${ARG_RANKS})
+    add_test(NAME ${name}_np${ranks}
+             COMMAND ${DS_MPIRUN} -np ${ranks} $<TARGET_FILE:${ARG_TARGET}> ${ARG_ARGS})
+    set_tests_properties(${name}_np${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT}
+                         LABELS "mpi;${ARG_LABELS}" PROCESSORS 2)
+  endforeach()
+endfunction()

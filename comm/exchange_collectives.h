@@ -1,0 +1,37 @@
+// Collectives written once over Exchange, so that a backend only has to move bytes between pairs.
+//
+// All-reduce is two-shot: rank r receives chunk r of every rank, adds them in rank order and sends the sum to all. The result
+// does not depend on timing, and every rank holds the same bits. A rank sends 2 (p-1)/p of the buffer, the least there is.
+#pragma once
+
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace ds {
+
+class ExchangeCollectives : public Communicator {
+ public:
+  absl::Status AllReduce(MutableBuffer buffer, ReduceOp op) final;
+  absl::Status Broadcast(absl::Span<std::byte> bytes, int root) final;
+  absl::Status AllGather(absl::Span<const std::byte> input, absl::Span<std::byte> output) final;
+  absl::Status Exchange(absl::Span<const absl::Span<const std::byte>> send,
+                        absl::Span<const absl::Span<std::byte>> receive) final;
+  absl::Status Barrier() final;
+  void set_timeout(absl::Duration timeout) final { timeout_ = timeout; }
+  WireStats wire_stats() const final { return stats_; }
+
+ protected:
+  // Moves the bytes between this rank and all others (entries of rank() are empty) before `deadline`.
+  virtual absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
+                                absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) = 0;
+  absl::Duration timeout() const { return timeout_; }
+
+ private:
+  absl::Duration timeout_ = absl::Minutes(10);
+  WireStats stats_;
+  absl::Status broken_;               // the first error; every later call returns it
+  std::vector<std::byte> scratch_;    // chunks of the other ranks
+};
+
+}  // namespace ds

@@ -1,0 +1,157 @@
+#include "comm/mpi/mpi_communicator.h"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "comm/exchange_collectives.h"
+#include "comm/mpi/mpi_errors.h"
+
+namespace ds {
+namespace {
+
+constexpr int kTag = 1;
+constexpr size_t kMaxMessageBytes = size_t{1} << 30;  // MPI counts are int
+// A wait first looks often, for latency, then leaves its core to others.
+constexpr int kEagerTests = 200;
+constexpr long kSleepNs = 50'000;
+
+// Owns MPI's life: finalises it when the last communicator goes, unless a peer failed (finalising would wait for it).
+class MpiContext {
+ public:
+  static absl::StatusOr<std::shared_ptr<MpiContext>> Create() {
+    int initialized = 0, level = MPI_THREAD_SINGLE;
+    MPI_Initialized(&initialized);
+    if (initialized == 0) {
+      DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
+    } else {
+      MPI_Query_thread(&level);
+    }
+    auto context = std::shared_ptr<MpiContext>(new MpiContext(initialized == 0));
+    if (level < MPI_THREAD_MULTIPLE) {
+      return absl::FailedPreconditionError(
+          "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
+    }
+    return context;
+  }
+
+  ~MpiContext() {
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (owned_ && finalized == 0 && !broken) MPI_Finalize();
+  }
+
+  std::atomic<bool> broken = false;
+
+ private:
+  explicit MpiContext(bool owned) : owned_(owned) {}
+  const bool owned_;
+};
+
+class MpiCommunicator final : public ExchangeCollectives {
+ public:
+  static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context, MPI_Comm parent,
+                                                              absl::Duration timeout) {
+    MPI_Comm comm = MPI_COMM_NULL;
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_dup(parent, &comm));
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+    auto made = std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(context), comm));
+    made->set_timeout(timeout);
+    return made;
+  }
+
+  ~MpiCommunicator() override {
+    // Freeing is collective: with a failed peer it could wait for ever.
+    if (!context_->broken) MPI_Comm_free(&comm_);
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  absl::string_view backend() const override { return "mpi"; }
+  absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override { return Create(context_, comm_, timeout()); }
+
+ protected:
+  absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
+                        absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
+    absl::Status status = Start(send, receive);
+    if (status.ok()) status = Wait(deadline);
+    if (!status.ok()) context_->broken = true;
+    return status;
+  }
+
+ private:
+  MpiCommunicator(std::shared_ptr<MpiContext> context, MPI_Comm comm) : context_(std::move(context)), comm_(comm) {
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
+  }
+
+  absl::Status Start(absl::Span<const absl::Span<const std::byte>> send,
+                     absl::Span<const absl::Span<std::byte>> receive) {
+    requests_.clear();
+    // Receives first, so that messages find their place; peers in rotated order, so that not all aim at rank 0.
+    for (int step = 1; step < size_; ++step) {
+      const int peer = (rank_ - step + size_) % size_;
+      const absl::Span<std::byte> bytes = receive[static_cast<size_t>(peer)];
+      for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
+        const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
+        requests_.push_back(MPI_REQUEST_NULL);
+        DS_RETURN_IF_MPI_ERROR(MPI_Irecv(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
+      }
+    }
+    for (int step = 1; step < size_; ++step) {
+      const int peer = (rank_ + step) % size_;
+      const absl::Span<const std::byte> bytes = send[static_cast<size_t>(peer)];
+      for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
+        const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
+        requests_.push_back(MPI_REQUEST_NULL);
+        DS_RETURN_IF_MPI_ERROR(MPI_Isend(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Wait(absl::Time deadline) {
+    for (int tests = 0;; ++tests) {
+      int done = 0;
+      DS_RETURN_IF_MPI_ERROR(
+          MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE));
+      if (done != 0) return absl::OkStatus();
+      if (tests < kEagerTests) continue;
+      const timespec pause = {0, kSleepNs};
+      nanosleep(&pause, nullptr);
+      if (absl::Now() > deadline) {
+        return absl::DeadlineExceededError(absl::StrCat(
+            "rank ", rank_, " waited longer than ", absl::FormatDuration(timeout()),
+            " for the other ranks; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
+      }
+    }
+  }
+
+  std::shared_ptr<MpiContext> context_;
+  MPI_Comm comm_;
+  int rank_ = 0;
+  int size_ = 1;
+  std::vector<MPI_Request> requests_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Communicator>> CreateMpiCommunicator() {
+  DS_ASSIGN_OR_RETURN(std::shared_ptr<MpiContext> context, MpiContext::Create());
+  return MpiCommunicator::Create(std::move(context), MPI_COMM_WORLD, absl::Minutes(10));
+}
+
+void AbortMpiJob(int exit_code) {
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
+
+}  // namespace ds

@@ -1,0 +1,329 @@
+#include "graph/onnx/normalize.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "graph/schema.h"
+
+namespace ds::onnx_io {
+namespace {
+
+bool HasInput(const Node& node, size_t slot) {
+  return slot < node.inputs.size() && node.inputs[slot] != kNoValue;
+}
+
+// Attributes are not checked against the schema yet: another type is an error, not a programming error.
+template <typename T>
+absl::StatusOr<T> Get(const Node& node, const std::string& key, T fallback) {
+  auto it = node.attributes.find(key);
+  if (it == node.attributes.end()) return fallback;
+  const T* held = std::get_if<T>(&it->second);
+  if (held == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("attribute \"", key, "\" has the wrong type"));
+  }
+  return *held;
+}
+
+// Drops an attribute the graph does not have, if it has the value that changes nothing.
+template <typename T>
+absl::Status DropIfNeutral(Node& node, const std::string& key, const T& neutral) {
+  DS_ASSIGN_OR_RETURN(const T value, Get<T>(node, key, neutral));
+  if (value != neutral) {
+    return absl::UnimplementedError(absl::StrCat(
+        "attribute \"", key, "\" is supported only with its default value; export without it"));
+  }
+  node.attributes.erase(key);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> InRange(int64_t axis, int64_t rank) {
+  if (axis < -rank || axis >= rank) {
+    return absl::InvalidArgumentError(absl::StrCat("axis ", axis, " is outside the ", rank,
+                                                   " dimensions of its input"));
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+}  // namespace
+
+absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& used) {
+  while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
+  DS_RETURN_IF_ERROR(Rewrite(node, used));
+  while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
+  graph_.AddNode(std::move(node));
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used) {
+  const std::string& op = node.op;
+  if (op == "BatchNormalization") {
+    // Whether statistics are gathered is the executor's business; so are the outputs that carry them.
+    node.attributes.erase("training_mode");
+    DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "spatial", 1));
+    return KeepFirstOutput(node, used);
+  }
+  if (op == "MaxPool") {
+    node.attributes.erase("storage_order");  // it is about the indices, which are not supported
+    return KeepFirstOutput(node, used);
+  }
+  if (op == "LayerNormalization") {
+    DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "stash_type", 1));
+    return KeepFirstOutput(node, used);
+  }
+  if (op == "AveragePool") {
+    DS_ASSIGN_OR_RETURN(const auto kernel, Get<std::vector<int64_t>>(node, "kernel_shape", {}));
+    return DropIfNeutral(node, "dilations", std::vector<int64_t>(kernel.size(), 1));
+  }
+  if (op == "Cast") {
+    node.attributes.erase("saturate");    // about float8 only
+    node.attributes.erase("round_mode");  // about float8 only
+    return absl::OkStatus();
+  }
+  if (op == "Squeeze" || op == "Unsqueeze") {
+    if (opset_ < 13) AttributeToInput(node, "axes", 1);
+    return absl::OkStatus();
+  }
+  if (op == "Softmax" || op == "LogSoftmax") return RewriteSoftmax(node);
+  if (op == "Dropout") {
+    DS_RETURN_IF_ERROR(RewriteDropout(node));
+    return KeepFirstOutput(node, used);
+  }
+  if (op == "ReduceMean" || op == "ReduceSum") return RewriteReduction(node);
+  if (op == "Split") return RewriteSplit(node);
+  if (op == "Pad") return RewritePad(node);
+  if (op == "Resize") return RewriteResize(node);
+  if (op == "Swish") return RewriteSwish(node);
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::KeepFirstOutput(Node& node, const absl::flat_hash_set<ValueId>& used) {
+  for (size_t i = 1; i < node.outputs.size(); ++i) {
+    if (node.outputs[i] != kNoValue && used.contains(node.outputs[i])) {
+      return absl::UnimplementedError(absl::StrCat(
+          "its output ", i, " \"", graph_.value(node.outputs[i]).name,
+          "\" is used, but only output 0 is supported; export the model for inference"));
+    }
+  }
+  if (!node.outputs.empty()) node.outputs.resize(1);
+  return absl::OkStatus();
+}
+
+// Before opset 13 Softmax saw its input as a matrix [extents before axis, extents from axis on] and
+// normalised the rows.
+absl::Status Normalizer::RewriteSoftmax(Node& node) {
+  if (opset_ >= 13 || node.inputs.empty() || node.outputs.empty()) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(int64_t axis, Get<int64_t>(node, "axis", 1));
+  node.attributes["axis"] = int64_t{-1};
+  if (axis == -1) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  const auto rank = static_cast<int64_t>(shape.size());
+  DS_ASSIGN_OR_RETURN(axis, InRange(axis, rank));
+  if (axis == rank - 1) return absl::OkStatus();
+  const ValueId matrix = Emit(node, "Flatten", {node.inputs[0]}, {{"axis", axis}});
+  const ValueId rows = Emit(node, node.op, {matrix}, node.attributes);
+  if (std::count(shape.begin(), shape.end(), kDynamicDim) > 1) {
+    return absl::UnimplementedError(absl::StrCat(
+        "over several axes of shape ", ShapeString(shape),
+        " with more than one unknown extent is not supported; export with opset 13 or newer"));
+  }
+  node.op = "Reshape";  // the one unknown extent is written -1
+  node.attributes.clear();
+  node.inputs = {rows, AddConstant(node, "shape", Tensor::From<int64_t>({rank}, shape))};
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteDropout(Node& node) {
+  node.attributes.erase("seed");
+  if (node.attributes.contains("ratio")) {
+    DS_ASSIGN_OR_RETURN(const float ratio, Get<float>(node, "ratio", 0.5F));
+    node.attributes.erase("ratio");
+    node.inputs.resize(1, kNoValue);
+    node.inputs.push_back(AddConstant(node, "ratio", Tensor::Scalar(ratio)));
+  }
+  // Training or not is the executor's choice, not the file's.
+  if (HasInput(node, 2) && graph_.Constant(node.inputs[2]) == nullptr) {
+    return absl::UnimplementedError("its training_mode is computed at run time; make it a constant");
+  }
+  if (node.inputs.size() > 2) node.inputs.resize(2);
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteReduction(Node& node) {
+  if (node.op == "ReduceSum") {
+    if (opset_ < 13) AttributeToInput(node, "axes", 1);
+    return absl::OkStatus();
+  }
+  if (opset_ < 18) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const int64_t keep_all, Get<int64_t>(node, "noop_with_empty_axes", 0));
+  node.attributes.erase("noop_with_empty_axes");
+  std::vector<int64_t> axes;
+  if (HasInput(node, 1)) {
+    DS_ASSIGN_OR_RETURN(axes, ConstantInts(node, 1));
+  }
+  if (!node.inputs.empty()) node.inputs.resize(1);
+  if (!axes.empty()) {
+    node.attributes["axes"] = std::move(axes);
+  } else if (keep_all != 0) {
+    node.op = "Identity";
+    node.attributes.clear();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteSplit(Node& node) {
+  if (opset_ < 13) {
+    AttributeToInput(node, "split", 1);
+    return absl::OkStatus();
+  }
+  if (!node.attributes.contains("num_outputs")) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const int64_t parts, Get<int64_t>(node, "num_outputs", 0));
+  DS_ASSIGN_OR_RETURN(int64_t axis, Get<int64_t>(node, "axis", 0));
+  node.attributes.erase("num_outputs");
+  if (parts != static_cast<int64_t>(node.outputs.size()) || node.inputs.size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("num_outputs is ", parts, ", but it has ",
+                                                   node.outputs.size(), " outputs and ",
+                                                   node.inputs.size(), " inputs"));
+  }
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(axis, InRange(axis, static_cast<int64_t>(shape.size())));
+  const int64_t extent = shape[axis];
+  if (extent == kDynamicDim) return absl::OkStatus();  // equal parts, checked when it runs
+  // Opset 18: parts of ceil(extent / parts), the last one smaller.
+  const int64_t size = (extent + parts - 1) / parts;
+  std::vector<int64_t> sizes(static_cast<size_t>(parts), size);
+  sizes.back() = extent - size * (parts - 1);
+  node.inputs.push_back(AddConstant(node, "split", Tensor::From<int64_t>({parts}, sizes)));
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewritePad(Node& node) {
+  if (!HasInput(node, 3)) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, ConstantInts(node, 3));
+  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, ConstantInts(node, 1));
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  if (pads.size() != 2 * axes.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("it has ", pads.size(), " pads for ", axes.size(),
+                                                   " axes; each axis needs two"));
+  }
+  const auto rank = static_cast<int64_t>(shape.size());
+  std::vector<int64_t> full(shape.size() * 2, 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    DS_ASSIGN_OR_RETURN(const int64_t axis, InRange(axes[i], rank));
+    full[axis] = pads[i];
+    full[axis + rank] = pads[axes.size() + i];
+  }
+  node.inputs[1] = AddConstant(node, "pads", Tensor::From<int64_t>({rank * 2}, full));
+  node.inputs.resize(3);
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteResize(Node& node) {
+  DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "antialias", 0));
+  DS_RETURN_IF_ERROR(DropIfNeutral<std::string>(node, "keep_aspect_ratio_policy", "stretch"));
+  // Before opset 13 roi and scales were required: an empty tensor said "none".
+  for (size_t slot = 1; slot < node.inputs.size(); ++slot) {
+    if (!HasInput(node, slot)) continue;
+    const Tensor* constant = graph_.Constant(node.inputs[slot]);
+    if (constant != nullptr && constant->num_elements() == 0) node.inputs[slot] = kNoValue;
+  }
+  DS_ASSIGN_OR_RETURN(const auto axes, Get<std::vector<int64_t>>(node, "axes", {}));
+  node.attributes.erase("axes");
+  if (axes.empty()) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs.at(0)));
+  const auto rank = static_cast<int64_t>(shape.size());
+  const size_t slot = HasInput(node, 3) ? 3 : 2;
+  const Tensor* given = HasInput(node, slot) ? graph_.Constant(node.inputs[slot]) : nullptr;
+  const DType wanted = slot == 3 ? DType::kInt64 : DType::kFloat32;
+  if (given == nullptr || given->dtype() != wanted ||
+      given->num_elements() != static_cast<int64_t>(axes.size())) {
+    return absl::InvalidArgumentError(
+        "with \"axes\", its scales (float) or sizes (int64) must be a constant with a value an axis");
+  }
+  std::vector<float> scales(shape.size(), 1.0F);
+  std::vector<int64_t> sizes = shape;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    DS_ASSIGN_OR_RETURN(const int64_t axis, InRange(axes[i], rank));
+    if (slot == 3) {
+      sizes[axis] = given->span<int64_t>()[i];
+    } else {
+      scales[axis] = given->span<float>()[i];
+    }
+  }
+  if (slot == 3 && std::count(sizes.begin(), sizes.end(), kDynamicDim) > 0) {
+    return absl::UnimplementedError(absl::StrCat("sizes for some axes of shape ", ShapeString(shape),
+                                                 " are not supported; give scales instead"));
+  }
+  node.inputs[slot] = slot == 3
+                          ? AddConstant(node, "sizes", Tensor::From<int64_t>({rank}, sizes))
+                          : AddConstant(node, "scales", Tensor::From<float>({rank}, scales));
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteSwish(Node& node) {
+  DS_ASSIGN_OR_RETURN(const float alpha, Get<float>(node, "alpha", 1.0F));
+  node.attributes.erase("alpha");
+  if (alpha == 1.0F || node.inputs.size() != 1) {
+    node.op = "SiLU";
+    return absl::OkStatus();
+  }
+  const ValueId x = node.inputs[0];
+  const ValueId scale = AddConstant(node, "alpha", Tensor::Scalar(alpha));
+  const ValueId scaled = Emit(node, "Mul", {x, scale}, {});
+  const ValueId gate = Emit(node, "Sigmoid", {scaled}, {});
+  node.op = "Mul";
+  node.inputs = {x, gate};
+  return absl::OkStatus();
+}
+
+void Normalizer::AttributeToInput(Node& node, const std::string& key, size_t slot) {
+  auto it = node.attributes.find(key);
+  if (it == node.attributes.end()) return;
+  const auto* values = std::get_if<std::vector<int64_t>>(&it->second);
+  if (values == nullptr) return;  // left for the schema to refuse
+  const Shape shape = {static_cast<int64_t>(values->size())};
+  const Tensor tensor = Tensor::From<int64_t>(shape, *values);
+  node.inputs.resize(std::max(node.inputs.size(), slot + 1), kNoValue);
+  node.inputs[slot] = AddConstant(node, key, tensor);
+  node.attributes.erase(it);
+}
+
+absl::StatusOr<std::vector<int64_t>> Normalizer::ConstantInts(const Node& node, size_t slot) const {
+  const Tensor* tensor = HasInput(node, slot) ? graph_.Constant(node.inputs[slot]) : nullptr;
+  if (tensor == nullptr || tensor->dtype() != DType::kInt64) {
+    return absl::UnimplementedError(absl::StrCat(
+        "its input ", slot, " must be a constant int64 tensor; export with constant folding"));
+  }
+  const absl::Span<const int64_t> values = tensor->span<int64_t>();
+  return std::vector<int64_t>(values.begin(), values.end());
+}
+
+absl::StatusOr<Shape> Normalizer::ShapeOf(ValueId value) {
+  if (value == kNoValue) return absl::InvalidArgumentError("its first input is absent");
+  if (!graph_.value(value).shape.has_value()) {
+    graph_.MarkOutput(value);  // inference wants an output to exist
+    const absl::Status inferred = InferShapes(graph_);
+    graph_.mutable_outputs().pop_back();
+    DS_RETURN_IF_ERROR(inferred);
+  }
+  if (!graph_.value(value).shape.has_value()) {
+    return absl::UnimplementedError("the rank of its input is not known");
+  }
+  return *graph_.value(value).shape;
+}
+
+ValueId Normalizer::AddConstant(const Node& node, const std::string& what, Tensor tensor) {
+  return graph_.AddInitializer(absl::StrCat(node.name, ".", what), std::move(tensor), false);
+}
+
+ValueId Normalizer::Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
+                         Attributes attributes) {
+  const ValueId output = graph_.AddValue(absl::StrCat(like.name, ".", op));
+  Node node{.name = graph_.value(output).name, .op = std::move(op), .inputs = std::move(inputs),
+            .outputs = {output}, .attributes = std::move(attributes)};
+  graph_.AddNode(std::move(node));
+  return output;
+}
+
+}  // namespace ds::onnx_io

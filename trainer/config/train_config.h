@@ -1,0 +1,127 @@
+// What a training run is, as plain structs. trainer/config/reader.h fills them from YAML; every field has its unit,
+// range and default here. Field names are the YAML keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ds {
+
+struct RunConfig {
+  std::string name = "run";       // [A-Za-z0-9_.-]+
+  std::string output = "runs";    // folder that holds the run's folder
+  uint64_t seed = 1;
+  int64_t epochs = 1;             // >= 1
+  int threads = 0;                // compute threads a rank; 0: cores / ranks on this host
+  bool deterministic = true;      // the same seed gives the same bits
+};
+
+struct ModelConfig {
+  std::string name = "";          // zoo or plugin model; exclusive with `onnx`
+  std::string onnx = "";          // ONNX file to fine-tune
+  std::string plugin = "";        // shared library that registers models
+  int64_t channels = 0;           // 0: the data's
+  int64_t height = 0, width = 0;  // 0: the data's
+  int64_t classes = 0;            // 0: the data's
+  int64_t sequence_length = 0;    // 0: the data's
+  double dropout = 0.0;           // [0, 1)
+};
+
+struct DataConfig {
+  std::string type = "idx";       // idx | cifar10 | cifar100 | images | text | synthetic
+  std::string path = "";          // empty: the usual places
+  int64_t train_limit = 0;        // 0: all samples
+  int64_t test_limit = 0;
+  int64_t batch_size = 128;       // samples a rank
+  int64_t test_batch_size = 500;
+  int64_t threads = 1;            // loader threads a rank
+  int64_t image_size = 0;         // image folders: resize + centre crop; 0: as they are
+  int64_t channels = 3, height = 32, width = 32, classes = 10, size = 1024;  // synthetic
+  int64_t sequence_length = 128;  // text
+  std::vector<double> mean;       // a channel; empty: measured from the training set
+  std::vector<double> stddev;
+  bool drop_last = true;
+  struct Augment {
+    int64_t crop = 0;             // padding in pixels
+    bool flip = false;
+    int64_t cutout = 0;           // side in pixels
+  } augment;
+};
+
+struct OptimizerConfig {
+  std::string name = "sgd";       // sgd | adamw | lamb
+  double learning_rate = 0.1;     // peak, > 0
+  double momentum = 0.9;          // sgd, [0, 1)
+  bool nesterov = true;           // sgd
+  double beta1 = 0.9, beta2 = 0.999;  // adamw, lamb
+  double epsilon = 1e-8;
+  double weight_decay = 5e-4;     // not applied to norms and biases
+  double clip_norm = 0.0;         // global L2 norm; 0: off
+  int64_t accumulate = 1;         // micro-batches a step
+};
+
+struct ScheduleConfig {
+  std::string name = "cosine";    // constant | cosine | step | one_cycle | plateau
+  double warmup_epochs = 0.0;     // linear from 0
+  double final_ratio = 0.0;       // cosine: last learning rate / peak
+  std::vector<int64_t> milestones;  // step: epochs
+  double gamma = 0.1;             // step, plateau: factor
+  int64_t patience = 5;           // plateau: epochs without improvement
+  double start_fraction = 0.25;   // one_cycle: share of the run that rises
+  double initial_divisor = 25.0;  // one_cycle: peak / first
+  double final_divisor = 1e4;     // one_cycle: first / last
+};
+
+struct LossConfig {
+  std::string name = "cross_entropy";
+  double label_smoothing = 0.0;   // [0, 1)
+};
+
+struct PrecisionConfig {
+  std::string mode = "auto";      // fp32 | bf16 | fp16 | auto
+  double initial_scale = 65536.0; // fp16 loss scale
+  double growth_factor = 2.0;
+  double backoff_factor = 0.5;
+  int64_t growth_interval = 2000; // good steps before it grows
+};
+
+struct EmaConfig {
+  bool enabled = false;
+  double decay = 0.999;           // [0, 1)
+};
+
+struct CommConfig {
+  std::string backend = "auto";   // auto | mpi | nccl | none
+  double timeout_s = 600.0;       // longest wait of one call, seconds
+  double bucket_mb = 4.0;         // gradient bucket, MiB of fp32
+  bool overlap = true;            // exchange during backward
+};
+
+struct CheckpointConfig {
+  bool enabled = true;
+  int64_t every_epochs = 1;
+  int64_t keep = 2;               // newest kept
+};
+
+struct LogConfig {
+  int64_t every_steps = 50;       // lines and metrics rows
+  bool tensorboard = true;
+  bool trace = false;             // trace.json (Chrome format) of compute and exchange
+};
+
+struct TrainConfig {
+  RunConfig run;
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  LossConfig loss;
+  PrecisionConfig precision;
+  EmaConfig ema;
+  CommConfig comm;
+  CheckpointConfig checkpoint;
+  LogConfig log;
+};
+
+}  // namespace ds

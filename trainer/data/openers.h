@@ -1,0 +1,42 @@
+// What OpenDataset dispatches to, one function a type of data set, and the checks that all of them share.
+// Private to trainer/data.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/data/dataset.h"
+
+namespace ds {
+
+using DatasetPtr = std::shared_ptr<const Dataset>;
+
+absl::StatusOr<DatasetPtr> OpenIdx(const DatasetOptions& options);
+absl::StatusOr<DatasetPtr> OpenCifar(const DatasetOptions& options, int classes);
+absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options);
+absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options);
+absl::StatusOr<DatasetPtr> OpenSynthetic(const DatasetOptions& options);
+
+// Images and labels that all fit in memory, [size, C, H, W] bytes.
+DatasetPtr MakeInMemoryImages(DatasetInfo info, std::vector<uint8_t> pixels,
+                              std::vector<uint8_t> labels);
+
+// `size` samples cut down to `limit` (0: all).
+int64_t LimitedSize(int64_t size, int64_t limit);
+
+// Refuses an index out of range, a sample of the other kind, and a buffer of another size.
+absl::Status CheckRead(const DatasetInfo& info, SampleKind kind, int64_t index, int64_t elements);
+
+// The answer of a data set of one kind when asked for the other.
+absl::Status WrongKind(SampleKind asked);
+
+// The places to look at: options.path alone, or the search path.
+std::vector<std::string> Places(const DatasetOptions& options);
+
+// NotFound: what was wanted, each place that was tried, and `advice` on how to get it.
+absl::Status MissingData(absl::string_view what, const std::vector<std::string>& tried,
+                         absl::string_view advice);
+
+}  // namespace ds

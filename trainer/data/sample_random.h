@@ -1,0 +1,50 @@
+// Random numbers that are a pure function of what they are for: a stream keyed by (seed, purpose, a, b), say
+// (seed, augmentation, epoch, sample), gives the same numbers whichever thread or rank asks, in any order.
+// The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace ds {
+
+using PhiloxBlock = std::array<uint32_t, 4>;
+
+// Ten rounds of Philox on `counter` under `key`.
+PhiloxBlock Philox(PhiloxBlock counter, std::array<uint32_t, 2> key);
+
+// What a stream is for, so that no two uses share numbers.
+enum class RandomPurpose : uint32_t { kShuffle = 1, kAugment = 2, kPattern = 3, kTrain = 4, kTest = 5 };
+
+class SampleRandom {
+ public:
+  // `a` below 2^32, `b` below 2^40: together with the purpose they fill the counter; the key is the seed.
+  SampleRandom(uint64_t seed, RandomPurpose purpose, uint64_t a, uint64_t b);
+
+  uint32_t Next32() {
+    if (used_ == 4) Refill();
+    return block_[used_++];
+  }
+  // Uniform in [0, n), n >= 1, by multiplication: off by less than n / 2^64.
+  uint64_t Below(uint64_t n) {
+    const uint64_t high = Next32();
+    const uint64_t bits = high << 32 | Next32();
+    return static_cast<uint64_t>((static_cast<unsigned __int128>(bits) * n) >> 64);
+  }
+  // 16 fresh bytes.
+  PhiloxBlock NextBlock() {
+    Refill();
+    used_ = 4;
+    return block_;
+  }
+
+ private:
+  void Refill();
+
+  std::array<uint32_t, 2> key_;
+  PhiloxBlock counter_;
+  PhiloxBlock block_ = {};
+  uint32_t used_ = 4;
+};
+
+}  // namespace ds

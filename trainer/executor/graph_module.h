@@ -1,0 +1,62 @@
+// A graph::Graph executed node by node on LibTorch: any batch size, autograd, hooks. Convolutions run channels_last.
+//
+// Not thread-safe. Parameters are fp32 leaf tensors (master weights); under bf16/fp16 the executor casts the operands of
+// Conv, Gemm and MatMul down (weights once a forward pass) and keeps normalisation, softmax, the loss and all
+// statistics in fp32.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+
+namespace ds {
+
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
+
+struct NamedTensor {
+  std::string name;     // the initialiser's name in the graph
+  at::Tensor tensor;
+  // Which op reads it first and in which slot ("Conv", 1): weight decay groups look at it.
+  std::string op;
+  int slot = 0;
+};
+
+class GraphModule {
+ public:
+  // Takes the graph's weights (copied). Unimplemented naming an op that the executor lacks.
+  static absl::StatusOr<std::unique_ptr<GraphModule>> Create(Graph graph);
+  virtual ~GraphModule() = default;
+
+  // Runs the graph. `inputs` in the order of graph().inputs(). InvalidArgument with the node's name and shapes if LibTorch
+  // refuses (its own words kept).
+  virtual absl::StatusOr<std::vector<at::Tensor>> Forward(const std::vector<at::Tensor>& inputs) = 0;
+
+  // Training: BatchNorm uses the batch's statistics and updates the running ones, Dropout drops. Default: false.
+  virtual void set_training(bool training) = 0;
+  virtual void set_precision(Precision precision) = 0;
+  virtual Precision precision() const = 0;
+  // Key of Dropout's counter-based generator; the trainer sets (seed, step, rank) before each forward pass.
+  virtual void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) = 0;
+
+  // Trainable, requires_grad, in graph order; the same tensors for the module's whole life.
+  virtual const std::vector<NamedTensor>& parameters() const = 0;
+  // BatchNorm's running statistics.
+  virtual const std::vector<NamedTensor>& buffers() const = 0;
+  // Parameters in the order in which the forward pass first uses them (indices into parameters()).
+  virtual const std::vector<int>& forward_order() const = 0;
+
+  virtual const Graph& graph() const = 0;
+  // The graph with the current weights and statistics.
+  virtual Graph ExportGraph() const = 0;
+};
+
+// Host tensor -> LibTorch (shares memory where it can; `owner` semantics kept) and back (contiguous copy).
+at::Tensor ToTorch(const Tensor& tensor);
+absl::StatusOr<Tensor> FromTorch(const at::Tensor& tensor);
+
+}  // namespace ds

@@ -1,0 +1,189 @@
+#include "trainer/job_setup.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "ATen/Context.h"
+#include "ATen/Parallel.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/cpu_features.h"
+#include "base/status.h"
+#include "comm/consistency.h"
+#include "trainer/config/reader.h"
+#include "trainer/model_factory.h"
+
+namespace ds {
+namespace {
+
+using DatasetPtr = std::shared_ptr<const Dataset>;
+
+absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
+  const DataConfig& data = config.data;
+  const bool train = split == "train";
+  DatasetOptions options;
+  options.type = data.type;
+  options.path = data.path;
+  options.split = split;
+  options.limit = train ? data.train_limit : data.test_limit;
+  options.image_size = data.image_size;
+  options.channels = data.channels;
+  options.height = data.height;
+  options.width = data.width;
+  options.classes = data.classes;
+  options.size = train ? data.size : std::max<int64_t>(1, data.size / 5);
+  options.sequence_length = data.sequence_length;
+  options.seed = config.run.seed;
+  return OpenDataset(options);
+}
+
+absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
+  if (train.channels == test.channels && train.height == test.height && train.width == test.width &&
+      train.classes == test.classes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}), " with ",
+      train.classes, " classes against ", ShapeString({test.channels, test.height, test.width}), " with ",
+      test.classes));
+}
+
+absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
+  if (train.info().kind != SampleKind::kImage) return absl::OkStatus();
+  constexpr int64_t kSamples = 10000;
+  if (data.mean.empty() || data.stddev.empty()) {
+    std::vector<float> mean, stddev;
+    DS_RETURN_IF_ERROR(MeanAndStddev(train, kSamples, &mean, &stddev));
+    if (data.mean.empty()) data.mean.assign(mean.begin(), mean.end());
+    if (data.stddev.empty()) data.stddev.assign(stddev.begin(), stddev.end());
+  }
+  const size_t channels = static_cast<size_t>(train.info().channels);
+  if (data.mean.size() == channels && data.stddev.size() == channels) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ",
+                                                 data.stddev.size(), " entries, the images have ", channels,
+                                                 " channels"));
+}
+
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config, DatasetPtr dataset, bool train,
+                                                       const Communicator& communicator) {
+  LoaderOptions options;
+  options.batch_size = train ? config.data.batch_size : config.data.test_batch_size;
+  options.rank = communicator.rank();
+  options.world_size = communicator.size();
+  options.shuffle = train;
+  options.drop_last = train && config.data.drop_last;
+  options.threads = static_cast<int>(config.data.threads);
+  options.seed = config.run.seed;
+  if (train) {
+    options.augment.crop_padding = config.data.augment.crop;
+    options.augment.horizontal_flip = config.data.augment.flip;
+    options.augment.cutout = config.data.augment.cutout;
+  }
+  options.mean.assign(config.data.mean.begin(), config.data.mean.end());
+  options.stddev.assign(config.data.stddev.begin(), config.data.stddev.end());
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader, DataLoader::Create(std::move(dataset), options));
+  if (loader->batches_per_epoch() > 0) return loader;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.batch_size ", options.batch_size, " on ", options.world_size, " ranks is more than the ",
+      loader->info().size, " training samples; lower it, or set data.drop_last=false"));
+}
+
+// Everything that must be the same everywhere, as text.
+absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data, const GraphModule& module,
+                          Communicator& communicator) {
+  std::vector<std::pair<std::string, std::string>> items;
+  items.emplace_back("configuration", PrintTrainConfig(config));
+  items.emplace_back("training samples", absl::StrCat(data.size));
+  for (const NamedTensor& parameter : module.parameters()) {
+    items.emplace_back("parameter " + parameter.name,
+                       absl::StrJoin(parameter.tensor.sizes(), "x"));
+  }
+  return CheckSameOnAllRanks(communicator, items);
+}
+
+ScheduleOptions MakeScheduleOptions(const TrainConfig& config, int64_t batches_per_epoch) {
+  const int64_t steps = (batches_per_epoch + config.optimizer.accumulate - 1) / config.optimizer.accumulate;
+  const ScheduleConfig& schedule = config.schedule;
+  return {.name = schedule.name,
+          .peak = config.optimizer.learning_rate,
+          .total_steps = steps * config.run.epochs,
+          .steps_per_epoch = steps,
+          .warmup_epochs = schedule.warmup_epochs,
+          .final_ratio = schedule.final_ratio,
+          .milestones = schedule.milestones,
+          .gamma = schedule.gamma,
+          .patience = schedule.patience,
+          .start_fraction = schedule.start_fraction,
+          .initial_divisor = schedule.initial_divisor,
+          .final_divisor = schedule.final_divisor};
+}
+
+OptimizerOptions MakeOptimizerOptions(const OptimizerConfig& config) {
+  return {.name = config.name,
+          .learning_rate = config.learning_rate,
+          .momentum = config.momentum,
+          .nesterov = config.nesterov,
+          .beta1 = config.beta1,
+          .beta2 = config.beta2,
+          .epsilon = config.epsilon,
+          .weight_decay = config.weight_decay};
+}
+
+MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const JobSetupOptions& setup,
+                                                Schedule* schedule, Communicator* communicator) {
+  return {.precision = config.precision.mode,
+          .initial_scale = config.precision.initial_scale,
+          .growth_factor = config.precision.growth_factor,
+          .backoff_factor = config.precision.backoff_factor,
+          .growth_interval = config.precision.growth_interval,
+          .clip_norm = config.optimizer.clip_norm,
+          .accumulate = config.optimizer.accumulate,
+          .ema_decay = config.ema.enabled ? config.ema.decay : 0.0,
+          .seed = config.run.seed,
+          .bucket_mb = config.comm.bucket_mb,
+          .overlap = config.comm.overlap,
+          .trace = config.log.trace,
+          .schedule = schedule,
+          .communicator = communicator,
+          .observer = setup.observer,
+          .loss_fault = setup.loss_fault};
+}
+
+void SetUpCompute(const RunConfig& run, int local_ranks) {
+  const int threads = run.threads > 0 ? run.threads : std::max(1, AvailableCores() / std::max(1, local_ranks));
+  at::set_num_threads(threads);
+  at::globalContext().setDeterministicAlgorithms(run.deterministic, /*warn_only=*/true);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const JobSetupOptions& options,
+                                                     Communicator& communicator) {
+  SetUpCompute(config.run, options.local_ranks);
+  auto job = std::make_unique<JobObjects>();
+  DS_ASSIGN_OR_RETURN(DatasetPtr train, OpenSplit(config, "train"));
+  DS_ASSIGN_OR_RETURN(DatasetPtr test, OpenSplit(config, "test"));
+  const DatasetInfo data = train->info();
+  DS_RETURN_IF_ERROR(CheckSplits(data, test->info()));
+  DS_RETURN_IF_ERROR(FillInStatistics(*train, config.data));
+  DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, data, config.run.seed));
+  DS_ASSIGN_OR_RETURN(job->module, GraphModule::Create(std::move(graph)));
+  if (job->module->parameters().empty()) {
+    return absl::InvalidArgumentError("the model has no trainable parameters: is it exported with its weights as constants?");
+  }
+  DS_RETURN_IF_ERROR(CompareRanks(config, data, *job->module, communicator));
+  DS_ASSIGN_OR_RETURN(job->train_loader, MakeLoader(config, std::move(train), true, communicator));
+  DS_ASSIGN_OR_RETURN(job->test_loader, MakeLoader(config, std::move(test), false, communicator));
+  DS_ASSIGN_OR_RETURN(job->optimizer,
+                      Optimizer::Create(job->module->parameters(), MakeOptimizerOptions(config.optimizer)));
+  DS_ASSIGN_OR_RETURN(job->schedule,
+                      Schedule::Create(MakeScheduleOptions(config, job->train_loader->batches_per_epoch())));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
+  job->trainer = std::make_unique<MixedPrecisionTrainer>(
+      *job->module, *job->optimizer, std::move(loss),
+      MakeTrainerOptions(config, options, job->schedule.get(), &communicator));
+  return job;
+}
+
+}  // namespace ds

@@ -1,0 +1,396 @@
+#include "trainer/mixed_precision_trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/sha256.h"
+#include "base/status.h"
+#include "comm/single.h"
+#include "trainer/optim/auto_precision.h"
+
+namespace ds {
+namespace {
+
+int64_t NowUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double MsBetween(int64_t start_us, int64_t end_us) {
+  return static_cast<double>(end_us - start_us) / 1000.0;
+}
+
+LossScalerOptions ScalerOptions(const MixedPrecisionTrainerOptions& options) {
+  return {.enabled = false,
+          .initial_scale = options.initial_scale,
+          .growth_factor = options.growth_factor,
+          .backoff_factor = options.backoff_factor,
+          .growth_interval = options.growth_interval};
+}
+
+absl::Span<std::byte> BytesOf(const at::Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
+}
+
+// Samples of all ranks in batch `index` of an epoch.
+int64_t GlobalBatchSize(const DataLoader& loader, int64_t index) {
+  const LoaderOptions& options = loader.options();
+  const int64_t full = options.batch_size * options.world_size;
+  if (options.drop_last) return full;
+  return std::min(full, loader.info().size - index * full);
+}
+
+}  // namespace
+
+StepTimes& StepTimes::operator+=(const StepTimes& other) {
+  data += other.data;
+  forward += other.forward;
+  backward += other.backward;
+  exchange += other.exchange;
+  exchange_exposed += other.exchange_exposed;
+  optimizer += other.optimizer;
+  return *this;
+}
+
+struct MixedPrecisionTrainer::Sums {
+  double loss = 0;  // sum over samples
+  int64_t correct = 0;
+  int64_t samples = 0;
+};
+
+MixedPrecisionTrainer::MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss,
+                                             MixedPrecisionTrainerOptions options)
+    : model_(model),
+      optimizer_(optimizer),
+      loss_(std::move(loss)),
+      options_(std::move(options)),
+      scaler_(ScalerOptions(options_)),
+      communicator_(options_.communicator) {
+  if (communicator_ == nullptr) {
+    alone_ = CreateSingleCommunicator();
+    communicator_ = alone_.get();
+  }
+  // From the start, so that a resumed run can load the averages before the first step.
+  if (options_.ema_decay > 0) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
+}
+
+MixedPrecisionTrainer::~MixedPrecisionTrainer() = default;
+
+Precision MixedPrecisionTrainer::precision() const { return model_.precision(); }
+
+absl::Status MixedPrecisionTrainer::BroadcastModel() {
+  for (const std::vector<NamedTensor>* list : {&model_.parameters(), &model_.buffers()}) {
+    for (const NamedTensor& entry : *list) {
+      DS_RETURN_IF_ERROR(Annotate(communicator_->Broadcast(BytesOf(entry.tensor), 0),
+                                  absl::StrCat("broadcasting ", entry.name)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
+  if (prepared_) return absl::OkStatus();
+  if (options_.accumulate < 1) return absl::InvalidArgumentError("accumulate must be at least 1");
+  DS_RETURN_IF_ERROR(BroadcastModel());
+  // Rank 0 decides: the probe is a measurement, and measurements differ between ranks.
+  int32_t chosen = -1;
+  absl::Status status;
+  if (communicator_->rank() == 0) {
+    absl::StatusOr<PrecisionChoice> choice = ChoosePrecision(
+        options_.precision, model_, loss_, InputsToTorch(sample), LabelsToTorch(sample));
+    status = choice.status();
+    if (choice.ok()) {
+      chosen = static_cast<int32_t>(choice->precision);
+      precision_reason_ = choice->reason;
+    }
+  }
+  DS_RETURN_IF_ERROR(communicator_->Broadcast(
+      {reinterpret_cast<std::byte*>(&chosen), sizeof(chosen)}, 0));
+  DS_RETURN_IF_ERROR(status);
+  if (chosen < 0) return absl::AbortedError("rank 0 could not choose a precision; see its message");
+  model_.set_precision(static_cast<Precision>(chosen));
+  LossScalerOptions scaler_options = ScalerOptions(options_);
+  scaler_options.enabled = model_.precision() == Precision::kFloat16;
+  const std::map<std::string, double> scaler_state = scaler_.State();
+  const bool fresh = step_ == 0;
+  scaler_ = LossScaler(scaler_options);
+  if (!fresh) DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
+  DS_ASSIGN_OR_RETURN(synchronizer_, GradientSynchronizer::Create(model_, *communicator_,
+                                                                  {.bucket_mb = options_.bucket_mb,
+                                                                   .overlap = options_.overlap,
+                                                                   .trace = options_.trace}));
+  // Averages made before rank 0's weights arrived would differ between the ranks.
+  if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
+  prepared_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackward(
+    const Batch& batch, int64_t global_samples, StepTimes& times) {
+  Sums sums;
+  // A rank may have run out of samples in the last batch: its gradient counts as zeros.
+  if (batch.size() == 0) return sums;
+  const int64_t start = NowUs();
+  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({InputsToTorch(batch)}));
+  DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
+  const int64_t middle = NowUs();
+  try {
+    // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over samples.
+    const double weight = static_cast<double>(batch.size()) * communicator_->size() /
+                          static_cast<double>(global_samples);
+    at::Tensor scaled = result.loss;
+    const double factor = weight * scaler_.scale();
+    if (factor != 1.0) scaled = scaled * factor;
+    if (options_.loss_fault) options_.loss_fault(step_, scaled);
+    scaled.backward();
+    sums.loss = result.loss.item<double>() * static_cast<double>(result.count);
+    sums.correct = result.correct.item<int64_t>();
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("backward pass of step ", step_, ": ",
+                                            error.what_without_backtrace()));
+  }
+  sums.samples = result.count;
+  const int64_t end = NowUs();
+  times.forward += MsBetween(start, middle);
+  times.backward += MsBetween(middle, end);
+  Trace("forward", start, middle);
+  Trace("backward", middle, end);
+  return sums;
+}
+
+absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool found_inf) {
+  report.loss_scale = scaler_.scale();
+  scaler_.Update(found_inf);
+  if (found_inf) {
+    report.skipped = true;
+    ++skipped_;
+    if (++skipped_in_a_row_ >= options_.max_skipped_in_a_row) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_,
+          " with learning rate ", report.learning_rate,
+          ": training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"));
+    }
+    return absl::OkStatus();
+  }
+  skipped_in_a_row_ = 0;
+  if (report.loss_scale != 1.0) {
+    std::vector<at::Tensor> gradients;
+    for (const NamedTensor& parameter : model_.parameters()) {
+      if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
+    }
+    at::_foreach_mul_(gradients, 1.0 / report.loss_scale);
+  }
+  if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
+  DS_RETURN_IF_ERROR(optimizer_.Step());
+  if (ema_ != nullptr) ema_->Update();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>& micro_batches,
+                                                       int64_t global_samples) {
+  if (micro_batches.empty()) return absl::InvalidArgumentError("a step needs at least one batch");
+  DS_RETURN_IF_ERROR(Prepare(micro_batches.front()));
+  StepReport report;
+  report.epoch = epoch_;
+  report.step = step_;
+  if (options_.schedule != nullptr) {
+    optimizer_.set_learning_rate(options_.schedule->LearningRate(step_));
+  }
+  report.learning_rate = optimizer_.learning_rate();
+  model_.set_training(true);
+  optimizer_.ZeroGrad();
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    model_.set_dropout_key(options_.seed,
+                           static_cast<uint64_t>(step_ * options_.accumulate) + i,
+                           static_cast<uint64_t>(communicator_->rank()));
+    if (i + 1 == micro_batches.size()) DS_RETURN_IF_ERROR(synchronizer_->Begin(true));
+    DS_ASSIGN_OR_RETURN(const Sums sums,
+                        ForwardBackward(micro_batches[i], global_samples, report.times));
+    report.loss += sums.loss;
+    report.correct += sums.correct;
+    report.samples += sums.samples;
+  }
+  if (report.samples > 0) report.loss /= static_cast<double>(report.samples);
+  DS_ASSIGN_OR_RETURN(const SyncStats sync, synchronizer_->Finish());
+  report.times.exchange = sync.exchange_ms;
+  report.times.exchange_exposed = sync.exposed_ms;
+  report.wire_bytes = sync.wire_bytes;
+  const int64_t start = NowUs();
+  DS_RETURN_IF_ERROR(ApplyGradients(report, sync.found_inf));
+  const int64_t end = NowUs();
+  report.times.optimizer = MsBetween(start, end);
+  Trace("optimizer", start, end);
+  ++step_;
+  return report;
+}
+
+absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) {
+  const int64_t batches = loader.batches_per_epoch();
+  EpochReport epoch;
+  epoch.epoch = epoch_;
+  Sums sums;
+  StepTimes times;
+  int64_t wire_bytes = 0;
+  DS_RETURN_IF_ERROR(loader.StartEpoch(epoch_));
+  const int64_t start = NowUs();
+  const int64_t steps_per_epoch = (batches + options_.accumulate - 1) / options_.accumulate;
+  for (int64_t done = 0; done < batches;) {
+    const int64_t data_start = NowUs();
+    std::vector<Batch> micro_batches;
+    int64_t global_samples = 0;
+    while (done < batches && static_cast<int64_t>(micro_batches.size()) < options_.accumulate) {
+      DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, loader.Next());
+      if (!batch.has_value()) {
+        return absl::InternalError(absl::StrCat("the loader ended after ", done, " of ", batches,
+                                                " batches of epoch ", epoch_));
+      }
+      global_samples += GlobalBatchSize(loader, done);
+      micro_batches.push_back(*std::move(batch));
+      ++done;
+    }
+    const double data_ms = MsBetween(data_start, NowUs());
+    DS_ASSIGN_OR_RETURN(StepReport report, Step(micro_batches, global_samples));
+    report.times.data = data_ms;
+    report.step_in_epoch = epoch.steps++;
+    report.steps_per_epoch = steps_per_epoch;
+    sums.loss += report.loss * static_cast<double>(report.samples);
+    sums.correct += report.correct;
+    sums.samples += report.samples;
+    times += report.times;
+    wire_bytes += report.wire_bytes;
+    if (options_.observer != nullptr) DS_RETURN_IF_ERROR(options_.observer->OnStep(report));
+  }
+  const double seconds = std::max<int64_t>(1, NowUs() - start) * 1e-6;
+  double totals[3] = {sums.loss, static_cast<double>(sums.correct), static_cast<double>(sums.samples)};
+  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
+  const double samples = std::max(1.0, totals[2]);
+  const double steps = static_cast<double>(std::max<int64_t>(1, epoch.steps));
+  epoch.train_loss = totals[0] / samples;
+  epoch.train_accuracy = totals[1] / samples;
+  epoch.images_per_second = totals[2] / seconds;
+  epoch.mean_times = {times.data / steps, times.forward / steps, times.backward / steps, times.exchange / steps,
+                      times.exchange_exposed / steps, times.optimizer / steps};
+  epoch.skipped_steps = skipped_;
+  epoch.wire_bytes_per_step = static_cast<int64_t>(static_cast<double>(wire_bytes) / steps);
+  return epoch;
+}
+
+absl::StatusOr<TrainResult> MixedPrecisionTrainer::train(DataLoader& loader, int64_t epochs) {
+  TrainResult result;
+  while (epoch_ < epochs) {
+    DS_ASSIGN_OR_RETURN(result.last, RunEpoch(loader));
+    DS_RETURN_IF_ERROR(AverageBuffers());
+    ++epoch_;
+    if (options_.observer != nullptr) DS_RETURN_IF_ERROR(options_.observer->OnEpoch(result.last));
+  }
+  result.epochs = epoch_;
+  result.steps = step_;
+  return result;
+}
+
+absl::Status MixedPrecisionTrainer::AverageBuffers() {
+  if (communicator_->size() == 1) return absl::OkStatus();
+  for (const NamedTensor& buffer : model_.buffers()) {
+    if (buffer.tensor.scalar_type() != at::kFloat) continue;
+    absl::Span<float> values(buffer.tensor.data_ptr<float>(),
+                             static_cast<size_t>(buffer.tensor.numel()));
+    DS_RETURN_IF_ERROR(Annotate(communicator_->AllReduce(MutableBuffer::Of(values), ReduceOp::kSum),
+                                absl::StrCat("averaging ", buffer.name)));
+    buffer.tensor.mul_(1.0 / communicator_->size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MixedPrecisionTrainer::WithAveragedWeights(const std::function<absl::Status()>& body) {
+  if (ema_ == nullptr) return body();
+  ema_->Swap();
+  absl::Status status = body();
+  ema_->Swap();
+  return status;
+}
+
+absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
+  double totals[3] = {0, 0, 0};  // loss, hits, samples
+  const auto run = [&]() -> absl::Status {
+    at::NoGradGuard no_grad;
+    model_.set_training(false);
+    DS_RETURN_IF_ERROR(loader.StartEpoch(0));
+    while (true) {
+      DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, loader.Next());
+      if (!batch.has_value()) return absl::OkStatus();
+      if (batch->size() == 0) continue;
+      DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({InputsToTorch(*batch)}));
+      DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(*batch)));
+      totals[0] += result.loss.item<double>() * static_cast<double>(result.count);
+      totals[1] += static_cast<double>(result.correct.item<int64_t>());
+      totals[2] += static_cast<double>(result.count);
+    }
+  };
+  DS_RETURN_IF_ERROR(WithAveragedWeights(run));
+  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
+  if (totals[2] == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
+  return Evaluation{totals[0] / totals[2], totals[1] / totals[2], static_cast<int64_t>(totals[2])};
+}
+
+std::string MixedPrecisionTrainer::ParameterHash() const {
+  Sha256 hash;
+  for (const NamedTensor& parameter : model_.parameters()) {
+    hash.Update({static_cast<const std::byte*>(parameter.tensor.data_ptr()), parameter.tensor.nbytes()});
+  }
+  return hash.Hex();
+}
+
+void MixedPrecisionTrainer::Trace(const char* name, int64_t start_us, int64_t end_us) {
+  if (options_.trace) trace_.push_back({name, "compute", start_us, end_us});
+}
+
+std::vector<TraceSpan> MixedPrecisionTrainer::TakeTrace() {
+  std::vector<TraceSpan> spans = std::exchange(trace_, {});
+  if (synchronizer_ != nullptr) {
+    for (TraceSpan& span : synchronizer_->TakeTrace()) spans.push_back(std::move(span));
+  }
+  return spans;
+}
+
+std::map<std::string, double> MixedPrecisionTrainer::State() const {
+  std::map<std::string, double> state = {{"epoch", static_cast<double>(epoch_)},
+                                         {"step", static_cast<double>(step_)},
+                                         {"skipped", static_cast<double>(skipped_)},
+                                         {"skipped_in_a_row", static_cast<double>(skipped_in_a_row_)}};
+  for (const auto& [name, value] : scaler_.State()) state["scaler/" + name] = value;
+  return state;
+}
+
+absl::Status MixedPrecisionTrainer::LoadState(const std::map<std::string, double>& state) {
+  std::map<std::string, double> scaler_state;
+  for (const auto& [name, value] : state) {
+    if (name.rfind("scaler/", 0) == 0) scaler_state[name.substr(7)] = value;
+  }
+  for (const char* name : {"epoch", "step", "skipped", "skipped_in_a_row"}) {
+    if (!state.contains(name)) {
+      return absl::NotFoundError(absl::StrCat("the trainer's state lacks '", name, "'"));
+    }
+  }
+  DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
+  epoch_ = static_cast<int64_t>(state.at("epoch"));
+  step_ = static_cast<int64_t>(state.at("step"));
+  skipped_ = static_cast<int64_t>(state.at("skipped"));
+  skipped_in_a_row_ = static_cast<int64_t>(state.at("skipped_in_a_row"));
+  return absl::OkStatus();
+}
+
+at::Tensor InputsToTorch(const Batch& batch) {
+  at::Tensor tensor = ToTorch(batch.inputs);
+  if (!batch.channels_last || tensor.dim() != 4) return tensor;
+  // The bytes lie as NHWC under a shape of NCHW.
+  const int64_t c = tensor.size(1), h = tensor.size(2), w = tensor.size(3);
+  return tensor.as_strided(tensor.sizes(), {c * h * w, 1, w * c, c});
+}
+
+at::Tensor LabelsToTorch(const Batch& batch) { return ToTorch(batch.labels); }
+
+}  // namespace ds

@@ -1,0 +1,176 @@
+// Trains a GraphModule: precision, loss scaling, gradient exchange, clipping, schedule, averages. `ds_train` uses nothing else.
+//
+//   MixedPrecisionTrainer trainer(model, optimizer, loss, {.precision = "auto"});
+//   absl::StatusOr<TrainResult> result = trainer.train(loader, /*epochs=*/15);
+//
+// Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check of the raw gradients →
+// OR of the flag over the ranks → exchange → unscale → clip → optimiser → EMA. A step whose flag is set changes nothing on
+// any rank but the loss scale. Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
+//
+// One thread; every rank calls the same methods in the same order.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+#include "trainer/data/loader.h"
+#include "trainer/executor/graph_module.h"
+#include "trainer/optim/ema.h"
+#include "trainer/optim/loss.h"
+#include "trainer/optim/loss_scaler.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/optim/schedule.h"
+#include "trainer/sync/gradient_synchronizer.h"
+
+namespace ds {
+
+// Milliseconds of one step. `exchange` is the wall time with an exchange under way, `exchange_exposed` the part of it that
+// backward did not hide; the step takes data + forward + backward + exchange_exposed + optimizer.
+struct StepTimes {
+  double data = 0, forward = 0, backward = 0, exchange = 0, exchange_exposed = 0, optimizer = 0;
+  double total() const { return data + forward + backward + exchange_exposed + optimizer; }
+  StepTimes& operator+=(const StepTimes& other);
+};
+
+struct StepReport {
+  int64_t epoch = 0;            // 0-based
+  int64_t step = 0;             // optimiser steps of the run before this one, skipped ones included
+  int64_t step_in_epoch = 0;
+  int64_t steps_per_epoch = 0;
+  double loss = 0;              // this rank's mean over the step's samples
+  int64_t correct = 0;          // this rank's arg max hits
+  int64_t samples = 0;          // this rank's (text: tokens)
+  double learning_rate = 0;
+  double loss_scale = 1;
+  bool skipped = false;         // non-finite gradients somewhere
+  int64_t wire_bytes = 0;       // sent by this rank
+  StepTimes times;
+};
+
+struct Evaluation {
+  double loss = 0;              // mean over all ranks' samples
+  double accuracy = 0;          // share of hits, 0..1
+  int64_t samples = 0;
+};
+
+struct EpochReport {
+  int64_t epoch = 0;
+  double train_loss = 0;        // over all ranks
+  double train_accuracy = 0;    // 0..1
+  double images_per_second = 0; // over all ranks, training part of the epoch
+  StepTimes mean_times;         // a step, this rank
+  int64_t steps = 0;
+  int64_t skipped_steps = 0;    // so far in the run
+  int64_t wire_bytes_per_step = 0;  // sent by this rank
+};
+
+// What a run tells while it goes. Called on the training thread of every rank, at the same points.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual absl::Status OnStep(const StepReport& step) = 0;
+  // BatchNorm's statistics have been averaged. Here a run evaluates, exports and checkpoints.
+  virtual absl::Status OnEpoch(const EpochReport& epoch) = 0;
+};
+
+struct MixedPrecisionTrainerOptions {
+  std::string precision = "auto";          // fp32 | bf16 | fp16 | auto
+  double initial_scale = 65536;            // fp16 loss scale, its growth and back-off
+  double growth_factor = 2;
+  double backoff_factor = 0.5;
+  int64_t growth_interval = 2000;          // good steps
+  double clip_norm = 0;                    // global L2 norm of the gradients; 0: off
+  int64_t accumulate = 1;                  // micro-batches a step
+  double ema_decay = 0;                    // 0: no averages
+  int64_t max_skipped_in_a_row = 50;       // then the run stops with an error
+  uint64_t seed = 1;                       // of Dropout
+  double bucket_mb = 4;                    // MiB of fp32 a gradient bucket
+  bool overlap = true;
+  bool trace = false;
+  Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
+  Communicator* communicator = nullptr;    // not owned; null: one rank
+  TrainObserver* observer = nullptr;       // not owned
+  // Test seam: may change the (scaled) loss of a step on this rank before backward.
+  std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
+};
+
+struct TrainResult {
+  int64_t epochs = 0;
+  int64_t steps = 0;
+  EpochReport last;
+};
+
+class MixedPrecisionTrainer {
+ public:
+  // References are kept. Bad options come back from the first call that needs them.
+  MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss, MixedPrecisionTrainerOptions options);
+  ~MixedPrecisionTrainer();
+
+  // Weights, buffers and precision equal on all ranks from here on. Called by train() if nobody did. `sample` is what
+  // `auto` probes with.
+  absl::Status Prepare(const Batch& sample);
+  // Trains from epoch() up to `epochs`. InvalidArgument if the loss becomes NaN for good (names step and learning rate).
+  absl::StatusOr<TrainResult> train(DataLoader& loader, int64_t epochs);
+  // One optimiser step on `accumulate` micro-batches (fewer at an epoch's end).
+  // `global_samples`: of all ranks and micro-batches, so that a short last batch weighs by its size.
+  absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples);
+  // Over all ranks' shards, with the averaged weights if there are any.
+  absl::StatusOr<Evaluation> evaluate(DataLoader& loader);
+  // Runs `body` while the module holds the averaged weights (or as it is, without averages).
+  absl::Status WithAveragedWeights(const std::function<absl::Status()>& body);
+
+  Precision precision() const;
+  const std::string& precision_reason() const { return precision_reason_; }
+  // Fixes the precision before Prepare (resume: what `auto` chose then).
+  void set_precision(const std::string& precision) { options_.precision = precision; }
+  int64_t epoch() const { return epoch_; }
+  int64_t step() const { return step_; }
+  const LossScaler& scaler() const { return scaler_; }
+  int64_t skipped_steps() const { return skipped_; }
+  // SHA-256 over all parameters' bits, for comparing ranks and runs.
+  std::string ParameterHash() const;
+  std::vector<TraceSpan> TakeTrace();
+
+  // All that the next step depends on beside the module's own tensors, the optimiser's and the schedule's.
+  std::map<std::string, double> State() const;
+  absl::Status LoadState(const std::map<std::string, double>& state);
+  WeightEma* ema() { return ema_.get(); }
+
+ private:
+  struct Sums;
+  absl::Status BroadcastModel();
+  absl::Status AverageBuffers();
+  absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
+  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples, StepTimes& times);
+  absl::Status ApplyGradients(StepReport& report, bool found_inf);
+  void Trace(const char* name, int64_t start_us, int64_t end_us);
+
+  GraphModule& model_;
+  Optimizer& optimizer_;
+  Loss loss_;
+  MixedPrecisionTrainerOptions options_;
+  LossScaler scaler_;
+  std::unique_ptr<Communicator> alone_;  // when no communicator was given
+  Communicator* communicator_;
+  std::unique_ptr<GradientSynchronizer> synchronizer_;
+  std::unique_ptr<WeightEma> ema_;
+  std::vector<TraceSpan> trace_;
+  std::string precision_reason_;
+  bool prepared_ = false;
+  int64_t epoch_ = 0;
+  int64_t step_ = 0;
+  int64_t skipped_ = 0;
+  int64_t skipped_in_a_row_ = 0;
+};
+
+// The batch as LibTorch tensors that share its memory.
+at::Tensor InputsToTorch(const Batch& batch);
+at::Tensor LabelsToTorch(const Batch& batch);
+
+}  // namespace ds

@@ -1,0 +1,26 @@
+// `precision: auto`: what is fastest here and safe. CPU: times a short probe of the module itself (forward and backward, same
+// batch) in fp32 and, where the CPU has bf16 instructions, bf16; takes bf16 only if it is at least 3% faster. GPU: bf16 where the
+// device has it, else fp16. fp16 on CPU is never chosen.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/executor/graph_module.h"
+#include "trainer/optim/loss.h"
+
+namespace ds {
+
+struct PrecisionChoice {
+  Precision precision = Precision::kFloat32;
+  std::string reason;  // "bf16 41.2 ms, fp32 78.9 ms a step (probe of 3)"
+};
+
+// mode: fp32 | bf16 | fp16 | auto. InvalidArgument for others. The probe leaves parameters, buffers and gradients as they were.
+absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module, const Loss& loss,
+                                                const at::Tensor& inputs, const at::Tensor& labels);
+// "fp32", "bf16", "fp16".
+std::string PrecisionName(Precision precision);
+
+}  // namespace ds

@@ -1,0 +1,33 @@
+// Losses, in fp32 whatever the autocast type.
+#pragma once
+
+#include <string>
+
+#include "ATen/ATen.h"
+#include "absl/status/statusor.h"
+
+namespace ds {
+
+struct LossOptions {
+  std::string name = "cross_entropy";
+  double label_smoothing = 0.0;  // [0, 1)
+};
+
+struct LossResult {
+  at::Tensor loss;         // fp32 scalar, mean over samples (tokens)
+  at::Tensor correct;      // int64 scalar: arg max hits
+  int64_t count = 0;       // samples (tokens)
+};
+
+class Loss {
+ public:
+  static absl::StatusOr<Loss> Create(const LossOptions& options);
+  // logits [N, classes] with labels int64 [N], or [N, T, classes] with [N, T]. InvalidArgument for other shapes or
+  // labels outside 0..classes-1.
+  absl::StatusOr<LossResult> operator()(const at::Tensor& logits, const at::Tensor& labels) const;
+
+ private:
+  LossOptions options_;
+};
+
+}  // namespace ds

@@ -1,0 +1,175 @@
+#include "trainer/optim/parameter_group.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status.h"
+
+namespace ds {
+namespace {
+
+constexpr char kStepName[] = "step";
+constexpr char kStepsPrefix[] = "steps/";
+
+std::string Shape(const at::Tensor& tensor) { return ShapeString({tensor.sizes().data(), tensor.sizes().size()}); }
+
+at::Tensor Int64Scalar(int64_t value) { return at::full({}, value, at::kLong); }
+
+}  // namespace
+
+at::Tensor FlatAlias(const at::Tensor& tensor) {
+  DS_CHECK(tensor.is_non_overlapping_and_dense()) << "tensor of strides that leave holes";
+  return tensor.detach().as_strided({tensor.numel()}, {1});
+}
+
+bool SameLayout(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes() || !a.is_non_overlapping_and_dense() || !b.is_non_overlapping_and_dense()) return false;
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
+bool TakesWeightDecay(const NamedTensor& parameter) {
+  return parameter.tensor.dim() >= 2 && parameter.op != "BatchNormalization" && parameter.op != "LayerNormalization";
+}
+
+OptimizerBase::OptimizerBase(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options,
+                             const std::vector<std::string>& prefixes, bool count_steps)
+    : options_(options), parameters_(parameters), count_steps_(count_steps) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    flat_parameters_.push_back(FlatAlias(parameters_[i].tensor));
+    (TakesWeightDecay(parameters_[i]) ? decayed_ : plain_).push_back(static_cast<int>(i));
+  }
+  for (const std::string& prefix : prefixes) {
+    ParameterState state{.prefix = prefix, .tensors = {}, .flat = {}};
+    for (const NamedTensor& parameter : parameters_) {
+      state.tensors.push_back(at::zeros_like(parameter.tensor.detach(), at::MemoryFormat::Preserve));
+      state.flat.push_back(FlatAlias(state.tensors.back()));
+    }
+    states_.push_back(std::move(state));
+  }
+  if (count_steps_) steps_.assign(parameters_.size(), 0);
+}
+
+absl::Status OptimizerBase::Step() {
+  at::NoGradGuard no_grad;
+  try {
+    DS_RETURN_IF_ERROR(StepGroup(decayed_, options_.weight_decay));
+    DS_RETURN_IF_ERROR(StepGroup(plain_, 0.0));
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("LibTorch failed in the ", options_.name, " step ", step_, ": ",
+                                            error.what_without_backtrace()));
+  }
+  ++step_;
+  return absl::OkStatus();
+}
+
+absl::Status OptimizerBase::StepGroup(const std::vector<int>& group, double weight_decay) {
+  std::vector<int> members;
+  std::vector<at::Tensor> grads;
+  for (int i : group) {
+    const at::Tensor& parameter = parameters_[i].tensor;
+    const at::Tensor grad = parameter.grad();
+    if (!grad.defined() || parameter.numel() == 0) continue;
+    if (grad.layout() != at::kStrided || grad.device() != parameter.device()) {
+      return absl::InvalidArgumentError(absl::StrCat("the gradient of parameter '", parameters_[i].name,
+                                                     "' is sparse or on another device than its parameter: "
+                                                     "optimisers take dense gradients beside their parameters"));
+    }
+    at::Tensor matching = grad;
+    if (grad.scalar_type() != parameter.scalar_type() || !SameLayout(grad, parameter)) {
+      matching = at::empty_like(parameter, at::MemoryFormat::Preserve);
+      matching.copy_(grad);
+    }
+    members.push_back(i);
+    grads.push_back(FlatAlias(matching));
+    if (count_steps_) ++steps_[i];
+  }
+  if (!members.empty()) Apply(members, grads, weight_decay);
+  return absl::OkStatus();
+}
+
+void OptimizerBase::ZeroGrad(bool drop) {
+  at::NoGradGuard no_grad;
+  for (NamedTensor& parameter : parameters_) {
+    at::Tensor& grad = parameter.tensor.mutable_grad();
+    if (!grad.defined()) continue;
+    if (drop) {
+      grad.reset();
+    } else {
+      grad.zero_();
+    }
+  }
+}
+
+std::vector<at::Tensor> OptimizerBase::Pick(const std::vector<at::Tensor>& all, const std::vector<int>& members) {
+  std::vector<at::Tensor> picked;
+  picked.reserve(members.size());
+  for (int i : members) picked.push_back(all[i]);
+  return picked;
+}
+
+std::map<std::string, at::Tensor> OptimizerBase::Expected() const {
+  std::map<std::string, at::Tensor> expected;
+  for (const ParameterState& state : states_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      expected[absl::StrCat(state.prefix, "/", parameters_[i].name)] = state.tensors[i];
+    }
+  }
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    expected[absl::StrCat(kStepsPrefix, parameters_[i].name)] = Int64Scalar(steps_[i]);
+  }
+  expected[kStepName] = Int64Scalar(step_);
+  return expected;
+}
+
+std::map<std::string, at::Tensor> OptimizerBase::State() const {
+  at::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> state = Expected();
+  for (auto& [name, tensor] : state) tensor = tensor.clone(at::MemoryFormat::Preserve);
+  return state;
+}
+
+absl::Status OptimizerBase::LoadState(const std::map<std::string, at::Tensor>& state) {
+  at::NoGradGuard no_grad;
+  const std::map<std::string, at::Tensor> expected = Expected();
+  const std::string hint = absl::StrCat(": it was not saved by ", options_.name, " over these parameters");
+  for (const auto& [name, tensor] : expected) {
+    auto it = state.find(name);
+    if (it == state.end()) {
+      return absl::NotFoundError(absl::StrCat("the optimiser's state lacks '", name, "'", hint));
+    }
+    if (!it->second.defined() || it->second.sizes() != tensor.sizes() ||
+        it->second.scalar_type() != tensor.scalar_type()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "entry '", name, "' of the optimiser's state should be ", c10::toString(tensor.scalar_type()), " ",
+          Shape(tensor), " but is ",
+          it->second.defined() ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", Shape(it->second))
+                               : std::string("undefined"),
+          hint));
+    }
+    if (tensor.scalar_type() == at::kLong && it->second.item<int64_t>() < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("step count '", name, "' of the optimiser's state is negative", hint));
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!expected.contains(name)) {
+      return absl::InvalidArgumentError(absl::StrCat("the optimiser's state has an unknown entry '", name, "'", hint));
+    }
+  }
+  for (ParameterState& own : states_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      own.tensors[i].copy_(state.at(absl::StrCat(own.prefix, "/", parameters_[i].name)));
+    }
+  }
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    steps_[i] = state.at(absl::StrCat(kStepsPrefix, parameters_[i].name)).item<int64_t>();
+  }
+  step_ = state.at(kStepName).item<int64_t>();
+  return absl::OkStatus();
+}
+
+}  // namespace ds

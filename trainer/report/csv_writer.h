@@ -1,0 +1,62 @@
+// metrics.csv: a row every few steps of training, and one for each evaluation. Flushed row by row,
+// so that a run that was killed has all but the last line.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ds {
+
+// NaN cells stay empty.
+struct MetricsRow {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+  int64_t step = 0;             // optimiser steps done
+  int64_t epoch = 0;            // counted from 1
+  std::string split = "train";  // train | test
+  double loss = kNone;
+  double accuracy = kNone;  // share, 0..1
+  double learning_rate = kNone;
+  double images_per_second = kNone;  // all ranks
+  double loss_scale = kNone;         // fp16
+  int64_t skipped_steps = 0;         // of the run
+  double data_ms = kNone;            // a step: mean since the last row
+  double forward_ms = kNone;
+  double backward_ms = kNone;
+  double exchange_ms = kNone;
+  double optimiser_ms = kNone;
+};
+
+// The heading, without '\n'.
+std::string MetricsHeading();
+// One row, without '\n'. Losses, accuracies and rates to 9 digits (a float exactly), speeds and
+// times to 3 places.
+std::string FormatMetricsRow(const MetricsRow& row);
+
+class MetricsWriter {
+ public:
+  // A new file at `path`; `resume_step` >= 0 keeps the rows of an existing one up to that step and
+  // drops the rest (and a torn last line), so that a resumed run's file is that of a run that never
+  // stopped. FailedPrecondition if the existing file has other columns; otherwise the system's own
+  // words.
+  static absl::StatusOr<std::unique_ptr<MetricsWriter>> Open(const std::string& path,
+                                                             int64_t resume_step = -1);
+  ~MetricsWriter();
+  MetricsWriter(const MetricsWriter&) = delete;
+  MetricsWriter& operator=(const MetricsWriter&) = delete;
+
+  absl::Status Write(const MetricsRow& row);
+
+ private:
+  MetricsWriter(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  std::string path_;
+  std::FILE* file_;
+};
+
+}  // namespace ds

@@ -1,0 +1,103 @@
+#include "trainer/report/summary.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "trainer/report/json_text.h"
+#include "trainer/report/progress.h"
+#include "trainer/report/table.h"
+#include "trainer/report/text_file.h"
+
+namespace ds {
+namespace {
+
+std::string StepTimesJson(const StepTimes& times) {
+  JsonObject json;
+  json.Add("data", times.data);
+  json.Add("forward", times.forward);
+  json.Add("backward", times.backward);
+  json.Add("exchange", times.exchange);
+  json.Add("exchange_exposed", times.exchange_exposed);
+  json.Add("optimiser", times.optimiser);
+  json.Add("total", times.total);
+  return json.ToString();
+}
+
+// "12.34 ms   40 %"
+std::string Milliseconds(double ms, double total_ms) {
+  const std::string text = absl::StrFormat("%.2f ms", ms);
+  return total_ms > 0 ? absl::StrFormat("%s  %3.0f%%", text, 100 * ms / total_ms) : text;
+}
+
+std::string Accuracy(const RunSummary& summary) {
+  if (std::isnan(summary.test_accuracy)) return "not tested";
+  return absl::StrFormat("%.2f%% (epoch %d)", 100 * summary.test_accuracy, summary.best_epoch);
+}
+
+}  // namespace
+
+std::string SummaryJson(const RunSummary& summary) {
+  JsonObject json(2), versions;
+  json.Add("name", summary.name);
+  json.Add("model", summary.model);
+  json.Add("parameters", summary.parameters);
+  json.Add("seed", summary.seed);
+  json.Add("test_accuracy", summary.test_accuracy);
+  json.Add("test_loss", summary.test_loss);
+  json.Add("best_epoch", summary.best_epoch);
+  json.Add("final_test_accuracy", summary.final_test_accuracy);
+  json.Add("train_images_per_second", summary.train_images_per_second);
+  json.Add("precision", summary.precision);
+  json.Add("world_size", summary.world_size);
+  json.Add("epochs", summary.epochs);
+  json.Add("wire_bytes_per_step", summary.wire_bytes_per_step);
+  json.AddJson("step_ms", StepTimesJson(summary.step_ms));
+  json.Add("skipped_steps", summary.skipped_steps);
+  json.Add("loss_scale", summary.loss_scale);
+  json.Add("wall_seconds", summary.wall_seconds);
+  for (const auto& [name, version] : summary.versions) versions.Add(name, version);
+  json.AddJson("versions", versions.ToString());
+  return json.ToString() + "\n";
+}
+
+absl::Status WriteSummary(const std::string& path, const RunSummary& summary) {
+  return WriteTextAtomically(path, SummaryJson(summary));
+}
+
+std::string SummaryTable(const RunSummary& summary) {
+  TextTable table({{"result"}, {summary.name, Align::kRight}});
+  const StepTimes& step = summary.step_ms;
+  table.AddRow({"model", absl::StrCat(summary.model, ", ", summary.parameters, " parameters")});
+  table.AddRow({"test accuracy", Accuracy(summary)});
+  if (!std::isnan(summary.final_test_accuracy)) {
+    table.AddRow(
+        {"  after the last epoch", absl::StrFormat("%.2f%%", 100 * summary.final_test_accuracy)});
+  }
+  table.AddRow(
+      {"training speed", absl::StrFormat("%.0f images/s", summary.train_images_per_second)});
+  table.AddRow({"precision", summary.precision});
+  table.AddRow({"ranks", absl::StrCat(summary.world_size)});
+  table.AddRow({"epochs", absl::StrCat(summary.epochs)});
+  table.AddRow({"wall time", FormatDuration(summary.wall_seconds)});
+  table.AddRow({"a step", Milliseconds(step.total, step.total)});
+  table.AddRow({"  data", Milliseconds(step.data, step.total)});
+  table.AddRow({"  forward", Milliseconds(step.forward, step.total)});
+  table.AddRow({"  backward", Milliseconds(step.backward, step.total)});
+  table.AddRow({"  optimiser", Milliseconds(step.optimiser, step.total)});
+  if (summary.world_size > 1) {
+    table.AddRow({"  exchange", Milliseconds(step.exchange, step.total)});
+    table.AddRow({"  exchange, not hidden", Milliseconds(step.exchange_exposed, step.total)});
+    table.AddRow({"  sent by a rank",
+                  absl::StrFormat("%.3f MiB",
+                                  static_cast<double>(summary.wire_bytes_per_step) / (1 << 20))});
+  }
+  if (!std::isnan(summary.loss_scale)) {
+    table.AddRow({"loss scale", absl::StrFormat("%.6g", summary.loss_scale)});
+  }
+  if (summary.skipped_steps > 0)
+    table.AddRow({"skipped steps", absl::StrCat(summary.skipped_steps)});
+  return table.ToString();
+}
+
+}  // namespace ds

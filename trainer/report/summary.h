@@ -1,0 +1,55 @@
+// What a finished run has to say: summary.json for programs, a table for people.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace ds {
+
+// Mean of a step over the measured part of the run, milliseconds.
+struct StepTimes {
+  double data = 0;  // waiting for the loader
+  double forward = 0;
+  double backward = 0;
+  double exchange = 0;          // with an exchange under way, hidden or not
+  double exchange_exposed = 0;  // of it, not hidden behind the backward pass
+  double optimiser = 0;
+  double total = 0;  // wall time
+};
+
+struct RunSummary {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+  std::string name;
+  std::string model;
+  int64_t parameters = 0;  // numbers in trained tensors
+  uint64_t seed = 0;
+  std::string precision;  // the one used: fp32 | bf16 | fp16
+  int64_t world_size = 1;
+  int64_t epochs = 0;                  // done
+  int64_t best_epoch = 0;              // counted from 1; 0: none was tested
+  double test_accuracy = kNone;        // of the best evaluation, share 0..1
+  double test_loss = kNone;            // of the same
+  double final_test_accuracy = kNone;  // of the last one
+  double train_images_per_second = 0;  // all ranks, without evaluations and checkpoints
+  int64_t wire_bytes_per_step = 0;     // sent by one rank
+  StepTimes step_ms;
+  int64_t skipped_steps = 0;
+  double loss_scale = kNone;  // fp16: the last
+  double wall_seconds = 0;
+  std::vector<std::pair<std::string, std::string>> versions;
+};
+
+// NaN becomes null.
+std::string SummaryJson(const RunSummary& summary);
+// Written atomically.
+absl::Status WriteSummary(const std::string& path, const RunSummary& summary);
+// The results table that ends a run.
+std::string SummaryTable(const RunSummary& summary);
+
+}  // namespace ds

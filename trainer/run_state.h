@@ -1,0 +1,38 @@
+// What a checkpoint of a run holds, and how it comes back: module, optimiser, averages, trainer, schedule, best result.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/mixed_precision_trainer.h"
+
+namespace ds {
+
+// The objects whose state a run is. Not owned.
+struct RunObjects {
+  GraphModule* module = nullptr;
+  Optimizer* optimizer = nullptr;
+  Schedule* schedule = nullptr;
+  MixedPrecisionTrainer* trainer = nullptr;
+};
+
+// What the job itself remembers from one epoch to the next.
+struct RunProgress {
+  double best_accuracy = -1;   // 0..1, -1: none yet
+  int64_t best_epoch = -1;     // 0-based
+  double best_loss = 0;
+  std::string precision;       // what `auto` chose
+  double wall_seconds = 0;     // of training so far, earlier runs included
+};
+
+absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress);
+// NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model, say).
+absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress);
+
+// Rank 0 reads `folder` and sends it to all others, which need not see its file system. Collective; every rank gets
+// rank 0's error.
+absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator);
+
+}  // namespace ds
