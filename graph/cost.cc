@@ -9,7 +9,8 @@ namespace {
 int64_t Count(absl::Span<const int64_t> shape) {
   int64_t product = 1;
   for (int64_t extent : shape) {
-    if (extent != kDynamicDim && __builtin_mul_overflow(product, extent, &product)) return INT64_MAX;
+    if (extent != kDynamicDim && __builtin_mul_overflow(product, extent, &product))
+      return INT64_MAX;
   }
   return product;
 }

@@ -23,6 +23,10 @@ int64_t ExtentMark(ValueId id, int dim) {
 }
 
 std::optional<Ints> Find(const InferenceContext& context, int i) {
+  // A constant that is not in the table is too long, or holds a number that would read as a mark.
+  if (!context.HasInput(i)) return std::nullopt;
+  const bool listed = context.known_ints->contains(context.node.inputs[i]);
+  if (!listed && schema::ConstantInput(context, i) != nullptr) return std::nullopt;
   return schema::PartlyKnown(context, i);
 }
 
@@ -177,7 +181,8 @@ std::optional<Ints> Evaluate(const InferenceContext& context) {
 
 void RememberConstant(ValueId id, const Tensor& tensor, KnownInts& known) {
   if (tensor.num_elements() > kMaxElements) return;
-  if (auto ints = schema::IntElements(tensor)) known[id] = *std::move(ints);
+  std::optional<Ints> ints = schema::IntElements(tensor);
+  if (ints && std::all_of(ints->begin(), ints->end(), IsKnown)) known[id] = *std::move(ints);
 }
 
 void EvaluateKnownInts(const InferenceContext& context, KnownInts& known) {
@@ -200,7 +205,8 @@ void EvaluateKnownInts(const InferenceContext& context, KnownInts& known) {
   }
   std::optional<Ints> ints = Evaluate(context);
   if (!ints || static_cast<int64_t>(ints->size()) > kMaxElements) return;
-  // What is followed must fit the inferred shape; a broadcast that Zip does not model is dropped here.
+  // What is followed must fit the inferred shape; a broadcast that Zip does not model is dropped
+  // here.
   const std::optional<int64_t> count = schema::KnownProduct(*value.shape);
   if (!count || *count != static_cast<int64_t>(ints->size())) return;
   known[node.outputs[0]] = *std::move(ints);

@@ -85,9 +85,9 @@ absl::Status InferNode(Graph& graph, const Node& node, KnownInts& known) {
     status = CheckExtents((*inferred)[i].shape);
   }
   if (!status.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("node '", node.name, "' (", node.op, "): ", std::string(status.message()),
-                     "; its inputs are ", InputShapes(graph, node)));
+    return absl::InvalidArgumentError(absl::StrCat("node '", node.name, "' (", node.op,
+                                                   "): ", std::string(status.message()),
+                                                   "; its inputs are ", InputShapes(graph, node)));
   }
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     if (node.outputs[i] == kNoValue) continue;
@@ -115,8 +115,12 @@ std::vector<std::string> SupportedOps() {
 }
 
 absl::Status InferShapes(Graph& graph) {
-  DS_RETURN_IF_ERROR(graph.Validate());
   KnownInts known;
+  return InferShapesAndInts(graph, known);
+}
+
+absl::Status InferShapesAndInts(Graph& graph, KnownInts& known) {
+  DS_RETURN_IF_ERROR(graph.Validate());
   for (ValueId id : graph.inputs()) {
     const Value& value = graph.value(id);
     if (!value.shape.has_value()) {
@@ -154,10 +158,9 @@ absl::StatusOr<Shape> BroadcastShapes(absl::Span<const int64_t> a, absl::Span<co
     } else if (x == kDynamicDim) {
       extent = y;
     } else {
-      return absl::InvalidArgumentError(
-          absl::StrCat("shapes ", ShapeString(a), " and ", ShapeString(b),
-                       " cannot be broadcast together: ", x, " and ", y,
-                       " differ and neither is 1"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "shapes ", ShapeString(a), " and ", ShapeString(b), " cannot be broadcast together: ", x,
+          " and ", y, " differ and neither is 1"));
     }
   }
   return out;

@@ -63,10 +63,9 @@ absl::StatusOr<Shape> BroadcastInputs(const InferenceContext& context, int first
 
 absl::Status CheckSameType(const InferenceContext& context, int a, int b) {
   if (context.InputDType(a) == context.InputDType(b)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("inputs ", a, " and ", b, " are ", std::string(Name(context.InputDType(a))),
-                   " and ", std::string(Name(context.InputDType(b))),
-                   "; both must be of one type, so cast one"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "inputs ", a, " and ", b, " are ", std::string(Name(context.InputDType(a))), " and ",
+      std::string(Name(context.InputDType(b))), "; both must be of one type, so cast one"));
 }
 
 Inferred InferBinary(const InferenceContext& context) {
@@ -88,9 +87,8 @@ Inferred InferEqual(const InferenceContext& context) {
 
 Inferred InferWhere(const InferenceContext& context) {
   if (context.InputDType(0) != DType::kBool) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input 0 (condition) is ", std::string(Name(context.InputDType(0))),
-                     "; it must be bool"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input 0 (condition) is ", std::string(Name(context.InputDType(0))), "; it must be bool"));
   }
   DS_RETURN_IF_ERROR(CheckSameType(context, 1, 2));
   DS_ASSIGN_OR_RETURN(Shape both, BroadcastInputs(context, 1, 2));

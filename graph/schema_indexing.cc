@@ -25,9 +25,9 @@ Inferred InferConcat(const InferenceContext& context) {
       }
     }
     if (!fits) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input ", i, " ", ShapeString(shape), " must have the type and, but for axis ", axis,
-          ", the extents of the inputs before it"));
+      return absl::InvalidArgumentError(absl::StrCat("input ", i, " ", ShapeString(shape),
+                                                     " must have the type and, but for axis ", axis,
+                                                     ", the extents of the inputs before it"));
     }
   }
   return One(context.InputDType(0), std::move(out));
@@ -53,8 +53,8 @@ absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context,
   }
   if (IsDynamic(extent)) return std::vector<int64_t>(parts, kDynamicDim);
   if (extent % parts != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("an extent of ", extent, " cannot be split into ",
-                                                   parts, " equal parts; give the sizes"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "an extent of ", extent, " cannot be split into ", parts, " equal parts; give the sizes"));
   }
   return std::vector<int64_t>(parts, extent / parts);
 }
@@ -121,9 +121,8 @@ Inferred InferGather(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape indices, context.InputShape(1));
   const DType type = context.InputDType(1);
   if (type != DType::kInt64 && type != DType::kInt32) {
-    return absl::InvalidArgumentError(absl::StrCat("the indices (input 1) are ",
-                                                   std::string(Name(type)),
-                                                   "; they must be int32 or int64"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the indices (input 1) are ", std::string(Name(type)), "; they must be int32 or int64"));
   }
   DS_ASSIGN_OR_RETURN(int64_t axis, NormalizeAxis(context.node.GetInt("axis", 0),
                                                   static_cast<int64_t>(data.size())));

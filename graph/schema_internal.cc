@@ -29,9 +29,8 @@ Inferred SameAsInput(const InferenceContext& context) {
 
 absl::StatusOr<int64_t> NormalizeAxis(int64_t axis, int64_t rank) {
   if (axis < -rank || axis >= rank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("axis ", axis, " is outside [", -rank, ", ", rank, ") of a tensor of rank ",
-                     rank));
+    return absl::InvalidArgumentError(absl::StrCat("axis ", axis, " is outside [", -rank, ", ",
+                                                   rank, ") of a tensor of rank ", rank));
   }
   return axis < 0 ? axis + rank : axis;
 }
@@ -55,11 +54,18 @@ std::optional<std::vector<int64_t>> PartlyKnown(const InferenceContext& context,
     auto it = context.known_ints->find(context.node.inputs[i]);
     if (it != context.known_ints->end()) return it->second;
   }
-  const Tensor* constant = ConstantInput(context, i);
-  if (constant != nullptr) return IntElements(*constant);
+  if (const Tensor* constant = ConstantInput(context, i)) {
+    std::optional<std::vector<int64_t>> ints = IntElements(*constant);
+    // INT64_MIN as the end of a backward slice means "beyond the first", not an unknown number.
+    if (ints) {
+      for (int64_t& x : *ints) x = std::max(x, kFirstKnownInt);
+    }
+    return ints;
+  }
   const Value& value = context.graph.value(context.node.inputs[i]);
   if (!value.shape.has_value() || value.shape->size() != 1) return std::nullopt;
-  // A bound on what a shape may have as rank, so that a damaged file cannot make us allocate at will.
+  // A bound on what a shape may have as rank, so that a damaged file cannot make us allocate at
+  // will.
   const int64_t length = value.shape->front();
   if (length < 0 || length > 64) return std::nullopt;
   return std::vector<int64_t>(length, kUnknownInt);
@@ -68,9 +74,8 @@ std::optional<std::vector<int64_t>> PartlyKnown(const InferenceContext& context,
 absl::StatusOr<std::vector<int64_t>> FullyKnown(const InferenceContext& context, int i,
                                                 absl::string_view what) {
   std::optional<std::vector<int64_t>> ints = PartlyKnown(context, i);
-  const bool known = ints.has_value() && std::all_of(ints->begin(), ints->end(), [](int64_t x) {
-                       return x >= kFirstKnownInt;
-                     });
+  const bool known = ints.has_value() && std::all_of(ints->begin(), ints->end(),
+                                                     [](int64_t x) { return x >= kFirstKnownInt; });
   if (!known) {
     return absl::FailedPreconditionError(
         absl::StrCat("input ", i, " (", std::string(what),

@@ -1,5 +1,5 @@
-// Shared by the schema_*.cc files only: the families that make up the table, and the small steps that shape
-// inference functions repeat.
+// Shared by the schema_*.cc files only: the families that make up the table, and the small steps
+// that shape inference functions repeat.
 #pragma once
 
 #include <climits>

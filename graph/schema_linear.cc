@@ -12,8 +12,8 @@ absl::Status CheckBias(const InferenceContext& context, int i, int64_t channels)
   if (!context.HasInput(i)) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(Shape bias, context.InputShape(i));
   if (bias.size() == 1 && MayEqual(bias[0], channels)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the bias has shape ", ShapeString(bias),
-                                                 "; it must be [", channels, "]"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("the bias has shape ", ShapeString(bias), "; it must be [", channels, "]"));
 }
 
 absl::Status CheckConvChannels(const Shape& input, const Shape& weight, int64_t group) {
@@ -27,9 +27,9 @@ absl::Status CheckConvChannels(const Shape& input, const Shape& weight, int64_t 
   }
   if (IsDynamic(input[1]) || IsDynamic(weight[1])) return absl::OkStatus();
   if (input[1] % group != 0 || input[1] / group != weight[1]) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the input has ", input[1], " channels in ", group,
-                     " groups but the weight takes ", weight[1], " channels a group"));
+    return absl::InvalidArgumentError(absl::StrCat("the input has ", input[1], " channels in ",
+                                                   group, " groups but the weight takes ",
+                                                   weight[1], " channels a group"));
   }
   return absl::OkStatus();
 }
@@ -89,14 +89,15 @@ Inferred InferMatMul(const InferenceContext& context) {
   if (a.empty() || b.empty()) {
     return absl::InvalidArgumentError("a scalar cannot be multiplied as a matrix; use Mul");
   }
-  // A vector counts as a row on the left and as a column on the right; that extent is dropped again.
+  // A vector counts as a row on the left and as a column on the right; that extent is dropped
+  // again.
   const bool row = a.size() == 1;
   const bool column = b.size() == 1;
   if (row) a.insert(a.begin(), 1);
   if (column) b.push_back(1);
   if (!MayEqual(a[a.size() - 1], b[b.size() - 2])) {
-    return absl::InvalidArgumentError(absl::StrCat("the inner extents ", a[a.size() - 1], " and ",
-                                                   b[b.size() - 2], " differ"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the inner extents ", a[a.size() - 1], " and ", b[b.size() - 2], " differ"));
   }
   DS_ASSIGN_OR_RETURN(Shape out, BroadcastShapes(absl::MakeConstSpan(a).subspan(0, a.size() - 2),
                                                  absl::MakeConstSpan(b).subspan(0, b.size() - 2)));

@@ -18,8 +18,8 @@ Inferred InferBatchNorm(const InferenceContext& context) {
   for (int i = 1; i <= 4; ++i) {
     DS_ASSIGN_OR_RETURN(Shape shape, context.InputShape(i));
     if (shape.size() != 1 || !MayEqual(shape[0], input[1])) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          kNames[i], " has shape ", ShapeString(shape), "; it must be [", input[1], "]"));
+      return absl::InvalidArgumentError(absl::StrCat(kNames[i], " has shape ", ShapeString(shape),
+                                                     "; it must be [", input[1], "]"));
     }
   }
   return SameAsInput(context);
@@ -46,8 +46,8 @@ Inferred InferLayerNorm(const InferenceContext& context) {
 absl::StatusOr<Shape> PooledInput(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape input, context.InputShape(0));
   if (input.size() < 3) {
-    return absl::InvalidArgumentError(absl::StrCat("the input ", ShapeString(input),
-                                                   " must be [N, C, L] or [N, C, H, W]"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the input ", ShapeString(input), " must be [N, C, L] or [N, C, H, W]"));
   }
   return input;
 }
@@ -112,17 +112,16 @@ void AddNormalization(Table& table) {
   table.push_back(
       Op("BatchNormalization", 5, 5, {Float("epsilon"), Float("momentum")}, InferBatchNorm));
   table.back().parameter_inputs = {1, 2};
-  table.push_back(
-      Op("LayerNormalization", 2, 3, {Int("axis"), Float("epsilon")}, InferLayerNorm));
+  table.push_back(Op("LayerNormalization", 2, 3, {Int("axis"), Float("epsilon")}, InferLayerNorm));
   table.back().parameter_inputs = {1, 2};
 }
 
 void AddPooling(Table& table) {
-  table.push_back(Op("MaxPool", 1, 1,
-                     {String("auto_pad"), Int("ceil_mode"), Ints("dilations"),
-                      Required(Ints("kernel_shape")), Ints("pads"), Int("storage_order"),
-                      Ints("strides")},
-                     InferPool));
+  table.push_back(
+      Op("MaxPool", 1, 1,
+         {String("auto_pad"), Int("ceil_mode"), Ints("dilations"), Required(Ints("kernel_shape")),
+          Ints("pads"), Int("storage_order"), Ints("strides")},
+         InferPool));
   table.push_back(Op("AveragePool", 1, 1,
                      {String("auto_pad"), Int("ceil_mode"), Int("count_include_pad"),
                       Required(Ints("kernel_shape")), Ints("pads"), Ints("strides")},

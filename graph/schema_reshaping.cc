@@ -1,4 +1,5 @@
-// Operators that give the same elements another shape: Reshape, Flatten, Transpose, Squeeze and the like.
+// Operators that give the same elements another shape: Reshape, Flatten, Transpose, Squeeze and the
+// like.
 #include <algorithm>
 #include <numeric>
 
@@ -20,9 +21,8 @@ Inferred InferFlatten(const InferenceContext& context) {
   }
   if (axis < 0) axis += rank;
   const auto extents = absl::MakeConstSpan(input);
-  return One(context.InputDType(0),
-             {KnownProduct(extents.subspan(0, axis)).value_or(kDynamicDim),
-              KnownProduct(extents.subspan(axis)).value_or(kDynamicDim)});
+  return One(context.InputDType(0), {KnownProduct(extents.subspan(0, axis)).value_or(kDynamicDim),
+                                     KnownProduct(extents.subspan(axis)).value_or(kDynamicDim)});
 }
 
 // A target of Reshape that is being worked out.
@@ -64,7 +64,8 @@ absl::StatusOr<Target> ReadTarget(const InferenceContext& context, const Shape& 
   return target;
 }
 
-// Fills in the -1, or checks the number of elements, after extents on both sides have been cancelled.
+// Fills in the -1, or checks the number of elements, after extents on both sides have been
+// cancelled.
 absl::Status CompleteTarget(const Shape& input, Target& target) {
   Shape left;
   int64_t cancelled = 0;
@@ -171,7 +172,8 @@ Inferred InferExpand(const InferenceContext& context) {
   for (int64_t& extent : *wanted) {
     if (extent < kFirstKnownInt) extent = kDynamicDim;
     // PyTorch writes -1 for "as it is"; ONNX has 1 for that.
-    else if (extent == -1) extent = 1;
+    else if (extent == -1)
+      extent = 1;
   }
   DS_ASSIGN_OR_RETURN(Shape out, BroadcastShapes(input, *wanted));
   return One(context.InputDType(0), std::move(out));
@@ -181,15 +183,16 @@ Inferred InferTile(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape out, context.InputShape(0));
   const auto repeats = PartlyKnown(context, 1);
   if (repeats && repeats->size() != out.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("there are ", repeats->size(),
-                                                   " repeats for a tensor of rank ", out.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ", repeats->size(), " repeats for a tensor of rank ", out.size()));
   }
   for (size_t i = 0; i < out.size(); ++i) {
     const int64_t times = repeats ? (*repeats)[i] : kUnknownInt;
     if (IsDynamic(out[i]) || times < kFirstKnownInt) {
       out[i] = kDynamicDim;
     } else if (times < 0 || __builtin_mul_overflow(out[i], times, &out[i])) {
-      return absl::InvalidArgumentError(absl::StrCat("cannot repeat axis ", i, " ", times, " times"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot repeat axis ", i, " ", times, " times"));
     }
   }
   return One(context.InputDType(0), std::move(out));

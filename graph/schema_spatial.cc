@@ -1,4 +1,5 @@
 // Operators on images: Resize and Pad.
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -19,9 +20,9 @@ absl::Status CheckResizeModes(const Node& node) {
   for (const char* known : {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"}) {
     if (coordinates == known) return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("attribute 'coordinate_transformation_mode' is '", coordinates,
-                   "'; supported are half_pixel, pytorch_half_pixel, align_corners and asymmetric"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "attribute 'coordinate_transformation_mode' is '", coordinates,
+      "'; supported are half_pixel, pytorch_half_pixel, align_corners and asymmetric"));
 }
 
 Inferred ResizeToSizes(const InferenceContext& context, Shape shape) {
@@ -35,8 +36,10 @@ Inferred ResizeToSizes(const InferenceContext& context, Shape shape) {
       return absl::InvalidArgumentError(absl::StrCat("sizes holds ", size, "; at least 1"));
     }
     // An unknown size of the batch or the channels is the input's own: those are not resized.
-    if (size >= kFirstKnownInt) shape[i] = size;
-    else if (i >= 2) shape[i] = kDynamicDim;
+    if (size >= kFirstKnownInt)
+      shape[i] = size;
+    else if (i >= 2)
+      shape[i] = kDynamicDim;
   }
   return One(context.InputDType(0), std::move(shape));
 }
@@ -70,8 +73,8 @@ Inferred InferResize(const InferenceContext& context) {
 Inferred InferPad(const InferenceContext& context) {
   const std::string mode = context.node.GetString("mode", "constant");
   if (mode != "constant" && mode != "reflect" && mode != "edge") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "attribute 'mode' is '", mode, "'; supported are constant, reflect and edge"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("attribute 'mode' is '", mode, "'; supported are constant, reflect and edge"));
   }
   DS_ASSIGN_OR_RETURN(Shape shape, context.InputShape(0));
   DS_ASSIGN_OR_RETURN(std::vector<int64_t> pads, FullyKnown(context, 1, "pads"));
@@ -93,6 +96,10 @@ Inferred InferPad(const InferenceContext& context) {
           absl::StrCat("reflection needs pads below the extent ", shape[i], " of axis ", i));
     }
     shape[i] += begin + end;
+    if (shape[i] < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("pads of axis ", i, " leave the extent ", shape[i], "; cut less"));
+    }
   }
   return One(context.InputDType(0), std::move(shape));
 }
@@ -100,11 +107,11 @@ Inferred InferPad(const InferenceContext& context) {
 }  // namespace
 
 void AddSpatial(Table& table) {
-  table.push_back(Op("Resize", 1, 4,
-                     {String("coordinate_transformation_mode"), Float("cubic_coeff_a"),
-                      Int("exclude_outside"), Float("extrapolation_value"), String("mode"),
-                      String("nearest_mode")},
-                     InferResize));
+  table.push_back(
+      Op("Resize", 1, 4,
+         {String("coordinate_transformation_mode"), Float("cubic_coeff_a"), Int("exclude_outside"),
+          Float("extrapolation_value"), String("mode"), String("nearest_mode")},
+         InferResize));
   table.push_back(Op("Pad", 2, 3, {String("mode")}, InferPad));
 }
 

@@ -34,15 +34,14 @@ absl::Status CheckArity(const Node& node, const OpSchema& schema) {
                                                    most));
   }
   if (outputs < schema.min_outputs || outputs > schema.max_outputs) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Where(node), " has ", outputs, " outputs; ", node.op, " gives ",
-                     schema.min_outputs, " to ",
-                     schema.max_outputs == INT_MAX ? "any number" : absl::StrCat(schema.max_outputs)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        Where(node), " has ", outputs, " outputs; ", node.op, " gives ", schema.min_outputs, " to ",
+        schema.max_outputs == INT_MAX ? "any number" : absl::StrCat(schema.max_outputs)));
   }
   for (int i = 0; i < schema.min_inputs; ++i) {
     if (node.inputs[i] == kNoValue) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Where(node), ": input ", i, " is required but absent; connect a value to it"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          Where(node), ": input ", i, " is required but absent; connect a value to it"));
     }
   }
   return absl::OkStatus();
@@ -70,8 +69,9 @@ absl::Status CheckAttributes(const Node& node, const OpSchema& schema) {
   }
   for (const AttributeSchema& attribute : schema.attributes) {
     if (attribute.required && !node.attributes.contains(attribute.name)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          Where(node), " lacks the attribute '", attribute.name, "', which has no default; set it"));
+      return absl::InvalidArgumentError(absl::StrCat(Where(node), " lacks the attribute '",
+                                                     attribute.name,
+                                                     "', which has no default; set it"));
     }
   }
   return absl::OkStatus();
@@ -90,9 +90,9 @@ absl::Status CheckEdges(const Graph& graph, const Node& node, Written& written) 
     const ValueId id = node.inputs[i];
     if (id == kNoValue) continue;
     if (!written.InRange(id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Where(node), ": input ", i, " has id ", id, ", but the graph has values 0 to ",
-                       written.count - 1, "; make it with AddValue"));
+      return absl::InvalidArgumentError(absl::StrCat(Where(node), ": input ", i, " has id ", id,
+                                                     ", but the graph has values 0 to ",
+                                                     written.count - 1, "; make it with AddValue"));
     }
     if (!written.values[id]) {
       return absl::InvalidArgumentError(
@@ -103,9 +103,9 @@ absl::Status CheckEdges(const Graph& graph, const Node& node, Written& written) 
   }
   for (ValueId id : node.outputs) {
     if (!written.InRange(id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Where(node), " writes a value of id ", id, ", but the graph has values 0 to ",
-                       written.count - 1, "; make it with AddValue"));
+      return absl::InvalidArgumentError(absl::StrCat(Where(node), " writes a value of id ", id,
+                                                     ", but the graph has values 0 to ",
+                                                     written.count - 1, "; make it with AddValue"));
     }
     if (written.values[id]) {
       return absl::InvalidArgumentError(

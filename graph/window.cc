@@ -12,8 +12,8 @@ namespace {
 // Bounds every sum and product below, whatever a file claims.
 constexpr int64_t kMaxWindowNumber = int64_t{1} << 20;
 
-absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::string& key, size_t count,
-                                              int64_t fallback, int64_t least) {
+absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::string& key,
+                                              size_t count, int64_t fallback, int64_t least) {
   std::vector<int64_t> numbers = node.GetInts(key, std::vector<int64_t>(count, fallback));
   if (numbers.size() != count) {
     return absl::InvalidArgumentError(absl::StrCat("attribute '", key, "' has ", numbers.size(),
@@ -21,8 +21,8 @@ absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::strin
   }
   for (int64_t number : numbers) {
     if (number < least || number > kMaxWindowNumber) {
-      return absl::InvalidArgumentError(absl::StrCat("attribute '", key, "' holds ", number,
-                                                     ", outside ", least, " to ", kMaxWindowNumber));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "attribute '", key, "' holds ", number, ", outside ", least, " to ", kMaxWindowNumber));
     }
   }
   return numbers;
@@ -68,13 +68,13 @@ absl::StatusOr<Window> ResolveWindow(const Node& node, absl::Span<const int64_t>
   Window window;
   window.kernel.assign(kernel.begin(), kernel.end());
   if (kernel.size() != rank) {
-    return absl::InvalidArgumentError(absl::StrCat("the kernel has ", kernel.size(),
-                                                   " spatial axes but the input has ", rank));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the kernel has ", kernel.size(), " spatial axes but the input has ", rank));
   }
   for (int64_t extent : kernel) {
     if (extent < 1 || extent > kMaxWindowNumber) {
-      return absl::InvalidArgumentError(absl::StrCat("the kernel has the extent ", extent,
-                                                     ", outside 1 to ", kMaxWindowNumber));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the kernel has the extent ", extent, ", outside 1 to ", kMaxWindowNumber));
     }
   }
   DS_ASSIGN_OR_RETURN(window.strides, ReadInts(node, "strides", rank, 1, 1));

@@ -1,5 +1,7 @@
 #include "trainer/mixed_precision_trainer.h"
 
+#include "ATen/core/grad_mode.h"
+
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -46,7 +48,7 @@ int64_t GlobalBatchSize(const DataLoader& loader, int64_t index) {
 
 }  // namespace
 
-StepTimes& StepTimes::operator+=(const StepTimes& other) {
+StepTimings& StepTimings::operator+=(const StepTimings& other) {
   data += other.data;
   forward += other.forward;
   backward += other.backward;
@@ -130,7 +132,7 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
 }
 
 absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackward(
-    const Batch& batch, int64_t global_samples, StepTimes& times) {
+    const Batch& batch, int64_t global_samples, StepTimings& times) {
   Sums sums;
   // A rank may have run out of samples in the last batch: its gradient counts as zeros.
   if (batch.size() == 0) return sums;
@@ -202,7 +204,8 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   }
   report.learning_rate = optimizer_.learning_rate();
   model_.set_training(true);
-  optimizer_.ZeroGrad();
+  // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
+  optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     model_.set_dropout_key(options_.seed,
                            static_cast<uint64_t>(step_ * options_.accumulate) + i,
@@ -233,7 +236,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
   EpochReport epoch;
   epoch.epoch = epoch_;
   Sums sums;
-  StepTimes times;
+  StepTimings times;
   int64_t wire_bytes = 0;
   DS_RETURN_IF_ERROR(loader.StartEpoch(epoch_));
   const int64_t start = NowUs();

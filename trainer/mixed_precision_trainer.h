@@ -32,10 +32,10 @@ namespace ds {
 
 // Milliseconds of one step. `exchange` is the wall time with an exchange under way, `exchange_exposed` the part of it that
 // backward did not hide; the step takes data + forward + backward + exchange_exposed + optimizer.
-struct StepTimes {
+struct StepTimings {
   double data = 0, forward = 0, backward = 0, exchange = 0, exchange_exposed = 0, optimizer = 0;
   double total() const { return data + forward + backward + exchange_exposed + optimizer; }
-  StepTimes& operator+=(const StepTimes& other);
+  StepTimings& operator+=(const StepTimings& other);
 };
 
 struct StepReport {
@@ -50,7 +50,7 @@ struct StepReport {
   double loss_scale = 1;
   bool skipped = false;         // non-finite gradients somewhere
   int64_t wire_bytes = 0;       // sent by this rank
-  StepTimes times;
+  StepTimings times;
 };
 
 struct Evaluation {
@@ -64,7 +64,7 @@ struct EpochReport {
   double train_loss = 0;        // over all ranks
   double train_accuracy = 0;    // 0..1
   double images_per_second = 0; // over all ranks, training part of the epoch
-  StepTimes mean_times;         // a step, this rank
+  StepTimings mean_times;         // a step, this rank
   int64_t steps = 0;
   int64_t skipped_steps = 0;    // so far in the run
   int64_t wire_bytes_per_step = 0;  // sent by this rank
@@ -147,7 +147,7 @@ class MixedPrecisionTrainer {
   absl::Status BroadcastModel();
   absl::Status AverageBuffers();
   absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
-  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples, StepTimes& times);
+  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples, StepTimings& times);
   absl::Status ApplyGradients(StepReport& report, bool found_inf);
   void Trace(const char* name, int64_t start_us, int64_t end_us);
 

@@ -1,5 +1,7 @@
 #include "trainer/run_state.h"
 
+#include "ATen/core/grad_mode.h"
+
 #include <map>
 #include <utility>
 #include <vector>

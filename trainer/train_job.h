@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
@@ -15,8 +16,8 @@ namespace ds {
 
 struct TrainJobOptions {
   bool dry_run = false;        // builds everything, runs one step and one test batch, writes nothing
-  std::string resume;          // run folder to go on in; empty: a new run
-  std::string command;         // as typed, for the run's folder
+  bool resume = false;         // go on in the last folder of this run.output and run.name
+  std::vector<std::string> command;  // as typed, for the run's folder
   int local_ranks = 1;         // ranks on this host: they share its cores
   bool print = true;           // progress and tables on rank 0's stdout
   // Test seam, called on every rank after each optimiser step with its number and the parameters' SHA-256 ("" unless set).

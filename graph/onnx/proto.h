@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/dtype.h"
 
@@ -21,17 +21,11 @@ inline constexpr int kOldestOpset = 11;
 inline constexpr int kNewestOpset = 28;
 inline constexpr int kNewestIrVersion = 14;
 
-// TensorProto.DataType as the specification numbers it. Kept here because older onnx-ml.proto files lack
-// the sub-byte types.
-enum DataType : int {
-  kFloat = 1, kUint8 = 2, kInt8 = 3, kUint16 = 4, kInt16 = 5, kInt32 = 6, kInt64 = 7, kString = 8,
-  kBool = 9, kFloat16 = 10, kDouble = 11, kUint32 = 12, kUint64 = 13, kBfloat16 = 16,
-  kUint4 = 21, kInt4 = 22, kUint2 = 25, kInt2 = 26,
-};
+// TensorProto.DataType of strings, which is refused by name.
+inline constexpr int kString = 8;
 
 // Unimplemented for the types the graph has no counterpart of (string, complex, float8, float4).
 absl::StatusOr<DType> DTypeFromOnnx(int data_type);
-int DTypeToOnnx(DType dtype);
 
 // A name taken from a file, made fit for a one-line message: quoted, escaped, cut where it is long.
 std::string Quoted(absl::string_view name);

@@ -2,14 +2,14 @@
 
 #include <bit>
 #include <cstring>
-#include <limits>
-#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/schema.h"
 
 namespace ds::onnx_io {
 namespace {
@@ -140,9 +140,6 @@ absl::StatusOr<Tensor> TensorFromProto(const onnx::TensorProto& proto, ExternalD
   if (proto.has_segment()) return absl::UnimplementedError("tensors in segments are not supported");
   const Shape shape(proto.dims().begin(), proto.dims().end());
   DS_ASSIGN_OR_RETURN(const int64_t count, NumElements(shape));
-  if (count > std::numeric_limits<int64_t>::max() / 8) {
-    return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " is too large"));
-  }
   DS_RETURN_IF_ERROR(CheckOneField(proto));
   absl::StatusOr<Tensor> tensor;
   if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
@@ -159,7 +156,7 @@ absl::StatusOr<Tensor> TensorFromProto(const onnx::TensorProto& proto, ExternalD
 
 void TensorToProto(const Tensor& tensor, onnx::TensorProto* proto) {
   for (const int64_t extent : tensor.shape()) proto->add_dims(extent);
-  proto->set_data_type(DTypeToOnnx(tensor.dtype()));
+  proto->set_data_type(static_cast<int32_t>(OnnxTypeNumber(tensor.dtype())));
   const absl::Span<const std::byte> bytes = tensor.bytes();
   if (bytes.empty()) {
     proto->set_raw_data("");

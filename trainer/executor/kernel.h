@@ -124,8 +124,9 @@ void AddLinear(FactoryTable& table);         // Conv, Gemm, MatMul
 void AddElementwise(FactoryTable& table);    // activations and arithmetic
 void AddNormalization(FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax, reductions
 void AddPooling(FactoryTable& table);
-void AddMovement(FactoryTable& table);       // Reshape, Concat, Slice, Gather, Pad, Resize ...
-void AddShapes(FactoryTable& table);         // Constant, Shape, Range, Reshape, Squeeze ...
+void AddMovement(FactoryTable& table);      // Concat, Split, Slice, Gather, Pad
+void AddResize(FactoryTable& table);
+void AddShapes(FactoryTable& table);        // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);
 // `axis` of ONNX (negative from the end) as LibTorch takes it: a tensor of rank 0 has axis 0.

@@ -31,37 +31,39 @@ at::Tensor ChannelsLast(const at::Tensor& tensor) {
   return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
 }
 
+// The window for extents that were not known when the kernel was made.
+Window ResolveNow(const Node& node, const at::Tensor& x, const at::Tensor& weight) {
+  const auto window =
+      ResolveWindow(node, weight.sizes().slice(2).vec(), x.sizes().slice(2).vec());
+  TORCH_CHECK(window.ok(), std::string(window.status().message()));
+  return *window;
+}
+
+void RunConv(const Call& call, const Window& window, const ConvPads& pads, int64_t group) {
+  at::Tensor x = call.Low(0);
+  if (!pads.explicit_.empty()) x = at::constant_pad_nd(x, pads.explicit_, 0);
+  std::optional<at::Tensor> bias;
+  if (call.Has(2)) bias = call.Low(2);
+  const std::vector<int64_t> output_padding(window.kernel.size(), 0);
+  call.Set(0, at::convolution(ChannelsLast(x), call.Low(1), bias, window.strides, pads.symmetric,
+                              window.dilations, /*transposed=*/false, output_padding, group));
+}
+
 absl::StatusOr<Kernel> MakeConv(const NodeView& view) {
+  const int64_t group = view.node.GetInt("group", 1);
   const Tensor* weight = view.graph.Constant(view.node.inputs[1]);
-  const auto spatial = view.node.GetInts("kernel_shape", {});
-  const size_t rank = weight != nullptr ? weight->shape().size() - 2 : spatial.size();
-  const std::vector<int64_t> kernel =
-      weight != nullptr ? std::vector<int64_t>(weight->shape().begin() + 2, weight->shape().end())
-                        : spatial;
-  if (rank == 0) {
-    return absl::UnimplementedError(
-        "the weight is computed and 'kernel_shape' is absent; add the attribute to the node");
+  if (weight == nullptr || weight->rank() < 3 || PadsDependOnInput(view.node)) {
+    return Kernel([node = view.node, group](const Call& call) {
+      const Window window = ResolveNow(node, call.In(0), call.In(1));
+      RunConv(call, window, MakePads(window.pad_begin, window.pad_end), group);
+    });
   }
+  const std::vector<int64_t> kernel(weight->shape().begin() + 2, weight->shape().end());
   DS_ASSIGN_OR_RETURN(
       const Window window,
-      ResolveWindow(view.node, kernel, std::vector<int64_t>(rank, kDynamicDim)));
-  const bool dynamic = PadsDependOnInput(view.node);
-  return Kernel([node = view.node, kernel, window, dynamic,
-                 pads = MakePads(window.pad_begin, window.pad_end),
-                 group = view.node.GetInt("group", 1)](const Call& call) {
-    at::Tensor x = call.Low(0);
-    ConvPads now = pads;
-    if (dynamic) {
-      const auto resolved = ResolveWindow(node, kernel, x.sizes().slice(2).vec());
-      TORCH_CHECK(resolved.ok(), std::string(resolved.status().message()));
-      now = MakePads(resolved->pad_begin, resolved->pad_end);
-    }
-    if (!now.explicit_.empty()) x = at::constant_pad_nd(x, now.explicit_, 0);
-    std::optional<at::Tensor> bias;
-    if (call.Has(2)) bias = call.Low(2);
-    call.Set(0, at::convolution(ChannelsLast(x), call.Low(1), bias, window.strides, now.symmetric,
-                                window.dilations, /*transposed=*/false,
-                                std::vector<int64_t>(kernel.size(), 0), group));
+      ResolveWindow(view.node, kernel, std::vector<int64_t>(kernel.size(), kDynamicDim)));
+  return Kernel([window, group, pads = MakePads(window.pad_begin, window.pad_end)](const Call& call) {
+    RunConv(call, window, pads, group);
   });
 }
 

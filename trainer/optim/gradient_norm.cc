@@ -1,5 +1,7 @@
 #include "trainer/optim/gradient_norm.h"
 
+#include "ATen/core/grad_mode.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>

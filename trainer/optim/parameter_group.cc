@@ -1,5 +1,7 @@
 #include "trainer/optim/parameter_group.h"
 
+#include "ATen/core/grad_mode.h"
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,7 +14,7 @@ namespace {
 constexpr char kStepName[] = "step";
 constexpr char kStepsPrefix[] = "steps/";
 
-std::string Shape(const at::Tensor& tensor) { return ShapeString({tensor.sizes().data(), tensor.sizes().size()}); }
+std::string TensorShape(const at::Tensor& tensor) { return ShapeString({tensor.sizes().data(), tensor.sizes().size()}); }
 
 at::Tensor Int64Scalar(int64_t value) { return at::full({}, value, at::kLong); }
 
@@ -146,8 +148,8 @@ absl::Status OptimizerBase::LoadState(const std::map<std::string, at::Tensor>& s
         it->second.scalar_type() != tensor.scalar_type()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "entry '", name, "' of the optimiser's state should be ", c10::toString(tensor.scalar_type()), " ",
-          Shape(tensor), " but is ",
-          it->second.defined() ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", Shape(it->second))
+          TensorShape(tensor), " but is ",
+          it->second.defined() ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", TensorShape(it->second))
                                : std::string("undefined"),
           hint));
     }

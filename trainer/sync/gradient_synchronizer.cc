@@ -1,210 +1,222 @@
 #include "trainer/sync/gradient_synchronizer.h"
 
-#include <cmath>
-#include <mutex>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "comm/bucket_exchanger.h"
-#include "torch/csrc/autograd/function.h"
-#include "torch/csrc/autograd/function_hook.h"
+#include "comm/finite.h"
+#include "torch/csrc/autograd/utils/lambda_post_hook.h"
 #include "torch/csrc/autograd/variable.h"
 
 namespace ds {
 namespace {
 
-// What the hooks reach; they live as long as the parameters, which may be longer than the synchroniser.
-struct HookTarget {
-  std::mutex mutex;
-  BucketExchanger* exchanger = nullptr;      // null outside Begin..Finish
-  std::vector<at::Tensor> parameters;        // in the exchanger's order
-  std::vector<at::Tensor> views;             // gradients, in bucket memory
-};
-
-// Makes the parameter's .grad the view into the bucket, with what the gradient held so far.
-void AliasGradient(const at::Tensor& parameter, const at::Tensor& view) {
-  at::NoGradGuard no_grad;
-  const at::Tensor& gradient = parameter.grad();
-  if (gradient.defined() && gradient.is_same(view)) return;
-  if (gradient.defined()) {
-    view.copy_(gradient);
-  } else {
-    view.zero_();
-  }
-  parameter.mutable_grad() = view;
+// Elements in memory order, whatever the strides. The tensor must be dense.
+absl::Span<float> Memory(const at::Tensor& tensor) {
+  return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
-class ReadyHook final : public torch::autograd::FunctionPostHook {
- public:
-  ReadyHook(std::shared_ptr<HookTarget> target, int index) : target_(std::move(target)), index_(index) {}
-
-  torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
-                                            const torch::autograd::variable_list&) override {
-    std::lock_guard lock(target_->mutex);
-    if (target_->exchanger != nullptr) {
-      const size_t i = static_cast<size_t>(index_);
-      AliasGradient(target_->parameters[i], target_->views[i]);
-      target_->exchanger->MarkReady(index_);
-    }
-    return outputs;
-  }
-
- private:
-  std::shared_ptr<HookTarget> target_;
-  int index_;
-};
-
-// Reverse order of first use; a parameter that the forward pass never uses goes last.
-std::vector<int> ExchangeOrder(const GraphModule& module) {
-  std::vector<int> order(module.forward_order().rbegin(), module.forward_order().rend());
-  std::vector<bool> used(module.parameters().size(), false);
-  for (const int i : order) used[static_cast<size_t>(i)] = true;
-  for (size_t i = 0; i < used.size(); ++i) {
-    if (!used[i]) order.push_back(static_cast<int>(i));
-  }
-  return order;
-}
-
-absl::Status CheckParameter(const NamedTensor& parameter) {
-  const at::Tensor& tensor = parameter.tensor;
-  if (tensor.scalar_type() == at::kFloat && tensor.device().is_cpu() && tensor.is_non_overlapping_and_dense()) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat("parameter ", parameter.name,
-                                                 " cannot be exchanged: it must be a dense float32 tensor in host memory"));
-}
-
-// One rank: nothing to exchange, only the finite check.
+// One rank: nothing to exchange, the gradients stay where autograd put them.
 class LocalSynchronizer final : public GradientSynchronizer {
  public:
-  explicit LocalSynchronizer(GraphModule& module) : module_(module) {}
+  explicit LocalSynchronizer(std::vector<NamedTensor> parameters) : parameters_(std::move(parameters)) {}
 
   absl::Status Begin(bool check_finite) override {
     check_finite_ = check_finite;
     return absl::OkStatus();
   }
+
   absl::StatusOr<SyncStats> Finish() override {
     SyncStats stats;
-    try {
-      at::NoGradGuard no_grad;
-      for (const NamedTensor& parameter : module_.parameters()) {
-        at::Tensor& gradient = parameter.tensor.mutable_grad();
-        if (!gradient.defined()) gradient = at::zeros_like(parameter.tensor);
-        // 0 × x is NaN for Inf and NaN only, and so is the sum.
-        if (check_finite_ && !stats.found_inf) {
-          stats.found_inf = !std::isfinite(gradient.mul(0).sum().item<double>());
-        }
+    if (!check_finite_) return stats;
+    for (const NamedTensor& parameter : parameters_) {
+      const at::Tensor& gradient = parameter.tensor.grad();
+      if (gradient.defined() && gradient.is_non_overlapping_and_dense() && !AllFinite(Memory(gradient))) {
+        stats.found_inf = true;
+        break;
       }
-    } catch (const c10::Error& error) {
-      return absl::InternalError(absl::StrCat("finite check of the gradients: ", error.what_without_backtrace()));
     }
     return stats;
   }
+
   std::vector<TraceSpan> TakeTrace() override { return {}; }
 
  private:
-  GraphModule& module_;
+  std::vector<NamedTensor> parameters_;
   bool check_finite_ = false;
 };
 
-class BucketSynchronizer final : public GradientSynchronizer {
- public:
-  BucketSynchronizer(std::unique_ptr<BucketExchanger> exchanger, GradientSynchronizerOptions options)
-      : exchanger_(std::move(exchanger)), options_(options) {}
+// A bucket's flat memory and the parameters whose gradients are views into it.
+struct Bucket {
+  at::Tensor flat;
+  int members = 0;
+  int arrived = 0;
+};
 
-  ~BucketSynchronizer() override {
-    {
-      std::lock_guard lock(target_->mutex);
-      target_->exchanger = nullptr;
-    }
-    // The gradients outlive the buckets.
-    for (size_t i = 0; i < target_->parameters.size(); ++i) {
-      at::Tensor& gradient = target_->parameters[i].mutable_grad();
-      if (gradient.defined() && gradient.is_same(target_->views[i])) gradient = gradient.clone();
-    }
-    target_->views.clear();
-    target_->parameters.clear();
+// A parameter's place in the buckets and its hook, which lives as long as the accumulator that is kept here.
+struct Slot {
+  at::Tensor parameter;
+  at::Tensor view;
+  int bucket = 0;
+  bool arrived = false;
+  decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>())) accumulator;
+};
+
+class BucketedSynchronizer final : public GradientSynchronizer {
+ public:
+  // Assigns parameters to buckets in reverse order of first use: the order in which backward delivers.
+  BucketedSynchronizer(GraphModule& module, std::unique_ptr<Communicator> communicator,
+                       const GradientSynchronizerOptions& options)
+      : options_(options), slots_(module.parameters().size()), alive_(std::make_shared<bool>(true)) {
+    AssignBuckets(module);
+    std::vector<absl::Span<float>> spans;
+    for (const Bucket& bucket : buckets_) spans.push_back(Memory(bucket.flat));
+    exchanger_ = std::make_unique<BucketExchanger>(std::move(communicator), std::move(spans));
+    for (size_t i = 0; i < slots_.size(); ++i) AddHook(i);
   }
 
-  void AddHooks(const GraphModule& module, const std::vector<int>& order) {
-    for (size_t i = 0; i < order.size(); ++i) {
-      const at::Tensor& parameter = module.parameters()[static_cast<size_t>(order[i])].tensor;
-      target_->parameters.push_back(parameter);
-      target_->views.push_back(at::from_blob(exchanger_->gradient(static_cast<int>(i)).data(), parameter.sizes(),
-                                             parameter.strides(), at::TensorOptions().dtype(at::kFloat)));
-      auto accumulator = torch::autograd::impl::grad_accumulator(parameter);
-      accumulator->add_post_hook(std::make_unique<ReadyHook>(target_, static_cast<int>(i)));
-      accumulators_.push_back(std::move(accumulator));
-    }
+  ~BucketedSynchronizer() override {
+    *alive_ = false;
+    // The views' memory goes with the buckets.
+    for (Slot& slot : slots_) slot.parameter.mutable_grad() = at::Tensor();
   }
 
   absl::Status Begin(bool check_finite) override {
-    try {
-      for (size_t i = 0; i < target_->views.size(); ++i) AliasGradient(target_->parameters[i], target_->views[i]);
-    } catch (const c10::Error& error) {
-      return absl::InternalError(absl::StrCat("gradient synchroniser: ", error.what_without_backtrace()));
+    check_finite_ = check_finite;
+    found_inf_ = false;
+    next_ready_ = 0;
+    for (Bucket& bucket : buckets_) bucket.arrived = 0;
+    for (Slot& slot : slots_) {
+      slot.arrived = false;
+      Adopt(slot);
     }
-    DS_RETURN_IF_ERROR(exchanger_->Begin(check_finite));
-    begin_us_ = SteadyMicroseconds();
-    std::lock_guard lock(target_->mutex);
-    target_->exchanger = exchanger_.get();
+    exchanger_->Begin();
+    active_ = true;
     return absl::OkStatus();
   }
 
   absl::StatusOr<SyncStats> Finish() override {
-    {
-      std::lock_guard lock(target_->mutex);
-      target_->exchanger = nullptr;
+    active_ = false;
+    // Parameters that got no gradient count as zeros, which their views hold since the optimiser's ZeroGrad.
+    for (Slot& slot : slots_) {
+      if (!slot.arrived) Arrived(slot);
     }
-    const int64_t backward_end_us = SteadyMicroseconds();
-    DS_ASSIGN_OR_RETURN(const ExchangeStats exchange, exchanger_->Finish());
+    if (!options_.overlap) {
+      for (size_t i = 0; i < buckets_.size(); ++i) exchanger_->MarkReady(static_cast<int>(i));
+    }
+    DS_ASSIGN_OR_RETURN(const BucketResult result, exchanger_->Finish(found_inf_));
     if (options_.trace) {
-      trace_.push_back({"backward", "compute", begin_us_, backward_end_us});
-      for (const BucketSpan& span : exchange.spans) {
-        trace_.push_back({absl::StrCat("bucket ", span.bucket), "exchange", span.start_us, span.end_us});
+      for (const BucketInterval& interval : result.intervals) {
+        const bool flag = interval.bucket == static_cast<int>(buckets_.size());
+        trace_.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange", interval.start_us,
+                          interval.end_us});
       }
     }
-    return SyncStats{.exchange_ms = static_cast<double>(exchange.exchange_us) / 1000,
-                     .exposed_ms = static_cast<double>(exchange.exposed_us) / 1000,
-                     .wire_bytes = exchange.wire_bytes,
-                     .found_inf = exchange.found_inf};
+    SyncStats stats;
+    stats.exchange_ms = static_cast<double>(result.exchange_us) / 1000.0;
+    stats.exposed_ms = static_cast<double>(result.exposed_us) / 1000.0;
+    stats.wire_bytes = result.wire_bytes;
+    stats.found_inf = result.flag;
+    return stats;
   }
 
   std::vector<TraceSpan> TakeTrace() override { return std::exchange(trace_, {}); }
 
  private:
+  void AssignBuckets(const GraphModule& module) {
+    const int64_t capacity = std::max<int64_t>(1, static_cast<int64_t>(options_.bucket_mb * (1 << 20) / sizeof(float)));
+    std::vector<int> order(module.forward_order().rbegin(), module.forward_order().rend());
+    std::vector<int64_t> sizes, offsets(slots_.size());
+    for (int index : order) {
+      Slot& slot = slots_[static_cast<size_t>(index)];
+      slot.parameter = module.parameters()[static_cast<size_t>(index)].tensor;
+      if (sizes.empty() || sizes.back() >= capacity) {
+        sizes.push_back(0);
+        buckets_.emplace_back();
+      }
+      slot.bucket = static_cast<int>(buckets_.size()) - 1;
+      ++buckets_.back().members;
+      offsets[static_cast<size_t>(index)] = sizes.back();
+      sizes.back() += slot.parameter.numel();
+    }
+    for (size_t i = 0; i < buckets_.size(); ++i) buckets_[i].flat = at::zeros({sizes[i]}, at::kFloat);
+    for (int index : order) {
+      Slot& slot = slots_[static_cast<size_t>(index)];
+      slot.view = buckets_[static_cast<size_t>(slot.bucket)].flat.as_strided(
+          slot.parameter.sizes(), slot.parameter.strides(), offsets[static_cast<size_t>(index)]);
+    }
+  }
+
+  void AddHook(size_t index) {
+    Slot& slot = slots_[index];
+    slot.accumulator = torch::autograd::impl::grad_accumulator(slot.parameter);
+    slot.accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
+        [this, index, alive = alive_](const torch::autograd::variable_list& outputs,
+                                      const torch::autograd::variable_list&) {
+          if (*alive && active_) Arrived(slots_[index]);
+          return outputs;
+        }));
+  }
+
+  // Makes the parameter's gradient the view, with what it has gathered so far.
+  void Adopt(Slot& slot) {
+    at::Tensor& gradient = slot.parameter.mutable_grad();
+    if (gradient.defined() && gradient.data_ptr() == slot.view.data_ptr()) return;
+    if (gradient.defined()) {
+      slot.view.copy_(gradient);
+    } else {
+      slot.view.zero_();
+    }
+    gradient = slot.view;
+  }
+
+  void Arrived(Slot& slot) {
+    slot.arrived = true;
+    Adopt(slot);
+    if (check_finite_ && !found_inf_ && !AllFinite(Memory(slot.view))) found_inf_ = true;
+    ++buckets_[static_cast<size_t>(slot.bucket)].arrived;
+    if (!options_.overlap) return;
+    while (next_ready_ < buckets_.size() && buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
+      exchanger_->MarkReady(static_cast<int>(next_ready_++));
+    }
+  }
+
+  GradientSynchronizerOptions options_;
+  std::vector<Slot> slots_;
+  std::vector<Bucket> buckets_;
+  std::shared_ptr<bool> alive_;  // hooks outlive this object on parameters that do
   std::unique_ptr<BucketExchanger> exchanger_;
-  const GradientSynchronizerOptions options_;
-  std::shared_ptr<HookTarget> target_ = std::make_shared<HookTarget>();
-  // A parameter holds its accumulator weakly: without these the hooks would go with the first graph.
-  std::vector<c10::intrusive_ptr<torch::autograd::Node>> accumulators_;
+  size_t next_ready_ = 0;
+  bool active_ = false;
+  bool check_finite_ = false;
+  bool found_inf_ = false;
   std::vector<TraceSpan> trace_;
-  int64_t begin_us_ = 0;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GradientSynchronizer>> GradientSynchronizer::Create(
     GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options) {
-  if (communicator.size() == 1) return std::make_unique<LocalSynchronizer>(module);
-  const std::vector<int> order = ExchangeOrder(module);
-  std::vector<int64_t> counts;
-  for (const int i : order) {
-    const NamedTensor& parameter = module.parameters()[static_cast<size_t>(i)];
-    DS_RETURN_IF_ERROR(CheckParameter(parameter));
-    counts.push_back(parameter.tensor.numel());
+  if (!(options.bucket_mb > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("bucket_mb is ", options.bucket_mb, "; it must be above 0"));
+  }
+  if (communicator.size() == 1) return std::make_unique<LocalSynchronizer>(module.parameters());
+  for (const NamedTensor& parameter : module.parameters()) {
+    if (parameter.tensor.scalar_type() != at::kFloat || !parameter.tensor.is_non_overlapping_and_dense()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("parameter ", parameter.name, " is not a dense float32 tensor: its gradient cannot be exchanged"));
+    }
+  }
+  if (module.forward_order().size() != module.parameters().size()) {
+    return absl::InvalidArgumentError("the module's forward order does not name every parameter");
   }
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<BucketExchanger> exchanger,
-                      BucketExchanger::Create(std::move(own), counts,
-                                              {.bucket_mb = options.bucket_mb, .overlap = options.overlap}));
   try {
-    auto synchronizer = std::make_unique<BucketSynchronizer>(std::move(exchanger), options);
-    synchronizer->AddHooks(module, order);
-    return synchronizer;
+    return std::make_unique<BucketedSynchronizer>(module, std::move(own), options);
   } catch (const c10::Error& error) {
-    return absl::InternalError(absl::StrCat("gradient synchroniser: ", error.what_without_backtrace()));
+    return absl::InternalError(absl::StrCat("gradient buckets: ", error.what_without_backtrace()));
   }
 }
 

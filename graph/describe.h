@@ -1,0 +1,18 @@
+// A graph as a table for people: what `ds_export --describe` prints.
+#pragma once
+
+#include <string>
+
+#include "graph/graph.h"
+
+namespace ds {
+
+// One line a node with its operator, output shape, trainable parameters and multiply-accumulates a
+// sample, then totals. Shapes should be inferred already; where one is not known it says so. A
+// parameter counts at its first reader.
+std::string Describe(const Graph& graph);
+
+// Multiply-accumulates of all nodes for one sample.
+int64_t TotalMultiplyAccumulates(const Graph& graph);
+
+}  // namespace ds

@@ -1,0 +1,16 @@
+// Writes a graph in the operators that an opset has: the reverse of the importer's normalisation, for export.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+
+namespace ds::onnx_io {
+
+inline constexpr int kOldestExportOpset = 13;
+inline constexpr int kNewestExportOpset = 21;
+
+// A graph of the same results, inputs, outputs and value names whose nodes are all of `opset`. Unimplemented
+// for an operator that has no equivalent there.
+absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset);
+
+}  // namespace ds::onnx_io

@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "graph/onnx/decompose.h"
+#include "graph/onnx/dim_names.h"
+#include "graph/onnx/node_reader.h"
+#include "graph/onnx/onnx.h"
+#include "graph/onnx/proto.h"
+#include "graph/onnx/tensor_proto.h"
+#include "graph/schema.h"
+
+namespace ds {
+namespace onnx_io {
+namespace {
+
+// A protobuf message has at most 2^31 - 1 bytes; the rest is left for names and shapes.
+constexpr int64_t kMaxWeightBytes = (int64_t{1} << 31) - (int64_t{1} << 26);
+constexpr int kFourBitOpset = 21;
+
+// The oldest IR that knows the opset: readers of that time can read the file.
+int IrVersion(int opset) {
+  if (opset <= 14) return 7;
+  if (opset <= 18) return 8;
+  return opset <= 20 ? 9 : 10;
+}
+
+absl::Status CheckTypes(const Graph& graph, int opset) {
+  int64_t bytes = 0;
+  for (const auto& [id, initializer] : graph.initializers()) {
+    const DType dtype = initializer.data.dtype();
+    bytes += initializer.data.size_bytes();
+    const bool too_new = BitWidth(dtype) < 4 || (BitWidth(dtype) < 8 && opset < kFourBitOpset);
+    if (too_new) {
+      return absl::UnimplementedError(absl::StrCat(
+          "initialiser \"", graph.value(id).name, "\" is ", std::string(Name(dtype)), ", which opset ",
+          opset, " lacks; int4 and uint4 need opset 21, int2 and uint2 cannot be exported"));
+    }
+  }
+  if (bytes <= kMaxWeightBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the weights have ", bytes, " bytes, but an ONNX file holds at most 2 GiB; write safetensors"));
+}
+
+void WriteType(const Graph& graph, ValueId id, const DimNames& names, onnx::ValueInfoProto* info) {
+  const Value& value = graph.value(id);
+  info->set_name(value.name);
+  onnx::TypeProto::Tensor* type = info->mutable_type()->mutable_tensor_type();
+  type->set_elem_type(static_cast<int32_t>(OnnxTypeNumber(value.dtype)));
+  if (!value.shape.has_value()) return;
+  onnx::TensorShapeProto* shape = type->mutable_shape();
+  for (size_t axis = 0; axis < value.shape->size(); ++axis) {
+    const int64_t extent = (*value.shape)[axis];
+    if (extent == kDynamicDim) {
+      shape->add_dim()->set_dim_param(names.at({id, static_cast<int>(axis)}));
+    } else {
+      shape->add_dim()->set_dim_value(extent);
+    }
+  }
+}
+
+void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto* proto) {
+  proto->set_name(node.name);
+  proto->set_op_type(node.op);
+  for (const ValueId id : node.inputs) proto->add_input(id == kNoValue ? "" : graph.value(id).name);
+  for (const ValueId id : node.outputs) proto->add_output(id == kNoValue ? "" : graph.value(id).name);
+  for (const auto& [name, value] : node.attributes) AttributeToProto(name, value, proto->add_attribute());
+}
+
+void WriteGraph(const Graph& graph, onnx::GraphProto* proto) {
+  const DimNames names = NameDynamicDims(graph);
+  proto->set_name(graph.name.empty() ? "graph" : graph.name);
+  for (const ValueId id : graph.inputs()) WriteType(graph, id, names, proto->add_input());
+  for (const ValueId id : graph.outputs()) WriteType(graph, id, names, proto->add_output());
+  for (const auto& [id, initializer] : graph.initializers()) {
+    onnx::TensorProto* tensor = proto->add_initializer();
+    TensorToProto(initializer.data, tensor);
+    tensor->set_name(graph.value(id).name);
+  }
+  for (const Node& node : graph.nodes()) {
+    WriteNode(graph, node, proto->add_node());
+    for (const ValueId id : node.outputs) {
+      const bool is_output =
+          std::find(graph.outputs().begin(), graph.outputs().end(), id) != graph.outputs().end();
+      if (id != kNoValue && !is_output) WriteType(graph, id, names, proto->add_value_info());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onnx_io
+
+absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExportOptions& options) {
+  absl::StatusOr<Graph> lowered = onnx_io::DecomposeForOpset(graph, options.opset);
+  absl::Status status = lowered.status();
+  if (status.ok()) status = InferShapes(*lowered);
+  if (status.ok()) status = onnx_io::CheckTypes(*lowered, options.opset);
+  if (!status.ok()) return Annotate(status, "ONNX export");
+  onnx::ModelProto model;
+  model.set_ir_version(onnx_io::IrVersion(options.opset));
+  model.set_producer_name(options.producer_name);
+  onnx::OperatorSetIdProto* opset = model.add_opset_import();
+  opset->set_domain("");
+  opset->set_version(options.opset);
+  for (const auto& [key, value] : graph.metadata) {
+    onnx::StringStringEntryProto* entry = model.add_metadata_props();
+    entry->set_key(key);
+    entry->set_value(value);
+  }
+  onnx_io::WriteGraph(*lowered, model.mutable_graph());
+  std::string bytes;
+  if (!model.SerializeToString(&bytes)) {
+    return absl::InternalError("ONNX export: the model could not be written as a protobuf message");
+  }
+  return bytes;
+}
+
+absl::Status ExportOnnx(const Graph& graph, const std::string& path, const OnnxExportOptions& options) {
+  DS_ASSIGN_OR_RETURN(const std::string bytes, ExportOnnxToBytes(graph, options));
+  return WriteFileAtomically(path, bytes);
+}
+
+}  // namespace ds

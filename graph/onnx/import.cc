@@ -1,0 +1,298 @@
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "graph/onnx/external_data.h"
+#include "graph/onnx/node_reader.h"
+#include "graph/onnx/normalize.h"
+#include "graph/onnx/onnx.h"
+#include "graph/onnx/proto.h"
+#include "graph/onnx/tensor_proto.h"
+#include "graph/onnx/trainable.h"
+#include "graph/passes/passes.h"
+#include "graph/schema.h"
+
+namespace ds {
+namespace onnx_io {
+namespace {
+
+bool IsOnnxDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
+
+// The model's ai.onnx opset, after its versions are found to be ones we know.
+absl::StatusOr<int> CheckVersions(const onnx::ModelProto& model) {
+  if (!model.has_ir_version() || !model.has_graph()) {
+    return absl::InvalidArgumentError(
+        "not an ONNX model: it has no IR version or no graph; is this the right file?");
+  }
+  if (model.ir_version() < 3 || model.ir_version() > kNewestIrVersion) {
+    return absl::UnimplementedError(absl::StrCat(
+        "IR version ", model.ir_version(), " is not supported; supported are 3 to ", kNewestIrVersion,
+        ": export the model with another version of ONNX"));
+  }
+  int64_t opset = -1;
+  for (const auto& import : model.opset_import()) {
+    if (!IsOnnxDomain(import.domain())) continue;  // refused where a node uses it
+    if (opset != -1) return absl::InvalidArgumentError("it imports the ai.onnx opset twice; remove one");
+    opset = import.version();
+  }
+  if (opset == -1) return absl::InvalidArgumentError("it imports no ai.onnx opset; the file is damaged");
+  if (opset < kOldestOpset || opset > kNewestOpset) {
+    return absl::UnimplementedError(absl::StrCat(
+        "opset ", opset, " is not supported; supported are ", kOldestOpset, " to ", kNewestOpset,
+        ": export the model again with opset_version=17"));
+  }
+  return static_cast<int>(opset);
+}
+
+absl::Status CheckOp(const onnx::NodeProto& node) {
+  if (!IsOnnxDomain(node.domain())) {
+    return absl::UnimplementedError(absl::StrCat(
+        "its domain ", Quoted(node.domain()), " is not supported, only ai.onnx; model-local functions "
+        "and vendors' operators must be inlined or exported as ONNX operators"));
+  }
+  if (FindSchema(node.op_type()) != nullptr || Normalizer::IsRewritten(node.op_type())) {
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(absl::StrCat("this op is not supported; supported are ",
+                                               absl::StrJoin(SupportedOps(), ", ")));
+}
+
+absl::StatusOr<Shape> InputShape(const onnx::TypeProto::Tensor& type) {
+  if (!type.has_shape()) {
+    return absl::InvalidArgumentError(
+        "it has no shape; export with shapes, unknown extents named (dynamic axes)");
+  }
+  Shape shape;
+  for (const auto& dim : type.shape().dim()) {
+    if (dim.has_dim_value() && dim.dim_value() < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("its extent ", dim.dim_value(),
+                                                     " is negative; name unknown extents instead"));
+    }
+    shape.push_back(dim.has_dim_value() ? static_cast<int64_t>(dim.dim_value()) : kDynamicDim);
+  }
+  return shape;
+}
+
+// Builds the graph in the order in which names become known: initialisers, inputs, nodes, outputs. Errors
+// say where in the model, not in which file.
+class Importer {
+ public:
+  explicit Importer(ExternalData& external) : external_(external) {}
+
+  absl::StatusOr<Graph> Run(onnx::ModelProto& model) {
+    DS_ASSIGN_OR_RETURN(const int opset, CheckVersions(model));
+    onnx::GraphProto& proto = *model.mutable_graph();
+    graph_.name = proto.name();
+    for (const auto& entry : model.metadata_props()) graph_.metadata[entry.key()] = entry.value();
+    DS_RETURN_IF_ERROR(ReadInitializers(proto));
+    DS_RETURN_IF_ERROR(ReadInputs(proto));
+    DS_RETURN_IF_ERROR(DeclareOutputs(proto));
+    DS_RETURN_IF_ERROR(ReadNodes(proto));
+    DS_RETURN_IF_ERROR(ReadOutputs(proto));
+    DS_RETURN_IF_ERROR(graph_.SortTopologically());
+    DS_RETURN_IF_ERROR(Normalize(opset));
+    DS_RETURN_IF_ERROR(Simplify(graph_));
+    MarkTrainable(graph_);
+    DS_RETURN_IF_ERROR(graph_.Validate());
+    return std::move(graph_);
+  }
+
+ private:
+  absl::Status Declare(const std::string& name, ValueId id, absl::string_view what) {
+    if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " has no name"));
+    if (!ids_.emplace(name, id).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          what, " ", Quoted(name), " is defined twice; each name may be written once"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadInitializers(onnx::GraphProto& proto) {
+    if (proto.sparse_initializer_size() > 0) {
+      return absl::UnimplementedError("sparse initialisers are not supported; export them dense");
+    }
+    for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
+      absl::StatusOr<Tensor> data = TensorFromProto(tensor, external_);
+      if (!data.ok()) {
+        return Annotate(data.status(), absl::StrCat("initialiser ", Quoted(tensor.name())));
+      }
+      tensor.clear_raw_data();  // large models: do not hold everything twice
+      const ValueId id = graph_.AddInitializer(tensor.name(), *std::move(data), false);
+      DS_RETURN_IF_ERROR(Declare(tensor.name(), id, "initialiser"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadInputs(const onnx::GraphProto& proto) {
+    absl::flat_hash_set<std::string> seen;
+    for (const auto& input : proto.input()) {
+      const std::string where = absl::StrCat("graph input ", Quoted(input.name()));
+      if (!seen.insert(input.name()).second) {
+        return absl::InvalidArgumentError(absl::StrCat(where, " is defined twice; remove one"));
+      }
+      // Old exporters list initialisers among the inputs.
+      if (ids_.contains(input.name())) continue;
+      if (!input.type().has_tensor_type()) {
+        return absl::UnimplementedError(absl::StrCat(where, " is not a tensor; only tensors are supported"));
+      }
+      absl::StatusOr<DType> dtype = DTypeFromOnnx(input.type().tensor_type().elem_type());
+      if (!dtype.ok()) return Annotate(dtype.status(), where);
+      absl::StatusOr<Shape> shape = InputShape(input.type().tensor_type());
+      if (!shape.ok()) return Annotate(shape.status(), where);
+      const ValueId id = graph_.AddInput(input.name(), *dtype, *std::move(shape));
+      DS_RETURN_IF_ERROR(Declare(input.name(), id, "graph input"));
+    }
+    return absl::OkStatus();
+  }
+
+  // All of them before the first node is read, so that names made up later cannot take theirs.
+  absl::Status DeclareOutputs(const onnx::GraphProto& proto) {
+    for (const auto& node : proto.node()) {
+      for (const std::string& output : node.output()) {
+        if (output.empty()) continue;
+        DS_RETURN_IF_ERROR(Declare(output, graph_.AddValue(output), "value"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::string NodeName(const onnx::NodeProto& proto, int index) {
+    std::string name = proto.name().empty() ? absl::StrCat(proto.op_type(), "_", index) : proto.name();
+    while (!node_names_.insert(name).second) absl::StrAppend(&name, "_", index);
+    return name;
+  }
+
+  absl::Status ReadNodes(const onnx::GraphProto& proto) {
+    for (int i = 0; i < proto.node_size(); ++i) {
+      const absl::Status read = ReadNode(proto.node(i), i);
+      if (!read.ok()) {
+        const std::string name = proto.node(i).name();
+        return Annotate(read, absl::StrCat("node ", name.empty() ? absl::StrCat("#", i) : Quoted(name),
+                                           " (", Quoted(proto.node(i).op_type()), ")"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadNode(const onnx::NodeProto& proto, int index) {
+    DS_RETURN_IF_ERROR(CheckOp(proto));
+    Node node;
+    node.name = NodeName(proto, index);
+    node.op = proto.op_type();
+    DS_ASSIGN_OR_RETURN(node.attributes, AttributesFromProto(proto, external_));
+    for (const std::string& input : proto.input()) {
+      auto it = ids_.find(input);
+      if (!input.empty() && it == ids_.end()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "its input ", Quoted(input), " is no graph input, initialiser or output of a node"));
+      }
+      node.inputs.push_back(input.empty() ? kNoValue : it->second);
+      if (!input.empty()) used_.insert(it->second);
+    }
+    for (const std::string& output : proto.output()) {
+      node.outputs.push_back(output.empty() ? kNoValue : ids_.at(output));
+    }
+    while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
+    if (node.outputs.empty()) return absl::InvalidArgumentError("it has no output");
+    for (ValueId& output : node.outputs) {
+      if (output == kNoValue) output = graph_.AddValue(absl::StrCat(node.name, ".unused"));
+    }
+    if (node.op == "Constant") return AddConstant(node);
+    graph_.AddNode(std::move(node));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddConstant(const Node& node) {
+    if (!node.inputs.empty() || node.outputs.size() != 1) {
+      return absl::InvalidArgumentError("a Constant has no inputs and one output");
+    }
+    DS_ASSIGN_OR_RETURN(Tensor tensor, ConstantValue(node.attributes));
+    Value& value = graph_.mutable_value(node.outputs[0]);
+    value.dtype = tensor.dtype();
+    value.shape = tensor.shape();
+    graph_.mutable_initializers()[node.outputs[0]] = Initializer{.data = std::move(tensor)};
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadOutputs(const onnx::GraphProto& proto) {
+    absl::flat_hash_set<std::string> seen;
+    for (const auto& output : proto.output()) {
+      auto it = ids_.find(output.name());
+      if (it == ids_.end()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("graph output ", Quoted(output.name()), " is written by no node"));
+      }
+      if (!seen.insert(output.name()).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("graph output ", Quoted(output.name()), " is listed twice; remove one"));
+      }
+      used_.insert(it->second);
+      graph_.MarkOutput(it->second);
+    }
+    if (proto.output_size() == 0) {
+      return absl::InvalidArgumentError("the graph has no outputs; the file is damaged");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Normalize(int opset) {
+    const std::vector<Node> nodes = std::exchange(graph_.mutable_nodes(), {});
+    const std::vector<ValueId> outputs = std::exchange(graph_.mutable_outputs(), {});
+    Normalizer normalizer(graph_, opset);
+    for (const Node& node : nodes) {
+      const absl::Status appended = normalizer.Append(node, used_);
+      if (!appended.ok()) {
+        return Annotate(appended, absl::StrCat("node ", Quoted(node.name), " (", node.op, ")"));
+      }
+    }
+    graph_.mutable_outputs() = outputs;
+    return absl::OkStatus();
+  }
+
+  ExternalData& external_;
+  Graph graph_;
+  absl::flat_hash_map<std::string, ValueId> ids_;
+  absl::flat_hash_set<std::string> node_names_;
+  absl::flat_hash_set<ValueId> used_;
+};
+
+absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, std::string folder) {
+  const std::string file(origin.data(), origin.size());
+  if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, ": larger than 2 GiB, the most a model file may have; keep its weights as external data"));
+  }
+  onnx::ModelProto model;
+  if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": not an ONNX model, or a damaged one (", bytes.size(),
+                     " bytes that are no protobuf message); export or copy it again"));
+  }
+  ExternalData external(std::move(folder));
+  absl::StatusOr<Graph> graph = Importer(external).Run(model);
+  if (!graph.ok()) return Annotate(graph.status(), file);
+  return graph;
+}
+
+}  // namespace
+}  // namespace onnx_io
+
+absl::StatusOr<Graph> ImportOnnx(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  DS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  return onnx_io::Import(bytes, path, folder);
+}
+
+absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin) {
+  return onnx_io::Import(bytes, origin, "");
+}
+
+}  // namespace ds

@@ -1,0 +1,32 @@
+#include "graph/onnx/trainable.h"
+
+#include <algorithm>
+
+#include "graph/schema.h"
+
+namespace ds::onnx_io {
+namespace {
+
+bool IsArithmetic(const std::string& op) {
+  return op == "Add" || op == "Sub" || op == "Mul" || op == "Div";
+}
+
+}  // namespace
+
+void MarkTrainable(Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    const OpSchema* schema = FindSchema(node.op);
+    for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
+      auto it = graph.mutable_initializers().find(node.inputs[slot]);
+      if (it == graph.mutable_initializers().end() || !IsFloatingPoint(it->second.data.dtype())) continue;
+      const bool in_slot = schema != nullptr &&
+                           std::count(schema->parameter_inputs.begin(), schema->parameter_inputs.end(),
+                                      static_cast<int>(slot)) > 0;
+      const Tensor& data = it->second.data;
+      const bool combined = IsArithmetic(node.op) && data.rank() >= 1 && data.num_elements() > 1;
+      if (in_slot || combined) it->second.trainable = true;
+    }
+  }
+}
+
+}  // namespace ds::onnx_io

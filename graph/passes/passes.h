@@ -1,0 +1,39 @@
+// Rewrites of a graph that leave its results as they are. Each keeps the graph valid, the ids of
+// the values it leaves alone and the names of inputs and outputs, and may be run again at no harm.
+#pragma once
+
+#include "absl/status/status.h"
+#include "graph/graph.h"
+
+namespace ds {
+
+// Constant nodes become initialisers, and so does what can be computed before the graph runs:
+// integer chains over shapes (Shape, Gather, Concat, Slice, arithmetic, ...) and small float
+// arithmetic on constants. Infers shapes; its errors are InferShapes'. Trainable initialisers are
+// never folded.
+absl::Status FoldConstants(Graph& graph);
+
+// Removes nodes and initialisers that no graph output depends on.
+absl::Status EliminateDeadNodes(Graph& graph);
+
+// Removes Identity, and Cast to the type that the value has already. Dropout stays: training needs
+// it.
+absl::Status EliminateIdentities(Graph& graph);
+
+// For inference: Conv followed by BatchNormalization becomes Conv alone, with running statistics
+// taken as they are:
+//   w' = w * gamma / sqrt(variance + epsilon),  b' = (b - mean) * gamma / sqrt(variance + epsilon)
+//   + beta,
+// in double precision. Only where nothing else reads the convolution's result and all five are
+// float32 constants.
+absl::Status FoldBatchNorms(Graph& graph);
+
+// x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, and
+// 0.5 * x * (1 + Erf(x / sqrt(2))) -> Gelu, in any order of the factors.
+absl::Status FuseActivations(Graph& graph);
+
+// FoldConstants, EliminateIdentities, FuseActivations and EliminateDeadNodes, then InferShapes:
+// what an imported graph goes through before it is trained.
+absl::Status Simplify(Graph& graph);
+
+}  // namespace ds

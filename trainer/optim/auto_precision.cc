@@ -1,0 +1,110 @@
+#include "trainer/optim/auto_precision.h"
+
+#include "ATen/core/grad_mode.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/cpu_features.h"
+#include "base/status.h"
+
+namespace ds {
+namespace {
+
+// bf16 must win by this much: a probe is short, and what it picks must never be slower.
+constexpr double kNeededGain = 1.03;
+constexpr int kProbeRounds = 3;
+
+// Parameters' gradients and all state, as they were; put back at the end of the scope.
+class Snapshot {
+ public:
+  explicit Snapshot(GraphModule& module) : module_(module), precision_(module.precision()) {
+    for (const NamedTensor& buffer : module.buffers()) buffers_.push_back(buffer.tensor.clone());
+    for (const NamedTensor& parameter : module.parameters()) {
+      gradients_.push_back(parameter.tensor.grad());
+      at::Tensor handle = parameter.tensor;
+      handle.mutable_grad() = at::Tensor();
+    }
+  }
+  ~Snapshot() {
+    at::NoGradGuard no_grad;
+    for (size_t i = 0; i < buffers_.size(); ++i) module_.buffers()[i].tensor.copy_(buffers_[i]);
+    for (size_t i = 0; i < gradients_.size(); ++i) {
+      at::Tensor handle = module_.parameters()[i].tensor;
+      handle.mutable_grad() = gradients_[i];
+    }
+    module_.set_precision(precision_);
+    module_.set_training(false);
+  }
+
+ private:
+  GraphModule& module_;
+  Precision precision_;
+  std::vector<at::Tensor> buffers_;
+  std::vector<at::Tensor> gradients_;
+};
+
+absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision precision, const at::Tensor& inputs,
+                              const at::Tensor& labels) {
+  module.set_precision(precision);
+  for (const NamedTensor& parameter : module.parameters()) {
+    at::Tensor handle = parameter.tensor;
+    handle.mutable_grad() = at::Tensor();
+  }
+  const auto start = std::chrono::steady_clock::now();
+  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, module.Forward({inputs}));
+  DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], labels));
+  try {
+    result.loss.backward();
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("precision probe: ", error.what_without_backtrace()));
+  }
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  return elapsed.count();
+}
+
+absl::StatusOr<PrecisionChoice> Probe(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
+                                      const at::Tensor& labels) {
+  if (!Cpu().avx512_bf16 && !Cpu().amx_bf16) {
+    return PrecisionChoice{Precision::kFloat32, "this processor has no bf16 instructions"};
+  }
+  Snapshot snapshot(module);
+  module.set_training(true);
+  double best_fp32 = std::numeric_limits<double>::max(), best_bf16 = best_fp32;
+  // The two take turns, so that other load falls on both; the first round warms up.
+  for (int round = 0; round <= kProbeRounds; ++round) {
+    DS_ASSIGN_OR_RETURN(const double fp32, StepMs(module, loss, Precision::kFloat32, inputs, labels));
+    DS_ASSIGN_OR_RETURN(const double bf16, StepMs(module, loss, Precision::kBFloat16, inputs, labels));
+    if (round == 0) continue;
+    best_fp32 = std::min(best_fp32, fp32);
+    best_bf16 = std::min(best_bf16, bf16);
+  }
+  const bool faster = best_bf16 * kNeededGain <= best_fp32;
+  return PrecisionChoice{faster ? Precision::kBFloat16 : Precision::kFloat32,
+                         absl::StrFormat("bf16 %.1f ms, fp32 %.1f ms a step (probe of %d)", best_bf16, best_fp32, kProbeRounds)};
+}
+
+}  // namespace
+
+absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module, const Loss& loss,
+                                                const at::Tensor& inputs, const at::Tensor& labels) {
+  if (mode == "fp32") return PrecisionChoice{Precision::kFloat32, "as configured"};
+  if (mode == "bf16") return PrecisionChoice{Precision::kBFloat16, "as configured"};
+  if (mode == "fp16") return PrecisionChoice{Precision::kFloat16, "as configured"};
+  if (mode == "auto") return Probe(module, loss, inputs, labels);
+  return absl::InvalidArgumentError(absl::StrCat("unknown precision '", mode, "'; it is one of fp32, bf16, fp16, auto"));
+}
+
+std::string PrecisionName(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32: return "fp32";
+    case Precision::kBFloat16: return "bf16";
+    case Precision::kFloat16: return "fp16";
+  }
+  return "?";
+}
+
+}  // namespace ds

@@ -1,0 +1,54 @@
+#include "trainer/optim/loss_scaler.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace ds {
+
+LossScaler::LossScaler(const LossScalerOptions& options)
+    : options_(options), scale_(options.enabled ? options.initial_scale : 1.0) {}
+
+bool LossScaler::Update(bool found_inf) {
+  if (found_inf) ++skipped_;
+  if (!options_.enabled) return found_inf;
+  if (found_inf) {
+    // Below 1 there is nothing to gain: gradients that overflow unscaled are not a matter of scale.
+    scale_ = std::max(1.0, scale_ * options_.backoff_factor);
+    ++backoffs_;
+    good_steps_ = 0;
+    return true;
+  }
+  if (++good_steps_ >= options_.growth_interval) {
+    good_steps_ = 0;
+    const double grown = std::min(options_.max_scale, scale_ * options_.growth_factor);
+    if (grown > scale_) ++growths_;
+    scale_ = grown;
+  }
+  return false;
+}
+
+std::map<std::string, double> LossScaler::State() const {
+  return {{"scale", scale_},
+          {"good_steps", static_cast<double>(good_steps_)},
+          {"growths", static_cast<double>(growths_)},
+          {"backoffs", static_cast<double>(backoffs_)},
+          {"skipped", static_cast<double>(skipped_)}};
+}
+
+absl::Status LossScaler::LoadState(const std::map<std::string, double>& state) {
+  for (const char* name : {"scale", "good_steps", "growths", "backoffs", "skipped"}) {
+    if (!state.contains(name)) {
+      return absl::NotFoundError(absl::StrCat("the loss scaler's state lacks '", name, "'"));
+    }
+  }
+  if (!(state.at("scale") > 0)) return absl::InvalidArgumentError("the loss scaler's state has a scale that is not positive");
+  scale_ = state.at("scale");
+  good_steps_ = static_cast<int64_t>(state.at("good_steps"));
+  growths_ = static_cast<int64_t>(state.at("growths"));
+  backoffs_ = static_cast<int64_t>(state.at("backoffs"));
+  skipped_ = static_cast<int64_t>(state.at("skipped"));
+  return absl::OkStatus();
+}
+
+}  // namespace ds

@@ -1,0 +1,223 @@
+#include "trainer/train_job.h"
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "trainer/config/reader.h"
+#include "trainer/job_setup.h"
+#include "trainer/optim/auto_precision.h"
+#include "trainer/run_reporter.h"
+#include "trainer/run_state.h"
+
+namespace ds {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A run under way: what happens after each step and epoch.
+class TrainJob final : public TrainObserver {
+ public:
+  TrainJob(const TrainConfig& config, const TrainJobOptions& options, Communicator& communicator)
+      : config_(config), options_(options), communicator_(communicator), started_(Clock::now()) {}
+
+  absl::StatusOr<RunSummary> Run() {
+    DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, {options_.local_ranks, this, options_.loss_fault}, communicator_));
+    if (options_.dry_run) return DryRun();
+    std::optional<RunFolder> folder;
+    DS_RETURN_IF_ERROR(OpenFolder(&folder));
+    if (options_.resume) DS_RETURN_IF_ERROR(Restore(folder));
+    DS_RETURN_IF_ERROR(PrepareTrainer());
+    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
+                                                       options_.print && communicator_.rank() == 0,
+                                                       options_.resume ? objects_->trainer->step() : -1));
+    Introduce();
+    DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status());
+    DS_RETURN_IF_ERROR(reporter_->WriteTrace(trace_));
+    const RunSummary summary = Summarize();
+    DS_RETURN_IF_ERROR(reporter_->Finish(summary));
+    return summary;
+  }
+
+  absl::Status OnStep(const StepReport& report) override {
+    if (options_.after_step) {
+      DS_RETURN_IF_ERROR(options_.after_step(report.step, objects_->trainer->ParameterHash()));
+    }
+    if (config_.log.trace) {
+      for (TraceSpan& span : objects_->trainer->TakeTrace()) {
+        // A trace is for looking at: the first steps are enough and fit a viewer.
+        if (trace_.size() < kMaxTraceSpans) trace_.push_back(std::move(span));
+      }
+    }
+    return reporter_->Step(report, objects_->trainer->skipped_steps(), objects_->trainer->scaler().enabled());
+  }
+
+  absl::Status OnEpoch(const EpochReport& epoch) override {
+    reporter_->Pause();
+    last_epoch_ = epoch;
+    times_ += epoch.mean_times;
+    images_per_second_ += epoch.images_per_second;
+    ++epochs_here_;
+    DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
+    objects_->schedule->ReportEpoch(last_evaluation_.loss);
+    DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
+    if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
+    const int64_t done = epoch.epoch + 1;
+    if (config_.checkpoint.enabled &&
+        (done % config_.checkpoint.every_epochs == 0 || done == config_.run.epochs)) {
+      DS_RETURN_IF_ERROR(WriteState());
+    }
+    reporter_->Resume();
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr size_t kMaxTraceSpans = 20000;
+
+  bool root() const { return communicator_.rank() == 0; }
+
+  double Seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
+
+  // Rank 0 makes the folder; all learn whether it could.
+  absl::Status OpenFolder(std::optional<RunFolder>* folder) {
+    absl::Status status;
+    if (root()) {
+      absl::StatusOr<RunFolder> opened = options_.resume ? RunFolder::Resume(config_.run.output, config_.run.name)
+                                                         : RunFolder::Create(config_.run.output, config_.run.name);
+      status = opened.status();
+      if (status.ok()) {
+        Versions versions = HostVersions();
+        versions.emplace_back("LibTorch", TORCH_VERSION);
+        status = opened->Describe(PrintTrainConfig(config_), options_.command, versions);
+      }
+      if (status.ok()) *folder = *std::move(opened);
+    }
+    int32_t failed = status.ok() ? 0 : 1;
+    DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
+    DS_RETURN_IF_ERROR(status);
+    if (failed != 0) return absl::AbortedError("rank 0 could not open the run's folder; see its message");
+    return absl::OkStatus();
+  }
+
+  absl::Status Restore(const std::optional<RunFolder>& folder) {
+    std::string newest;
+    absl::Status status;
+    if (root()) {
+      absl::StatusOr<std::string> found = LatestCheckpoint(folder->checkpoints());
+      status = found.status();
+      // An empty name makes the collective read below fail on every rank, with rank 0's words.
+      if (found.ok()) newest = *found;
+    }
+    absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
+    DS_RETURN_IF_ERROR(status);
+    DS_RETURN_IF_ERROR(checkpoint.status());
+    DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
+    objects_->trainer->set_precision(progress_.precision);
+    return absl::OkStatus();
+  }
+
+  // What `auto` chooses must be known before the first checkpoint names it.
+  absl::Status PrepareTrainer() {
+    DS_RETURN_IF_ERROR(objects_->train_loader->StartEpoch(0));
+    DS_ASSIGN_OR_RETURN(const std::optional<Batch> sample, objects_->train_loader->Next());
+    if (!sample.has_value()) return absl::InvalidArgumentError("the training set is empty");
+    DS_RETURN_IF_ERROR(objects_->trainer->Prepare(*sample));
+    progress_.precision = PrecisionName(objects_->trainer->precision());
+    return absl::OkStatus();
+  }
+
+  void Introduce() {
+    reporter_->Note(absl::StrCat(
+        config_.model.onnx.empty() ? config_.model.name : config_.model.onnx, ": ",
+        objects_->module->graph().ParameterCount(), " parameters, ", communicator_.size(), " rank",
+        communicator_.size() == 1 ? "" : "s", ", ", progress_.precision,
+        objects_->trainer->precision_reason().empty() ? "" : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
+        options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
+  }
+
+  absl::Status KeepBest(int64_t epoch) {
+    progress_.best_accuracy = last_evaluation_.accuracy;
+    progress_.best_loss = last_evaluation_.loss;
+    progress_.best_epoch = epoch;
+    if (!root()) return absl::OkStatus();
+    return objects_->trainer->WithAveragedWeights(
+        [this] { return reporter_->WriteModel(objects_->module->ExportGraph()); });
+  }
+
+  absl::Status WriteState() {
+    if (!root()) return absl::OkStatus();
+    RunProgress progress = progress_;
+    progress.wall_seconds += Seconds();
+    DS_ASSIGN_OR_RETURN(const Checkpoint checkpoint, CaptureRun(objects_->state(), progress));
+    return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(), checkpoint,
+                           config_.checkpoint.keep);
+  }
+
+  // One step and one evaluation; nothing is written.
+  absl::StatusOr<RunSummary> DryRun() {
+    DS_RETURN_IF_ERROR(PrepareTrainer());
+    DS_RETURN_IF_ERROR(objects_->train_loader->StartEpoch(0));
+    DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, objects_->train_loader->Next());
+    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::nullopt, communicator_.size(),
+                                                       options_.print && root(), -1));
+    DS_RETURN_IF_ERROR(
+        objects_->trainer->Step({*batch}, batch->size() * communicator_.size()).status());
+    DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
+    Introduce();
+    reporter_->Note("dry run: one step and one evaluation went well; nothing was written");
+    return Summarize();
+  }
+
+  RunSummary Summarize() const {
+    RunSummary summary;
+    summary.name = config_.run.name;
+    summary.model = config_.model.onnx.empty() ? config_.model.name : config_.model.onnx;
+    summary.parameters = objects_->module->graph().ParameterCount();
+    summary.seed = config_.run.seed;
+    summary.precision = progress_.precision;
+    summary.world_size = communicator_.size();
+    summary.epochs = objects_->trainer->epoch();
+    summary.best_epoch = progress_.best_epoch + 1;
+    if (progress_.best_epoch >= 0) {
+      summary.test_accuracy = progress_.best_accuracy;
+      summary.test_loss = progress_.best_loss;
+    }
+    if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.accuracy;
+    const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
+    summary.train_images_per_second = images_per_second_ / epochs;
+    summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
+    summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
+                       times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
+                       times_.total() / epochs};
+    summary.skipped_steps = objects_->trainer->skipped_steps();
+    if (objects_->trainer->scaler().enabled()) summary.loss_scale = objects_->trainer->scaler().scale();
+    summary.wall_seconds = progress_.wall_seconds + Seconds();
+    summary.versions = HostVersions();
+    return summary;
+  }
+
+  TrainConfig config_;
+  const TrainJobOptions& options_;
+  Communicator& communicator_;
+  const Clock::time_point started_;
+  std::unique_ptr<JobObjects> objects_;
+  std::unique_ptr<RunReporter> reporter_;
+  RunProgress progress_;
+  EpochReport last_epoch_;
+  Evaluation last_evaluation_;
+  StepTimings times_;
+  double images_per_second_ = 0;
+  int64_t epochs_here_ = 0;
+  std::vector<TraceSpan> trace_;
+};
+
+}  // namespace
+
+absl::StatusOr<RunSummary> RunTrainJob(const TrainConfig& config, const TrainJobOptions& options,
+                                       Communicator& communicator) {
+  return TrainJob(config, options, communicator).Run();
+}
+
+}  // namespace ds
