@@ -30,6 +30,9 @@ class Descriptor {
   int fd_;
 };
 
+// Opens for reading. O_NONBLOCK: a named pipe would wait for its writer here, for ever perhaps; regular files do not care.
+int OpenToRead(const std::string& path) { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+
 absl::StatusOr<int64_t> RegularFileSize(int fd, const std::string& path) {
   struct stat info;
   if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot look at ", path));
@@ -62,7 +65,7 @@ absl::Status ErrnoStatus(int error_number, absl::string_view what) {
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(OpenToRead(path));
   if (file.get() < 0) return ErrnoStatus(errno, absl::StrCat("cannot open ", path));
   DS_ASSIGN_OR_RETURN(const int64_t size, RegularFileSize(file.get(), path));
   std::string bytes(static_cast<size_t>(size), '\0');
@@ -107,7 +110,7 @@ absl::Status SyncDirectory(const std::string& path) {
 }
 
 absl::StatusOr<std::shared_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(OpenToRead(path));
   if (file.get() < 0) return ErrnoStatus(errno, absl::StrCat("cannot open ", path));
   DS_ASSIGN_OR_RETURN(const int64_t size, RegularFileSize(file.get(), path));
   if (size == 0) return std::shared_ptr<MappedFile>(new MappedFile(nullptr, 0));

@@ -57,7 +57,8 @@ absl::StatusOr<Json> ParseHeader(absl::string_view text, absl::string_view origi
     return !too_deep;
   };
   Json header = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (too_deep || header.is_discarded() || !header.is_object()) {
+  // The format wants '{' first, where JSON would allow white space.
+  if (text.empty() || text[0] != '{' || too_deep || header.is_discarded() || !header.is_object()) {
     return Damaged(origin, "the header is not a JSON object");
   }
   if (duplicate) return Damaged(origin, "a tensor's name stands twice in the header");
@@ -124,6 +125,17 @@ absl::Status CheckTiling(std::vector<Entry>& entries, uint64_t data_bytes, absl:
   return Damaged(origin, absl::StrCat("its tensors take ", position, " bytes, the file has ", data_bytes));
 }
 
+// Only 0 and 1 may be read as a bool.
+absl::Status CheckBools(const Entry& entry, absl::string_view data, absl::string_view origin) {
+  for (const char byte : data.substr(entry.begin, entry.end - entry.begin)) {
+    if (byte != 0 && byte != 1) {
+      return Damaged(origin, absl::StrCat("tensor '", entry.name, "' of type BOOL holds the byte ",
+                                          static_cast<int>(static_cast<uint8_t>(byte))));
+    }
+  }
+  return absl::OkStatus();
+}
+
 Tensor Extract(const Entry& entry, absl::string_view data, const std::shared_ptr<void>& owner) {
   std::byte* bytes = const_cast<std::byte*>(reinterpret_cast<const std::byte*>(data.data())) + entry.begin;
   const size_t element = static_cast<size_t>(BitWidth(entry.dtype)) / 8;
@@ -134,6 +146,41 @@ Tensor Extract(const Entry& entry, absl::string_view data, const std::shared_ptr
   Tensor copy(entry.dtype, entry.shape);
   if (copy.size_bytes() > 0) std::memcpy(copy.mutable_data(), bytes, static_cast<size_t>(copy.size_bytes()));
   return copy;
+}
+
+const char* FormatName(DType dtype) {
+  for (const TypeName& row : kTypeNames) {
+    if (row.dtype == dtype) return row.name;
+  }
+  return nullptr;
+}
+
+// Wide elements first, then by name: every tensor is then aligned to its element without gaps, which the
+// format forbids.
+std::vector<const TensorMap::value_type*> DataOrder(const TensorMap& tensors) {
+  std::vector<const TensorMap::value_type*> order;
+  for (const auto& item : tensors) order.push_back(&item);
+  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return BitWidth(a->second.dtype()) > BitWidth(b->second.dtype());
+  });
+  return order;
+}
+
+// Padded with spaces so that the data starts aligned.
+absl::StatusOr<std::string> HeaderText(const Json& header) {
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const Json::exception&) {  // the library's way to say that a string is not UTF-8
+    return absl::InvalidArgumentError(
+        "safetensors cannot hold a tensor's name or a metadata entry that is not UTF-8");
+  }
+  text.resize((kLengthBytes + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment - kLengthBytes,
+              ' ');
+  if (text.size() > kMaxHeaderBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("safetensors cannot hold a header of ", text.size(), " bytes"));
+  }
+  return text;
 }
 
 }  // namespace
@@ -161,7 +208,10 @@ absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string
   }
   DS_RETURN_IF_ERROR(CheckTiling(entries, data.size(), origin));
   TensorMap tensors;
-  for (const Entry& entry : entries) tensors[entry.name] = Extract(entry, data, owner);
+  for (const Entry& entry : entries) {
+    if (entry.dtype == DType::kBool) DS_RETURN_IF_ERROR(CheckBools(entry, data, origin));
+    tensors[entry.name] = Extract(entry, data, owner);
+  }
   return tensors;
 }
 
@@ -173,26 +223,29 @@ absl::StatusOr<TensorMap> ReadSafetensors(const std::string& path, StringMap* me
 }
 
 absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors, const StringMap& metadata) {
+  const std::vector<const TensorMap::value_type*> order = DataOrder(tensors);
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t position = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const auto* row = std::find_if(std::begin(kTypeNames), std::end(kTypeNames),
-                                   [&](const TypeName& type) { return type.dtype == tensor.dtype(); });
-    if (row == std::end(kTypeNames) || name == "__metadata__") {
-      return absl::InvalidArgumentError(absl::StrCat("safetensors cannot hold tensor '", name, "' of type ", Name(tensor.dtype())));
+  for (const auto* item : order) {
+    const auto& [name, tensor] = *item;
+    const char* type = FormatName(tensor.dtype());
+    if (type == nullptr || name == "__metadata__") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("safetensors cannot hold tensor '", name, "' of type ", Name(tensor.dtype())));
     }
     const uint64_t end = position + static_cast<uint64_t>(tensor.size_bytes());
-    header[name] = {{"dtype", row->name}, {"shape", tensor.shape()}, {"data_offsets", {position, end}}};
+    header[name] = {{"dtype", type}, {"shape", tensor.shape()}, {"data_offsets", {position, end}}};
     position = end;
   }
-  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
-  text.resize((kLengthBytes + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment - kLengthBytes, ' ');
+  DS_ASSIGN_OR_RETURN(const std::string text, HeaderText(header));
   std::string bytes;
   bytes.reserve(kLengthBytes + text.size() + position);
   for (size_t i = 0; i < kLengthBytes; ++i) bytes.push_back(static_cast<char>(text.size() >> (8 * i)));
   bytes += text;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto* item : order) {
+    const Tensor& tensor = item->second;
+    if (tensor.size_bytes() == 0) continue;
     bytes.append(reinterpret_cast<const char*>(tensor.data()), static_cast<size_t>(tensor.size_bytes()));
   }
   return bytes;

@@ -88,13 +88,14 @@ Tensor Tensor::From(Shape shape, const std::vector<T>& values) {
 template <typename T>
 absl::Span<const T> Tensor::span() const {
   CheckType(DTypeOf<T>::value);
-  return {reinterpret_cast<const T*>(data_.get()), static_cast<size_t>(num_elements_)};
+  // Not a brace list: for bool it would pick the initializer_list constructor.
+  return absl::Span<const T>(reinterpret_cast<const T*>(data_.get()), static_cast<size_t>(num_elements_));
 }
 
 template <typename T>
 absl::Span<T> Tensor::mutable_span() {
   CheckType(DTypeOf<T>::value);
-  return {reinterpret_cast<T*>(data_.get()), static_cast<size_t>(num_elements_)};
+  return absl::Span<T>(reinterpret_cast<T*>(data_.get()), static_cast<size_t>(num_elements_));
 }
 
 }  // namespace ds

@@ -10,7 +10,9 @@
 
 function(ds_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter
+                         # Designated initialisers name what differs from the defaults: that is the idiom here.
+                         -Wno-missing-field-initializers)
   if(DS_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
@@ -20,6 +22,9 @@ endfunction()
 function(ds_use_torch target)
   target_link_libraries(${target} PUBLIC ds_torch)
   if(DS_ENABLE_PCH AND NOT target STREQUAL "ds_torch_pch")
+    # The header was precompiled for shared code; a program must be compiled alike to use it.
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${target} PRIVATE -fPIC)
     target_precompile_headers(${target} REUSE_FROM ds_torch_pch)
   endif()
 endfunction()

@@ -11,6 +11,7 @@
 #include "trainer/optim/auto_precision.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
+#include "torch/version.h"
 
 namespace ds {
 namespace {

@@ -110,8 +110,8 @@ class Decomposer {
       case DType::kFloat16:
       case DType::kBFloat16: {
         tensor = Tensor(dtype, {});
-        const uint16_t bits = dtype == DType::kFloat16 ? FloatToHalf(static_cast<float>(number))
-                                                       : FloatToBFloat16(static_cast<float>(number));
+        const uint16_t bits = dtype == DType::kFloat16 ? Float16(static_cast<float>(number)).bits
+                                                       : BFloat16(static_cast<float>(number)).bits;
         std::memcpy(tensor.mutable_data(), &bits, sizeof(bits));
         break;
       }

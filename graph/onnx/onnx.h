@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
 #include "graph/graph.h"
 
 namespace ds {

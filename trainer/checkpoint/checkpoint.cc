@@ -1,162 +1,213 @@
 #include "trainer/checkpoint/checkpoint.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <utility>
+
+#include <fcntl.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/safetensors.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
+#include "trainer/checkpoint/manifest.h"
 
 namespace ds {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
-constexpr int kFormatVersion = 1;
 constexpr char kPrefix[] = "step-";
-constexpr char kTemporaryPrefix[] = ".writing-";  // what a killed writer leaves; nobody reads it
+constexpr int kStepDigits = 12;
+// What a killed writer leaves; nobody reads it and the next writer removes it.
+constexpr char kTemporaryPrefix[] = ".writing-";
+constexpr char kRemovedPrefix[] = ".removing-";
 constexpr char kManifest[] = "manifest.json";
 constexpr char kState[] = "state.json";
 constexpr char kTensorSuffix[] = ".safetensors";
 
-std::string FolderName(int64_t step) { return absl::StrFormat("%s%012d", kPrefix, step); }
+std::string Join(const std::string& folder, absl::string_view name) { return absl::StrCat(folder, "/", name); }
 
-// Complete checkpoints (by name), newest first.
-std::vector<std::string> List(const std::string& root, absl::string_view prefix) {
+std::string FolderName(int64_t step) { return absl::StrFormat("%s%0*d", kPrefix, kStepDigits, step); }
+
+bool IsCheckpointFolder(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kPrefix) && name.size() == static_cast<size_t>(kStepDigits) &&
+         name.find_first_not_of("0123456789") == absl::string_view::npos;
+}
+
+bool IsLeftover(absl::string_view name) {
+  return absl::StartsWith(name, kTemporaryPrefix) || absl::StartsWith(name, kRemovedPrefix);
+}
+
+// Names of the folders in `root` that `wanted` takes, the greatest (newest) first.
+std::vector<std::string> List(const std::string& root, bool (*wanted)(absl::string_view)) {
   std::vector<std::string> found;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(root, error)) {
-    const std::string name = entry.path().filename().string();
-    if (absl::StartsWith(name, std::string(prefix)) && entry.is_directory(error)) found.push_back(entry.path().string());
+  for (fs::directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const std::string name = it->path().filename().string();
+    if (wanted(name) && it->is_directory(ignored)) found.push_back(name);
   }
   std::sort(found.rbegin(), found.rend());
   return found;
 }
 
+void RemoveFolder(const std::string& folder) {
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) Log(LogLevel::kWarning, absl::StrCat("cannot remove ", folder, ": ", error.message()));
+}
+
+// Out of sight first: a removal that is interrupted must not leave half a checkpoint under a checkpoint's name.
+void RemoveCheckpoint(const std::string& root, const std::string& name) {
+  std::error_code error;
+  const std::string hidden = Join(root, kRemovedPrefix + name);
+  fs::rename(Join(root, name), hidden, error);
+  RemoveFolder(error ? Join(root, name) : hidden);
+}
+
+absl::Status CheckInput(int64_t step, const Checkpoint& checkpoint) {
+  if (step < 0 || FolderName(step).size() != std::size(kPrefix) - 1 + kStepDigits) {
+    return absl::InvalidArgumentError(absl::StrCat("step ", step, " has no checkpoint's name: 0 to 10^12 - 1 have"));
+  }
+  for (const auto& [stem, tensors] : checkpoint.tensors) {
+    if (!IsCheckpointFileName(stem)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", stem, "' cannot name a checkpoint's file: use letters, digits, '_' and '-'"));
+    }
+  }
+  if (!nlohmann::json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false).is_object()) {
+    return absl::InvalidArgumentError("the checkpoint's state_json is not the text of a JSON object");
+  }
+  return absl::OkStatus();
+}
+
 // Writes one file of the folder and enters it into the manifest.
-absl::Status AddFile(const std::string& folder, const std::string& name, const std::string& bytes, Json* files) {
-  DS_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", name), bytes));
-  (*files)[name] = {{"bytes", bytes.size()}, {"sha256", Sha256Hex(bytes)}};
+absl::Status AddFile(const std::string& folder, const std::string& name, const std::string& bytes, Manifest* manifest) {
+  DS_RETURN_IF_ERROR(WriteFileAtomically(Join(folder, name), bytes));
+  (*manifest)[name] = {.bytes = bytes.size(), .sha256 = Sha256Hex(bytes)};
   return absl::OkStatus();
 }
 
 absl::Status WriteFiles(const std::string& folder, const Checkpoint& checkpoint) {
-  Json files = Json::object();
+  Manifest manifest;
   for (const auto& [stem, tensors] : checkpoint.tensors) {
     DS_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(tensors));
-    DS_RETURN_IF_ERROR(AddFile(folder, stem + kTensorSuffix, bytes, &files));
+    DS_RETURN_IF_ERROR(AddFile(folder, stem + kTensorSuffix, bytes, &manifest));
   }
-  DS_RETURN_IF_ERROR(AddFile(folder, kState, checkpoint.state_json, &files));
-  const Json manifest = {{"format_version", kFormatVersion}, {"files", files}};
-  return WriteFileAtomically(absl::StrCat(folder, "/", kManifest), manifest.dump(2) + "\n");
+  DS_RETURN_IF_ERROR(AddFile(folder, kState, checkpoint.state_json, &manifest));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(Join(folder, kManifest), RenderManifest(manifest)));
+  return SyncDirectory(folder);
 }
 
-absl::StatusOr<Json> ReadManifest(const std::string& folder) {
-  const std::string path = absl::StrCat(folder, "/", kManifest);
-  DS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!manifest.is_object() || !manifest.contains("format_version") || !manifest.contains("files") ||
-      !manifest["files"].is_object()) {
-    return absl::DataLossError(absl::StrCat(path, " is damaged: not a checkpoint's manifest"));
+// Gives the finished folder its name. A run that went back to an older checkpoint may find the name taken: the two are then
+// exchanged in one system call, so that there is a complete checkpoint of that name at every moment.
+absl::Status Publish(const std::string& temporary, const std::string& final_name) {
+  const auto rename = [&](unsigned flags) {
+    return ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_name.c_str(), flags) == 0 ? 0 : errno;
+  };
+  std::error_code ignored;
+  int error = 0;
+  if (fs::exists(final_name, ignored)) {
+    error = rename(RENAME_EXCHANGE);
+    if (error == 0) {
+      RemoveFolder(temporary);
+    } else if (error == EINVAL || error == ENOSYS) {
+      // This file system cannot exchange. The older checkpoints are there while the name is free.
+      const fs::path folder(final_name);
+      RemoveCheckpoint(folder.parent_path().string(), folder.filename().string());
+      error = ::rename(temporary.c_str(), final_name.c_str()) == 0 ? 0 : errno;
+    }
+  } else {
+    error = ::rename(temporary.c_str(), final_name.c_str()) == 0 ? 0 : errno;
   }
-  if (manifest["format_version"] != kFormatVersion) {
-    return absl::UnimplementedError(absl::StrCat(path, " has format version ", manifest["format_version"].dump(),
-                                                 ", this program reads ", kFormatVersion));
-  }
-  return manifest;
+  return error == 0 ? absl::OkStatus() : ErrnoStatus(error, absl::StrCat("cannot rename ", temporary, " to ", final_name));
 }
 
 // The file's bytes, if they are what the manifest says.
-absl::StatusOr<std::string> ReadVerified(const std::string& folder, const std::string& name, const Json& entry) {
-  const std::string path = absl::StrCat(folder, "/", name);
-  if (name.empty() || name.find('/') != std::string::npos || !entry.is_object() || !entry.contains("bytes") ||
-      !entry["bytes"].is_number_unsigned() || !entry.contains("sha256") || !entry["sha256"].is_string()) {
-    return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " is damaged: its entry '", name, "' makes no sense"));
-  }
+absl::StatusOr<std::string> ReadVerified(const std::string& folder, const std::string& name, const ManifestEntry& entry) {
+  const std::string path = Join(folder, name);
   absl::StatusOr<std::string> bytes = ReadFile(path);
-  if (!bytes.ok()) return absl::DataLossError(absl::StrCat("checkpoint is incomplete: ", bytes.status().message()));
-  if (bytes->size() != entry["bytes"].get<uint64_t>()) {
-    return absl::DataLossError(absl::StrCat(path, " is damaged: it has ", bytes->size(), " bytes, the manifest says ",
-                                            entry["bytes"].dump()));
+  if (!bytes.ok()) {
+    return absl::DataLossError(absl::StrCat(path, " is in the manifest and cannot be read: ", bytes.status().message()));
   }
-  if (Sha256Hex(*bytes) != entry["sha256"].get<std::string>()) {
+  if (bytes->size() != entry.bytes) {
+    return absl::DataLossError(
+        absl::StrCat(path, " is damaged: it has ", bytes->size(), " bytes, the manifest says ", entry.bytes));
+  }
+  if (Sha256Hex(*bytes) != entry.sha256) {
     return absl::DataLossError(absl::StrCat(path, " is damaged: its SHA-256 is not the manifest's"));
   }
   return bytes;
 }
 
-void RemoveFolders(const std::vector<std::string>& folders) {
-  for (const std::string& folder : folders) {
-    std::error_code error;
-    fs::remove_all(folder, error);
-    if (error) Log(LogLevel::kWarning, absl::StrCat("cannot remove ", folder, ": ", error.message()));
+absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
+  const std::string path = Join(folder, kManifest);
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    return absl::NotFoundError(absl::StrCat("there is no checkpoint folder ", folder));
   }
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return absl::DataLossError(absl::StrCat(path, " cannot be read: ", text.status().message()));
+  return ParseManifest(*text, path);
 }
 
 }  // namespace
 
 absl::Status WriteCheckpoint(const std::string& root, int64_t step, const Checkpoint& checkpoint, int64_t keep) {
+  DS_RETURN_IF_ERROR(CheckInput(step, checkpoint));
   DS_RETURN_IF_ERROR(MakeDirectories(root));
-  RemoveFolders(List(root, kTemporaryPrefix));
-  const std::string temporary = absl::StrCat(root, "/", kTemporaryPrefix, FolderName(step));
-  const std::string final_name = absl::StrCat(root, "/", FolderName(step));
-  DS_RETURN_IF_ERROR(MakeDirectories(temporary));
-  absl::Status status = WriteFiles(temporary, checkpoint);
-  if (status.ok()) status = SyncDirectory(temporary);
-  std::error_code error;
-  if (status.ok()) {
-    // A run that goes back to an older checkpoint comes by here again.
-    fs::remove_all(final_name, error);
-    fs::rename(temporary, final_name, error);
-    if (error) status = ErrnoStatus(error.value(), absl::StrCat("cannot rename ", temporary, " to ", final_name));
-  }
+  for (const std::string& name : List(root, IsLeftover)) RemoveFolder(Join(root, name));
+  const std::string name = FolderName(step), temporary = Join(root, kTemporaryPrefix + name);
+  absl::Status status = MakeDirectories(temporary);
+  if (status.ok()) status = WriteFiles(temporary, checkpoint);
+  if (status.ok()) status = Publish(temporary, Join(root, name));
   if (status.ok()) status = SyncDirectory(root);
   if (!status.ok()) {
-    fs::remove_all(temporary, error);
-    return Annotate(status, "writing a checkpoint (earlier ones are untouched)");
+    RemoveFolder(temporary);
+    return Annotate(status, absl::StrCat("writing checkpoint ", name, " (earlier ones are untouched)"));
   }
-  std::vector<std::string> old = List(root, kPrefix);
-  std::erase(old, final_name);
+  std::vector<std::string> others = List(root, IsCheckpointFolder);
+  std::erase(others, name);
   const size_t kept = static_cast<size_t>(std::max<int64_t>(1, keep)) - 1;
-  if (old.size() > kept) RemoveFolders({old.begin() + static_cast<int64_t>(kept), old.end()});
+  for (size_t i = kept; i < others.size(); ++i) RemoveCheckpoint(root, others[i]);
   return absl::OkStatus();
 }
 
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& folder) {
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) return absl::NotFoundError(absl::StrCat("no checkpoint at ", folder));
-  DS_ASSIGN_OR_RETURN(const Json manifest, ReadManifest(folder));
+  DS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+  if (!manifest.contains(kState)) {
+    return absl::DataLossError(absl::StrCat(Join(folder, kManifest), " is damaged: it does not name ", kState));
+  }
   Checkpoint checkpoint;
-  bool has_state = false;
-  for (const auto& [name, entry] : manifest["files"].items()) {
+  for (const auto& [name, entry] : manifest) {
     DS_ASSIGN_OR_RETURN(std::string bytes, ReadVerified(folder, name, entry));
+    absl::string_view stem = name;
     if (name == kState) {
       checkpoint.state_json = std::move(bytes);
-      has_state = true;
-    } else if (absl::EndsWith(name, kTensorSuffix)) {
+    } else if (absl::ConsumeSuffix(&stem, kTensorSuffix)) {
       auto owner = std::make_shared<std::string>(std::move(bytes));
-      const absl::string_view view = *owner;
-      DS_ASSIGN_OR_RETURN(checkpoint.tensors[name.substr(0, name.size() - std::size(kTensorSuffix) + 1)],
-                          ParseSafetensors(view, absl::StrCat(folder, "/", name), owner));
+      DS_ASSIGN_OR_RETURN(checkpoint.tensors[std::string(stem)], ParseSafetensors(*owner, Join(folder, name), owner));
     }
   }
-  if (!has_state) return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " is damaged: it names no ", kState));
   return checkpoint;
 }
 
 absl::StatusOr<std::string> LatestCheckpoint(const std::string& root) {
-  for (const std::string& folder : List(root, kPrefix)) {
+  for (const std::string& name : List(root, IsCheckpointFolder)) {
+    const std::string folder = Join(root, name);
     const absl::Status status = ReadCheckpoint(folder).status();
     if (status.ok()) return folder;
-    Log(LogLevel::kWarning, absl::StrCat("skipping ", folder, ": ", status.message()));
+    Log(LogLevel::kWarning, absl::StrCat("skipping checkpoint ", folder, ": ", status.message()));
   }
   return absl::NotFoundError(absl::StrCat("there is no complete checkpoint under ", root));
 }

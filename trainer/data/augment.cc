@@ -19,7 +19,8 @@ void Fill(float* out, int64_t count, int64_t stride, float value) {
 AugmentDraw DrawAugment(const AugmentOptions& options, int64_t height, int64_t width, uint64_t seed,
                         int64_t epoch, int64_t sample) {
   AugmentDraw draw;
-  // Every kind draws its numbers from its own place, so that switching one off leaves the others alone.
+  // Every kind draws its numbers from its own place, so that switching one off leaves the others
+  // alone.
   SampleRandom random(seed, RandomPurpose::kAugment, epoch, sample);
   const uint64_t span = 2 * options.crop_padding + 1;
   const int64_t dy = random.Below(span), dx = random.Below(span);

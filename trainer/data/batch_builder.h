@@ -1,5 +1,5 @@
-// Turns a list of samples into a batch: reads, augments, normalises and lays out. Stateless between batches, so
-// that any number of threads may share one builder.
+// Turns a list of samples into a batch: reads, augments, normalises and lays out. Stateless between
+// batches, so that any number of threads may share one builder.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ class BatchBuilder {
   // `options` have been checked against the data set by DataLoader::Create.
   BatchBuilder(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options);
 
-  // The batch of `samples` in epoch `epoch`. `cancelled` is asked before each sample; the answer true makes it
-  // return Cancelled. Thread-safe.
+  // The batch of `samples` in epoch `epoch`. `cancelled` is asked before each sample; the answer
+  // true makes it return Cancelled. Thread-safe.
   absl::StatusOr<Batch> Build(absl::Span<const int64_t> samples, int64_t epoch,
                               absl::FunctionRef<bool()> cancelled) const;
 

@@ -1,5 +1,5 @@
-// Recycles the memory of batches: large blocks fresh from the system cost a page fault every 4 KiB, as much time
-// as filling them.
+// Recycles the memory of batches: large blocks fresh from the system cost a page fault every 4 KiB,
+// as much time as filling them.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@ namespace ds {
 
 class BufferPool : public std::enable_shared_from_this<BufferPool> {
  public:
-  // A tensor with undefined contents. Its memory comes back to the pool when its last copy goes, also after the
-  // pool's owner let go of it. Thread-safe.
+  // A tensor with undefined contents. Its memory comes back to the pool when its last copy goes,
+  // also after the pool's owner let go of it. Thread-safe.
   Tensor Take(DType dtype, Shape shape);
 
  private:

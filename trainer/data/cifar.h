@@ -1,5 +1,6 @@
-// The binary format of CIFAR-10 and CIFAR-100, from bytes: records of one label byte (CIFAR-100: a coarse, then
-// a fine one) and 3 x 32 x 32 pixel bytes, planes red, green, blue. Format, byte by byte: docs/data.md.
+// The binary format of CIFAR-10 and CIFAR-100, from bytes: records of one label byte (CIFAR-100: a
+// coarse, then a fine one) and 3 x 32 x 32 pixel bytes, planes red, green, blue. Format, byte by
+// byte: docs/data.md.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,9 @@ struct CifarRecords {
   std::vector<uint8_t> labels;  // the fine ones
 };
 
-// Appends the records of one file. `classes` is 10 or 100. DataLoss for a file that is no whole number of
-// records, or a label out of range, with the byte offset; `records` is then unchanged.
-absl::Status ParseCifar(ByteSpan bytes, absl::string_view origin, int classes, CifarRecords* records);
+// Appends the records of one file. `classes` is 10 or 100. DataLoss for a file that is no whole
+// number of records, or a label out of range, with the byte offset; `records` is then unchanged.
+absl::Status ParseCifar(ByteSpan bytes, absl::string_view origin, int classes,
+                        CifarRecords* records);
 
 }  // namespace ds

@@ -43,10 +43,12 @@ absl::StatusOr<fs::path> FindFolder(const DatasetOptions& options, int classes,
   }
   return MissingData(
       absl::StrCat("CIFAR-", classes, " (", options.split, " split)"), tried,
-      absl::StrCat("To get it: the University of Toronto's CIFAR page offers it; take the archive of the "
-                   "binary version (cifar-",
-                   classes, "-binary.tar.gz), unpack it in ./data, or name its folder as the data's "
-                   "path."));
+      absl::StrCat(
+          "To get it: the University of Toronto's CIFAR page offers it; take the archive of the "
+          "binary version (cifar-",
+          classes,
+          "-binary.tar.gz), unpack it in ./data, or name its folder as the data's "
+          "path."));
 }
 
 // The class names beside the data, where there is one a class.

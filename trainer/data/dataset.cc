@@ -38,8 +38,8 @@ class InMemoryImages final : public Dataset {
 
 absl::Status CheckOptions(const DatasetOptions& options) {
   if (options.split != "train" && options.split != "test") {
-    return absl::InvalidArgumentError(absl::StrCat("data split \"", options.split,
-                                                   "\" is unknown; use \"train\" or \"test\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("data split \"", options.split, "\" is unknown; use \"train\" or \"test\""));
   }
   if (options.limit < 0) {
     return absl::InvalidArgumentError(
@@ -96,8 +96,8 @@ absl::Status CheckRead(const DatasetInfo& info, SampleKind kind, int64_t index, 
   const int64_t wanted = kind == SampleKind::kText ? info.sequence_length + 1
                                                    : info.channels * info.height * info.width;
   if (elements != wanted) {
-    return absl::InvalidArgumentError(absl::StrCat("a buffer of ", elements,
-                                                   " elements for a sample of ", wanted));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a buffer of ", elements, " elements for a sample of ", wanted));
   }
   return absl::OkStatus();
 }

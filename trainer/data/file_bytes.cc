@@ -36,8 +36,8 @@ class Inflater {
 };
 
 absl::Status Damaged(absl::string_view origin, int64_t offset, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(origin, ": damaged gzip stream at compressed byte ", offset,
-                                          ": ", what, "; get the file again"));
+  return absl::DataLossError(absl::StrCat(origin, ": damaged gzip stream at compressed byte ",
+                                          offset, ": ", what, "; get the file again"));
 }
 
 // Inflates until the stream ends or `limit` bytes are out, whichever comes first.
@@ -74,9 +74,11 @@ absl::Status Inflate(ByteSpan bytes, absl::string_view origin, int64_t limit,
                        absl::StrCat(bytes.size() - offset, " bytes follow the end of the stream"));
       }
       inflateReset(&stream);
-    } else if (code == Z_BUF_ERROR || (code == Z_OK && stream.avail_out > 0 && stream.avail_in == 0)) {
+    } else if (code == Z_BUF_ERROR ||
+               (code == Z_OK && stream.avail_out > 0 && stream.avail_in == 0)) {
       if (fed == bytes.size() && stream.avail_in == 0) {
-        return Damaged(origin, offset, absl::StrCat("it ends early, after ", filled, " bytes of data"));
+        return Damaged(origin, offset,
+                       absl::StrCat("it ends early, after ", filled, " bytes of data"));
       }
     } else if (code != Z_OK) {
       return Damaged(origin, offset, stream.msg != nullptr ? stream.msg : "unreadable");
@@ -91,9 +93,8 @@ absl::Status Inflate(ByteSpan bytes, absl::string_view origin, int64_t limit,
 absl::StatusOr<std::vector<uint8_t>> ReadFileBytes(const std::string& path, int64_t max_bytes) {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (file == nullptr) {
-    const std::string message =
-        absl::StrCat("cannot open ", path, ": ", std::strerror(errno),
-                     "; check that the file exists and may be read");
+    const std::string message = absl::StrCat("cannot open ", path, ": ", std::strerror(errno),
+                                             "; check that the file exists and may be read");
     return errno == ENOENT ? absl::NotFoundError(message) : absl::PermissionDeniedError(message);
   }
   struct stat status;

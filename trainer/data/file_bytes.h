@@ -1,5 +1,5 @@
-// Reads data files whole, gzip or plain, and distrusts both: sizes are bounded, a gzip stream must end
-// exactly where its file does and match its checksum.
+// Reads data files whole, gzip or plain, and distrusts both: sizes are bounded, a gzip stream must
+// end exactly where its file does and match its checksum.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ absl::StatusOr<std::vector<uint8_t>> ReadFileBytes(const std::string& path, int6
 // True if `bytes` begins as a gzip stream.
 bool IsGzip(ByteSpan bytes);
 
-// The inflated contents of a gzip stream (several members in a row are one stream, as for gunzip). DataLoss
-// for a damaged, truncated or trailing part; ResourceExhausted once the output would exceed `max_bytes`.
-// `origin` names the file in errors.
+// The inflated contents of a gzip stream (several members in a row are one stream, as for gunzip).
+// DataLoss for a damaged, truncated or trailing part; ResourceExhausted once the output would
+// exceed `max_bytes`. `origin` names the file in errors.
 absl::StatusOr<std::vector<uint8_t>> InflateGzip(ByteSpan bytes, absl::string_view origin,
                                                  int64_t max_bytes);
 

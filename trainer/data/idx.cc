@@ -37,35 +37,39 @@ absl::StatusOr<IdxHeader> ParseHeader(ByteSpan bytes, absl::string_view origin, 
                absl::StrCat("the file ends inside its header of ", header.size, " bytes"));
   }
   if (bytes[0] != 0 || bytes[1] != 0) {
-    return Bad(origin, 0, absl::StrCat("not an IDX file: magic number 0x",
-                                       absl::Hex(BigEndian32(bytes.data()), absl::kZeroPad8),
-                                       " does not begin with two zero bytes"));
+    return Bad(origin, 0,
+               absl::StrCat("not an IDX file: magic number 0x",
+                            absl::Hex(BigEndian32(bytes.data()), absl::kZeroPad8),
+                            " does not begin with two zero bytes"));
   }
   if (bytes[2] != kUnsignedByte) {
-    return Bad(origin, 2, absl::StrCat("element type 0x", absl::Hex(bytes[2], absl::kZeroPad2),
-                                       " where unsigned bytes (0x08) are expected"));
+    return Bad(origin, 2,
+               absl::StrCat("element type 0x", absl::Hex(bytes[2], absl::kZeroPad2),
+                            " where unsigned bytes (0x08) are expected"));
   }
   if (bytes[3] != dims) {
-    return Bad(origin, 3, absl::StrCat(static_cast<int>(bytes[3]), " dimensions where ",
-                                       dims == 1 ? "labels have 1" : "images have 3",
-                                       dims == 1 ? " (an image file in place of labels?)"
-                                                 : " (a label file in place of images?)"));
+    return Bad(origin, 3,
+               absl::StrCat(static_cast<int>(bytes[3]), " dimensions where ",
+                            dims == 1 ? "labels have 1" : "images have 3",
+                            dims == 1 ? " (an image file in place of labels?)"
+                                      : " (a label file in place of images?)"));
   }
   header.data_bytes = 1;
   for (int d = 0; d < dims; ++d) {
     const int64_t offset = 4 + 4 * d;
     const int64_t extent = BigEndian32(bytes.data() + offset);
     if (d > 0 && (extent < 1 || extent > kMaxSide)) {
-      return Bad(origin, offset, absl::StrCat(d == 1 ? "height " : "width ", extent,
-                                              " is not in 1..", kMaxSide));
+      return Bad(origin, offset,
+                 absl::StrCat(d == 1 ? "height " : "width ", extent, " is not in 1..", kMaxSide));
     }
     // No overflow: 2^32 samples times two sides of at most 2^14 stay below 2^62.
     header.dims[d] = extent;
     header.data_bytes *= extent;
   }
   if (header.data_bytes > kMaxDataBytes) {
-    return Bad(origin, 4, absl::StrCat("the extents stand for ", header.data_bytes,
-                                       " bytes, over the limit of ", kMaxDataBytes));
+    return Bad(origin, 4,
+               absl::StrCat("the extents stand for ", header.data_bytes,
+                            " bytes, over the limit of ", kMaxDataBytes));
   }
   return header;
 }
@@ -77,12 +81,14 @@ absl::StatusOr<std::vector<uint8_t>> ParsePlain(ByteSpan bytes, absl::string_vie
   const int64_t expected = header->size + header->data_bytes;
   const int64_t actual = bytes.size();
   if (actual < expected) {
-    return Bad(origin, actual, absl::StrCat("truncated: the header promises ", expected,
-                                            " bytes, the file has ", actual));
+    return Bad(
+        origin, actual,
+        absl::StrCat("truncated: the header promises ", expected, " bytes, the file has ", actual));
   }
   if (actual > expected) {
-    return Bad(origin, expected, absl::StrCat(actual - expected, " bytes follow the ", expected,
-                                              " that the header promises"));
+    return Bad(origin, expected,
+               absl::StrCat(actual - expected, " bytes follow the ", expected,
+                            " that the header promises"));
   }
   return std::vector<uint8_t>(bytes.begin() + header->size, bytes.end());
 }
@@ -90,9 +96,9 @@ absl::StatusOr<std::vector<uint8_t>> ParsePlain(ByteSpan bytes, absl::string_vie
 absl::StatusOr<std::vector<uint8_t>> Parse(ByteSpan bytes, absl::string_view origin, int dims,
                                            IdxHeader* header) {
   if (!IsGzip(bytes)) return ParsePlain(bytes, origin, dims, header);
-  // The header comes first, so that a small file that inflates without end is stopped at what it announced.
-  DS_ASSIGN_OR_RETURN(std::vector<uint8_t> prefix,
-                      InflateGzipPrefix(bytes, origin, 4 + 4 * dims));
+  // The header comes first, so that a small file that inflates without end is stopped at what it
+  // announced.
+  DS_ASSIGN_OR_RETURN(std::vector<uint8_t> prefix, InflateGzipPrefix(bytes, origin, 4 + 4 * dims));
   DS_ASSIGN_OR_RETURN(*header, ParseHeader(prefix, origin, dims));
   DS_ASSIGN_OR_RETURN(std::vector<uint8_t> inflated,
                       InflateGzip(bytes, origin, header->size + header->data_bytes));

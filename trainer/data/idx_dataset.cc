@@ -17,10 +17,12 @@ namespace fs = std::filesystem;
 constexpr int64_t kMaxFileBytes = int64_t{4} << 30;
 constexpr char kAdvice[] =
     "To get it: Fashion-MNIST is Debian's package dataset-fashion-mnist (apt-get install "
-    "dataset-fashion-mnist); MNIST comes as four files of the same names from its authors. Put them in a "
+    "dataset-fashion-mnist); MNIST comes as four files of the same names from its authors. Put "
+    "them in a "
     "folder and name it as the data's path.";
 
-// The names a file may have: "train-images-idx3-ubyte", with content "images" and 3 dims, and variants.
+// The names a file may have: "train-images-idx3-ubyte", with content "images" and 3 dims, and
+// variants.
 std::vector<std::string> FileNames(absl::string_view split, absl::string_view content, int dims) {
   std::vector<std::string> names;
   for (const char* separator : {"-", "."}) {  // some tools unpack to "train-images.idx3-ubyte"

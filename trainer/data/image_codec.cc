@@ -29,8 +29,9 @@ absl::StatusOr<DecodedImage> Decode(ByteSpan bytes, absl::string_view origin,
   if (StartsWith(bytes, kPngStart)) return internal::DecodePng(bytes, origin, options, size_only);
   if (bytes.empty()) return internal::DamagedImage(origin, "image", "the file is empty");
   return absl::InvalidArgumentError(
-      absl::StrCat(origin, ": neither a JPEG nor a PNG picture by its first bytes; convert or "
-                           "remove the file"));
+      absl::StrCat(origin,
+                   ": neither a JPEG nor a PNG picture by its first bytes; convert or "
+                   "remove the file"));
 }
 
 }  // namespace
@@ -57,9 +58,9 @@ absl::Status CheckImageSize(absl::string_view origin, int64_t height, int64_t wi
                             const DecodeOptions& options) {
   // Both formats keep their sides below 2^31, so the product cannot overflow.
   if (height > 0 && width > 0 && height * width <= options.max_pixels) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      origin, ": a picture of ", height, " x ", width, " pixels is outside 1..",
-      options.max_pixels, " pixels; shrink or remove the file"));
+  return absl::InvalidArgumentError(absl::StrCat(origin, ": a picture of ", height, " x ", width,
+                                                 " pixels is outside 1..", options.max_pixels,
+                                                 " pixels; shrink or remove the file"));
 }
 
 }  // namespace internal

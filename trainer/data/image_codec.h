@@ -1,5 +1,5 @@
-// Decodes JPEG and PNG bytes to 8-bit gray or RGB. The bytes are not trusted: whatever the libraries find
-// wrong becomes a Status, and a small file cannot ask for a huge picture.
+// Decodes JPEG and PNG bytes to 8-bit gray or RGB. The bytes are not trusted: whatever the
+// libraries find wrong becomes a Status, and a small file cannot ask for a huge picture.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,17 @@ struct DecodedImage {
 };
 
 struct DecodeOptions {
-  int64_t channels = 3;                 // 1: gray, 3: RGB; alpha is dropped, 16 bits become 8
-  int64_t max_pixels = int64_t{1} << 26;  // height * width; a larger picture is refused before it is decoded
-  // A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps this many pixels;
-  // 0: always whole.
+  int64_t channels = 3;  // 1: gray, 3: RGB; alpha is dropped, 16 bits become 8
+  int64_t max_pixels =
+      int64_t{1} << 26;  // height * width; a larger picture is refused before it is decoded
+  // A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps this
+  // many pixels; 0: always whole.
   int64_t min_side = 0;
 };
 
-// The format is told by the first bytes, not by a file's name. DataLoss for damaged or truncated pictures,
-// InvalidArgument for other formats and pictures over the limit. `origin` names the file in errors.
+// The format is told by the first bytes, not by a file's name. DataLoss for damaged or truncated
+// pictures, InvalidArgument for other formats and pictures over the limit. `origin` names the file
+// in errors.
 absl::StatusOr<DecodedImage> DecodeImage(ByteSpan bytes, absl::string_view origin,
                                          const DecodeOptions& options);
 

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
 constexpr int64_t kMaxSide = 4096;  // of what the network sees
 constexpr char kLayout[] =
-    "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg or png; \"val\" does "
+    "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg or png; \"val\" "
+    "does "
     "for \"test\"), one folder a class";
 
 struct Picture {
@@ -117,9 +118,9 @@ absl::StatusOr<std::vector<std::string>> FindClasses(const fs::path& split_folde
   }
   for (const std::string& name : own) {
     if (!std::binary_search(classes.begin(), classes.end(), name)) {
-      return absl::InvalidArgumentError(absl::StrCat((split_folder / name).string(),
-                                                     ": class \"", name, "\" has no folder in ",
-                                                     train.string(), "; add it or remove this one"));
+      return absl::InvalidArgumentError(absl::StrCat((split_folder / name).string(), ": class \"",
+                                                     name, "\" has no folder in ", train.string(),
+                                                     "; add it or remove this one"));
     }
   }
   if (classes.empty()) {
@@ -169,10 +170,10 @@ absl::StatusOr<ImageSize> CommonSize(const std::vector<Picture>& pictures) {
     DS_ASSIGN_OR_RETURN(ImageSize size, ReadImageSize(bytes, picture.path));
     if (common.height == 0) common = size;
     if (size.height != common.height || size.width != common.width) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          picture.path, ": ", size.height, " x ", size.width, " pixels, but ", pictures[0].path,
-          " has ", common.height, " x ", common.width,
-          "; set image_size to bring all pictures to one size"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(picture.path, ": ", size.height, " x ", size.width, " pixels, but ",
+                       pictures[0].path, " has ", common.height, " x ", common.width,
+                       "; set image_size to bring all pictures to one size"));
     }
   }
   return common;
@@ -186,8 +187,8 @@ absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options) {
                                                    " is neither 1 (gray) nor 3 (RGB)"));
   }
   if (options.image_size < 0 || options.image_size > kMaxSide) {
-    return absl::InvalidArgumentError(absl::StrCat("image folder: image_size ", options.image_size,
-                                                   " is not in 0..", kMaxSide));
+    return absl::InvalidArgumentError(
+        absl::StrCat("image folder: image_size ", options.image_size, " is not in 0..", kMaxSide));
   }
   DS_ASSIGN_OR_RETURN(fs::path folder, FindSplit(options));
   DatasetInfo info;

@@ -66,8 +66,7 @@ void ResizeAndCrop(const DecodedImage& image, int64_t side, absl::Span<uint8_t> 
   const std::vector<Taps> columns = MakeTaps(image.width, width, (width - side) / 2, side);
 
   const int64_t first_row = rows.front().first;
-  const int64_t end_row =
-      rows.back().first + static_cast<int64_t>(rows.back().weights.size());
+  const int64_t end_row = rows.back().first + static_cast<int64_t>(rows.back().weights.size());
   // Horizontally first, for the input rows that are needed only.
   std::vector<uint8_t> narrow((end_row - first_row) * side * channels);
   for (int64_t y = first_row; y < end_row; ++y) {

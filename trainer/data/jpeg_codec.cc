@@ -1,12 +1,14 @@
-// libjpeg reports errors by a callback that must not return: it jumps back here. Functions between the jump and
-// its target hold no object with a destructor.
-#include <csetjmp>
-#include <cstdio>  // jpeglib.h needs FILE
-
-#include <jerror.h>
-#include <jpeglib.h>
+// libjpeg reports errors by a callback that must not return: it jumps back here. Functions between
+// the jump and its target hold no object with a destructor.
 
 #include <algorithm>
+#include <csetjmp>
+
+// clang-format off
+#include <cstdio>  // before jpeglib.h, which needs FILE and size_t
+#include <jpeglib.h>
+#include <jerror.h>
+// clang-format on
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -30,8 +32,8 @@ struct ErrorManager {
   std::longjmp(manager->jump, 1);
 }
 
-// Warnings on odd but harmless headers are let pass; all others are about damaged picture data, which libjpeg
-// would fill with gray.
+// Warnings on odd but harmless headers are let pass; all others are about damaged picture data,
+// which libjpeg would fill with gray.
 void OnMessage(j_common_ptr info, int level) {
   if (level >= 0) return;
   switch (info->err->msg_code) {

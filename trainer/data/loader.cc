@@ -20,7 +20,7 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxPrefetch = 1 << 16;
 constexpr int64_t kMaxBatch = 1 << 24;
-constexpr int64_t kMaxPixels = 1 << 16;         // crop padding, cutout side
+constexpr int64_t kMaxPixels = 1 << 16;            // crop padding, cutout side
 constexpr int64_t kMaxSamples = int64_t{1} << 40;  // what the random streams can tell apart
 constexpr int64_t kMaxEpochs = int64_t{1} << 32;
 
@@ -31,13 +31,13 @@ absl::Status CheckRange(const char* name, int64_t value, int64_t lowest, int64_t
 }
 
 absl::Status CheckStatistics(const LoaderOptions& options, int64_t channels) {
-  for (const auto& [name, values] : {std::pair("mean", &options.mean),
-                                     std::pair("stddev", &options.stddev)}) {
+  for (const auto& [name, values] :
+       {std::pair("mean", &options.mean), std::pair("stddev", &options.stddev)}) {
     const bool divisor = values == &options.stddev;
     if (!values->empty() && static_cast<int64_t>(values->size()) != channels) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("data loader: ", name, " has ", values->size(), " values, the data has ",
-                       channels, " channels; give one a channel"));
+      return absl::InvalidArgumentError(absl::StrCat("data loader: ", name, " has ", values->size(),
+                                                     " values, the data has ", channels,
+                                                     " channels; give one a channel"));
     }
     for (float value : *values) {
       if (std::isfinite(value) && (!divisor || value > 0.0f)) continue;
@@ -75,8 +75,8 @@ absl::Status CheckOptions(const LoaderOptions& options, const DatasetInfo& info)
   return absl::OkStatus();
 }
 
-// Workers claim batch numbers in order and build them side by side; Next() hands them out in order. A worker
-// never runs more than `prefetch` batches ahead of what was handed out.
+// Workers claim batch numbers in order and build them side by side; Next() hands them out in order.
+// A worker never runs more than `prefetch` batches ahead of what was handed out.
 class ThreadedLoader final : public DataLoader {
  public:
   ThreadedLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions options)
@@ -131,7 +131,8 @@ class ThreadedLoader final : public DataLoader {
     done_.wait(lock, [this] { return ready_.count(delivered_) > 0; });
     absl::StatusOr<Batch> batch = std::move(ready_.extract(delivered_).mapped());
     if (!batch.ok()) {
-      failure_ = batch.status();  // until the next StartEpoch: a batch must not go missing in silence
+      failure_ =
+          batch.status();  // until the next StartEpoch: a batch must not go missing in silence
       return failure_;
     }
     ++delivered_;
@@ -172,11 +173,10 @@ class ThreadedLoader final : public DataLoader {
     std::vector<int64_t> samples = sharding_.Positions(claim.batch);
     for (int64_t& sample : samples) sample = (*claim.order)[sample];
     try {
-      return builder_.Build(samples, claim.epoch,
-                            [&] { return generation_ != claim.generation; });
+      return builder_.Build(samples, claim.epoch, [&] { return generation_ != claim.generation; });
     } catch (const std::exception& e) {  // no memory, or a user's data set that throws
-      return absl::ResourceExhaustedError(absl::StrCat("data loader: epoch ", claim.epoch, ", batch ",
-                                                       claim.batch, ": ", e.what()));
+      return absl::ResourceExhaustedError(absl::StrCat("data loader: epoch ", claim.epoch,
+                                                       ", batch ", claim.batch, ": ", e.what()));
     }
   }
 

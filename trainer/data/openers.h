@@ -1,5 +1,5 @@
-// What OpenDataset dispatches to, one function a type of data set, and the checks that all of them share.
-// Private to trainer/data.
+// What OpenDataset dispatches to, one function a type of data set, and the checks that all of them
+// share. Private to trainer/data.
 #pragma once
 
 #include <memory>

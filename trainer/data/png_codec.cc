@@ -1,5 +1,5 @@
-// libpng reports errors by a callback that must not return: it jumps back here. Functions between the jump and
-// its target hold no object with a destructor.
+// libpng reports errors by a callback that must not return: it jumps back here. Functions between
+// the jump and its target hold no object with a destructor.
 #include <png.h>
 
 #include <csetjmp>
@@ -46,12 +46,13 @@ class Decoder {
   bool Start(int64_t channels) {
     if (setjmp(jump_) != 0) return false;
     const png_byte type = png_get_color_type(png_, info_);
-    png_set_expand(png_);     // palette to RGB, 1..4 bits to 8, tRNS to alpha
-    png_set_scale_16(png_);   // 16 bits to 8, rounded
+    png_set_expand(png_);    // palette to RGB, 1..4 bits to 8, tRNS to alpha
+    png_set_scale_16(png_);  // 16 bits to 8, rounded
     png_set_strip_alpha(png_);
     const bool color = (type & PNG_COLOR_MASK_COLOR) != 0;
     if (channels == 3 && !color) png_set_gray_to_rgb(png_);
-    if (channels == 1 && color) png_set_rgb_to_gray_fixed(png_, PNG_ERROR_ACTION_NONE, kRed, kGreen);
+    if (channels == 1 && color)
+      png_set_rgb_to_gray_fixed(png_, PNG_ERROR_ACTION_NONE, kRed, kGreen);
     passes_ = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
     return true;
@@ -118,8 +119,9 @@ absl::StatusOr<DecodedImage> DecodePng(ByteSpan bytes, absl::string_view origin,
   image.channels = options.channels;
   const int64_t stride = image.width * image.channels;
   if (decoder.row_bytes() != stride) {
-    return DamagedImage(origin, "PNG", absl::StrCat("rows of ", decoder.row_bytes(),
-                                                    " bytes where ", stride, " are expected"));
+    return DamagedImage(
+        origin, "PNG",
+        absl::StrCat("rows of ", decoder.row_bytes(), " bytes where ", stride, " are expected"));
   }
   image.pixels.resize(image.height * stride);
   if (!decoder.ReadRows(image.pixels.data(), stride, image.height)) return decoder.Error(origin);

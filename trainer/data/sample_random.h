@@ -1,24 +1,29 @@
-// Random numbers that are a pure function of what they are for: a stream keyed by (seed, purpose, a, b), say
-// (seed, augmentation, epoch, sample), gives the same numbers whichever thread or rank asks, in any order.
-// The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+// Random numbers that are a pure function of what they are for: a stream keyed by (seed, purpose,
+// a, b), say (seed, augmentation, epoch, sample), gives the same numbers whichever thread or rank
+// asks, in any order. The generator is base/random.h's Philox; this adds the layout of the counter
+// and 64-bit bounds.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
+#include "base/random.h"
+
 namespace ds {
 
-using PhiloxBlock = std::array<uint32_t, 4>;
-
-// Ten rounds of Philox on `counter` under `key`.
-PhiloxBlock Philox(PhiloxBlock counter, std::array<uint32_t, 2> key);
-
 // What a stream is for, so that no two uses share numbers.
-enum class RandomPurpose : uint32_t { kShuffle = 1, kAugment = 2, kPattern = 3, kTrain = 4, kTest = 5 };
+enum class RandomPurpose : uint32_t {
+  kShuffle = 1,
+  kAugment = 2,
+  kPattern = 3,
+  kTrain = 4,
+  kTest = 5
+};
 
 class SampleRandom {
  public:
-  // `a` below 2^32, `b` below 2^40: together with the purpose they fill the counter; the key is the seed.
+  // `a` below 2^32, `b` below 2^40: together with the purpose they fill the counter; the key is the
+  // seed.
   SampleRandom(uint64_t seed, RandomPurpose purpose, uint64_t a, uint64_t b);
 
   uint32_t Next32() {
@@ -32,7 +37,7 @@ class SampleRandom {
     return static_cast<uint64_t>((static_cast<unsigned __int128>(bits) * n) >> 64);
   }
   // 16 fresh bytes.
-  PhiloxBlock NextBlock() {
+  std::array<uint32_t, 4> NextBlock() {
     Refill();
     used_ = 4;
     return block_;
@@ -42,8 +47,8 @@ class SampleRandom {
   void Refill();
 
   std::array<uint32_t, 2> key_;
-  PhiloxBlock counter_;
-  PhiloxBlock block_ = {};
+  std::array<uint32_t, 4> counter_;
+  std::array<uint32_t, 4> block_ = {};
   uint32_t used_ = 4;
 };
 

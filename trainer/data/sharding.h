@@ -1,4 +1,5 @@
-// Which samples make which batch on which rank: plain arithmetic and one permutation, the same on all ranks.
+// Which samples make which batch on which rank: plain arithmetic and one permutation, the same on
+// all ranks.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,13 @@ struct Sharding {
   int64_t global_batch() const { return batch_size * world_size; }
   // The same on every rank.
   int64_t batches() const;
-  // Positions of the epoch that make this rank's batch `batch`: rank, rank + W, ... of the global batch.
-  // May be empty where the last global batch is not full.
+  // Positions of the epoch that make this rank's batch `batch`: rank, rank + W, ... of the global
+  // batch. May be empty where the last global batch is not full.
   std::vector<int64_t> Positions(int64_t batch) const;
 };
 
-// The order of an epoch: sample index at each position. A Fisher-Yates shuffle keyed by (seed, epoch), or
-// 0, 1, 2, ... without `shuffle`.
+// The order of an epoch: sample index at each position. A Fisher-Yates shuffle keyed by (seed,
+// epoch), or 0, 1, 2, ... without `shuffle`.
 std::vector<int64_t> EpochOrder(int64_t samples, bool shuffle, uint64_t seed, int64_t epoch);
 
 }  // namespace ds

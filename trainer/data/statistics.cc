@@ -1,5 +1,5 @@
-// Mean and standard deviation from a histogram of bytes: the sums are exact integers, so the result depends neither
-// on the order of the samples nor on the machine.
+// Mean and standard deviation from a histogram of bytes: the sums are exact integers, so the result
+// depends neither on the order of the samples nor on the machine.
 #include <array>
 #include <cmath>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Pictures to try a network on without data: each class has a smooth pattern, each sample adds noise. A pure
-// function of (seed, split, index), in integers: the same bytes everywhere.
+// Pictures to try a network on without data: each class has a smooth pattern, each sample adds
+// noise. A pure function of (seed, split, index), in integers: the same bytes everywhere.
 #include <array>
 #include <utility>
 
@@ -16,9 +16,10 @@ constexpr int64_t kMaxClasses = 100000;
 constexpr int64_t kMaxChannels = 64;
 constexpr int64_t kMaxSize = int64_t{1} << 40;
 
-constexpr int kGrid = 5;           // a class's pattern: kGrid x kGrid corner values a channel
-constexpr int kFractionBits = 8;   // of the interpolation between them
-// Pixel = pattern / 2 + noise / 2: as much signal as noise, so that a network learns it, but not at once.
+constexpr int kGrid = 5;          // a class's pattern: kGrid x kGrid corner values a channel
+constexpr int kFractionBits = 8;  // of the interpolation between them
+// Pixel = pattern / 2 + noise / 2: as much signal as noise, so that a network learns it, but not at
+// once.
 
 class SyntheticImages final : public Dataset {
  public:
@@ -59,8 +60,7 @@ class SyntheticImages final : public Dataset {
       for (int64_t x = 0; x < info_.width; ++x) {
         const int64_t u = x * (kGrid - 1) * kOne / info_.width;
         const int64_t column = u >> kFractionBits, fx = u & (kOne - 1);
-        const int64_t top =
-            corners[row][column] * (kOne - fx) + corners[row][column + 1] * fx;
+        const int64_t top = corners[row][column] * (kOne - fx) + corners[row][column + 1] * fx;
         const int64_t bottom =
             corners[row + 1][column] * (kOne - fx) + corners[row + 1][column + 1] * fx;
         out[y * info_.width + x] =
@@ -72,7 +72,7 @@ class SyntheticImages final : public Dataset {
   static void AddNoise(SampleRandom* random, absl::Span<uint8_t> pixels) {
     constexpr size_t kBlockBytes = 16;
     for (size_t i = 0; i < pixels.size(); i += kBlockBytes) {
-      const PhiloxBlock block = random->NextBlock();
+      const std::array<uint32_t, 4> block = random->NextBlock();
       for (size_t k = 0; k < kBlockBytes && i + k < pixels.size(); ++k) {
         const uint32_t byte = block[k / 4] >> (8 * (k % 4)) & 0xff;
         pixels[i + k] = static_cast<uint8_t>((pixels[i + k] + byte) / 2);

@@ -17,7 +17,8 @@ constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
 constexpr int64_t kMaxSequence = 1 << 20;
 constexpr int64_t kByteValues = 256;
 
-// Sample i is bytes [i T, i T + T]: inputs do not overlap, the last target is the next sample's first input.
+// Sample i is bytes [i T, i T + T]: inputs do not overlap, the last target is the next sample's
+// first input.
 class ByteText final : public Dataset {
  public:
   ByteText(DatasetInfo info, std::vector<uint8_t> text)
@@ -47,19 +48,19 @@ absl::StatusOr<std::string> FindFile(const DatasetOptions& options) {
     std::error_code ignored;
     if (fs::exists(place, ignored)) return place;
   }
-  return MissingData("text file", places,
-                     "To get it: any file will do, its bytes are the tokens; name it as the data's path.");
+  return MissingData(
+      "text file", places,
+      "To get it: any file will do, its bytes are the tokens; name it as the data's path.");
 }
 
 absl::Status CheckOptions(const DatasetOptions& options) {
   if (options.sequence_length < 1 || options.sequence_length > kMaxSequence) {
-    return absl::InvalidArgumentError(absl::StrCat("text: sequence_length ", options.sequence_length,
-                                                   " is not in 1..", kMaxSequence));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "text: sequence_length ", options.sequence_length, " is not in 1..", kMaxSequence));
   }
   if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0)) {
-    return absl::InvalidArgumentError(absl::StrCat("text: validation_fraction ",
-                                                   options.validation_fraction,
-                                                   " is not in [0, 1)"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "text: validation_fraction ", options.validation_fraction, " is not in [0, 1)"));
   }
   return absl::OkStatus();
 }

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-#include <cstdio>
 #include <fstream>
 
+// clang-format off
+#include <cstdio>  // before jpeglib.h, which needs FILE and size_t
 #include <jpeglib.h>
+// clang-format on
 
 #include "base/check.h"
 

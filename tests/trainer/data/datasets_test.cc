@@ -1,4 +1,5 @@
-// Opening data sets: real Fashion-MNIST, CIFAR, text, synthetic, and what is said when they are missing or wrong.
+// Opening data sets: real Fashion-MNIST, CIFAR, text, synthetic, and what is said when they are
+// missing or wrong.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,8 +13,8 @@
 namespace ds {
 namespace {
 
-using testing::Bytes;
 using ::testing::AllOf;
+using testing::Bytes;
 using ::testing::HasSubstr;
 
 using Opened = absl::StatusOr<std::shared_ptr<const Dataset>>;
@@ -243,8 +244,8 @@ TEST(Synthetic, IsAPureFunctionOfSeedSplitAndIndex) {
   }
 }
 
-// The nearest class mean of the training split classifies the test split: there is something to learn, and
-// it is the same in both.
+// The nearest class mean of the training split classifies the test split: there is something to
+// learn, and it is the same in both.
 TEST(Synthetic, TheNearestTrainingMeanClassifiesTheTestSplit) {
   DatasetOptions options = Options("synthetic", "");
   options.size = 500;

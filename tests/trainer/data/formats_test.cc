@@ -57,7 +57,9 @@ Bytes With(Bytes bytes, size_t offset, std::initializer_list<uint8_t> values) {
   return bytes;
 }
 
-Bytes First(const Bytes& bytes, size_t count) { return Bytes(bytes.begin(), bytes.begin() + count); }
+Bytes First(const Bytes& bytes, size_t count) {
+  return Bytes(bytes.begin(), bytes.begin() + count);
+}
 
 Bytes Plus(Bytes bytes, size_t count) {
   bytes.insert(bytes.end(), count, 0x55);
@@ -116,7 +118,8 @@ TEST(Idx, EveryDamagedLabelFileHasOneClearError) {
   }
 }
 
-// No single changed byte may crash the parser, and none may pass a gzip file's checksum with other pixels.
+// No single changed byte may crash the parser, and none may pass a gzip file's checksum with other
+// pixels.
 TEST(Idx, NoFlippedBitPassesTheGzipChecksum) {
   const Bytes good = testing::IdxImageFile(2, 3, 5);
   const Bytes gz = testing::Gzip(good);

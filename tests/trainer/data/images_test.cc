@@ -13,8 +13,8 @@
 namespace ds {
 namespace {
 
-using testing::Bytes;
 using ::testing::AllOf;
+using testing::Bytes;
 using ::testing::HasSubstr;
 
 // A smooth picture, which JPEG keeps well.

@@ -64,6 +64,8 @@ class FusedBatchNorm : public testing::TestWithParam<BatchNormCase> {
     return {y.detach(), x.grad(), scale.grad(), bias.grad(),
             test.residual ? residual.grad() : at::Tensor(), mean, variance};
   }
+
+  at::Tensor x_, residual_, gradient_, scale_, bias_;  // double
 };
 
 double Largest(const at::Tensor& a) { return a.abs().max().item<double>(); }

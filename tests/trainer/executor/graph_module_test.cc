@@ -170,6 +170,48 @@ TEST(GraphModule, FusionKeepsEvaluationResults) {
   EXPECT_TRUE(at::allclose(with_gradient, without, 1e-5, 1e-5));
 }
 
+// Two normalised branches, added and clamped; `observed` makes outputs of what lies between, which forbids fusing.
+Graph Branches(bool observed, bool clip) {
+  Builder builder("net", 3);
+  const ValueId x = builder.Input("x", DType::kFloat32, {kDynamicDim, 3, 6, 5});
+  const ValueId a = builder.BatchNorm(builder.Conv(x, "conv_a", {.channels = 17}), "bn_a");
+  const ValueId b = builder.BatchNorm(builder.Conv(x, "conv_b", {.channels = 17}), "bn_b");
+  const ValueId sum = builder.Add(b, a);
+  builder.Output(clip ? builder.Relu6(sum) : builder.Relu(sum), "y");
+  if (observed) {
+    builder.Output(a, "a");
+    builder.Output(b, "b");
+    builder.Output(sum, "sum");
+  }
+  return builder.Finish().value();
+}
+
+TEST(GraphModule, FusingChangesNeitherResultsNorGradients) {
+  for (const bool clip : {false, true}) {
+    auto fused = ModuleOf(Branches(false, clip));
+    auto plain = ModuleOf(Branches(true, clip));
+    at::manual_seed(23);
+    const at::Tensor x = at::randn({4, 3, 6, 5});
+    const at::Tensor gradient = at::randn({4, 17, 6, 5});
+    for (GraphModule* module : {fused.get(), plain.get()}) {
+      module->set_training(true);
+      torch::autograd::backward({module->Forward({x}).value()[0]}, {gradient});
+    }
+    ASSERT_EQ(fused->parameters().size(), plain->parameters().size());
+    for (size_t i = 0; i < fused->parameters().size(); ++i) {
+      const NamedTensor& parameter = fused->parameters()[i];
+      EXPECT_TRUE(at::allclose(parameter.tensor.grad(), plain->parameters()[i].tensor.grad(), 1e-4, 1e-4))
+          << parameter.name;
+    }
+    for (size_t i = 0; i < fused->buffers().size(); ++i) {
+      EXPECT_TRUE(at::equal(fused->buffers()[i].tensor, plain->buffers()[i].tensor));
+    }
+    const at::Tensor y = fused->Forward({x}).value()[0].detach();
+    EXPECT_TRUE(at::allclose(y, plain->Forward({x}).value()[0].detach(), 1e-5, 1e-5));
+    EXPECT_EQ(y.min().item<float>(), 0.0f);
+  }
+}
+
 TEST(GraphModule, OutputThatIsAlsoReadIsNotOverwritten) {
   Builder builder("net");
   const ValueId x = builder.Input("x", DType::kFloat32, {kDynamicDim, 2, 4, 4});

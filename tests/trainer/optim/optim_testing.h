@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "ATen/Parallel.h"
 #include "ATen/core/grad_mode.h"
 #include "trainer/executor/graph_module.h"
 

@@ -1,0 +1,108 @@
+// ds_export: converts a model (an ONNX file, or one of the zoo) to ONNX or safetensors, or
+// describes it.
+#include <cstdio>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/safetensors.h"
+#include "base/status.h"
+#include "graph/describe.h"
+#include "graph/onnx/onnx.h"
+#include "graph/zoo/zoo.h"
+
+namespace {
+
+constexpr int kBadInput = 1;
+constexpr int kBadUsage = 2;
+constexpr char kZooPrefix[] = "zoo:";
+
+struct Arguments {
+  std::string model;
+  std::string plugin;
+  std::string format;
+  std::string output;
+  bool describe = false;
+  ds::ModelOptions zoo;
+  ds::OnnxExportOptions onnx;
+};
+
+void Declare(CLI::App& app, Arguments& arguments) {
+  app.add_option("--model", arguments.model, "ONNX file, or zoo:NAME (zoo:resnet20)")->required();
+  app.add_option("--plugin", arguments.plugin, "shared library that registers more zoo models");
+  app.add_option("--format", arguments.format, "what to write")
+      ->check(CLI::IsMember({"onnx", "safetensors"}));
+  app.add_option("--output", arguments.output, "file to write")->needs("--format");
+  app.add_flag("--describe", arguments.describe, "list nodes, shapes, parameters and MACs");
+  app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
+      ->check(CLI::Range(13, 21))
+      ->capture_default_str();
+  const auto count = CLI::Range(int64_t{1}, int64_t{65536});
+  app.add_option("--channels", arguments.zoo.channels, "zoo: input channels")
+      ->check(count)
+      ->capture_default_str();
+  app.add_option("--height", arguments.zoo.height, "zoo: input height, pixels")
+      ->check(count)
+      ->capture_default_str();
+  app.add_option("--width", arguments.zoo.width, "zoo: input width, pixels")
+      ->check(count)
+      ->capture_default_str();
+  app.add_option("--classes", arguments.zoo.classes, "zoo: classes, or vocabulary size")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
+      ->capture_default_str();
+  app.add_option("--sequence-length", arguments.zoo.sequence_length, "zoo: tokens of text models")
+      ->check(count)
+      ->capture_default_str();
+  app.add_option("--seed", arguments.zoo.seed, "zoo: seed of the initial weights")
+      ->capture_default_str();
+}
+
+absl::StatusOr<ds::Graph> Load(const Arguments& arguments) {
+  if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
+  if (absl::StartsWith(arguments.model, kZooPrefix)) {
+    return ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo);
+  }
+  return ds::ImportOnnx(arguments.model);
+}
+
+absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {
+  if (arguments.format == "onnx") return ds::ExportOnnx(graph, arguments.output, arguments.onnx);
+  ds::TensorMap tensors;
+  for (const auto& [id, initializer] : graph.initializers()) {
+    tensors[graph.value(id).name] = initializer.data;
+  }
+  return ds::WriteSafetensors(arguments.output, tensors, graph.metadata);
+}
+
+absl::Status Run(const Arguments& arguments) {
+  DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments));
+  if (arguments.describe) std::printf("%s", ds::Describe(graph).c_str());
+  if (arguments.output.empty()) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(Write(graph, arguments));
+  std::printf("wrote %s\n", arguments.output.c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Converts a model to ONNX or safetensors, or describes it.");
+  Arguments arguments;
+  Declare(app, arguments);
+  try {
+    app.parse(argc, argv);
+    if (arguments.output.empty() && !arguments.describe) {
+      throw CLI::ValidationError("nothing to do: give --format and --output, or --describe");
+    }
+    if (arguments.format.empty() != arguments.output.empty()) {
+      throw CLI::ValidationError("--format and --output go together");
+    }
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kBadUsage;
+  }
+  const absl::Status status = Run(arguments);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "ds_export: %s\n", std::string(status.message()).c_str());
+  return kBadInput;
+}
