@@ -26,10 +26,10 @@ bool FirstNumber(std::initializer_list<const char*> names, int* value) {
 
 LaunchInfo DetectLaunch() {
   LaunchInfo info;
-  info.launched = FirstNumber({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE"}, &info.size);
+  info.launched = FirstNumber({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"}, &info.size);
   if (!info.launched) return {};
-  FirstNumber({"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}, &info.rank);
-  FirstNumber({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, &info.local_size);
+  FirstNumber({"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"}, &info.rank);
+  FirstNumber({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}, &info.local_size);
   return info;
 }
 

@@ -1,5 +1,6 @@
 #include "comm/inprocess.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -70,7 +71,7 @@ class Hub {
   };
 
   absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, absl::Time deadline, const bool& full, bool wanted) {
-    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(deadline - absl::Now());
+    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
     while (full != wanted) {
       if (gone_[peer]) {
         return absl::UnavailableError(absl::StrCat("rank ", peer, " has left the group"));

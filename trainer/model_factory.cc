@@ -82,11 +82,15 @@ absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& da
   if (!config.onnx.empty()) return LoadForFineTuning(config, data, seed);
   if (!config.plugin.empty()) DS_RETURN_IF_ERROR(LoadModelPlugin(config.plugin));
   ModelOptions options;
-  options.channels = Or(config.channels, data.channels);
-  options.height = Or(config.height, data.height);
-  options.width = Or(config.width, data.width);
   options.classes = Or(config.classes, data.classes);
-  options.sequence_length = Or(config.sequence_length, data.sequence_length);
+  // What the kind of data lacks keeps the model's default.
+  if (data.kind == SampleKind::kText) {
+    options.sequence_length = Or(config.sequence_length, data.sequence_length);
+  } else {
+    options.channels = Or(config.channels, data.channels);
+    options.height = Or(config.height, data.height);
+    options.width = Or(config.width, data.width);
+  }
   options.dropout = config.dropout;
   options.seed = seed;
   if (options.classes < data.classes) {

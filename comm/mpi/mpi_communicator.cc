@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <ctime>
+#include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -26,7 +28,14 @@ constexpr long kSleepNs = 50'000;
 class MpiContext {
  public:
   static absl::StatusOr<std::shared_ptr<MpiContext>> Create() {
-    int initialized = 0, level = MPI_THREAD_SINGLE;
+    static std::mutex mutex;
+    static std::weak_ptr<MpiContext> current;
+    std::lock_guard lock(mutex);
+    // All communicators share one context: MPI must not be finalised under any of them.
+    if (std::shared_ptr<MpiContext> shared = current.lock()) return shared;
+    int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
+    MPI_Finalized(&finalized);
+    if (finalized != 0) return absl::FailedPreconditionError("MPI has been finalised in this process; it cannot start again");
     MPI_Initialized(&initialized);
     if (initialized == 0) {
       DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
@@ -38,6 +47,8 @@ class MpiContext {
       return absl::FailedPreconditionError(
           "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
     }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    current = context;
     return context;
   }
 
@@ -81,7 +92,7 @@ class MpiCommunicator final : public ExchangeCollectives {
                         absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
     absl::Status status = Start(send, receive);
     if (status.ok()) status = Wait(deadline);
-    if (!status.ok()) context_->broken = true;
+    if (!status.ok()) Abandon();
     return status;
   }
 
@@ -94,6 +105,7 @@ class MpiCommunicator final : public ExchangeCollectives {
   absl::Status Start(absl::Span<const absl::Span<const std::byte>> send,
                      absl::Span<const absl::Span<std::byte>> receive) {
     requests_.clear();
+    expected_.clear();
     // Receives first, so that messages find their place; peers in rotated order, so that not all aim at rank 0.
     for (int step = 1; step < size_; ++step) {
       const int peer = (rank_ - step + size_) % size_;
@@ -101,6 +113,7 @@ class MpiCommunicator final : public ExchangeCollectives {
       for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
         const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
         requests_.push_back(MPI_REQUEST_NULL);
+        expected_.push_back(count);
         DS_RETURN_IF_MPI_ERROR(MPI_Irecv(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
       }
     }
@@ -116,12 +129,41 @@ class MpiCommunicator final : public ExchangeCollectives {
     return absl::OkStatus();
   }
 
+  // The caller's buffers are its own again after an error: no late message may be written into them.
+  void Abandon() {
+    context_->broken = true;
+    for (MPI_Request& request : requests_) {
+      if (request == MPI_REQUEST_NULL) continue;
+      MPI_Cancel(&request);
+      MPI_Request_free(&request);
+    }
+  }
+
+  // The status of the first operation that failed, or of a message shorter than its buffer.
+  absl::Status CheckStatuses(int code) {
+    for (size_t i = 0; i < statuses_.size(); ++i) {
+      if (code == MPI_ERR_IN_STATUS && statuses_[i].MPI_ERROR != MPI_SUCCESS &&
+          statuses_[i].MPI_ERROR != MPI_ERR_PENDING) {
+        return MpiStatus(statuses_[i].MPI_ERROR, "MPI_Testall");
+      }
+      int count = 0;
+      if (code == MPI_SUCCESS && i < expected_.size()) {
+        MPI_Get_count(&statuses_[i], MPI_BYTE, &count);
+        if (count != expected_[i]) {
+          return absl::InvalidArgumentError(absl::StrCat("rank ", statuses_[i].MPI_SOURCE, " sent ", count, " bytes, rank ",
+                                                         rank_, " expected ", expected_[i]));
+        }
+      }
+    }
+    return MpiStatus(code, "MPI_Testall");
+  }
+
   absl::Status Wait(absl::Time deadline) {
+    statuses_.resize(requests_.size());
     for (int tests = 0;; ++tests) {
       int done = 0;
-      DS_RETURN_IF_MPI_ERROR(
-          MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE));
-      if (done != 0) return absl::OkStatus();
+      const int code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
+      if (code != MPI_SUCCESS || done != 0) return CheckStatuses(code);
       if (tests < kEagerTests) continue;
       const timespec pause = {0, kSleepNs};
       nanosleep(&pause, nullptr);
@@ -137,7 +179,9 @@ class MpiCommunicator final : public ExchangeCollectives {
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 1;
-  std::vector<MPI_Request> requests_;
+  std::vector<MPI_Request> requests_;  // of the current transfer: receives, then sends
+  std::vector<MPI_Status> statuses_;
+  std::vector<int> expected_;          // bytes of each receive
 };
 
 }  // namespace

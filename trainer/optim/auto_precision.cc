@@ -1,11 +1,11 @@
 #include "trainer/optim/auto_precision.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <algorithm>
 #include <chrono>
 #include <limits>
 
+#include "ATen/core/grad_mode.h"
+#include "ATen/detail/CUDAHooksInterface.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/cpu_features.h"
@@ -16,7 +16,9 @@ namespace {
 
 // bf16 must win by this much: a probe is short, and what it picks must never be slower.
 constexpr double kNeededGain = 1.03;
-constexpr int kProbeRounds = 3;
+// Rounds after the warm-up: few where a step is long, more where it is short and its time uncertain.
+constexpr int kLeastRounds = 3, kMostRounds = 20;
+constexpr double kProbeMs = 500;
 
 // Parameters' gradients and all state, as they were; put back at the end of the scope.
 class Snapshot {
@@ -66,25 +68,42 @@ absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision p
   return elapsed.count();
 }
 
-absl::StatusOr<PrecisionChoice> Probe(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
-                                      const at::Tensor& labels) {
-  if (!Cpu().avx512_bf16 && !Cpu().amx_bf16) {
-    return PrecisionChoice{Precision::kFloat32, "this processor has no bf16 instructions"};
-  }
+absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
+                                         const at::Tensor& labels) {
   Snapshot snapshot(module);
   module.set_training(true);
-  double best_fp32 = std::numeric_limits<double>::max(), best_bf16 = best_fp32;
+  double best_fp32 = std::numeric_limits<double>::max(), best_bf16 = best_fp32, total_ms = 0;
+  int rounds = 0;
   // The two take turns, so that other load falls on both; the first round warms up.
-  for (int round = 0; round <= kProbeRounds; ++round) {
+  for (int round = 0; round <= kLeastRounds || (round <= kMostRounds && total_ms < kProbeMs); ++round) {
     DS_ASSIGN_OR_RETURN(const double fp32, StepMs(module, loss, Precision::kFloat32, inputs, labels));
-    DS_ASSIGN_OR_RETURN(const double bf16, StepMs(module, loss, Precision::kBFloat16, inputs, labels));
+    const absl::StatusOr<double> bf16 = StepMs(module, loss, Precision::kBFloat16, inputs, labels);
+    if (!bf16.ok()) {
+      return PrecisionChoice{Precision::kFloat32, absl::StrCat("bf16 does not run: ", bf16.status().message())};
+    }
     if (round == 0) continue;
+    rounds = round;
+    total_ms += fp32 + *bf16;
     best_fp32 = std::min(best_fp32, fp32);
-    best_bf16 = std::min(best_bf16, bf16);
+    best_bf16 = std::min(best_bf16, *bf16);
   }
   const bool faster = best_bf16 * kNeededGain <= best_fp32;
   return PrecisionChoice{faster ? Precision::kBFloat16 : Precision::kFloat32,
-                         absl::StrFormat("bf16 %.1f ms, fp32 %.1f ms a step (probe of %d)", best_bf16, best_fp32, kProbeRounds)};
+                         absl::StrFormat("bf16 %.1f ms, fp32 %.1f ms a step (probe of %d)", best_bf16, best_fp32, rounds)};
+}
+
+absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
+                                                    const at::Tensor& labels) {
+  if (inputs.is_cuda()) {
+    if (at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8()) {
+      return PrecisionChoice{Precision::kBFloat16, "the GPU has bf16"};
+    }
+    return PrecisionChoice{Precision::kFloat16, "the GPU has no bf16"};
+  }
+  if (!Cpu().avx512_bf16 && !Cpu().amx_bf16) {
+    return PrecisionChoice{Precision::kFloat32, "this processor has no bf16 instructions"};
+  }
+  return ProbeCpu(module, loss, inputs, labels);
 }
 
 }  // namespace
@@ -94,7 +113,7 @@ absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphMo
   if (mode == "fp32") return PrecisionChoice{Precision::kFloat32, "as configured"};
   if (mode == "bf16") return PrecisionChoice{Precision::kBFloat16, "as configured"};
   if (mode == "fp16") return PrecisionChoice{Precision::kFloat16, "as configured"};
-  if (mode == "auto") return Probe(module, loss, inputs, labels);
+  if (mode == "auto") return ChooseAutomatically(module, loss, inputs, labels);
   return absl::InvalidArgumentError(absl::StrCat("unknown precision '", mode, "'; it is one of fp32, bf16, fp16, auto"));
 }
 

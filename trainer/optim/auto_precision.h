@@ -14,10 +14,12 @@ namespace ds {
 
 struct PrecisionChoice {
   Precision precision = Precision::kFloat32;
-  std::string reason;  // "bf16 41.2 ms, fp32 78.9 ms a step (probe of 3)"
+  std::string reason;  // "bf16 41.2 ms, fp32 78.9 ms a step (probe of 4)"
 };
 
-// mode: fp32 | bf16 | fp16 | auto. InvalidArgument for others. The probe leaves parameters, buffers and gradients as they were.
+// mode: fp32 | bf16 | fp16 | auto. InvalidArgument for others. The probe leaves parameters, buffers,
+// gradients and the precision as they were, and training off. Call it before hooks are put on the parameters: it runs them.
+// Timing differs between ranks: let rank 0 choose and broadcast.
 absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module, const Loss& loss,
                                                 const at::Tensor& inputs, const at::Tensor& labels);
 // "fp32", "bf16", "fp16".

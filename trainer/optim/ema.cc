@@ -1,9 +1,8 @@
 #include "trainer/optim/ema.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <algorithm>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -49,14 +48,22 @@ std::map<std::string, at::Tensor> WeightEma::State() const {
 }
 
 absl::Status WeightEma::LoadState(const std::map<std::string, at::Tensor>& state) {
-  if (!state.contains("step")) return absl::NotFoundError("the averages' state lacks 'step'");
-  for (size_t i = 0; i < live_.size(); ++i) {
-    const auto found = state.find("ema/" + live_[i].name);
+  at::NoGradGuard no_grad;
+  constexpr char kHint[] = ": it was not saved by this model's averages";
+  const std::map<std::string, at::Tensor> expected = State();
+  for (const auto& [name, tensor] : expected) {
+    const auto found = state.find(name);
     if (found == state.end()) {
-      return absl::NotFoundError(absl::StrCat("the averages' state lacks 'ema/", live_[i].name, "'"));
+      return absl::NotFoundError(absl::StrCat("the averages' state lacks '", name, "'", kHint));
     }
-    if (found->second.sizes() != average_[i].sizes()) {
-      return absl::InvalidArgumentError(absl::StrCat("the average of '", live_[i].name, "' has another shape"));
+    if (!found->second.defined() || found->second.sizes() != tensor.sizes() ||
+        found->second.scalar_type() != tensor.scalar_type()) {
+      return absl::InvalidArgumentError(absl::StrCat("entry '", name, "' of the averages' state has another shape or type", kHint));
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!expected.contains(name)) {
+      return absl::InvalidArgumentError(absl::StrCat("the averages' state has an unknown entry '", name, "'", kHint));
     }
   }
   for (size_t i = 0; i < live_.size(); ++i) average_[i].copy_(state.at("ema/" + live_[i].name));

@@ -12,12 +12,14 @@ namespace ds {
 
 class WeightEma {
  public:
-  // Averages parameters and copies buffers (BatchNorm statistics are averaged too).
+  // Starts from the module's weights. Parameters and floating-point buffers (BatchNorm's statistics) are averaged. decay: [0, 1).
   WeightEma(const GraphModule& module, double decay);
   void Update();  // after an optimiser step
-  // Exchanges the module's weights with the averages in place: before and after an evaluation.
+  // Exchanges the module's weights with the averages in place: before and after an evaluation. Update, State and LoadState
+  // belong outside such a pair.
   void Swap();
   std::map<std::string, at::Tensor> State() const;      // "ema/<name>", "step"
+  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed then.
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state);
 
  private:

@@ -1,13 +1,12 @@
 #include "trainer/optim/gradient_norm.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "ATen/core/grad_mode.h"
 #include "trainer/optim/optimizer.h"
 
 namespace ds {

@@ -21,8 +21,9 @@ absl::StatusOr<LossResult> Loss::operator()(const at::Tensor& logits, const at::
   const bool images = logits.dim() == 2 && labels.dim() == 1;
   const bool text = logits.dim() == 3 && labels.dim() == 2 && logits.size(1) == labels.size(1);
   if ((!images && !text) || logits.size(0) != labels.size(0)) {
-    return absl::InvalidArgumentError(absl::StrCat("the loss takes logits [N, classes] with labels [N], or [N, T, classes] with [N, T]; it got ",
-                                                   c10::str(logits.sizes()), " and ", c10::str(labels.sizes())));
+    return absl::InvalidArgumentError(absl::StrCat("the loss got logits ", c10::str(logits.sizes()), " and labels ",
+                                                   c10::str(labels.sizes()), "; it takes [N, classes] with [N], or ",
+                                                   "[N, T, classes] with [N, T]"));
   }
   try {
     const int64_t classes = logits.size(-1);
@@ -30,7 +31,11 @@ absl::StatusOr<LossResult> Loss::operator()(const at::Tensor& logits, const at::
     const at::Tensor targets = labels.reshape({-1});
     LossResult result;
     result.count = targets.numel();
-    if (result.count > 0 && (targets.min().item<int64_t>() < 0 || targets.max().item<int64_t>() >= classes)) {
+    if (result.count == 0 || classes == 0) return absl::InvalidArgumentError("the loss of an empty batch has no value");
+    if (targets.scalar_type() != at::kLong) {
+      return absl::InvalidArgumentError(absl::StrCat("labels are ", c10::toString(targets.scalar_type()), ", the loss takes int64"));
+    }
+    if (targets.min().item<int64_t>() < 0 || targets.max().item<int64_t>() >= classes) {
       return absl::InvalidArgumentError(absl::StrCat("a label lies outside 0..", classes - 1,
                                                      ": the model has ", classes, " classes, the data more"));
     }

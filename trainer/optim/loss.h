@@ -22,8 +22,8 @@ struct LossResult {
 class Loss {
  public:
   static absl::StatusOr<Loss> Create(const LossOptions& options);
-  // logits [N, classes] with labels int64 [N], or [N, T, classes] with [N, T]. InvalidArgument for other shapes or
-  // labels outside 0..classes-1.
+  // logits of any floating-point type: [N, classes] with labels int64 [N], or [N, T, classes] with [N, T]. InvalidArgument for other shapes, an
+  // empty batch, or labels outside 0..classes-1. Smoothing: Szegedy et al. 2016, (1 - s) on the label plus s / classes on every class.
   absl::StatusOr<LossResult> operator()(const at::Tensor& logits, const at::Tensor& labels) const;
 
  private:

@@ -1,13 +1,18 @@
 #include "trainer/optim/loss_scaler.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace ds {
 
 LossScaler::LossScaler(const LossScalerOptions& options)
-    : options_(options), scale_(options.enabled ? options.initial_scale : 1.0) {}
+    : options_(options), scale_(options.enabled ? options.initial_scale : 1.0) {
+  DS_CHECK(options.initial_scale > 0 && options.growth_factor > 1 && options.growth_interval >= 1);
+  DS_CHECK(options.backoff_factor > 0 && options.backoff_factor < 1);
+}
 
 bool LossScaler::Update(bool found_inf) {
   if (found_inf) ++skipped_;
@@ -42,7 +47,13 @@ absl::Status LossScaler::LoadState(const std::map<std::string, double>& state) {
       return absl::NotFoundError(absl::StrCat("the loss scaler's state lacks '", name, "'"));
     }
   }
-  if (!(state.at("scale") > 0)) return absl::InvalidArgumentError("the loss scaler's state has a scale that is not positive");
+  for (const auto& [name, value] : state) {
+    const bool scale = name == "scale";
+    if (!std::isfinite(value) || value < 0 || (scale && value == 0)) {
+      return absl::InvalidArgumentError(absl::StrCat("the loss scaler's '", name, "' is ", value, ": it must be finite and ",
+                                                     scale ? "above 0" : "0 or more"));
+    }
+  }
   scale_ = state.at("scale");
   good_steps_ = static_cast<int64_t>(state.at("good_steps"));
   growths_ = static_cast<int64_t>(state.at("growths"));

@@ -12,7 +12,7 @@
 namespace ds {
 
 struct LossScalerOptions {
-  bool enabled = false;            // false: scale 1 for ever, nothing is skipped
+  bool enabled = false;            // false: scale 1 for ever; steps that are not finite are skipped all the same
   double initial_scale = 65536;    // > 0
   double growth_factor = 2;        // > 1
   double backoff_factor = 0.5;     // (0, 1)
@@ -31,6 +31,7 @@ class LossScaler {
   // Call once a step, with the flag OR-ed over the ranks. Returns true if the step must be skipped.
   bool Update(bool found_inf);
   std::map<std::string, double> State() const;
+  // NotFound / InvalidArgument naming a missing or senseless entry; nothing is changed then.
   absl::Status LoadState(const std::map<std::string, double>& state);
 
  private:

@@ -1,9 +1,8 @@
 #include "trainer/optim/parameter_group.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <utility>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"

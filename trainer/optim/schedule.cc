@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numbers>
 
@@ -141,7 +142,9 @@ absl::Status Check(const ScheduleOptions& options) {
   if (!(options.gamma > 0)) return bad("gamma must be above 0");
   if (!(options.start_fraction > 0 && options.start_fraction < 1)) return bad("start_fraction must lie between 0 and 1");
   if (!(options.initial_divisor >= 1 && options.final_divisor >= 1)) return bad("divisors must be at least 1");
-  if (!std::is_sorted(options.milestones.begin(), options.milestones.end())) return bad("milestones must rise");
+  if (std::adjacent_find(options.milestones.begin(), options.milestones.end(), std::greater_equal<>()) != options.milestones.end()) {
+    return bad("milestones must rise");
+  }
   return absl::OkStatus();
 }
 

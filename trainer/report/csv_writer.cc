@@ -11,8 +11,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "base/file.h"
 #include "base/status.h"
-#include "trainer/report/text_file.h"
 
 namespace ds {
 namespace {
@@ -74,7 +74,7 @@ absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(const std::st
   if (resume_step >= 0) {
     DS_ASSIGN_OR_RETURN(text, KeptRows(path, resume_step));
   }
-  DS_RETURN_IF_ERROR(WriteTextAtomically(path, text));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(path, text));
   std::FILE* file = std::fopen(path.c_str(), "ab");
   if (file == nullptr) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path, " for appending"));

@@ -13,9 +13,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "trainer/report/table.h"
-#include "trainer/report/text_file.h"
 
 namespace ds {
 namespace {
@@ -67,7 +67,7 @@ absl::StatusOr<RunFolder> RunFolder::Create(const std::string& output, const std
     const std::string path = Numbered(output, name, number);
     // True only for the one process that made it.
     if (fs::create_directory(path, error)) return RunFolder(path);
-    if (error || !fs::exists(path)) {
+    if (error && error != std::errc::file_exists) {  // a file of that name is passed by
       return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make the run's folder ", path,
                                                              " (set 'run.output' to a folder that "
                                                              "can be written)"));
@@ -94,7 +94,7 @@ absl::StatusOr<RunFolder> RunFolder::Resume(const std::string& output, const std
 absl::Status RunFolder::Describe(const std::string& config_yaml,
                                  const std::vector<std::string>& command,
                                  const Versions& versions) const {
-  DS_RETURN_IF_ERROR(WriteTextAtomically(config(), config_yaml));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(config(), config_yaml));
   std::string commands;
   {
     std::ifstream earlier(File("command.txt"), std::ios::binary);
@@ -106,10 +106,10 @@ absl::Status RunFolder::Describe(const std::string& config_yaml,
                                   absl::StrAppend(out, ShellQuote(word));
                                 }),
                   "\n");
-  DS_RETURN_IF_ERROR(WriteTextAtomically(File("command.txt"), commands));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(File("command.txt"), commands));
   std::string lines;
   for (const auto& [name, version] : versions) absl::StrAppend(&lines, name, ": ", version, "\n");
-  return WriteTextAtomically(File("versions.txt"), lines);
+  return WriteFileAtomically(File("versions.txt"), lines);
 }
 
 std::string RunFolder::Contents() const {

@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "trainer/report/json_text.h"
 #include "trainer/report/progress.h"
 #include "trainer/report/table.h"
-#include "trainer/report/text_file.h"
 
 namespace ds {
 namespace {
@@ -62,7 +62,7 @@ std::string SummaryJson(const RunSummary& summary) {
 }
 
 absl::Status WriteSummary(const std::string& path, const RunSummary& summary) {
-  return WriteTextAtomically(path, SummaryJson(summary));
+  return WriteFileAtomically(path, SummaryJson(summary));
 }
 
 std::string SummaryTable(const RunSummary& summary) {

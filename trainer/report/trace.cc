@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "trainer/report/json_text.h"
-#include "trainer/report/text_file.h"
 
 namespace ds {
 namespace {
@@ -73,7 +73,7 @@ std::string ChromeTraceJson(absl::Span<const TraceEvent> events, const std::stri
 
 absl::Status WriteChromeTrace(const std::string& path, absl::Span<const TraceEvent> events,
                               const std::string& process) {
-  return WriteTextAtomically(path, ChromeTraceJson(events, process));
+  return WriteFileAtomically(path, ChromeTraceJson(events, process));
 }
 
 double OverlapShare(absl::Span<const TraceEvent> events, const std::string& hidden,
