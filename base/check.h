@@ -1,4 +1,5 @@
-// DS_CHECK(condition) << "context": aborts with file and line. For programming errors only; bad input is a Status.
+// DS_CHECK(condition) << "context": aborts with file and line. For programming errors only; bad
+// input is a Status.
 #pragma once
 
 #include <cstdio>

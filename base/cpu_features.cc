@@ -20,7 +20,8 @@ CpuFeatures Detect() {
   CpuFeatures cpu;
 #if defined(__x86_64__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  // Clang 14 has no name for F16C: CPUID leaf 1, ECX bit 29. That the system saves the registers, "avx2" says.
+  // Clang 14 has no name for F16C: CPUID leaf 1, ECX bit 29. That the system saves the registers,
+  // "avx2" says.
   constexpr unsigned kF16cBit = 1u << 29;
   const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kF16cBit) != 0;
   cpu.avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -1,4 +1,5 @@
-// What this processor can do, asked at run time: binaries are built for the baseline and choose their kernels here.
+// What this processor can do, asked at run time: binaries are built for the baseline and choose
+// their kernels here.
 #pragma once
 
 #include <string>
@@ -6,8 +7,8 @@
 namespace ds {
 
 struct CpuFeatures {
-  bool avx2 = false;         // with FMA and F16C
-  bool avx512 = false;       // F, BW, DQ and VL together
+  bool avx2 = false;    // with FMA and F16C
+  bool avx512 = false;  // F, BW, DQ and VL together
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool amx_bf16 = false;

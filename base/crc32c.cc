@@ -26,7 +26,8 @@ constexpr std::array<uint32_t, 256> MakeTable() {
 uint32_t Crc32c(absl::string_view bytes, uint32_t previous) {
   static constexpr std::array<uint32_t, 256> kTable = MakeTable();
   uint32_t crc = ~previous;
-  for (const char byte : bytes) crc = (crc >> 8) ^ kTable[(crc ^ static_cast<uint8_t>(byte)) & 0xFFu];
+  for (const char byte : bytes)
+    crc = (crc >> 8) ^ kTable[(crc ^ static_cast<uint8_t>(byte)) & 0xFFu];
   return ~crc;
 }
 

@@ -13,14 +13,14 @@ struct DTypeRow {
 };
 
 constexpr DTypeRow kRows[] = {
-    {DType::kFloat32, 32, true, "float32"},   {DType::kFloat64, 64, true, "float64"},
-    {DType::kFloat16, 16, true, "float16"},   {DType::kBFloat16, 16, true, "bfloat16"},
-    {DType::kInt8, 8, false, "int8"},         {DType::kUInt8, 8, false, "uint8"},
-    {DType::kInt16, 16, false, "int16"},      {DType::kUInt16, 16, false, "uint16"},
-    {DType::kInt32, 32, false, "int32"},      {DType::kUInt32, 32, false, "uint32"},
-    {DType::kInt64, 64, false, "int64"},      {DType::kUInt64, 64, false, "uint64"},
-    {DType::kBool, 8, false, "bool"},         {DType::kInt4, 4, false, "int4"},
-    {DType::kUInt4, 4, false, "uint4"},       {DType::kInt2, 2, false, "int2"},
+    {DType::kFloat32, 32, true, "float32"}, {DType::kFloat64, 64, true, "float64"},
+    {DType::kFloat16, 16, true, "float16"}, {DType::kBFloat16, 16, true, "bfloat16"},
+    {DType::kInt8, 8, false, "int8"},       {DType::kUInt8, 8, false, "uint8"},
+    {DType::kInt16, 16, false, "int16"},    {DType::kUInt16, 16, false, "uint16"},
+    {DType::kInt32, 32, false, "int32"},    {DType::kUInt32, 32, false, "uint32"},
+    {DType::kInt64, 64, false, "int64"},    {DType::kUInt64, 64, false, "uint64"},
+    {DType::kBool, 8, false, "bool"},       {DType::kInt4, 4, false, "int4"},
+    {DType::kUInt4, 4, false, "uint4"},     {DType::kInt2, 2, false, "int2"},
     {DType::kUInt2, 2, false, "uint2"},
 };
 

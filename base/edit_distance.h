@@ -13,8 +13,8 @@ namespace ds {
 // restricted Damerau-Levenshtein distance). Time is the product of the lengths.
 size_t EditDistance(absl::string_view a, absl::string_view b);
 
-// The one of `names` nearest to `wanted` (the first of equals), or "" where none is near enough to have been
-// meant: a third of the letters and one more may differ.
+// The one of `names` nearest to `wanted` (the first of equals), or "" where none is near enough to
+// have been meant: a third of the letters and one more may differ.
 std::string NearestName(absl::string_view wanted, const std::vector<std::string>& names);
 
 }  // namespace ds

@@ -1,13 +1,13 @@
 #include "base/file.h"
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -30,13 +30,17 @@ class Descriptor {
   int fd_;
 };
 
-// Opens for reading. O_NONBLOCK: a named pipe would wait for its writer here, for ever perhaps; regular files do not care.
-int OpenToRead(const std::string& path) { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+// Opens for reading. O_NONBLOCK: a named pipe would wait for its writer here, for ever perhaps;
+// regular files do not care.
+int OpenToRead(const std::string& path) {
+  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
 
 absl::StatusOr<int64_t> RegularFileSize(int fd, const std::string& path) {
   struct stat info;
   if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot look at ", path));
-  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   return static_cast<int64_t>(info.st_size);
 }
 
@@ -105,7 +109,8 @@ absl::Status MakeDirectories(const std::string& path) {
 absl::Status SyncDirectory(const std::string& path) {
   const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0) return ErrnoStatus(errno, absl::StrCat("cannot open folder ", path));
-  if (::fsync(folder.get()) != 0) return ErrnoStatus(errno, absl::StrCat("cannot sync folder ", path));
+  if (::fsync(folder.get()) != 0)
+    return ErrnoStatus(errno, absl::StrCat("cannot sync folder ", path));
   return absl::OkStatus();
 }
 

@@ -15,8 +15,8 @@ namespace ds {
 absl::Status ErrnoStatus(int error_number, absl::string_view what);
 
 absl::StatusOr<std::string> ReadFile(const std::string& path);
-// Writes beside `path`, fsyncs, renames and fsyncs the folder: a reader sees the old file or the new one, whole. On an
-// error the old file is as it was and nothing is left beside it.
+// Writes beside `path`, fsyncs, renames and fsyncs the folder: a reader sees the old file or the
+// new one, whole. On an error the old file is as it was and nothing is left beside it.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes);
 // Like mkdir -p.
 absl::Status MakeDirectories(const std::string& path);

@@ -1,5 +1,5 @@
-// IEEE binary16 and bfloat16 as plain storage types with conversions (round to nearest even). Scalar; the codecs
-// have vector paths of their own.
+// IEEE binary16 and bfloat16 as plain storage types with conversions (round to nearest even).
+// Scalar; the codecs have vector paths of their own.
 #pragma once
 
 #include <bit>
@@ -13,10 +13,13 @@ struct BFloat16 {
   explicit BFloat16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
     // A NaN must stay one: rounding could carry its mantissa away.
-    bits = (u & 0x7fffffffu) > 0x7f800000u ? static_cast<uint16_t>((u >> 16) | 0x40u)
-                                           : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+    bits = (u & 0x7fffffffu) > 0x7f800000u
+               ? static_cast<uint16_t>((u >> 16) | 0x40u)
+               : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 struct Float16 {

@@ -24,8 +24,9 @@ void SetUpLog(LogLevel threshold, int rank) {
 void Log(LogLevel level, absl::string_view message) {
   if (level < log_threshold) return;
   const int rank = log_rank;
-  std::string line = absl::StrCat(kLevelNames[static_cast<size_t>(level)], ": ",
-                                  rank >= 0 ? absl::StrCat("rank ", rank, ": ") : "", message, "\n");
+  std::string line =
+      absl::StrCat(kLevelNames[static_cast<size_t>(level)], ": ",
+                   rank >= 0 ? absl::StrCat("rank ", rank, ": ") : "", message, "\n");
   // One call, so that lines of several threads do not mix.
   std::fwrite(line.data(), 1, line.size(), stderr);
 }

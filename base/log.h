@@ -1,4 +1,5 @@
-// One-line messages for people, on stderr: "warning: rank 1: ...". Programs set rank and threshold once at start.
+// One-line messages for people, on stderr: "warning: rank 1: ...". Programs set rank and threshold
+// once at start.
 #pragma once
 
 #include "absl/strings/string_view.h"

@@ -26,13 +26,15 @@ struct TypeName {
 };
 
 constexpr TypeName kTypeNames[] = {
-    {DType::kFloat64, "F64"}, {DType::kFloat32, "F32"}, {DType::kFloat16, "F16"}, {DType::kBFloat16, "BF16"},
-    {DType::kInt64, "I64"},   {DType::kInt32, "I32"},   {DType::kInt16, "I16"},   {DType::kInt8, "I8"},
-    {DType::kUInt64, "U64"},  {DType::kUInt32, "U32"},  {DType::kUInt16, "U16"},  {DType::kUInt8, "U8"},
+    {DType::kFloat64, "F64"},   {DType::kFloat32, "F32"}, {DType::kFloat16, "F16"},
+    {DType::kBFloat16, "BF16"}, {DType::kInt64, "I64"},   {DType::kInt32, "I32"},
+    {DType::kInt16, "I16"},     {DType::kInt8, "I8"},     {DType::kUInt64, "U64"},
+    {DType::kUInt32, "U32"},    {DType::kUInt16, "U16"},  {DType::kUInt8, "U8"},
     {DType::kBool, "BOOL"}};
 
 absl::Status Damaged(absl::string_view origin, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(origin, ": ", what, "; the file is damaged or not safetensors"));
+  return absl::DataLossError(
+      absl::StrCat(origin, ": ", what, "; the file is damaged or not safetensors"));
 }
 
 // One entry of the header, checked against itself but not yet against its neighbours.
@@ -44,7 +46,8 @@ struct Entry {
   uint64_t end = 0;
 };
 
-// Depth is bounded while parsing, and a name that stands twice is refused: the later one would win in silence.
+// Depth is bounded while parsing, and a name that stands twice is refused: the later one would win
+// in silence.
 absl::StatusOr<Json> ParseHeader(absl::string_view text, absl::string_view origin) {
   constexpr int kMaxDepth = 8;
   std::set<std::string> names;
@@ -65,19 +68,23 @@ absl::StatusOr<Json> ParseHeader(absl::string_view text, absl::string_view origi
   return header;
 }
 
-absl::StatusOr<Entry> ParseEntry(const std::string& name, const Json& json, absl::string_view origin) {
+absl::StatusOr<Entry> ParseEntry(const std::string& name, const Json& json,
+                                 absl::string_view origin) {
   const auto bad = [&](absl::string_view what) {
     return Damaged(origin, absl::StrCat("tensor '", name.substr(0, 200), "': ", what));
   };
-  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets")) {
+  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") ||
+      !json.contains("data_offsets")) {
     return bad("needs dtype, shape and data_offsets");
   }
   Entry entry;
   entry.name = name;
   const Json& dtype = json["dtype"];
-  const auto* row = std::find_if(std::begin(kTypeNames), std::end(kTypeNames),
-                                 [&](const TypeName& type) { return dtype.is_string() && dtype == type.name; });
-  if (row == std::end(kTypeNames)) return bad(absl::StrCat("unknown dtype ", dtype.dump().substr(0, 50)));
+  const auto* row =
+      std::find_if(std::begin(kTypeNames), std::end(kTypeNames),
+                   [&](const TypeName& type) { return dtype.is_string() && dtype == type.name; });
+  if (row == std::end(kTypeNames))
+    return bad(absl::StrCat("unknown dtype ", dtype.dump().substr(0, 50)));
   entry.dtype = row->dtype;
   if (!json["shape"].is_array()) return bad("shape is not a list");
   for (const Json& extent : json["shape"]) {
@@ -94,8 +101,10 @@ absl::StatusOr<Entry> ParseEntry(const std::string& name, const Json& json, absl
   entry.end = offsets[1].get<uint64_t>();
   const absl::StatusOr<int64_t> count = NumElements(entry.shape);
   if (!count.ok()) return bad(absl::StrCat(count.status().message()));
-  if (entry.end < entry.begin || entry.end - entry.begin != static_cast<uint64_t>(ByteSize(entry.dtype, *count))) {
-    return bad(absl::StrCat("data_offsets do not hold a ", Name(entry.dtype), " of shape ", ShapeString(entry.shape)));
+  if (entry.end < entry.begin ||
+      entry.end - entry.begin != static_cast<uint64_t>(ByteSize(entry.dtype, *count))) {
+    return bad(absl::StrCat("data_offsets do not hold a ", Name(entry.dtype), " of shape ",
+                            ShapeString(entry.shape)));
   }
   return entry;
 }
@@ -110,19 +119,22 @@ absl::Status ReadMetadata(const Json& json, absl::string_view origin, StringMap*
 }
 
 // Sorted by offset, the entries must tile the data section exactly.
-absl::Status CheckTiling(std::vector<Entry>& entries, uint64_t data_bytes, absl::string_view origin) {
+absl::Status CheckTiling(std::vector<Entry>& entries, uint64_t data_bytes,
+                         absl::string_view origin) {
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   uint64_t position = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != position) {
-      return Damaged(origin, absl::StrCat("tensor '", entry.name, "' starts at ", entry.begin, ", not at ", position));
+      return Damaged(origin, absl::StrCat("tensor '", entry.name, "' starts at ", entry.begin,
+                                          ", not at ", position));
     }
     position = entry.end;
   }
   if (position == data_bytes) return absl::OkStatus();
-  return Damaged(origin, absl::StrCat("its tensors take ", position, " bytes, the file has ", data_bytes));
+  return Damaged(origin,
+                 absl::StrCat("its tensors take ", position, " bytes, the file has ", data_bytes));
 }
 
 // Only 0 and 1 may be read as a bool.
@@ -137,14 +149,16 @@ absl::Status CheckBools(const Entry& entry, absl::string_view data, absl::string
 }
 
 Tensor Extract(const Entry& entry, absl::string_view data, const std::shared_ptr<void>& owner) {
-  std::byte* bytes = const_cast<std::byte*>(reinterpret_cast<const std::byte*>(data.data())) + entry.begin;
+  std::byte* bytes =
+      const_cast<std::byte*>(reinterpret_cast<const std::byte*>(data.data())) + entry.begin;
   const size_t element = static_cast<size_t>(BitWidth(entry.dtype)) / 8;
   // Foreign files need not be aligned; a typed span must be.
   if (reinterpret_cast<uintptr_t>(bytes) % element == 0) {
     return Tensor::Wrap(entry.dtype, entry.shape, bytes, owner);
   }
   Tensor copy(entry.dtype, entry.shape);
-  if (copy.size_bytes() > 0) std::memcpy(copy.mutable_data(), bytes, static_cast<size_t>(copy.size_bytes()));
+  if (copy.size_bytes() > 0)
+    std::memcpy(copy.mutable_data(), bytes, static_cast<size_t>(copy.size_bytes()));
   return copy;
 }
 
@@ -155,8 +169,8 @@ const char* FormatName(DType dtype) {
   return nullptr;
 }
 
-// Wide elements first, then by name: every tensor is then aligned to its element without gaps, which the
-// format forbids.
+// Wide elements first, then by name: every tensor is then aligned to its element without gaps,
+// which the format forbids.
 std::vector<const TensorMap::value_type*> DataOrder(const TensorMap& tensors) {
   std::vector<const TensorMap::value_type*> order;
   for (const auto& item : tensors) order.push_back(&item);
@@ -175,10 +189,12 @@ absl::StatusOr<std::string> HeaderText(const Json& header) {
     return absl::InvalidArgumentError(
         "safetensors cannot hold a tensor's name or a metadata entry that is not UTF-8");
   }
-  text.resize((kLengthBytes + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment - kLengthBytes,
+  text.resize((kLengthBytes + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment -
+                  kLengthBytes,
               ' ');
   if (text.size() > kMaxHeaderBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("safetensors cannot hold a header of ", text.size(), " bytes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("safetensors cannot hold a header of ", text.size(), " bytes"));
   }
   return text;
 }
@@ -195,7 +211,8 @@ absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - kLengthBytes) {
     return Damaged(origin, absl::StrCat("its header claims ", header_bytes, " bytes"));
   }
-  DS_ASSIGN_OR_RETURN(const Json header, ParseHeader(bytes.substr(kLengthBytes, header_bytes), origin));
+  DS_ASSIGN_OR_RETURN(const Json header,
+                      ParseHeader(bytes.substr(kLengthBytes, header_bytes), origin));
   const absl::string_view data = bytes.substr(kLengthBytes + header_bytes);
   std::vector<Entry> entries;
   for (const auto& [name, json] : header.items()) {
@@ -218,11 +235,13 @@ absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string
 absl::StatusOr<TensorMap> ReadSafetensors(const std::string& path, StringMap* metadata) {
   DS_ASSIGN_OR_RETURN(std::shared_ptr<MappedFile> file, MappedFile::Open(path));
   const absl::Span<const std::byte> bytes = file->bytes();
-  return ParseSafetensors(absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path,
-                          std::move(file), metadata);
+  return ParseSafetensors(
+      absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path,
+      std::move(file), metadata);
 }
 
-absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors, const StringMap& metadata) {
+absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors,
+                                                 const StringMap& metadata) {
   const std::vector<const TensorMap::value_type*> order = DataOrder(tensors);
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
@@ -231,8 +250,8 @@ absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors, const
     const auto& [name, tensor] = *item;
     const char* type = FormatName(tensor.dtype());
     if (type == nullptr || name == "__metadata__") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("safetensors cannot hold tensor '", name, "' of type ", Name(tensor.dtype())));
+      return absl::InvalidArgumentError(absl::StrCat("safetensors cannot hold tensor '", name,
+                                                     "' of type ", Name(tensor.dtype())));
     }
     const uint64_t end = position + static_cast<uint64_t>(tensor.size_bytes());
     header[name] = {{"dtype", type}, {"shape", tensor.shape()}, {"data_offsets", {position, end}}};
@@ -241,17 +260,20 @@ absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors, const
   DS_ASSIGN_OR_RETURN(const std::string text, HeaderText(header));
   std::string bytes;
   bytes.reserve(kLengthBytes + text.size() + position);
-  for (size_t i = 0; i < kLengthBytes; ++i) bytes.push_back(static_cast<char>(text.size() >> (8 * i)));
+  for (size_t i = 0; i < kLengthBytes; ++i)
+    bytes.push_back(static_cast<char>(text.size() >> (8 * i)));
   bytes += text;
   for (const auto* item : order) {
     const Tensor& tensor = item->second;
     if (tensor.size_bytes() == 0) continue;
-    bytes.append(reinterpret_cast<const char*>(tensor.data()), static_cast<size_t>(tensor.size_bytes()));
+    bytes.append(reinterpret_cast<const char*>(tensor.data()),
+                 static_cast<size_t>(tensor.size_bytes()));
   }
   return bytes;
 }
 
-absl::Status WriteSafetensors(const std::string& path, const TensorMap& tensors, const StringMap& metadata) {
+absl::Status WriteSafetensors(const std::string& path, const TensorMap& tensors,
+                              const StringMap& metadata) {
   DS_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(tensors, metadata));
   return WriteFileAtomically(path, bytes);
 }

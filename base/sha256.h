@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4), for checksums of files and parameters; own code so that the edge side needs no OpenSSL.
+// SHA-256 (FIPS 180-4), for checksums of files and parameters; own code so that the edge side needs
+// no OpenSSL.
 #pragma once
 
 #include <array>
@@ -15,7 +16,8 @@ class Sha256 {
  public:
   void Update(absl::Span<const std::byte> bytes);
   void Update(absl::string_view text) {
-    Update(absl::Span<const std::byte>(reinterpret_cast<const std::byte*>(text.data()), text.size()));
+    Update(
+        absl::Span<const std::byte>(reinterpret_cast<const std::byte*>(text.data()), text.size()));
   }
   // 64 lower-case hexadecimal digits of everything so far. Ends the object's use.
   std::string Hex();

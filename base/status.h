@@ -1,5 +1,5 @@
-// Macros that pass an absl::Status up. Errors travel as absl::Status or absl::StatusOr at every public
-// boundary; a message says what is wrong, where, and how to mend it.
+// Macros that pass an absl::Status up. Errors travel as absl::Status or absl::StatusOr at every
+// public boundary; a message says what is wrong, where, and how to mend it.
 #pragma once
 
 #include <utility>
@@ -11,10 +11,10 @@
 #define DS_CONCAT(a, b) DS_CONCAT_INNER(a, b)
 
 // Evaluates `expr` (absl::Status); returns it from the enclosing function if it is an error.
-#define DS_RETURN_IF_ERROR(expr)                         \
-  do {                                                   \
-    ::absl::Status ds_status_ = (expr);                  \
-    if (!ds_status_.ok()) return ds_status_;             \
+#define DS_RETURN_IF_ERROR(expr)             \
+  do {                                       \
+    ::absl::Status ds_status_ = (expr);      \
+    if (!ds_status_.ok()) return ds_status_; \
   } while (false)
 
 // DS_ASSIGN_OR_RETURN(auto x, F()): assigns the value of a StatusOr or returns its error.

@@ -20,7 +20,8 @@ std::shared_ptr<std::byte> Allocate(int64_t size_bytes) {
   void* memory = std::aligned_alloc(kAlignment, size == 0 ? kAlignment : size);
   if (memory == nullptr) return nullptr;
   std::memset(memory, 0, size);
-  return std::shared_ptr<std::byte>(static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); });
+  return std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),
+                                    [](std::byte* p) { std::free(p); });
 }
 
 template <typename T>
@@ -35,7 +36,8 @@ absl::StatusOr<int64_t> NumElements(absl::Span<const int64_t> shape) {
   int64_t count = 1;
   for (int64_t extent : shape) {
     if (extent < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("negative extent in shape ", ShapeString(shape)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("negative extent in shape ", ShapeString(shape)));
     }
     // Eight bytes an element must still fit, so that sizes in bytes cannot overflow either.
     if (__builtin_mul_overflow(count, extent, &count) ||
@@ -47,9 +49,13 @@ absl::StatusOr<int64_t> NumElements(absl::Span<const int64_t> shape) {
 }
 
 std::string ShapeString(absl::Span<const int64_t> shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", ", [](std::string* out, int64_t extent) {
-                        absl::StrAppend(out, extent == kDynamicDim ? "?" : absl::StrCat(extent));
-                      }), "]");
+  return absl::StrCat("[",
+                      absl::StrJoin(shape, ", ",
+                                    [](std::string* out, int64_t extent) {
+                                      absl::StrAppend(
+                                          out, extent == kDynamicDim ? "?" : absl::StrCat(extent));
+                                    }),
+                      "]");
 }
 
 Tensor::Tensor(DType dtype, Shape shape) {
@@ -116,20 +122,45 @@ absl::StatusOr<Tensor> Tensor::ToFloat32() const {
   absl::Span<float> to = result.mutable_span<float>();
   const std::byte* from = data_.get();
   switch (dtype_) {
-    case DType::kFloat64: Convert<double>(from, to); break;
-    case DType::kInt8: Convert<int8_t>(from, to); break;
-    case DType::kUInt8: Convert<uint8_t>(from, to); break;
-    case DType::kBool: Convert<uint8_t>(from, to); break;
-    case DType::kInt16: Convert<int16_t>(from, to); break;
-    case DType::kUInt16: Convert<uint16_t>(from, to); break;
-    case DType::kInt32: Convert<int32_t>(from, to); break;
-    case DType::kUInt32: Convert<uint32_t>(from, to); break;
-    case DType::kInt64: Convert<int64_t>(from, to); break;
-    case DType::kUInt64: Convert<uint64_t>(from, to); break;
-    case DType::kFloat16: Convert<Float16>(from, to); break;
-    case DType::kBFloat16: Convert<BFloat16>(from, to); break;
+    case DType::kFloat64:
+      Convert<double>(from, to);
+      break;
+    case DType::kInt8:
+      Convert<int8_t>(from, to);
+      break;
+    case DType::kUInt8:
+      Convert<uint8_t>(from, to);
+      break;
+    case DType::kBool:
+      Convert<uint8_t>(from, to);
+      break;
+    case DType::kInt16:
+      Convert<int16_t>(from, to);
+      break;
+    case DType::kUInt16:
+      Convert<uint16_t>(from, to);
+      break;
+    case DType::kInt32:
+      Convert<int32_t>(from, to);
+      break;
+    case DType::kUInt32:
+      Convert<uint32_t>(from, to);
+      break;
+    case DType::kInt64:
+      Convert<int64_t>(from, to);
+      break;
+    case DType::kUInt64:
+      Convert<uint64_t>(from, to);
+      break;
+    case DType::kFloat16:
+      Convert<Float16>(from, to);
+      break;
+    case DType::kBFloat16:
+      Convert<BFloat16>(from, to);
+      break;
     default:
-      return absl::UnimplementedError(absl::StrCat("no conversion of ", Name(dtype_), " to float32"));
+      return absl::UnimplementedError(
+          absl::StrCat("no conversion of ", Name(dtype_), " to float32"));
   }
   return result;
 }

@@ -1,6 +1,6 @@
-// A host tensor: 64-byte-aligned bytes in row-major order, a shape and an element type. A copy shares the
-// bytes (like a shared_ptr); Clone() copies them. Used for initialisers, files and data batches; training
-// arithmetic happens in LibTorch, the edge engine's in planned buffers.
+// A host tensor: 64-byte-aligned bytes in row-major order, a shape and an element type. A copy
+// shares the bytes (like a shared_ptr); Clone() copies them. Used for initialisers, files and data
+// batches; training arithmetic happens in LibTorch, the edge engine's in planned buffers.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +15,13 @@
 
 namespace ds {
 
-// Extents, outermost first. A graph value may have kDynamicDim where the extent is known only at run
-// time; a Tensor never has.
+// Extents, outermost first. A graph value may have kDynamicDim where the extent is known only at
+// run time; a Tensor never has.
 using Shape = std::vector<int64_t>;
 inline constexpr int64_t kDynamicDim = -1;
 
-// Product of the extents (1 for a scalar); InvalidArgument if one is negative or the product overflows.
+// Product of the extents (1 for a scalar); InvalidArgument if one is negative or the product
+// overflows.
 absl::StatusOr<int64_t> NumElements(absl::Span<const int64_t> shape);
 // "[1, 3, ?, 224]"
 std::string ShapeString(absl::Span<const int64_t> shape);
@@ -29,7 +30,8 @@ class Tensor {
  public:
   // No bytes, shape [0], float32.
   Tensor() = default;
-  // Zero-filled. CHECK-fails on a shape that NumElements refuses: check untrusted shapes with Create.
+  // Zero-filled. CHECK-fails on a shape that NumElements refuses: check untrusted shapes with
+  // Create.
   Tensor(DType dtype, Shape shape);
 
   // Zero-filled; InvalidArgument for a bad shape, ResourceExhausted if it cannot be allocated.
@@ -40,7 +42,9 @@ class Tensor {
   template <typename T>
   static Tensor From(Shape shape, const std::vector<T>& values);
   template <typename T>
-  static Tensor Scalar(T value) { return From<T>({}, std::vector<T>{value}); }
+  static Tensor Scalar(T value) {
+    return From<T>({}, std::vector<T>{value});
+  }
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
@@ -89,7 +93,8 @@ template <typename T>
 absl::Span<const T> Tensor::span() const {
   CheckType(DTypeOf<T>::value);
   // Not a brace list: for bool it would pick the initializer_list constructor.
-  return absl::Span<const T>(reinterpret_cast<const T*>(data_.get()), static_cast<size_t>(num_elements_));
+  return absl::Span<const T>(reinterpret_cast<const T*>(data_.get()),
+                             static_cast<size_t>(num_elements_));
 }
 
 template <typename T>

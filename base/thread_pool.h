@@ -1,5 +1,5 @@
-// A fixed number of threads that run tasks in the order they were handed in. For work that comes in pieces of
-// milliseconds (decoding, packing, checking); arithmetic kernels have their own threads.
+// A fixed number of threads that run tasks in the order they were handed in. For work that comes in
+// pieces of milliseconds (decoding, packing, checking); arithmetic kernels have their own threads.
 #pragma once
 
 #include <condition_variable>

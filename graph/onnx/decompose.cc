@@ -44,16 +44,6 @@ class Decomposer {
       return absl::UnimplementedError(absl::StrCat("opset ", opset_, " has no LayerNormalization; export "
                                                    "opset 17 or newer"));
     }
-    if (node.op == "ReduceMean" && opset_ >= kReduceAxesInputOpset && node.attributes.contains("axes")) {
-      const std::vector<int64_t> axes = node.GetInts("axes", {});
-      node.attributes.erase("axes");
-      node.inputs.push_back(graph_.AddInitializer(
-          absl::StrCat(node.name, ".axes"),
-          Tensor::From<int64_t>({static_cast<int64_t>(axes.size())}, axes), false));
-    }
-    if (node.op == "Split" && opset_ >= kSplitNumOutputsOpset && node.inputs.size() < 2) {
-      node.attributes["num_outputs"] = static_cast<int64_t>(node.outputs.size());
-    }
     if (node.op == "Reshape" && opset_ < kAllowZeroOpset) {
       if (node.GetInt("allowzero", 0) != 0) {
         return absl::UnimplementedError(absl::StrCat("opset ", opset_, " has no \"allowzero\"; export "
@@ -139,6 +129,21 @@ class Decomposer {
 };
 
 }  // namespace
+
+void UseNewForms(Graph& graph, int opset) {
+  for (Node& node : graph.mutable_nodes()) {
+    if (node.op == "ReduceMean" && opset >= kReduceAxesInputOpset && node.attributes.contains("axes")) {
+      const std::vector<int64_t> axes = node.GetInts("axes", {});
+      node.attributes.erase("axes");
+      const Shape shape = {static_cast<int64_t>(axes.size())};
+      node.inputs.push_back(graph.AddInitializer(absl::StrCat(node.name, ".axes"),
+                                                 Tensor::From<int64_t>(shape, axes), false));
+    }
+    if (node.op == "Split" && opset >= kSplitNumOutputsOpset && node.inputs.size() < 2) {
+      node.attributes["num_outputs"] = static_cast<int64_t>(node.outputs.size());
+    }
+  }
+}
 
 absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset) {
   if (opset < kOldestExportOpset || opset > kNewestExportOpset) {

@@ -13,4 +13,8 @@ inline constexpr int kNewestExportOpset = 21;
 // for an operator that has no equivalent there.
 absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset);
 
+// Attributes that `opset` wants as inputs, and the reverse. The graph's schema is that of opset 17: after this
+// the graph can be written, not inferred.
+void UseNewForms(Graph& graph, int opset);
+
 }  // namespace ds::onnx_io

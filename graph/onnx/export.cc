@@ -69,8 +69,7 @@ void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto* proto) {
   for (const auto& [name, value] : node.attributes) AttributeToProto(name, value, proto->add_attribute());
 }
 
-void WriteGraph(const Graph& graph, onnx::GraphProto* proto) {
-  const DimNames names = NameDynamicDims(graph);
+void WriteGraph(const Graph& graph, const DimNames& names, onnx::GraphProto* proto) {
   proto->set_name(graph.name.empty() ? "graph" : graph.name);
   for (const ValueId id : graph.inputs()) WriteType(graph, id, names, proto->add_input());
   for (const ValueId id : graph.outputs()) WriteType(graph, id, names, proto->add_output());
@@ -109,7 +108,9 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExpo
     entry->set_key(key);
     entry->set_value(value);
   }
-  onnx_io::WriteGraph(*lowered, model.mutable_graph());
+  const onnx_io::DimNames names = onnx_io::NameDynamicDims(*lowered);
+  onnx_io::UseNewForms(*lowered, options.opset);
+  onnx_io::WriteGraph(*lowered, names, model.mutable_graph());
   std::string bytes;
   if (!model.SerializeToString(&bytes)) {
     return absl::InternalError("ONNX export: the model could not be written as a protobuf message");

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "graph/onnx/compact.h"
 #include "graph/onnx/external_data.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/normalize.h"
@@ -100,8 +101,7 @@ class Importer {
     DS_RETURN_IF_ERROR(Normalize(opset));
     DS_RETURN_IF_ERROR(Simplify(graph_));
     MarkTrainable(graph_);
-    DS_RETURN_IF_ERROR(graph_.Validate());
-    return std::move(graph_);
+    return Compact(graph_);
   }
 
  private:
@@ -286,7 +286,7 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, 
 
 absl::StatusOr<Graph> ImportOnnx(const std::string& path) {
   const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
   DS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
   return onnx_io::Import(bytes, path, folder);
 }

@@ -19,15 +19,17 @@ TEST(PhiloxTest, GivesTheKnownAnswers) {
   constexpr uint32_t kOnes = 0xffffffffu;
   EXPECT_THAT(Philox4x32({kOnes, kOnes, kOnes, kOnes}, {kOnes, kOnes}),
               ElementsAre(0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu));
-  EXPECT_THAT(Philox4x32({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}),
-              ElementsAre(0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u));
+  EXPECT_THAT(
+      Philox4x32({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}),
+      ElementsAre(0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u));
 }
 
 TEST(CounterRandomTest, DrawsAreTheBlocksOfItsKeyInOrder) {
   constexpr uint64_t kSeed = 0x0123456789abcdefu, kStream = 0xfedcba9876543210u;
   CounterRandom random(kSeed, kStream, 7);
   for (uint32_t block = 0; block < 3; ++block) {
-    for (uint32_t word : Philox4x32({block, 7, 0x76543210u, 0xfedcba98u}, {0x89abcdefu, 0x01234567u})) {
+    for (uint32_t word :
+         Philox4x32({block, 7, 0x76543210u, 0xfedcba98u}, {0x89abcdefu, 0x01234567u})) {
       EXPECT_EQ(random.NextUint32(), word);
     }
   }
@@ -37,8 +39,12 @@ TEST(CounterRandomTest, EveryPartOfTheKeyMatters) {
   const auto first = [](uint64_t seed, uint64_t stream, uint32_t substream) {
     return CounterRandom(seed, stream, substream).NextUint32();
   };
-  const std::set<uint32_t> draws = {first(0, 0, 0), first(1, 0, 0), first(uint64_t{1} << 32, 0, 0),
-                                    first(0, 1, 0), first(0, uint64_t{1} << 32, 0), first(0, 0, 1)};
+  const std::set<uint32_t> draws = {first(0, 0, 0),
+                                    first(1, 0, 0),
+                                    first(uint64_t{1} << 32, 0, 0),
+                                    first(0, 1, 0),
+                                    first(0, uint64_t{1} << 32, 0),
+                                    first(0, 0, 1)};
   EXPECT_EQ(draws.size(), 6u);
   EXPECT_EQ(first(5, 6, 7), first(5, 6, 7));
 }
@@ -57,7 +63,8 @@ TEST(CounterRandomTest, FloatsAndDoublesAreInTheUnitInterval) {
     sum_float += f;
     sum_double += d;
   }
-  // Five standard deviations of the mean of uniform numbers; the seed is fixed, so nothing flickers.
+  // Five standard deviations of the mean of uniform numbers; the seed is fixed, so nothing
+  // flickers.
   const double tolerance = 5 * std::sqrt(1.0 / 12 / kDraws);
   EXPECT_NEAR(sum_float / kDraws, 0.5, tolerance);
   EXPECT_NEAR(sum_double / kDraws, 0.5, tolerance);

@@ -183,14 +183,15 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
 YamlNode Merge(YamlNode base, const YamlNode& over) {
   if (base.kind != YamlNode::Kind::kMap || over.kind != YamlNode::Kind::kMap) return over;
   base.position = over.position;
-  for (const auto& [key, value] : over.entries) {
-    auto same = std::find_if(base.entries.begin(), base.entries.end(),
-                             [&](const auto& entry) { return entry.first.text == key.text; });
+  for (const YamlEntry& entry : over.entries) {
+    auto same = std::find_if(base.entries.begin(), base.entries.end(), [&](const YamlEntry& other) {
+      return other.key.text == entry.key.text;
+    });
     if (same == base.entries.end()) {
-      base.entries.emplace_back(key, value);
+      base.entries.push_back(entry);
     } else {
-      same->second = Merge(std::move(same->second), value);
-      same->first = key;
+      same->value = Merge(std::move(same->value), entry.value);
+      same->key = entry.key;
     }
   }
   return base;

@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -190,7 +191,7 @@ class TreeBuilder : public YAML::EventHandler {
     } else if (!level.key.has_value()) {
       TakeKey(level, std::move(node));
     } else {
-      level.node.entries.emplace_back(std::move(*level.key), std::move(node));
+      level.node.entries.push_back({std::move(*level.key), std::move(node)});
       level.key.reset();
     }
   }

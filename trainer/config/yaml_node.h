@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -31,6 +30,8 @@ struct YamlPosition {
   std::string ToString() const;  // "a.yaml:12:5" or "override 'run.seed=2'"
 };
 
+struct YamlEntry;
+
 struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMap };
 
@@ -38,12 +39,16 @@ struct YamlNode {
   YamlPosition position;
   std::string text;     // scalars
   bool quoted = false;  // scalars: written in quotes or as a block, so never a number or a bool
-  std::vector<YamlNode> items;  // sequences
-  std::vector<std::pair<YamlNode, YamlNode>>
-      entries;  // maps: key (a scalar), value; in the order written
+  std::vector<YamlNode> items;     // sequences
+  std::vector<YamlEntry> entries;  // maps: key (a scalar), value; in the order written
 
   // Null if this is not a map or has no such key.
   const YamlNode* Find(absl::string_view key) const;
+};
+
+struct YamlEntry {
+  YamlNode key;
+  YamlNode value;
 };
 
 // InvalidArgument with `position: ` in front.

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <chrono>
@@ -12,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/crc32c.h"
 #include "base/status.h"
 
 namespace ds {
@@ -26,19 +26,6 @@ constexpr int kSessionStatus = 1;
 constexpr uint64_t kSessionStart = 1;
 
 enum WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
-
-constexpr uint32_t kCastagnoli = 0x82F63B78;  // reflected
-constexpr uint32_t kMaskDelta = 0xA282EAD8;
-
-constexpr std::array<uint32_t, 256> MakeCrcTable() {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? crc >> 1 ^ kCastagnoli : crc >> 1;
-    table[i] = crc;
-  }
-  return table;
-}
 
 template <typename T>
 void AppendLittleEndian(T value, std::string* out) {
@@ -85,19 +72,12 @@ std::string HostName() {
 
 }  // namespace
 
-uint32_t MaskedCrc32c(absl::string_view bytes) {
-  static constexpr std::array<uint32_t, 256> kTable = MakeCrcTable();
-  uint32_t crc = ~uint32_t{0};
-  for (const char c : bytes) crc = crc >> 8 ^ kTable[(crc ^ static_cast<uint8_t>(c)) & 0xFF];
-  return std::rotr(~crc, 15) + kMaskDelta;
-}
-
 std::string TfRecord(absl::string_view payload) {
   std::string record;
   AppendLittleEndian(uint64_t{payload.size()}, &record);
-  AppendLittleEndian(MaskedCrc32c(record), &record);
+  AppendLittleEndian(MaskCrc32c(Crc32c(record)), &record);
   record.append(payload.data(), payload.size());
-  AppendLittleEndian(MaskedCrc32c(payload), &record);
+  AppendLittleEndian(MaskCrc32c(Crc32c(payload)), &record);
   return record;
 }
 

@@ -15,8 +15,6 @@
 
 namespace ds {
 
-// CRC-32C (Castagnoli), as TFRecords mask it.
-uint32_t MaskedCrc32c(absl::string_view bytes);
 // One framed record.
 std::string TfRecord(absl::string_view payload);
 // Event{wall_time, file_version: "brain.Event:2"}.

@@ -108,12 +108,6 @@ Scalar ScalarOf(const Message& event) {
   return {value.raw.at(1), Load<float>(value.raw.at(2), 0)};
 }
 
-TEST(TensorBoard, ChecksumIsThatOfTheStandard) {
-  // RFC 3720, B.4: 32 bytes of zeros.
-  EXPECT_EQ(Unmask(MaskedCrc32c(std::string(32, '\0'))), 0x8A9136AAu);
-  EXPECT_EQ(Unmask(MaskedCrc32c("123456789")), 0xE3069283u);
-}
-
 TEST(TensorBoard, AFileBeginsWithItsVersionAndHoldsEveryScalar) {
   const TempFolder folder;
   auto writer = TensorBoardWriter::Open(folder.File("events"));
