@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "graph/onnx/onnx.h"
 #include "graph/zoo/zoo.h"
+#include "trainer/executor/memory.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/optim/auto_precision.h"
 
@@ -23,6 +24,7 @@ namespace {
 
 absl::Status Run(char** argv) {
   const int64_t side = std::stoll(argv[3]);
+  KeepFreedMemory();
   at::set_num_threads(std::stoi(argv[5]));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(argv[1], {.channels = 1, .height = side, .width = side}));
   DS_RETURN_IF_ERROR(ExportOnnx(graph, argv[6]));

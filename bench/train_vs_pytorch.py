@@ -131,8 +131,8 @@ def measure(args, precision):
         ours = Ours(f"{args.build}/bin/train_step_bench",
                     ["resnet20", args.batch, args.side, precision, args.threads, f"{folder}/m.onnx",
                      f"{folder}/in.safetensors"])
-        rival = Rival(f"{folder}/m.onnx", inputs, labels, precision == "bf16")
         chosen = ours.ask("start")
+        rival = Rival(f"{folder}/m.onnx", inputs, labels, chosen == "bf16")
         if precision != "auto":
             tolerance = 2e-3 if precision == "fp32" else 6e-2
             for step in range(10):

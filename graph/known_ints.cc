@@ -102,7 +102,40 @@ std::optional<Ints> EvaluateConcat(const InferenceContext& context) {
   return out;
 }
 
+// x[::-1] of the rows of a matrix, and below Transpose: PyTorch's exporter turns the pads of F.pad around
+// with them. The end lies below every index, where known integers do not reach: it is read from the constant.
+std::optional<Ints> EvaluateReversedRows(const InferenceContext& context) {
+  const auto data = Find(context, 0);
+  const auto shape = context.InputShape(0);
+  const Tensor* end = schema::ConstantInput(context, 2);
+  const auto ends = end == nullptr ? std::nullopt : schema::IntElements(*end);
+  const bool whole = ends && ends->size() == 1 && ends->front() < -kMaxElements &&
+                     Find(context, 1) == Ints{-1} && Find(context, 3) == Ints{0} &&
+                     Find(context, 4) == Ints{-1};
+  if (!whole || !data || !shape.ok() || shape->empty() || shape->front() <= 0) return std::nullopt;
+  const size_t row = data->size() / static_cast<size_t>(shape->front());
+  Ints out;
+  for (size_t end_of_row = data->size(); end_of_row >= row && row > 0; end_of_row -= row) {
+    out.insert(out.end(), data->begin() + (end_of_row - row), data->begin() + end_of_row);
+  }
+  return out;
+}
+
+std::optional<Ints> EvaluateTranspose(const InferenceContext& context) {
+  const auto data = Find(context, 0);
+  const auto shape = context.InputShape(0);
+  if (!data || !shape.ok() || shape->size() != 2) return std::nullopt;
+  if (context.node.GetInts("perm", {1, 0}) != std::vector<int64_t>{1, 0}) return std::nullopt;
+  const auto columns = static_cast<size_t>(std::max<int64_t>(shape->back(), 0));
+  Ints out;
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t i = column; i < data->size(); i += columns) out.push_back((*data)[i]);
+  }
+  return out;
+}
+
 std::optional<Ints> EvaluateSlice(const InferenceContext& context) {
+  if (auto reversed = EvaluateReversedRows(context)) return reversed;
   const auto data = Find(context, 0);
   const auto starts = Find(context, 1);
   const auto ends = Find(context, 2);
@@ -155,6 +188,7 @@ std::optional<Ints> Evaluate(const InferenceContext& context) {
   if (op == "Gather") return EvaluateGather(context);
   if (op == "Concat") return EvaluateConcat(context);
   if (op == "Slice") return EvaluateSlice(context);
+  if (op == "Transpose") return EvaluateTranspose(context);
   if (op == "ConstantOfShape") return EvaluateFill(context);
   if (op == "Where") return EvaluateWhere(context);
   if (op == "Identity" || op == "Squeeze" || op == "Unsqueeze" || op == "Reshape" || op == "Cast") {

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "comm/consistency.h"
 #include "trainer/config/reader.h"
+#include "trainer/executor/memory.h"
 #include "trainer/model_factory.h"
 
 namespace ds {
@@ -152,6 +153,7 @@ MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const
 
 void SetUpCompute(const RunConfig& run, int local_ranks) {
   const int threads = run.threads > 0 ? run.threads : std::max(1, AvailableCores() / std::max(1, local_ranks));
+  KeepFreedMemory();
   at::set_num_threads(threads);
   at::globalContext().setDeterministicAlgorithms(run.deterministic, /*warn_only=*/true);
 }

@@ -1,13 +1,13 @@
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <utility>
-
-#include <fcntl.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -35,9 +35,13 @@ constexpr char kManifest[] = "manifest.json";
 constexpr char kState[] = "state.json";
 constexpr char kTensorSuffix[] = ".safetensors";
 
-std::string Join(const std::string& folder, absl::string_view name) { return absl::StrCat(folder, "/", name); }
+std::string Join(const std::string& folder, absl::string_view name) {
+  return absl::StrCat(folder, "/", name);
+}
 
-std::string FolderName(int64_t step) { return absl::StrFormat("%s%0*d", kPrefix, kStepDigits, step); }
+std::string FolderName(int64_t step) {
+  return absl::StrFormat("%s%0*d", kPrefix, kStepDigits, step);
+}
 
 bool IsCheckpointFolder(absl::string_view name) {
   return absl::ConsumePrefix(&name, kPrefix) && name.size() == static_cast<size_t>(kStepDigits) &&
@@ -67,7 +71,8 @@ void RemoveFolder(const std::string& folder) {
   if (error) Log(LogLevel::kWarning, absl::StrCat("cannot remove ", folder, ": ", error.message()));
 }
 
-// Out of sight first: a removal that is interrupted must not leave half a checkpoint under a checkpoint's name.
+// Out of sight first: a removal that is interrupted must not leave half a checkpoint under a
+// checkpoint's name.
 void RemoveCheckpoint(const std::string& root, const std::string& name) {
   std::error_code error;
   const std::string hidden = Join(root, kRemovedPrefix + name);
@@ -77,22 +82,26 @@ void RemoveCheckpoint(const std::string& root, const std::string& name) {
 
 absl::Status CheckInput(int64_t step, const Checkpoint& checkpoint) {
   if (step < 0 || FolderName(step).size() != std::size(kPrefix) - 1 + kStepDigits) {
-    return absl::InvalidArgumentError(absl::StrCat("step ", step, " has no checkpoint's name: 0 to 10^12 - 1 have"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("step ", step, " has no checkpoint's name: 0 to 10^12 - 1 have"));
   }
   for (const auto& [stem, tensors] : checkpoint.tensors) {
     if (!IsCheckpointFileName(stem)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", stem, "' cannot name a checkpoint's file: use letters, digits, '_' and '-'"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", stem, "' cannot name a checkpoint's file: use letters, digits, '_' and '-'"));
     }
   }
-  if (!nlohmann::json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false).is_object()) {
-    return absl::InvalidArgumentError("the checkpoint's state_json is not the text of a JSON object");
+  if (!nlohmann::json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false)
+           .is_object()) {
+    return absl::InvalidArgumentError(
+        "the checkpoint's state_json is not the text of a JSON object");
   }
   return absl::OkStatus();
 }
 
 // Writes one file of the folder and enters it into the manifest.
-absl::Status AddFile(const std::string& folder, const std::string& name, const std::string& bytes, Manifest* manifest) {
+absl::Status AddFile(const std::string& folder, const std::string& name, const std::string& bytes,
+                     Manifest* manifest) {
   DS_RETURN_IF_ERROR(WriteFileAtomically(Join(folder, name), bytes));
   (*manifest)[name] = {.bytes = bytes.size(), .sha256 = Sha256Hex(bytes)};
   return absl::OkStatus();
@@ -109,11 +118,14 @@ absl::Status WriteFiles(const std::string& folder, const Checkpoint& checkpoint)
   return SyncDirectory(folder);
 }
 
-// Gives the finished folder its name. A run that went back to an older checkpoint may find the name taken: the two are then
-// exchanged in one system call, so that there is a complete checkpoint of that name at every moment.
+// Gives the finished folder its name. A run that went back to an older checkpoint may find the name
+// taken: the two are then exchanged in one system call, so that there is a complete checkpoint of
+// that name at every moment.
 absl::Status Publish(const std::string& temporary, const std::string& final_name) {
   const auto rename = [&](unsigned flags) {
-    return ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_name.c_str(), flags) == 0 ? 0 : errno;
+    return ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_name.c_str(), flags) == 0
+               ? 0
+               : errno;
   };
   std::error_code ignored;
   int error = 0;
@@ -130,22 +142,27 @@ absl::Status Publish(const std::string& temporary, const std::string& final_name
   } else {
     error = ::rename(temporary.c_str(), final_name.c_str()) == 0 ? 0 : errno;
   }
-  return error == 0 ? absl::OkStatus() : ErrnoStatus(error, absl::StrCat("cannot rename ", temporary, " to ", final_name));
+  return error == 0
+             ? absl::OkStatus()
+             : ErrnoStatus(error, absl::StrCat("cannot rename ", temporary, " to ", final_name));
 }
 
 // The file's bytes, if they are what the manifest says.
-absl::StatusOr<std::string> ReadVerified(const std::string& folder, const std::string& name, const ManifestEntry& entry) {
+absl::StatusOr<std::string> ReadVerified(const std::string& folder, const std::string& name,
+                                         const ManifestEntry& entry) {
   const std::string path = Join(folder, name);
   absl::StatusOr<std::string> bytes = ReadFile(path);
   if (!bytes.ok()) {
-    return absl::DataLossError(absl::StrCat(path, " is in the manifest and cannot be read: ", bytes.status().message()));
+    return absl::DataLossError(
+        absl::StrCat(path, " is in the manifest and cannot be read: ", bytes.status().message()));
   }
   if (bytes->size() != entry.bytes) {
-    return absl::DataLossError(
-        absl::StrCat(path, " is damaged: it has ", bytes->size(), " bytes, the manifest says ", entry.bytes));
+    return absl::DataLossError(absl::StrCat(path, " is damaged: it has ", bytes->size(),
+                                            " bytes, the manifest says ", entry.bytes));
   }
   if (Sha256Hex(*bytes) != entry.sha256) {
-    return absl::DataLossError(absl::StrCat(path, " is damaged: its SHA-256 is not the manifest's"));
+    return absl::DataLossError(
+        absl::StrCat(path, " is damaged: its SHA-256 is not the manifest's"));
   }
   return bytes;
 }
@@ -157,13 +174,15 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
     return absl::NotFoundError(absl::StrCat("there is no checkpoint folder ", folder));
   }
   absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return absl::DataLossError(absl::StrCat(path, " cannot be read: ", text.status().message()));
+  if (!text.ok())
+    return absl::DataLossError(absl::StrCat(path, " cannot be read: ", text.status().message()));
   return ParseManifest(*text, path);
 }
 
 }  // namespace
 
-absl::Status WriteCheckpoint(const std::string& root, int64_t step, const Checkpoint& checkpoint, int64_t keep) {
+absl::Status WriteCheckpoint(const std::string& root, int64_t step, const Checkpoint& checkpoint,
+                             int64_t keep) {
   DS_RETURN_IF_ERROR(CheckInput(step, checkpoint));
   DS_RETURN_IF_ERROR(MakeDirectories(root));
   for (const std::string& name : List(root, IsLeftover)) RemoveFolder(Join(root, name));
@@ -174,7 +193,8 @@ absl::Status WriteCheckpoint(const std::string& root, int64_t step, const Checkp
   if (status.ok()) status = SyncDirectory(root);
   if (!status.ok()) {
     RemoveFolder(temporary);
-    return Annotate(status, absl::StrCat("writing checkpoint ", name, " (earlier ones are untouched)"));
+    return Annotate(status,
+                    absl::StrCat("writing checkpoint ", name, " (earlier ones are untouched)"));
   }
   std::vector<std::string> others = List(root, IsCheckpointFolder);
   std::erase(others, name);
@@ -186,7 +206,8 @@ absl::Status WriteCheckpoint(const std::string& root, int64_t step, const Checkp
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& folder) {
   DS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   if (!manifest.contains(kState)) {
-    return absl::DataLossError(absl::StrCat(Join(folder, kManifest), " is damaged: it does not name ", kState));
+    return absl::DataLossError(
+        absl::StrCat(Join(folder, kManifest), " is damaged: it does not name ", kState));
   }
   Checkpoint checkpoint;
   for (const auto& [name, entry] : manifest) {
@@ -196,7 +217,8 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& folder) {
       checkpoint.state_json = std::move(bytes);
     } else if (absl::ConsumeSuffix(&stem, kTensorSuffix)) {
       auto owner = std::make_shared<std::string>(std::move(bytes));
-      DS_ASSIGN_OR_RETURN(checkpoint.tensors[std::string(stem)], ParseSafetensors(*owner, Join(folder, name), owner));
+      DS_ASSIGN_OR_RETURN(checkpoint.tensors[std::string(stem)],
+                          ParseSafetensors(*owner, Join(folder, name), owner));
     }
   }
   return checkpoint;

@@ -26,7 +26,8 @@ bool IsHash(absl::string_view text) {
 }
 
 absl::Status Damaged(absl::string_view path, absl::string_view why) {
-  return absl::DataLossError(absl::StrCat(path, " is damaged: ", why, "; resume from another checkpoint"));
+  return absl::DataLossError(
+      absl::StrCat(path, " is damaged: ", why, "; resume from another checkpoint"));
 }
 
 }  // namespace
@@ -39,7 +40,8 @@ bool IsCheckpointFileName(absl::string_view name) {
 
 std::string RenderManifest(const Manifest& manifest) {
   Json files = Json::object();
-  for (const auto& [name, entry] : manifest) files[name] = {{"bytes", entry.bytes}, {"sha256", entry.sha256}};
+  for (const auto& [name, entry] : manifest)
+    files[name] = {{"bytes", entry.bytes}, {"sha256", entry.sha256}};
   std::string text = Json{{"files", files}, {"format_version", kFormatVersion}}.dump(2);
   text.resize(text.size() - 2);  // the closing "\n}" comes after the checksum
   return absl::StrCat(text, kChecksumStart, Sha256Hex(text), kChecksumEnd);
@@ -53,21 +55,24 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text, absl::string_view
     return Damaged(path, "its own SHA-256 does not fit");
   }
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("format_version") || !json.contains("files") || !json["files"].is_object()) {
+  if (!json.is_object() || !json.contains("format_version") || !json.contains("files") ||
+      !json["files"].is_object()) {
     return Damaged(path, "it is no checkpoint's manifest");
   }
   if (json["format_version"] != kFormatVersion) {
-    return absl::UnimplementedError(absl::StrCat(path, " has format version ", json["format_version"].dump(),
-                                                 ", this program reads ", kFormatVersion, ": use a newer one"));
+    return absl::UnimplementedError(
+        absl::StrCat(path, " has format version ", json["format_version"].dump(),
+                     ", this program reads ", kFormatVersion, ": use a newer one"));
   }
   Manifest manifest;
   for (const auto& [name, entry] : json["files"].items()) {
     if (!IsCheckpointFileName(name) || !entry.is_object() || !entry.contains("bytes") ||
-        !entry["bytes"].is_number_unsigned() || !entry.contains("sha256") || !entry["sha256"].is_string() ||
-        !IsHash(entry["sha256"].get_ref<const std::string&>())) {
+        !entry["bytes"].is_number_unsigned() || !entry.contains("sha256") ||
+        !entry["sha256"].is_string() || !IsHash(entry["sha256"].get_ref<const std::string&>())) {
       return Damaged(path, absl::StrCat("its entry '", name, "' makes no sense"));
     }
-    manifest[name] = {.bytes = entry["bytes"].get<uint64_t>(), .sha256 = entry["sha256"].get<std::string>()};
+    manifest[name] = {.bytes = entry["bytes"].get<uint64_t>(),
+                      .sha256 = entry["sha256"].get<std::string>()};
   }
   return manifest;
 }

@@ -16,8 +16,9 @@ namespace {
 
 // bf16 must win by this much: a probe is short, and what it picks must never be slower.
 constexpr double kNeededGain = 1.03;
-// Rounds after the warm-up: few where a step is long, more where it is short and its time uncertain.
-constexpr int kLeastRounds = 3, kMostRounds = 20;
+// Rounds after the warm-up: few where a step is long, more where it is short and its time
+// uncertain.
+constexpr int kLeastRounds = 4, kMostRounds = 20;
 constexpr double kProbeMs = 500;
 
 // Parameters' gradients and all state, as they were; put back at the end of the scope.
@@ -49,8 +50,8 @@ class Snapshot {
   std::vector<at::Tensor> gradients_;
 };
 
-absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision precision, const at::Tensor& inputs,
-                              const at::Tensor& labels) {
+absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision precision,
+                              const at::Tensor& inputs, const at::Tensor& labels) {
   module.set_precision(precision);
   for (const NamedTensor& parameter : module.parameters()) {
     at::Tensor handle = parameter.tensor;
@@ -64,22 +65,26 @@ absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision p
   } catch (const c10::Error& error) {
     return absl::InternalError(absl::StrCat("precision probe: ", error.what_without_backtrace()));
   }
-  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  const std::chrono::duration<double, std::milli> elapsed =
+      std::chrono::steady_clock::now() - start;
   return elapsed.count();
 }
 
-absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
-                                         const at::Tensor& labels) {
+absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss,
+                                         const at::Tensor& inputs, const at::Tensor& labels) {
   Snapshot snapshot(module);
   module.set_training(true);
   double best_fp32 = std::numeric_limits<double>::max(), best_bf16 = best_fp32, total_ms = 0;
   int rounds = 0;
   // The two take turns, so that other load falls on both; the first round warms up.
-  for (int round = 0; round <= kLeastRounds || (round <= kMostRounds && total_ms < kProbeMs); ++round) {
-    DS_ASSIGN_OR_RETURN(const double fp32, StepMs(module, loss, Precision::kFloat32, inputs, labels));
+  for (int round = 0; round <= kLeastRounds || (round <= kMostRounds && total_ms < kProbeMs);
+       ++round) {
+    DS_ASSIGN_OR_RETURN(const double fp32,
+                        StepMs(module, loss, Precision::kFloat32, inputs, labels));
     const absl::StatusOr<double> bf16 = StepMs(module, loss, Precision::kBFloat16, inputs, labels);
     if (!bf16.ok()) {
-      return PrecisionChoice{Precision::kFloat32, absl::StrCat("bf16 does not run: ", bf16.status().message())};
+      return PrecisionChoice{Precision::kFloat32,
+                             absl::StrCat("bf16 does not run: ", bf16.status().message())};
     }
     if (round == 0) continue;
     rounds = round;
@@ -89,10 +94,12 @@ absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss, 
   }
   const bool faster = best_bf16 * kNeededGain <= best_fp32;
   return PrecisionChoice{faster ? Precision::kBFloat16 : Precision::kFloat32,
-                         absl::StrFormat("bf16 %.1f ms, fp32 %.1f ms a step (probe of %d)", best_bf16, best_fp32, rounds)};
+                         absl::StrFormat("bf16 %.1f ms, fp32 %.1f ms a step (probe of %d)",
+                                         best_bf16, best_fp32, rounds)};
 }
 
-absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const Loss& loss, const at::Tensor& inputs,
+absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const Loss& loss,
+                                                    const at::Tensor& inputs,
                                                     const at::Tensor& labels) {
   if (inputs.is_cuda()) {
     if (at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8()) {
@@ -108,20 +115,25 @@ absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const L
 
 }  // namespace
 
-absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module, const Loss& loss,
-                                                const at::Tensor& inputs, const at::Tensor& labels) {
+absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module,
+                                                const Loss& loss, const at::Tensor& inputs,
+                                                const at::Tensor& labels) {
   if (mode == "fp32") return PrecisionChoice{Precision::kFloat32, "as configured"};
   if (mode == "bf16") return PrecisionChoice{Precision::kBFloat16, "as configured"};
   if (mode == "fp16") return PrecisionChoice{Precision::kFloat16, "as configured"};
   if (mode == "auto") return ChooseAutomatically(module, loss, inputs, labels);
-  return absl::InvalidArgumentError(absl::StrCat("unknown precision '", mode, "'; it is one of fp32, bf16, fp16, auto"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown precision '", mode, "'; it is one of fp32, bf16, fp16, auto"));
 }
 
 std::string PrecisionName(Precision precision) {
   switch (precision) {
-    case Precision::kFloat32: return "fp32";
-    case Precision::kBFloat16: return "bf16";
-    case Precision::kFloat16: return "fp16";
+    case Precision::kFloat32:
+      return "fp32";
+    case Precision::kBFloat16:
+      return "bf16";
+    case Precision::kFloat16:
+      return "fp16";
   }
   return "?";
 }

@@ -58,12 +58,14 @@ absl::Status WeightEma::LoadState(const std::map<std::string, at::Tensor>& state
     }
     if (!found->second.defined() || found->second.sizes() != tensor.sizes() ||
         found->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(absl::StrCat("entry '", name, "' of the averages' state has another shape or type", kHint));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "entry '", name, "' of the averages' state has another shape or type", kHint));
     }
   }
   for (const auto& [name, tensor] : state) {
     if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat("the averages' state has an unknown entry '", name, "'", kHint));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the averages' state has an unknown entry '", name, "'", kHint));
     }
   }
   for (size_t i = 0; i < live_.size(); ++i) average_[i].copy_(state.at("ema/" + live_[i].name));

@@ -1,4 +1,5 @@
-// Exponential moving average of the weights (fp32). decay_t = min(decay, (1 + t) / (10 + t)), so that early averages follow.
+// Exponential moving average of the weights (fp32). decay_t = min(decay, (1 + t) / (10 + t)), so
+// that early averages follow.
 #pragma once
 
 #include <map>
@@ -12,14 +13,16 @@ namespace ds {
 
 class WeightEma {
  public:
-  // Starts from the module's weights. Parameters and floating-point buffers (BatchNorm's statistics) are averaged. decay: [0, 1).
+  // Starts from the module's weights. Parameters and floating-point buffers (BatchNorm's
+  // statistics) are averaged. decay: [0, 1).
   WeightEma(const GraphModule& module, double decay);
   void Update();  // after an optimiser step
-  // Exchanges the module's weights with the averages in place: before and after an evaluation. Update, State and LoadState
-  // belong outside such a pair.
+  // Exchanges the module's weights with the averages in place: before and after an evaluation.
+  // Update, State and LoadState belong outside such a pair.
   void Swap();
-  std::map<std::string, at::Tensor> State() const;      // "ema/<name>", "step"
-  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed then.
+  std::map<std::string, at::Tensor> State() const;  // "ema/<name>", "step"
+  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed
+  // then.
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state);
 
  private:

@@ -12,8 +12,9 @@
 namespace ds {
 namespace {
 
-constexpr int64_t kChunk = 16384;  // elements: 64 KiB, a good part of L1 and L2, small enough to share out
-constexpr int kLanes = 8;          // independent sums, so that additions do not wait for one another
+constexpr int64_t kChunk =
+    16384;                 // elements: 64 KiB, a good part of L1 and L2, small enough to share out
+constexpr int kLanes = 8;  // independent sums, so that additions do not wait for one another
 
 double SumChunk(const float* values, int64_t count) {
   std::array<double, kLanes> sums = {};
@@ -24,7 +25,8 @@ double SumChunk(const float* values, int64_t count) {
       sums[lane] += value * value;
     }
   }
-  for (int lane = 0; i < count; ++i, ++lane) sums[lane] += static_cast<double>(values[i]) * values[i];
+  for (int lane = 0; i < count; ++i, ++lane)
+    sums[lane] += static_cast<double>(values[i]) * values[i];
   double total = 0;
   for (double sum : sums) total += sum;
   return total;

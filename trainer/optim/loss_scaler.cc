@@ -50,7 +50,8 @@ absl::Status LossScaler::LoadState(const std::map<std::string, double>& state) {
   for (const auto& [name, value] : state) {
     const bool scale = name == "scale";
     if (!std::isfinite(value) || value < 0 || (scale && value == 0)) {
-      return absl::InvalidArgumentError(absl::StrCat("the loss scaler's '", name, "' is ", value, ": it must be finite and ",
+      return absl::InvalidArgumentError(absl::StrCat("the loss scaler's '", name, "' is ", value,
+                                                     ": it must be finite and ",
                                                      scale ? "above 0" : "0 or more"));
     }
   }

@@ -1,6 +1,6 @@
-// Dynamic loss scaling for fp16 (Micikevicius et al. 2018): the loss is multiplied by `scale`; a step whose gradients are
-// not finite is skipped and the scale backs off; after `growth_interval` good steps in a row it grows. Torch-free; every
-// rank feeds it the same flag, so scales agree.
+// Dynamic loss scaling for fp16 (Micikevicius et al. 2018): the loss is multiplied by `scale`; a
+// step whose gradients are not finite is skipped and the scale backs off; after `growth_interval`
+// good steps in a row it grows. Torch-free; every rank feeds it the same flag, so scales agree.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 namespace ds {
 
 struct LossScalerOptions {
-  bool enabled = false;            // false: scale 1 for ever; steps that are not finite are skipped all the same
+  bool enabled =
+      false;  // false: scale 1 for ever; steps that are not finite are skipped all the same
   double initial_scale = 65536;    // > 0
   double growth_factor = 2;        // > 1
   double backoff_factor = 0.5;     // (0, 1)

@@ -1,7 +1,8 @@
-// Optimisers over a GraphModule's parameters, on LibTorch's fused CPU kernels where they exist (SGD, AdamW); LAMB
-// (You et al. 2020, algorithm 2) is composed of foreach-free ATen calls.
+// Optimisers over a GraphModule's parameters, on LibTorch's fused CPU kernels where they exist
+// (SGD, AdamW); LAMB (You et al. 2020, algorithm 2) is composed of foreach-free ATen calls.
 //
-// Weight decay goes to weights of two or more dimensions only: none on norms, biases or one-dimensional tensors.
+// Weight decay goes to weights of two or more dimensions only: none on norms, biases or
+// one-dimensional tensors.
 #pragma once
 
 #include <map>
@@ -15,20 +16,21 @@
 namespace ds {
 
 struct OptimizerOptions {
-  std::string name = "sgd";      // sgd | adamw | lamb
-  double learning_rate = 0.1;    // > 0
-  double momentum = 0.9;         // sgd, [0, 1)
-  bool nesterov = true;          // sgd
+  std::string name = "sgd";    // sgd | adamw | lamb
+  double learning_rate = 0.1;  // > 0
+  double momentum = 0.9;       // sgd, [0, 1)
+  bool nesterov = true;        // sgd
   double beta1 = 0.9, beta2 = 0.999;
-  double epsilon = 1e-8;         // > 0
-  double weight_decay = 5e-4;    // >= 0; coupled (L2) for sgd, decoupled for adamw and lamb
+  double epsilon = 1e-8;       // > 0
+  double weight_decay = 5e-4;  // >= 0; coupled (L2) for sgd, decoupled for adamw and lamb
 };
 
 class Optimizer {
  public:
-  // `parameters` as GraphModule::parameters(); kept (the tensors are shared). InvalidArgument for bad options.
-  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(const std::vector<NamedTensor>& parameters,
-                                                           const OptimizerOptions& options);
+  // `parameters` as GraphModule::parameters(); kept (the tensors are shared). InvalidArgument for
+  // bad options.
+  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(
+      const std::vector<NamedTensor>& parameters, const OptimizerOptions& options);
   virtual ~Optimizer() = default;
 
   // One step with the parameters' .grad() (undefined: that parameter is left alone).
@@ -38,15 +40,17 @@ class Optimizer {
   // Zeroes the gradients in place (memory kept) or drops them.
   virtual void ZeroGrad(bool drop = false) = 0;
 
-  // Everything the next step depends on: "momentum/<parameter>", "exp_avg/<parameter>", ..., "step" (int64 scalar).
-  // Stable names; copies.
+  // Everything the next step depends on: "momentum/<parameter>", "exp_avg/<parameter>", ..., "step"
+  // (int64 scalar). Stable names; copies.
   virtual std::map<std::string, at::Tensor> State() const = 0;
-  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed then.
+  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed
+  // then.
   virtual absl::Status LoadState(const std::map<std::string, at::Tensor>& state) = 0;
 };
 
-// Global L2 norm of the gradients; scales them in place so that it is at most `max_norm` (<= 0: only measures).
-// Deterministic for any number of threads.
+// Global L2 norm of the gradients; scales them in place so that it is at most `max_norm` (<= 0: only
+// measures). Deterministic for any number of threads. A norm that is Inf or NaN is returned and changes
+// nothing: the caller decides about such a step.
 double ClipGradNorm(const std::vector<NamedTensor>& parameters, double max_norm);
 
 }  // namespace ds

@@ -13,7 +13,9 @@ namespace {
 constexpr char kStepName[] = "step";
 constexpr char kStepsPrefix[] = "steps/";
 
-std::string TensorShape(const at::Tensor& tensor) { return ShapeString({tensor.sizes().data(), tensor.sizes().size()}); }
+std::string TensorShape(const at::Tensor& tensor) {
+  return ShapeString({tensor.sizes().data(), tensor.sizes().size()});
+}
 
 at::Tensor Int64Scalar(int64_t value) { return at::full({}, value, at::kLong); }
 
@@ -25,7 +27,9 @@ at::Tensor FlatAlias(const at::Tensor& tensor) {
 }
 
 bool SameLayout(const at::Tensor& a, const at::Tensor& b) {
-  if (a.sizes() != b.sizes() || !a.is_non_overlapping_and_dense() || !b.is_non_overlapping_and_dense()) return false;
+  if (a.sizes() != b.sizes() || !a.is_non_overlapping_and_dense() ||
+      !b.is_non_overlapping_and_dense())
+    return false;
   for (int64_t d = 0; d < a.dim(); ++d) {
     if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
   }
@@ -33,10 +37,12 @@ bool SameLayout(const at::Tensor& a, const at::Tensor& b) {
 }
 
 bool TakesWeightDecay(const NamedTensor& parameter) {
-  return parameter.tensor.dim() >= 2 && parameter.op != "BatchNormalization" && parameter.op != "LayerNormalization";
+  return parameter.tensor.dim() >= 2 && parameter.op != "BatchNormalization" &&
+         parameter.op != "LayerNormalization";
 }
 
-OptimizerBase::OptimizerBase(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options,
+OptimizerBase::OptimizerBase(const std::vector<NamedTensor>& parameters,
+                             const OptimizerOptions& options,
                              const std::vector<std::string>& prefixes, bool count_steps)
     : options_(options), parameters_(parameters), count_steps_(count_steps) {
   at::NoGradGuard no_grad;
@@ -47,7 +53,8 @@ OptimizerBase::OptimizerBase(const std::vector<NamedTensor>& parameters, const O
   for (const std::string& prefix : prefixes) {
     ParameterState state{.prefix = prefix, .tensors = {}, .flat = {}};
     for (const NamedTensor& parameter : parameters_) {
-      state.tensors.push_back(at::zeros_like(parameter.tensor.detach(), at::MemoryFormat::Preserve));
+      state.tensors.push_back(
+          at::zeros_like(parameter.tensor.detach(), at::MemoryFormat::Preserve));
       state.flat.push_back(FlatAlias(state.tensors.back()));
     }
     states_.push_back(std::move(state));
@@ -61,8 +68,8 @@ absl::Status OptimizerBase::Step() {
     DS_RETURN_IF_ERROR(StepGroup(decayed_, options_.weight_decay));
     DS_RETURN_IF_ERROR(StepGroup(plain_, 0.0));
   } catch (const c10::Error& error) {
-    return absl::InternalError(absl::StrCat("LibTorch failed in the ", options_.name, " step ", step_, ": ",
-                                            error.what_without_backtrace()));
+    return absl::InternalError(absl::StrCat("LibTorch failed in the ", options_.name, " step ",
+                                            step_, ": ", error.what_without_backtrace()));
   }
   ++step_;
   return absl::OkStatus();
@@ -76,9 +83,10 @@ absl::Status OptimizerBase::StepGroup(const std::vector<int>& group, double weig
     const at::Tensor grad = parameter.grad();
     if (!grad.defined() || parameter.numel() == 0) continue;
     if (grad.layout() != at::kStrided || grad.device() != parameter.device()) {
-      return absl::InvalidArgumentError(absl::StrCat("the gradient of parameter '", parameters_[i].name,
-                                                     "' is sparse or on another device than its parameter: "
-                                                     "optimisers take dense gradients beside their parameters"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the gradient of parameter '", parameters_[i].name,
+                       "' is sparse or on another device than its parameter: "
+                       "optimisers take dense gradients beside their parameters"));
     }
     at::Tensor matching = grad;
     if (grad.scalar_type() != parameter.scalar_type() || !SameLayout(grad, parameter)) {
@@ -106,7 +114,8 @@ void OptimizerBase::ZeroGrad(bool drop) {
   }
 }
 
-std::vector<at::Tensor> OptimizerBase::Pick(const std::vector<at::Tensor>& all, const std::vector<int>& members) {
+std::vector<at::Tensor> OptimizerBase::Pick(const std::vector<at::Tensor>& all,
+                                            const std::vector<int>& members) {
   std::vector<at::Tensor> picked;
   picked.reserve(members.size());
   for (int i : members) picked.push_back(all[i]);
@@ -137,7 +146,8 @@ std::map<std::string, at::Tensor> OptimizerBase::State() const {
 absl::Status OptimizerBase::LoadState(const std::map<std::string, at::Tensor>& state) {
   at::NoGradGuard no_grad;
   const std::map<std::string, at::Tensor> expected = Expected();
-  const std::string hint = absl::StrCat(": it was not saved by ", options_.name, " over these parameters");
+  const std::string hint =
+      absl::StrCat(": it was not saved by ", options_.name, " over these parameters");
   for (const auto& [name, tensor] : expected) {
     auto it = state.find(name);
     if (it == state.end()) {
@@ -146,19 +156,22 @@ absl::Status OptimizerBase::LoadState(const std::map<std::string, at::Tensor>& s
     if (!it->second.defined() || it->second.sizes() != tensor.sizes() ||
         it->second.scalar_type() != tensor.scalar_type()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "entry '", name, "' of the optimiser's state should be ", c10::toString(tensor.scalar_type()), " ",
-          TensorShape(tensor), " but is ",
-          it->second.defined() ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", TensorShape(it->second))
-                               : std::string("undefined"),
+          "entry '", name, "' of the optimiser's state should be ",
+          c10::toString(tensor.scalar_type()), " ", TensorShape(tensor), " but is ",
+          it->second.defined()
+              ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", TensorShape(it->second))
+              : std::string("undefined"),
           hint));
     }
     if (tensor.scalar_type() == at::kLong && it->second.item<int64_t>() < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("step count '", name, "' of the optimiser's state is negative", hint));
+      return absl::InvalidArgumentError(
+          absl::StrCat("step count '", name, "' of the optimiser's state is negative", hint));
     }
   }
   for (const auto& [name, tensor] : state) {
     if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat("the optimiser's state has an unknown entry '", name, "'", hint));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the optimiser's state has an unknown entry '", name, "'", hint));
     }
   }
   for (ParameterState& own : states_) {

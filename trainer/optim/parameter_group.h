@@ -1,9 +1,10 @@
-// What every optimiser shares: its parameters as flat spans of memory, the decision which of them are decayed, and the
-// per-parameter state tensors with their save and load.
+// What every optimiser shares: its parameters as flat spans of memory, the decision which of them
+// are decayed, and the per-parameter state tensors with their save and load.
 //
-// LibTorch's fused CPU kernels walk raw memory and ignore strides. A parameter is therefore handed to them as a
-// one-dimensional alias of its storage in memory order (channels_last or not), its state is allocated with the same
-// strides, and a gradient with other strides is first copied into the parameter's layout.
+// LibTorch's fused CPU kernels walk raw memory and ignore strides. A parameter is therefore handed
+// to them as a one-dimensional alias of its storage in memory order (channels_last or not), its
+// state is allocated with the same strides, and a gradient with other strides is first copied into
+// the parameter's layout.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@
 
 namespace ds {
 
-// The elements of `tensor` in memory order as a one-dimensional alias. `tensor` must be dense and not overlapping.
+// The elements of `tensor` in memory order as a one-dimensional alias. `tensor` must be dense and
+// not overlapping.
 at::Tensor FlatAlias(const at::Tensor& tensor);
 // True if element i in memory is the same element of both (extents of 1 may have any stride).
 bool SameLayout(const at::Tensor& a, const at::Tensor& b);
@@ -28,9 +30,9 @@ bool TakesWeightDecay(const NamedTensor& parameter);
 
 // One float32 state tensor per parameter, zero at first, with the parameter's strides.
 struct ParameterState {
-  std::string prefix;                // "momentum": saved as "momentum/<parameter>"
-  std::vector<at::Tensor> tensors;   // as the parameters
-  std::vector<at::Tensor> flat;      // aliases of `tensors`
+  std::string prefix;               // "momentum": saved as "momentum/<parameter>"
+  std::vector<at::Tensor> tensors;  // as the parameters
+  std::vector<at::Tensor> flat;     // aliases of `tensors`
 };
 
 // Implements all of Optimizer but the arithmetic.
@@ -44,16 +46,20 @@ class OptimizerBase : public Optimizer {
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state) final;
 
  protected:
-  // `prefixes`: names of the state tensors a parameter has. `count_steps`: a step count a parameter ("steps/<parameter>").
+  // `prefixes`: names of the state tensors a parameter has. `count_steps`: a step count a parameter
+  // ("steps/<parameter>").
   OptimizerBase(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options,
                 const std::vector<std::string>& prefixes, bool count_steps);
 
-  // Updates parameters_[i] for every i in `members` from grads[k], the flat gradient of members[k]. All of one call have
-  // the same weight decay. Called without autograd; step counts are already those of this step.
-  virtual void Apply(const std::vector<int>& members, const std::vector<at::Tensor>& grads, double weight_decay) = 0;
+  // Updates parameters_[i] for every i in `members` from grads[k], the flat gradient of members[k].
+  // All of one call have the same weight decay. Called without autograd; step counts are already
+  // those of this step.
+  virtual void Apply(const std::vector<int>& members, const std::vector<at::Tensor>& grads,
+                     double weight_decay) = 0;
 
   // The flat aliases of `members` in `all`.
-  static std::vector<at::Tensor> Pick(const std::vector<at::Tensor>& all, const std::vector<int>& members);
+  static std::vector<at::Tensor> Pick(const std::vector<at::Tensor>& all,
+                                      const std::vector<int>& members);
 
   OptimizerOptions options_;
   std::vector<NamedTensor> parameters_;
@@ -71,8 +77,11 @@ class OptimizerBase : public Optimizer {
   std::vector<int> decayed_, plain_;  // indices of parameters
 };
 
-std::unique_ptr<Optimizer> MakeSgd(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options);
-std::unique_ptr<Optimizer> MakeAdamW(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options);
-std::unique_ptr<Optimizer> MakeLamb(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options);
+std::unique_ptr<Optimizer> MakeSgd(const std::vector<NamedTensor>& parameters,
+                                   const OptimizerOptions& options);
+std::unique_ptr<Optimizer> MakeAdamW(const std::vector<NamedTensor>& parameters,
+                                     const OptimizerOptions& options);
+std::unique_ptr<Optimizer> MakeLamb(const std::vector<NamedTensor>& parameters,
+                                    const OptimizerOptions& options);
 
 }  // namespace ds

@@ -22,7 +22,8 @@ class StepSchedule : public Schedule {
  public:
   explicit StepSchedule(const ScheduleOptions& options)
       : options_(options),
-        warmup_steps_(static_cast<int64_t>(std::llround(options.warmup_epochs * static_cast<double>(options.steps_per_epoch)))) {}
+        warmup_steps_(static_cast<int64_t>(
+            std::llround(options.warmup_epochs * static_cast<double>(options.steps_per_epoch)))) {}
 
   double LearningRate(int64_t step) const override {
     if (step < warmup_steps_) {
@@ -39,7 +40,8 @@ class StepSchedule : public Schedule {
   // Share of the steps after the warm-up that lie before `step`.
   double Share(int64_t step) const {
     const int64_t steps = std::max<int64_t>(1, options_.total_steps - warmup_steps_ - 1);
-    return std::clamp(static_cast<double>(step - warmup_steps_) / static_cast<double>(steps), 0.0, 1.0);
+    return std::clamp(static_cast<double>(step - warmup_steps_) / static_cast<double>(steps), 0.0,
+                      1.0);
   }
 
   const ScheduleOptions options_;
@@ -72,8 +74,10 @@ class MilestoneSchedule final : public StepSchedule {
  protected:
   double AfterWarmup(int64_t step) const override {
     const int64_t epoch = step / options_.steps_per_epoch;
-    const auto passed = std::upper_bound(options_.milestones.begin(), options_.milestones.end(), epoch);
-    return options_.peak * std::pow(options_.gamma, static_cast<double>(passed - options_.milestones.begin()));
+    const auto passed =
+        std::upper_bound(options_.milestones.begin(), options_.milestones.end(), epoch);
+    return options_.peak *
+           std::pow(options_.gamma, static_cast<double>(passed - options_.milestones.begin()));
   }
 };
 
@@ -140,9 +144,12 @@ absl::Status Check(const ScheduleOptions& options) {
   if (options.total_steps < 1 || options.steps_per_epoch < 1) return bad("the run has no steps");
   if (!(options.warmup_epochs >= 0)) return bad("warmup_epochs must not be negative");
   if (!(options.gamma > 0)) return bad("gamma must be above 0");
-  if (!(options.start_fraction > 0 && options.start_fraction < 1)) return bad("start_fraction must lie between 0 and 1");
-  if (!(options.initial_divisor >= 1 && options.final_divisor >= 1)) return bad("divisors must be at least 1");
-  if (std::adjacent_find(options.milestones.begin(), options.milestones.end(), std::greater_equal<>()) != options.milestones.end()) {
+  if (!(options.start_fraction > 0 && options.start_fraction < 1))
+    return bad("start_fraction must lie between 0 and 1");
+  if (!(options.initial_divisor >= 1 && options.final_divisor >= 1))
+    return bad("divisors must be at least 1");
+  if (std::adjacent_find(options.milestones.begin(), options.milestones.end(),
+                         std::greater_equal<>()) != options.milestones.end()) {
     return bad("milestones must rise");
   }
   return absl::OkStatus();
@@ -157,8 +164,9 @@ absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(const ScheduleOptions
   if (options.name == "step") return std::make_unique<MilestoneSchedule>(options);
   if (options.name == "one_cycle") return std::make_unique<OneCycleSchedule>(options);
   if (options.name == "plateau") return std::make_unique<PlateauSchedule>(options);
-  return absl::InvalidArgumentError(absl::StrCat("unknown schedule '", options.name,
-                                                 "'; it is one of constant, cosine, step, one_cycle, plateau"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown schedule '", options.name,
+                   "'; it is one of constant, cosine, step, one_cycle, plateau"));
 }
 
 }  // namespace ds

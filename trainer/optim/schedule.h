@@ -1,4 +1,5 @@
-// Learning rate as a function of the optimiser step (pure, but for plateau, which also remembers metrics). Torch-free.
+// Learning rate as a function of the optimiser step (pure, but for plateau, which also remembers
+// metrics). Torch-free.
 #pragma once
 
 #include <map>
@@ -11,9 +12,9 @@
 namespace ds {
 
 struct ScheduleOptions {
-  std::string name = "cosine";      // constant | cosine | step | one_cycle | plateau
-  double peak = 0.1;                // learning rate, > 0
-  int64_t total_steps = 1;          // of the whole run
+  std::string name = "cosine";  // constant | cosine | step | one_cycle | plateau
+  double peak = 0.1;            // learning rate, > 0
+  int64_t total_steps = 1;      // of the whole run
   int64_t steps_per_epoch = 1;
   double warmup_epochs = 0;         // linear from peak / warm-up steps
   double final_ratio = 0;           // cosine

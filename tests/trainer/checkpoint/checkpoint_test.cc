@@ -1,5 +1,9 @@
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -9,10 +13,6 @@
 #include <iostream>
 #include <random>
 #include <thread>
-
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -41,7 +41,8 @@ class CheckpointTest : public ::testing::Test {
   // Everything in it depends on `step`, so that a mixture of two would be noticed.
   static Checkpoint Make(int64_t step, int64_t elements = 1009) {
     std::vector<float> values(static_cast<size_t>(elements));
-    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(step) + 0.5f * static_cast<float>(i % 7);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(step) + 0.5f * static_cast<float>(i % 7);
     Checkpoint checkpoint;
     checkpoint.tensors["model"]["w"] = Tensor::From<float>({elements}, values);
     checkpoint.tensors["model"]["empty"] = Tensor(DType::kFloat32, {0, 3});
@@ -60,7 +61,8 @@ class CheckpointTest : public ::testing::Test {
         const Tensor& read = checkpoint.tensors.at(stem).at(name);
         EXPECT_EQ(read.dtype(), tensor.dtype());
         EXPECT_EQ(read.shape(), tensor.shape());
-        EXPECT_TRUE(std::equal(read.bytes().begin(), read.bytes().end(), tensor.bytes().begin(), tensor.bytes().end()));
+        EXPECT_TRUE(std::equal(read.bytes().begin(), read.bytes().end(), tensor.bytes().begin(),
+                               tensor.bytes().end()));
       }
     }
   }
@@ -73,7 +75,8 @@ class CheckpointTest : public ::testing::Test {
 
   std::vector<std::string> Entries() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(root_)) names.push_back(entry.path().filename().string());
+    for (const auto& entry : fs::directory_iterator(root_))
+      names.push_back(entry.path().filename().string());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -132,7 +135,8 @@ TEST_F(CheckpointTest, NotFoundWhereThereIsNone) {
 
 TEST_F(CheckpointTest, RefusesInputThatHasNoPlaceInTheFormat) {
   EXPECT_EQ(WriteCheckpoint(root_, -1, Make(1), 1).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(WriteCheckpoint(root_, 1000000000000, Make(1), 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(WriteCheckpoint(root_, 1000000000000, Make(1), 1).code(),
+            absl::StatusCode::kInvalidArgument);
   Checkpoint bad_stem = Make(1);
   bad_stem.tensors["../model"];
   EXPECT_EQ(WriteCheckpoint(root_, 1, bad_stem, 1).code(), absl::StatusCode::kInvalidArgument);
@@ -144,7 +148,8 @@ TEST_F(CheckpointTest, RefusesInputThatHasNoPlaceInTheFormat) {
 
 TEST_F(CheckpointTest, AFlippedBitInAnyByteIsDataLossNamingTheFile) {
   ASSERT_TRUE(WriteCheckpoint(root_, 1, Make(1, 13), 2).ok());
-  for (const char* name : {"manifest.json", "state.json", "model.safetensors", "optimizer.safetensors"}) {
+  for (const char* name :
+       {"manifest.json", "state.json", "model.safetensors", "optimizer.safetensors"}) {
     const std::string path = absl::StrCat(Folder(1), "/", name);
     const std::string good = *ReadFile(path);
     std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
@@ -165,7 +170,8 @@ TEST_F(CheckpointTest, AFlippedBitInAnyByteIsDataLossNamingTheFile) {
 
 TEST_F(CheckpointTest, ATruncatedGrownOrMissingFileIsDataLossNamingTheFile) {
   ASSERT_TRUE(WriteCheckpoint(root_, 1, Make(1, 13), 2).ok());
-  for (const char* name : {"manifest.json", "state.json", "model.safetensors", "optimizer.safetensors"}) {
+  for (const char* name :
+       {"manifest.json", "state.json", "model.safetensors", "optimizer.safetensors"}) {
     const std::string path = absl::StrCat(Folder(1), "/", name);
     const std::string good = *ReadFile(path);
     const auto expect_data_loss = [&] {
@@ -216,7 +222,8 @@ TEST_F(CheckpointTest, AKillAtAnyMomentLeavesACompleteNewest) {
         }
       }
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(std::uniform_int_distribution<int>(0, 300'000)(random)));
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(std::uniform_int_distribution<int>(0, 300'000)(random)));
     ::kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
@@ -250,7 +257,8 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheEarlierOnesIntact) {
       std::signal(SIGXFSZ, SIG_IGN);
       const rlimit size = {limit, limit};
       if (::setrlimit(RLIMIT_FSIZE, &size) != 0) ::_exit(2);
-      const absl::Status next = WriteCheckpoint(root_, 2, Make(2), 1), again = WriteCheckpoint(root_, 1, Make(7), 1);
+      const absl::Status next = WriteCheckpoint(root_, 2, Make(2), 1),
+                         again = WriteCheckpoint(root_, 1, Make(7), 1);
       const bool named = absl::StrContains(next.message(), "step-000000000002");
       ::_exit(!next.ok() && !again.ok() && named ? 0 : 1);
     }
@@ -266,7 +274,8 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheEarlierOnesIntact) {
 
 TEST(ManifestTest, TellsALaterVersionFromDamage) {
   const std::string body = "{\n  \"files\": {},\n  \"format_version\": 2";
-  const std::string text = absl::StrCat(body, ",\n  \"manifest_sha256\": \"", Sha256Hex(body), "\"\n}\n");
+  const std::string text =
+      absl::StrCat(body, ",\n  \"manifest_sha256\": \"", Sha256Hex(body), "\"\n}\n");
   const absl::Status status = ParseManifest(text, "m").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(std::string(status.message()), HasSubstr("version 2"));
@@ -276,9 +285,11 @@ TEST(ManifestTest, RefusesPathsOutOfTheFolderAndBadHashes) {
   const Manifest manifest = {{"state.json", {.bytes = 2, .sha256 = std::string(64, 'a')}}};
   ASSERT_TRUE(ParseManifest(RenderManifest(manifest), "m").ok());
   const Manifest outside = {{"../state.json", {.bytes = 2, .sha256 = std::string(64, 'a')}}};
-  EXPECT_EQ(ParseManifest(RenderManifest(outside), "m").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ParseManifest(RenderManifest(outside), "m").status().code(),
+            absl::StatusCode::kDataLoss);
   const Manifest no_hash = {{"state.json", {.bytes = 2, .sha256 = "ABC"}}};
-  EXPECT_EQ(ParseManifest(RenderManifest(no_hash), "m").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ParseManifest(RenderManifest(no_hash), "m").status().code(),
+            absl::StatusCode::kDataLoss);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A module with tensors of every kind that optimisers treat apart, and a fake GraphModule around them.
+// A module with tensors of every kind that optimisers treat apart, and a fake GraphModule around
+// them.
 #pragma once
 
 #include <functional>
@@ -13,23 +14,28 @@
 
 namespace ds {
 
-// Deterministic pseudo-random values in [-1, 1): a linear congruential generator, the same on every machine.
+// Deterministic pseudo-random values in [-1, 1): a linear congruential generator, the same on every
+// machine.
 inline at::Tensor TestValues(std::vector<int64_t> shape, uint64_t seed) {
   at::Tensor values = at::empty(shape, at::kFloat);
   uint64_t state = seed * 0x9E3779B97F4A7C15u + 1;
   float* out = values.data_ptr<float>();
   for (int64_t i = 0; i < values.numel(); ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    out[i] = static_cast<float>(static_cast<int32_t>(state >> 33) - (1 << 30)) / static_cast<float>(1 << 30);
+    out[i] = static_cast<float>(static_cast<int32_t>(state >> 33) - (1 << 30)) /
+             static_cast<float>(1 << 30);
   }
   return values;
 }
 
-// A channels_last convolution weight of prime extents, a 1x1 one, a matrix, a norm's scale, a bias, one element, none.
+// A channels_last convolution weight of prime extents, a 1x1 one, a matrix, a norm's scale, a bias,
+// one element, none.
 inline std::vector<NamedTensor> TestParameters() {
   std::vector<NamedTensor> parameters = {
-      {"conv.weight", TestValues({5, 3, 3, 7}, 1).contiguous(at::MemoryFormat::ChannelsLast), "Conv", 1},
-      {"point.weight", TestValues({17, 13, 1, 1}, 2).contiguous(at::MemoryFormat::ChannelsLast), "Conv", 1},
+      {"conv.weight", TestValues({5, 3, 3, 7}, 1).contiguous(at::MemoryFormat::ChannelsLast),
+       "Conv", 1},
+      {"point.weight", TestValues({17, 13, 1, 1}, 2).contiguous(at::MemoryFormat::ChannelsLast),
+       "Conv", 1},
       {"fc.weight", TestValues({31, 67}, 3), "Gemm", 1},
       {"norm.weight", TestValues({19}, 4), "BatchNormalization", 1},
       {"bias", TestValues({11}, 5), "Gemm", 2},
@@ -43,7 +49,8 @@ inline std::vector<NamedTensor> TestParameters() {
 inline void SetGradients(std::vector<NamedTensor>& parameters, uint64_t step) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     // As autograd may give them: with the default strides, whatever the parameter's are.
-    parameters[i].tensor.mutable_grad() = TestValues(parameters[i].tensor.sizes().vec(), 1000 * step + i + 17);
+    parameters[i].tensor.mutable_grad() =
+        TestValues(parameters[i].tensor.sizes().vec(), 1000 * step + i + 17);
   }
 }
 
@@ -51,14 +58,18 @@ inline void SetGradients(std::vector<NamedTensor>& parameters, uint64_t step) {
 class FakeModule final : public GraphModule {
  public:
   using ForwardFunction = std::function<at::Tensor(FakeModule&, const at::Tensor&)>;
-  FakeModule(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers, ForwardFunction forward = nullptr)
-      : parameters_(std::move(parameters)), buffers_(std::move(buffers)), forward_(std::move(forward)) {
+  FakeModule(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers,
+             ForwardFunction forward = nullptr)
+      : parameters_(std::move(parameters)),
+        buffers_(std::move(buffers)),
+        forward_(std::move(forward)) {
     for (size_t i = 0; i < parameters_.size(); ++i) order_.push_back(static_cast<int>(i));
   }
 
   absl::StatusOr<std::vector<at::Tensor>> Forward(const std::vector<at::Tensor>& inputs) override {
     ++forwards;
-    if (precision_ == Precision::kBFloat16 && refuse_bfloat16) return absl::UnimplementedError("no bf16 here");
+    if (precision_ == Precision::kBFloat16 && refuse_bfloat16)
+      return absl::UnimplementedError("no bf16 here");
     return std::vector<at::Tensor>{forward_(*this, inputs.at(0))};
   }
   void set_training(bool training) override { training_ = training; }

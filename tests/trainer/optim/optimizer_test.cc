@@ -48,13 +48,15 @@ class Reference {
 
   const Values& x() const { return x_; }
 
-  // Rounding of kSteps float32 steps. Each rounds the parameter a few times (4 eps |x|) and carries the error of its update: that
-  // of sums over t steps, at most 5 t eps of their largest term. For Adam that term may be sqrt(t) times the root of the mean
-  // square it is divided by.
+  // Rounding of kSteps float32 steps. Each rounds the parameter a few times (4 eps |x|) and carries
+  // the error of its update: that of sums over t steps, at most 5 t eps of their largest term. For
+  // Adam that term may be sqrt(t) times the root of the mean square it is divided by.
   double Tolerance() const {
     const double sum_error = 5.0 * kSteps * kEpsilon;
-    const double largest_update = options_.name == "sgd" ? 2.0 / (1 - options_.momentum) * (1 + options_.weight_decay * largest_)
-                                                         : (std::sqrt(kSteps) + options_.weight_decay * largest_) * largest_ratio_;
+    const double largest_update =
+        options_.name == "sgd"
+            ? 2.0 / (1 - options_.momentum) * (1 + options_.weight_decay * largest_)
+            : (std::sqrt(kSteps) + options_.weight_decay * largest_) * largest_ratio_;
     return kSteps * (4 * kEpsilon * largest_ + options_.learning_rate * largest_update * sum_error);
   }
 
@@ -72,7 +74,8 @@ class Reference {
   double AdamDirection(size_t i, double g) {
     m_[i] = options_.beta1 * m_[i] + (1 - options_.beta1) * g;
     v_[i] = options_.beta2 * v_[i] + (1 - options_.beta2) * g * g;
-    const double m_hat = m_[i] / (1 - std::pow(options_.beta1, t_)), v_hat = v_[i] / (1 - std::pow(options_.beta2, t_));
+    const double m_hat = m_[i] / (1 - std::pow(options_.beta1, t_)),
+                 v_hat = v_[i] / (1 - std::pow(options_.beta2, t_));
     return m_hat / (std::sqrt(v_hat) + options_.epsilon);
   }
 
@@ -107,7 +110,8 @@ double LargestDifference(const Values& a, const Values& b) {
   return largest;
 }
 
-std::unique_ptr<Optimizer> Make(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options) {
+std::unique_ptr<Optimizer> Make(const std::vector<NamedTensor>& parameters,
+                                const OptimizerOptions& options) {
   absl::StatusOr<std::unique_ptr<Optimizer>> optimizer = Optimizer::Create(parameters, options);
   EXPECT_TRUE(optimizer.ok()) << optimizer.status();
   return std::move(optimizer).value();
@@ -115,11 +119,28 @@ std::unique_ptr<Optimizer> Make(const std::vector<NamedTensor>& parameters, cons
 
 std::vector<OptimizerOptions> AllOptions() {
   return {
-      {.name = "sgd", .learning_rate = 0.05, .momentum = 0.9, .nesterov = true, .weight_decay = 0.02},
-      {.name = "sgd", .learning_rate = 0.05, .momentum = 0.9, .nesterov = false, .weight_decay = 0.02},
-      {.name = "sgd", .learning_rate = 0.05, .momentum = 0.0, .nesterov = false, .weight_decay = 0.0},
+      {.name = "sgd",
+       .learning_rate = 0.05,
+       .momentum = 0.9,
+       .nesterov = true,
+       .weight_decay = 0.02},
+      {.name = "sgd",
+       .learning_rate = 0.05,
+       .momentum = 0.9,
+       .nesterov = false,
+       .weight_decay = 0.02},
+      {.name = "sgd",
+       .learning_rate = 0.05,
+       .momentum = 0.0,
+       .nesterov = false,
+       .weight_decay = 0.0},
       {.name = "adamw", .learning_rate = 0.01, .weight_decay = 0.1},
-      {.name = "adamw", .learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0},
+      {.name = "adamw",
+       .learning_rate = 0.01,
+       .beta1 = 0.5,
+       .beta2 = 0.95,
+       .epsilon = 1e-3,
+       .weight_decay = 0},
       {.name = "lamb", .learning_rate = 0.01, .weight_decay = 0.1},
   };
 }
@@ -133,11 +154,13 @@ TEST_P(OptimizerTest, FollowsTheScalarReferenceWhateverTheStrides) {
   std::unique_ptr<Optimizer> optimizer = Make(parameters, GetParam());
   for (int step = 0; step < kSteps; ++step) {
     SetGradients(parameters, step);
-    for (size_t i = 0; i < parameters.size(); ++i) references[i].Step(ToDouble(parameters[i].tensor.grad()));
+    for (size_t i = 0; i < parameters.size(); ++i)
+      references[i].Step(ToDouble(parameters[i].tensor.grad()));
     ASSERT_TRUE(optimizer->Step().ok());
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
-    EXPECT_LE(LargestDifference(ToDouble(parameters[i].tensor), references[i].x()), references[i].Tolerance())
+    EXPECT_LE(LargestDifference(ToDouble(parameters[i].tensor), references[i].x()),
+              references[i].Tolerance())
         << parameters[i].name;
     // The tolerance must not be so wide that a forgotten decay could hide in it.
     EXPECT_LT(references[i].Tolerance(), 2e-3) << parameters[i].name;
@@ -156,7 +179,8 @@ TEST_P(OptimizerTest, TheGradientsStridesDoNotMatter) {
     ASSERT_TRUE(of_a->Step().ok());
     ASSERT_TRUE(of_b->Step().ok());
   }
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(a[i].tensor, b[i].tensor)) << a[i].name;
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_TRUE(at::equal(a[i].tensor, b[i].tensor)) << a[i].name;
 }
 
 TEST_P(OptimizerTest, SavedLoadedAndContinuedIsBitIdentical) {
@@ -193,7 +217,8 @@ TEST_P(OptimizerTest, AParameterWithoutGradientIsLeftAlone) {
   std::unique_ptr<Optimizer> optimizer = Make(parameters, GetParam());
   SetGradients(parameters, 1);
   parameters[2].tensor.mutable_grad() = at::Tensor();
-  const at::Tensor before = parameters[2].tensor.detach().clone(), other = parameters[0].tensor.detach().clone();
+  const at::Tensor before = parameters[2].tensor.detach().clone(),
+                   other = parameters[0].tensor.detach().clone();
   ASSERT_TRUE(optimizer->Step().ok());
   EXPECT_TRUE(at::equal(before, parameters[2].tensor));
   EXPECT_FALSE(at::equal(other, parameters[0].tensor));
@@ -227,9 +252,10 @@ TEST_P(OptimizerTest, DoesNotDependOnTheNumberOfThreads) {
   EXPECT_TRUE(at::equal(results[0][0], results[2][0]));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OptimizerTest, ::testing::ValuesIn(AllOptions()), [](const auto& info) {
-  return info.param.name + std::to_string(info.index);
-});
+INSTANTIATE_TEST_SUITE_P(All, OptimizerTest, ::testing::ValuesIn(AllOptions()),
+                         [](const auto& info) {
+                           return info.param.name + std::to_string(info.index);
+                         });
 
 TEST(WeightDecay, SparesNormsBiasesAndOneDimensionalTensors) {
   EXPECT_TRUE(TakesWeightDecay({"w", at::zeros({2, 2}), "Gemm", 1}));
@@ -244,8 +270,10 @@ TEST(OptimizerState, RefusesWhatDoesNotFitAndChangesNothing) {
   SetGradients(parameters, 1);
   ASSERT_TRUE(optimizer->Step().ok());
   const std::map<std::string, at::Tensor> good = optimizer->State();
-  ASSERT_TRUE(good.contains("exp_avg/conv.weight") && good.contains("exp_avg_sq/bias") && good.contains("steps/one"));
-  const auto expect_refused = [&](const std::map<std::string, at::Tensor>& bad, absl::StatusCode code, const char* name) {
+  ASSERT_TRUE(good.contains("exp_avg/conv.weight") && good.contains("exp_avg_sq/bias") &&
+              good.contains("steps/one"));
+  const auto expect_refused = [&](const std::map<std::string, at::Tensor>& bad,
+                                  absl::StatusCode code, const char* name) {
     const absl::Status status = optimizer->LoadState(bad);
     EXPECT_EQ(status.code(), code);
     EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(name));
@@ -311,19 +339,22 @@ TEST(ClipGradNorm, MeasuresAndScalesTheGlobalNorm) {
   double sum = 0;
   std::vector<Values> before;
   for (const NamedTensor& parameter : parameters) {
-    before.push_back(parameter.tensor.grad().defined() ? ToDouble(parameter.tensor.grad()) : Values{});
+    before.push_back(parameter.tensor.grad().defined() ? ToDouble(parameter.tensor.grad())
+                                                       : Values{});
     for (double value : before.back()) sum += value * value;
   }
   const double norm = std::sqrt(sum);
   // Sums in double: the order of additions is all that may differ.
   EXPECT_NEAR(ClipGradNorm(parameters, 0), norm, norm * 1e-12);
   EXPECT_NEAR(ClipGradNorm(parameters, 2 * norm), norm, norm * 1e-12);
-  EXPECT_EQ(ToDouble(parameters[0].tensor.grad()), before[0]) << "a norm below the limit must not be touched";
+  EXPECT_EQ(ToDouble(parameters[0].tensor.grad()), before[0])
+      << "a norm below the limit must not be touched";
   EXPECT_NEAR(ClipGradNorm(parameters, 0.5), norm, norm * 1e-12);
   EXPECT_NEAR(ClipGradNorm(parameters, 0), 0.5, 0.5 * 2 * kEpsilon);
   for (size_t i = 0; i < before[0].size(); ++i) {
     // Two roundings: of the factor and of the product.
-    ASSERT_NEAR(ToDouble(parameters[0].tensor.grad())[i], before[0][i] * 0.5 / norm, std::abs(before[0][i]) * kEpsilon);
+    ASSERT_NEAR(ToDouble(parameters[0].tensor.grad())[i], before[0][i] * 0.5 / norm,
+                std::abs(before[0][i]) * kEpsilon);
   }
 }
 

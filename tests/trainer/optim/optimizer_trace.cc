@@ -1,5 +1,6 @@
-// Prints parameters after a number of steps, for torch_oracle_test.py: "name value value ...", one parameter a line.
-// Arguments: optimizer, learning rate, momentum, nesterov (0|1), weight decay, clip norm, steps.
+// Prints parameters after a number of steps, for torch_oracle_test.py: "name value value ...", one
+// parameter a line. Arguments: optimizer, learning rate, momentum, nesterov (0|1), weight decay,
+// clip norm, steps.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -9,8 +10,11 @@
 
 int main(int argc, char** argv) {
   if (argc != 8) return 2;
-  const ds::OptimizerOptions options{.name = argv[1], .learning_rate = std::atof(argv[2]), .momentum = std::atof(argv[3]),
-                                     .nesterov = std::string(argv[4]) == "1", .weight_decay = std::atof(argv[5])};
+  const ds::OptimizerOptions options{.name = argv[1],
+                                     .learning_rate = std::atof(argv[2]),
+                                     .momentum = std::atof(argv[3]),
+                                     .nesterov = std::string(argv[4]) == "1",
+                                     .weight_decay = std::atof(argv[5])};
   std::vector<ds::NamedTensor> parameters = ds::TestParameters();
   auto optimizer = ds::Optimizer::Create(parameters, options);
   if (!optimizer.ok()) return 1;

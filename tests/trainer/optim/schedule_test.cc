@@ -19,13 +19,22 @@ std::unique_ptr<Schedule> Make(const ScheduleOptions& options) {
 }
 
 TEST(ScheduleTest, ConstantStaysAtThePeakAfterALinearWarmUp) {
-  const auto schedule = Make({.name = "constant", .peak = 0.4, .total_steps = 100, .steps_per_epoch = 8, .warmup_epochs = 0.5});
-  for (int step = 0; step < 4; ++step) EXPECT_DOUBLE_EQ(schedule->LearningRate(step), 0.1 * (step + 1));
+  const auto schedule = Make({.name = "constant",
+                              .peak = 0.4,
+                              .total_steps = 100,
+                              .steps_per_epoch = 8,
+                              .warmup_epochs = 0.5});
+  for (int step = 0; step < 4; ++step)
+    EXPECT_DOUBLE_EQ(schedule->LearningRate(step), 0.1 * (step + 1));
   for (int step : {4, 50, 99, 1000}) EXPECT_EQ(schedule->LearningRate(step), 0.4);
 }
 
 TEST(ScheduleTest, CosineFallsFromThePeakToTheFinalRatioAtTheLastStep) {
-  const auto schedule = Make({.name = "cosine", .peak = 0.2, .total_steps = 31, .steps_per_epoch = 10, .warmup_epochs = 1,
+  const auto schedule = Make({.name = "cosine",
+                              .peak = 0.2,
+                              .total_steps = 31,
+                              .steps_per_epoch = 10,
+                              .warmup_epochs = 1,
                               .final_ratio = 0.05});
   EXPECT_DOUBLE_EQ(schedule->LearningRate(0), 0.02);
   EXPECT_DOUBLE_EQ(schedule->LearningRate(9), 0.2);
@@ -38,7 +47,12 @@ TEST(ScheduleTest, CosineFallsFromThePeakToTheFinalRatioAtTheLastStep) {
 }
 
 TEST(ScheduleTest, StepFallsByGammaAtEachMilestone) {
-  const auto schedule = Make({.name = "step", .peak = 1, .total_steps = 90, .steps_per_epoch = 10, .milestones = {3, 5}, .gamma = 0.1});
+  const auto schedule = Make({.name = "step",
+                              .peak = 1,
+                              .total_steps = 90,
+                              .steps_per_epoch = 10,
+                              .milestones = {3, 5},
+                              .gamma = 0.1});
   EXPECT_EQ(schedule->LearningRate(29), 1);
   EXPECT_NEAR(schedule->LearningRate(30), 0.1, kRounding);
   EXPECT_NEAR(schedule->LearningRate(49), 0.1, kRounding);
@@ -47,7 +61,11 @@ TEST(ScheduleTest, StepFallsByGammaAtEachMilestone) {
 }
 
 TEST(ScheduleTest, OneCycleRisesAndFalls) {
-  const ScheduleOptions options{.name = "one_cycle", .peak = 0.5, .total_steps = 41, .start_fraction = 0.25, .initial_divisor = 25,
+  const ScheduleOptions options{.name = "one_cycle",
+                                .peak = 0.5,
+                                .total_steps = 41,
+                                .start_fraction = 0.25,
+                                .initial_divisor = 25,
                                 .final_divisor = 100};
   const auto schedule = Make(options);
   EXPECT_NEAR(schedule->LearningRate(0), 0.5 / 25, kRounding);
@@ -55,12 +73,15 @@ TEST(ScheduleTest, OneCycleRisesAndFalls) {
   EXPECT_NEAR(schedule->LearningRate(10), 0.5, kRounding);
   EXPECT_NEAR(schedule->LearningRate(25), (0.5 + 0.5 / 2500) / 2, kRounding) << "half way down";
   EXPECT_NEAR(schedule->LearningRate(40), 0.5 / 2500, kRounding);
-  for (int step = 0; step < 10; ++step) EXPECT_LT(schedule->LearningRate(step), schedule->LearningRate(step + 1));
-  for (int step = 10; step < 40; ++step) EXPECT_GT(schedule->LearningRate(step), schedule->LearningRate(step + 1));
+  for (int step = 0; step < 10; ++step)
+    EXPECT_LT(schedule->LearningRate(step), schedule->LearningRate(step + 1));
+  for (int step = 10; step < 40; ++step)
+    EXPECT_GT(schedule->LearningRate(step), schedule->LearningRate(step + 1));
 }
 
 TEST(ScheduleTest, PlateauFallsAfterMoreThanPatienceEpochsWithoutABetterLoss) {
-  const ScheduleOptions options{.name = "plateau", .peak = 1, .total_steps = 100, .gamma = 0.5, .patience = 2};
+  const ScheduleOptions options{
+      .name = "plateau", .peak = 1, .total_steps = 100, .gamma = 0.5, .patience = 2};
   const auto schedule = Make(options);
   schedule->ReportEpoch(1.0);
   schedule->ReportEpoch(1.0);
@@ -82,7 +103,8 @@ TEST(ScheduleTest, PlateauFallsAfterMoreThanPatienceEpochsWithoutABetterLoss) {
 }
 
 TEST(ScheduleTest, TheStateOfANewPlateauIsFiniteForJson) {
-  for (const auto& [name, value] : Make({.name = "plateau"})->State()) EXPECT_TRUE(std::isfinite(value)) << name;
+  for (const auto& [name, value] : Make({.name = "plateau"})->State())
+    EXPECT_TRUE(std::isfinite(value)) << name;
 }
 
 TEST(ScheduleTest, EveryScheduleIsPositiveOrZeroAndFiniteInShortRuns) {
@@ -92,7 +114,8 @@ TEST(ScheduleTest, EveryScheduleIsPositiveOrZeroAndFiniteInShortRuns) {
         const auto schedule = Make({.name = name, .total_steps = total, .warmup_epochs = warmup});
         for (int64_t step = 0; step <= total; ++step) {
           const double rate = schedule->LearningRate(step);
-          EXPECT_TRUE(std::isfinite(rate) && rate >= 0 && rate <= 0.1 + kRounding) << name << " " << total << " " << step;
+          EXPECT_TRUE(std::isfinite(rate) && rate >= 0 && rate <= 0.1 + kRounding)
+              << name << " " << total << " " << step;
         }
       }
     }

@@ -1,0 +1,23 @@
+// Any bytes as an ONNX model: an error that says something, or a valid graph that can be written and read
+// again; never a crash, a hang or much memory.
+#include <cstddef>
+#include <cstdint>
+
+#include "base/check.h"
+#include "graph/onnx/onnx.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
+  const absl::StatusOr<ds::Graph> graph = ds::ImportOnnxFromBytes(bytes, "fuzz.onnx");
+  if (!graph.ok()) {
+    DS_CHECK(!graph.status().message().empty());
+    return 0;
+  }
+  DS_CHECK(graph->Validate().ok()) << graph->Validate();
+  const absl::StatusOr<std::string> written = ds::ExportOnnxToBytes(*graph);
+  if (!written.ok()) return 0;  // opset 17 lacks int4, say
+  const absl::StatusOr<ds::Graph> again = ds::ImportOnnxFromBytes(*written, "again.onnx");
+  DS_CHECK(again.ok()) << again.status();
+  DS_CHECK(again->ParameterCount() == graph->ParameterCount());
+  return 0;
+}
