@@ -202,7 +202,8 @@ absl::StatusOr<std::string> HeaderText(const Json& header) {
 }  // namespace
 
 absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string_view origin,
-                                           std::shared_ptr<void> owner, StringMap* metadata) {
+                                           const std::shared_ptr<void>& owner,
+                                           StringMap* metadata) {
   if (bytes.size() < kLengthBytes) return Damaged(origin, "it is shorter than 8 bytes");
   uint64_t header_bytes = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) {

@@ -22,7 +22,7 @@ absl::StatusOr<TensorMap> ReadSafetensors(const std::string& path, StringMap* me
 // The same from memory that `owner` keeps alive (null: the caller does). `origin` stands for the
 // file in messages.
 absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string_view origin,
-                                           std::shared_ptr<void> owner = nullptr,
+                                           const std::shared_ptr<void>& owner = nullptr,
                                            StringMap* metadata = nullptr);
 
 // Data starts at a multiple of 64 bytes and each tensor at a multiple of its element; the same

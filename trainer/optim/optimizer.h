@@ -48,9 +48,9 @@ class Optimizer {
   virtual absl::Status LoadState(const std::map<std::string, at::Tensor>& state) = 0;
 };
 
-// Global L2 norm of the gradients; scales them in place so that it is at most `max_norm` (<= 0: only
-// measures). Deterministic for any number of threads. A norm that is Inf or NaN is returned and changes
-// nothing: the caller decides about such a step.
+// Global L2 norm of the gradients; scales them in place so that it is at most `max_norm` (<= 0:
+// only measures). Deterministic for any number of threads. A norm that is Inf or NaN is returned
+// and changes nothing: the caller decides about such a step.
 double ClipGradNorm(const std::vector<NamedTensor>& parameters, double max_norm);
 
 }  // namespace ds

@@ -1,0 +1,144 @@
+"""ds_train from the outside: the main job on synthetic data, resume after kill -9, determinism, bad input.
+
+    ds_train_test.py DS_TRAIN MPIRUN
+"""
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import numpy as np
+import onnxruntime
+
+DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+CONFIG = """
+run: {name: t, epochs: 3, seed: 5, threads: 1}
+model: {name: resnet8}
+data: {type: synthetic, channels: 1, height: 12, width: 12, classes: 4, size: 192, batch_size: 16,
+       augment: {crop: 1, flip: true}}
+optimizer: {learning_rate: 0.05}
+precision: {mode: fp32}
+log: {every_steps: 3}
+"""
+
+
+class DsTrain(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ds_train_test"))
+        (self.folder / "c.yaml").write_text(CONFIG)
+
+    def command(self, ranks, *arguments):
+        launcher = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
+        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+
+    def train(self, output, *arguments, ranks=1):
+        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
+                              capture_output=True, text=True, timeout=200)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return self.folder / output / "t", done.stdout
+
+    def fails(self, *arguments, ranks=1):
+        done = subprocess.run(self.command(ranks, *arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+        self.assertNotEqual(done.returncode, 0)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ds_train: ")]
+        self.assertEqual(len(lines), 1, done.stderr)
+        return done.stderr
+
+    @staticmethod
+    def digest(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_two_ranks_train_to_a_model_that_onnx_runtime_runs(self):
+        run, text = self.train("two", "data.size=1280", "data.augment.flip=false", "data.augment.crop=0", ranks=2)
+        summary = json.loads((run / "summary.json").read_text())
+        self.assertEqual(summary["world_size"], 2)
+        self.assertEqual(summary["epochs"], 3)
+        self.assertGreater(summary["test_accuracy"], 0.5, "chance is 0.25")
+        self.assertGreater(summary["wire_bytes_per_step"], 4 * 70000)
+        self.assertNotIn("\x1b", text, "escape codes in a pipe")
+        session = onnxruntime.InferenceSession(str(run / "model.onnx"), providers=["CPUExecutionProvider"])
+        logits = session.run(None, {session.get_inputs()[0].name: np.zeros((3, 1, 12, 12), np.float32)})[0]
+        self.assertEqual(logits.shape, (3, 4))
+        rows = (run / "metrics.csv").read_text().splitlines()
+        self.assertEqual(sum(",test," in row for row in rows), 3)
+        self.assertTrue(list((run / "events").glob("events.out.tfevents.*")))
+
+    def test_the_same_seed_gives_the_same_bits_and_another_does_not(self):
+        first, _ = self.train("a", ranks=2)
+        second, _ = self.train("b", "comm.bucket_mb=0.01", "comm.overlap=false", ranks=2)
+        other, _ = self.train("c", "run.seed=6", ranks=2)
+        self.assertEqual(self.digest(first / "model.safetensors"), self.digest(second / "model.safetensors"))
+        self.assertNotEqual(self.digest(first / "model.safetensors"), self.digest(other / "model.safetensors"))
+
+    def newest_model(self, run):
+        return sorted((run / "checkpoints").glob("step-*"))[-1] / "model.safetensors"
+
+    def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(self):
+        whole, _ = self.train("whole", "ema.enabled=true", ranks=2)
+        output = f"run.output={self.folder / 'killed'}"
+        process = subprocess.Popen(self.command(2, output, "ema.enabled=true"), env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        killed = self.folder / "killed" / "t"
+        deadline = time.time() + 120
+        while not list(killed.glob("checkpoints/step-*")) and time.time() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        subprocess.run(["pkill", "-9", "-f", str(killed.parent)], check=False)
+        self.assertTrue(list(killed.glob("checkpoints/step-*")))
+        self.train("killed", "ema.enabled=true", "--resume", ranks=2)
+        for name in ["model.safetensors", "optimizer.safetensors", "ema.safetensors"]:
+            self.assertEqual(self.digest(self.newest_model(whole).parent / name),
+                             self.digest(self.newest_model(killed).parent / name), name)
+        self.assertEqual(self.digest(whole / "model.safetensors"), self.digest(killed / "model.safetensors"))
+
+    def test_a_dry_run_writes_nothing_and_print_config_comes_back(self):
+        before = set(self.folder.rglob("*"))
+        done = subprocess.run(self.command(1, "--dry-run", f"run.output={self.folder / 'dry'}"), env=ENVIRONMENT,
+                              capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(before, set(self.folder.rglob("*")))
+        printed = subprocess.run(self.command(1, "--print-config"), env=ENVIRONMENT, capture_output=True, text=True, timeout=100).stdout
+        (self.folder / "c.yaml").write_text(printed)
+        again = subprocess.run(self.command(1, "--print-config"), env=ENVIRONMENT, capture_output=True, text=True, timeout=100).stdout
+        self.assertEqual(printed, again)
+
+    def test_fp16_overflow_is_skipped_everywhere_and_training_goes_on(self):
+        run, _ = self.train("half", "precision.mode=fp16", "precision.initial_scale=1e30", "run.epochs=2", "data.size=64",
+                            "model.name=mlp", ranks=2)
+        summary = json.loads((run / "summary.json").read_text())
+        self.assertGreater(summary["skipped_steps"], 0)
+        self.assertLess(summary["loss_scale"], 1e30)
+
+    def test_bad_input_is_one_clear_error(self):
+        cases = [
+            (["optimzer.learning_rate=1"], "optimizer"),
+            (["run.epochs=0"], "run.epochs"),
+            (["model.name=resnet21"], "resnet20"),
+            (["data.type=idx", "data.path=/no/such/folder"], "/no/such/folder"),
+            (["data.type=cifar10", "data.path=/no/such/folder"], "/no/such/folder"),
+            (["data.batch_size=100000"], "batch_size"),
+            (["model.classes=2"], "model.classes"),
+            (["model.plugin=/no/such/plugin.so"], "/no/such/plugin.so"),
+            (["model.name=", "model.onnx=/no/such/model.onnx"], "/no/such/model.onnx"),
+            (["comm.backend=nccl"], "NCCL"),
+            (["--resume", f"run.output={self.folder / 'nothing'}"], "nothing"),
+            (["run.output=/proc/nowhere"], "/proc/nowhere"),
+        ]
+        for arguments, fragment in cases:
+            with self.subTest(arguments):
+                self.assertIn(fragment, self.fails(*arguments))
+
+    def test_ranks_that_would_train_alone_are_refused_once(self):
+        self.assertIn("train alone", self.fails("comm.backend=none", ranks=2))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
