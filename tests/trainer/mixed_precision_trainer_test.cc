@@ -1,0 +1,185 @@
+#include "trainer/mixed_precision_trainer.h"
+
+#include <cmath>
+#include <limits>
+#include <thread>
+
+#include "ATen/Parallel.h"
+#include "base/status.h"
+#include "comm/inprocess.h"
+#include "graph/onnx/onnx.h"
+#include "graph/zoo/zoo.h"
+#include "gtest/gtest.h"
+
+namespace ds {
+namespace {
+
+DatasetOptions SyntheticData() {
+  return {.type = "synthetic", .channels = 1, .height = 8, .width = 8, .classes = 4, .size = 128, .seed = 3};
+}
+
+// One rank's whole set of objects.
+struct Rank {
+  std::unique_ptr<GraphModule> module;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<DataLoader> loader;
+  std::unique_ptr<MixedPrecisionTrainer> trainer;
+};
+
+Rank MakeRank(const std::string& model, int64_t batch, int rank, int world, MixedPrecisionTrainerOptions options,
+              uint64_t seed = 1) {
+  Rank made;
+  absl::StatusOr<Graph> graph = BuildModel(model, {.channels = 1, .height = 8, .width = 8, .classes = 4, .seed = seed});
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  made.module = *GraphModule::Create(*std::move(graph));
+  made.optimizer = *Optimizer::Create(made.module->parameters(), {.learning_rate = 0.05});
+  LoaderOptions loader;
+  loader.batch_size = batch;
+  loader.rank = rank;
+  loader.world_size = world;
+  made.loader = *DataLoader::Create(*OpenDataset(SyntheticData()), loader);
+  made.trainer = std::make_unique<MixedPrecisionTrainer>(*made.module, *made.optimizer, *Loss::Create({}), options);
+  return made;
+}
+
+// Records the parameters' hash after every step.
+class HashRecorder final : public TrainObserver {
+ public:
+  absl::Status OnStep(const StepReport& step) override {
+    reports.push_back(step);
+    hashes.push_back(trainer->ParameterHash());
+    return absl::OkStatus();
+  }
+  absl::Status OnEpoch(const EpochReport&) override { return absl::OkStatus(); }
+
+  MixedPrecisionTrainer* trainer = nullptr;
+  std::vector<StepReport> reports;
+  std::vector<std::string> hashes;
+};
+
+// Trains `world` ranks as threads and returns them with what they recorded.
+std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
+    int world, const std::string& model, int64_t global_batch, int64_t epochs,
+    const std::function<void(int rank, MixedPrecisionTrainerOptions&)>& adjust) {
+  at::set_num_threads(1);
+  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
+  std::vector<Rank> ranks(static_cast<size_t>(world));
+  std::vector<HashRecorder> recorders(ranks.size());
+  std::vector<std::thread> threads;
+  for (int r = 0; r < world; ++r) {
+    threads.emplace_back([&, r] {
+      const size_t i = static_cast<size_t>(r);
+      group[i]->set_timeout(absl::Seconds(60));
+      MixedPrecisionTrainerOptions options = {.precision = "fp32", .communicator = group[i].get(), .observer = &recorders[i]};
+      adjust(r, options);
+      // Other weights on every rank: rank 0's must win.
+      ranks[i] = MakeRank(model, global_batch / world, r, world, options, static_cast<uint64_t>(r + 1));
+      recorders[i].trainer = ranks[i].trainer.get();
+      const absl::Status status = ranks[i].trainer->train(*ranks[i].loader, epochs).status();
+      EXPECT_TRUE(status.ok()) << "rank " << r << ": " << status;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // The trainers hold the group's communicators: they go first.
+  for (Rank& rank : ranks) rank.trainer.reset();
+  return {std::move(ranks), std::move(recorders)};
+}
+
+const auto kAsItIs = [](int, MixedPrecisionTrainerOptions&) {};
+
+absl::Status Example(const std::string& onnx, TrainResult* result) {
+  DS_ASSIGN_OR_RETURN(Graph graph, BuildModel("lenet", {.channels = 1, .height = 28, .width = 28, .classes = 4}));
+  DS_ASSIGN_OR_RETURN(auto model, GraphModule::Create(std::move(graph)));
+  DS_ASSIGN_OR_RETURN(auto optimizer, Optimizer::Create(model->parameters(), {.name = "adamw", .learning_rate = 1e-3}));
+  DS_ASSIGN_OR_RETURN(auto loss, Loss::Create({}));
+  DatasetOptions options = SyntheticData();
+  options.height = options.width = 28;
+  options.size = 512;
+  DS_ASSIGN_OR_RETURN(auto data, OpenDataset(options));
+  DS_ASSIGN_OR_RETURN(auto loader, DataLoader::Create(data, {.batch_size = 32}));
+
+  MixedPrecisionTrainer trainer(*model, *optimizer, loss, {.precision = "auto"});
+  DS_ASSIGN_OR_RETURN(*result, trainer.train(*loader, /*epochs=*/3));
+  return ExportOnnx(model->ExportGraph(), onnx);
+}
+
+TEST(MixedPrecisionTrainer, TheDocumentedExampleLearns) {
+  at::set_num_threads(1);
+  const std::string onnx = ::testing::TempDir() + "/example.onnx";
+  TrainResult result;
+  const absl::Status status = Example(onnx, &result);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(result.steps, 3 * 512 / 32);
+  EXPECT_GT(result.last.train_accuracy, 0.5) << "chance is 0.25";
+  EXPECT_TRUE(ImportOnnx(onnx).ok());
+}
+
+TEST(MixedPrecisionTrainer, RanksHoldTheSameBitsAfterEveryStep) {
+  for (int world : {2, 3}) {
+    const auto [ranks, recorders] = TrainRanks(world, "resnet8", 12 * world, 2, kAsItIs);
+    ASSERT_FALSE(recorders[0].hashes.empty());
+    for (const HashRecorder& recorder : recorders) EXPECT_EQ(recorder.hashes, recorders[0].hashes) << world << " ranks";
+  }
+}
+
+TEST(MixedPrecisionTrainer, BucketsAndOverlapDoNotChangeABit) {
+  const auto [one, reference] = TrainRanks(2, "resnet8", 16, 1, kAsItIs);
+  const auto [other, recorders] = TrainRanks(2, "resnet8", 16, 1, [](int, MixedPrecisionTrainerOptions& options) {
+    options.bucket_mb = 0.001;
+    options.overlap = false;
+  });
+  EXPECT_EQ(reference[0].hashes, recorders[0].hashes);
+}
+
+// Two ranks on halves of each batch against one rank on the whole, without BatchNorm: the same mathematics, other additions. Each
+// step adds a few roundings of 2^-24 relative to the largest weight; 16 steps with momentum stay within 2^-17 of it.
+TEST(MixedPrecisionTrainer, TwoRanksOnTheConcatenatedBatchEqualOne) {
+  const auto [one, alone] = TrainRanks(1, "mlp", 32, 4, kAsItIs);
+  const auto [two, together] = TrainRanks(2, "mlp", 32, 4, kAsItIs);
+  ASSERT_EQ(alone[0].hashes.size(), together[0].hashes.size());
+  for (size_t i = 0; i < one[0].module->parameters().size(); ++i) {
+    const at::Tensor a = one[0].module->parameters()[i].tensor.detach(), b = two[0].module->parameters()[i].tensor.detach();
+    const double scale = a.abs().max().item<double>();
+    EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17)) << one[0].module->parameters()[i].name;
+  }
+}
+
+TEST(MixedPrecisionTrainer, ANonFiniteGradientOnOneRankSkipsTheStepOnAll) {
+  constexpr int64_t kBadStep = 2;
+  for (const float bad : {INFINITY, NAN}) {
+    const auto [ranks, recorders] = TrainRanks(2, "mlp", 16, 1, [&](int rank, MixedPrecisionTrainerOptions& options) {
+      options.precision = "fp16";
+      options.initial_scale = 1024;
+      if (rank == 1) {
+        options.loss_fault = [bad](int64_t step, at::Tensor& loss) {
+          if (step == kBadStep) loss = loss * bad;
+        };
+      }
+    });
+    for (const HashRecorder& recorder : recorders) {
+      ASSERT_GT(recorder.hashes.size(), static_cast<size_t>(kBadStep + 1));
+      EXPECT_EQ(recorder.hashes, recorders[0].hashes);
+      for (int64_t step = 1; step <= kBadStep + 1; ++step) {
+        const size_t i = static_cast<size_t>(step);
+        EXPECT_EQ(recorder.reports[i].skipped, step == kBadStep);
+        EXPECT_EQ(recorder.hashes[i] == recorder.hashes[i - 1], step == kBadStep) << "step " << step;
+      }
+      EXPECT_EQ(recorder.reports[kBadStep].loss_scale, 1024);
+      EXPECT_EQ(recorder.reports[kBadStep + 1].loss_scale, 512) << "the scale must back off on every rank";
+    }
+  }
+}
+
+TEST(MixedPrecisionTrainer, DivergenceForGoodIsAnErrorThatNamesTheStep) {
+  Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .max_skipped_in_a_row = 3, .loss_fault = [](int64_t, at::Tensor& loss) {
+                                           loss = loss * std::numeric_limits<float>::quiet_NaN();
+                                         }});
+  const std::string before = rank.trainer->ParameterHash();
+  const absl::Status status = rank.trainer->train(*rank.loader, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(std::string(status.message()).find("step 2"), std::string::npos) << status;
+  EXPECT_EQ(rank.trainer->ParameterHash(), before);
+}
+
+}  // namespace
+}  // namespace ds
