@@ -14,8 +14,7 @@
 
 namespace {
 
-constexpr int kBadInput = 1;
-constexpr int kBadUsage = 2;
+constexpr int kBadInput = 1, kBadUsage = 2;
 constexpr char kZooPrefix[] = "zoo:";
 
 struct Arguments {
@@ -38,22 +37,14 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
       ->check(CLI::Range(13, 21))
       ->capture_default_str();
-  const auto count = CLI::Range(int64_t{1}, int64_t{65536});
-  app.add_option("--channels", arguments.zoo.channels, "zoo: input channels")
-      ->check(count)
-      ->capture_default_str();
-  app.add_option("--height", arguments.zoo.height, "zoo: input height, pixels")
-      ->check(count)
-      ->capture_default_str();
-  app.add_option("--width", arguments.zoo.width, "zoo: input width, pixels")
-      ->check(count)
-      ->capture_default_str();
-  app.add_option("--classes", arguments.zoo.classes, "zoo: classes, or vocabulary size")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
-      ->capture_default_str();
-  app.add_option("--sequence-length", arguments.zoo.sequence_length, "zoo: tokens of text models")
-      ->check(count)
-      ->capture_default_str();
+  const auto extent = [&app](const char* flag, int64_t& field, int64_t most, const char* what) {
+    app.add_option(flag, field, what)->check(CLI::Range(int64_t{1}, most))->capture_default_str();
+  };
+  extent("--channels", arguments.zoo.channels, 65536, "zoo: input channels");
+  extent("--height", arguments.zoo.height, 65536, "zoo: input height, pixels");
+  extent("--width", arguments.zoo.width, 65536, "zoo: input width, pixels");
+  extent("--classes", arguments.zoo.classes, 1000000, "zoo: classes, or vocabulary size");
+  extent("--sequence-length", arguments.zoo.sequence_length, 65536, "zoo: tokens of text models");
   app.add_option("--seed", arguments.zoo.seed, "zoo: seed of the initial weights")
       ->capture_default_str();
 }

@@ -14,7 +14,8 @@ Graph Compact(const Graph& graph) {
     moved[id] = compact.AddInput(value.name, value.dtype, *value.shape);
   }
   for (const auto& [id, initializer] : graph.initializers()) {
-    moved[id] = compact.AddInitializer(graph.value(id).name, initializer.data, initializer.trainable);
+    moved[id] =
+        compact.AddInitializer(graph.value(id).name, initializer.data, initializer.trainable);
   }
   for (const Node& node : graph.nodes()) {
     for (const ValueId id : node.outputs) {

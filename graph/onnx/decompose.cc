@@ -28,7 +28,8 @@ class Decomposer {
     const std::vector<Node> nodes = std::exchange(graph_.mutable_nodes(), {});
     for (const Node& node : nodes) {
       const absl::Status done = Decompose(node);
-      if (!done.ok()) return Annotate(done, absl::StrCat("node \"", node.name, "\" (", node.op, ")"));
+      if (!done.ok())
+        return Annotate(done, absl::StrCat("node \"", node.name, "\" (", node.op, ")"));
     }
     return std::move(graph_);
   }
@@ -41,12 +42,14 @@ class Decomposer {
     }
     if (node.op == "Gelu" && opset_ < kGeluOpset) return DecomposeGelu(node);
     if (node.op == "LayerNormalization" && opset_ < kLayerNormalizationOpset) {
-      return absl::UnimplementedError(absl::StrCat("opset ", opset_, " has no LayerNormalization; export "
+      return absl::UnimplementedError(absl::StrCat("opset ", opset_,
+                                                   " has no LayerNormalization; export "
                                                    "opset 17 or newer"));
     }
     if (node.op == "Reshape" && opset_ < kAllowZeroOpset) {
       if (node.GetInt("allowzero", 0) != 0) {
-        return absl::UnimplementedError(absl::StrCat("opset ", opset_, " has no \"allowzero\"; export "
+        return absl::UnimplementedError(absl::StrCat("opset ", opset_,
+                                                     " has no \"allowzero\"; export "
                                                      "opset 17 or newer"));
       }
       node.attributes.erase("allowzero");
@@ -111,17 +114,24 @@ class Decomposer {
     return graph_.AddInitializer(absl::StrCat(node.name, ".", what), std::move(tensor), false);
   }
 
-  ValueId Emit(const Node& like, std::string op, std::vector<ValueId> inputs, Attributes attributes = {}) {
+  ValueId Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
+               Attributes attributes = {}) {
     const ValueId output =
         graph_.AddValue(absl::StrCat(like.name, ".", op), graph_.value(like.outputs[0]).dtype);
-    graph_.AddNode({.name = graph_.value(output).name, .op = std::move(op), .inputs = std::move(inputs),
-                    .outputs = {output}, .attributes = std::move(attributes)});
+    graph_.AddNode({.name = graph_.value(output).name,
+                    .op = std::move(op),
+                    .inputs = std::move(inputs),
+                    .outputs = {output},
+                    .attributes = std::move(attributes)});
     return output;
   }
 
   void Finish(const Node& node, std::string op, std::vector<ValueId> inputs) {
-    graph_.AddNode({.name = node.name, .op = std::move(op), .inputs = std::move(inputs),
-                    .outputs = node.outputs, .attributes = {}});
+    graph_.AddNode({.name = node.name,
+                    .op = std::move(op),
+                    .inputs = std::move(inputs),
+                    .outputs = node.outputs,
+                    .attributes = {}});
   }
 
   Graph graph_;
@@ -132,7 +142,8 @@ class Decomposer {
 
 void UseNewForms(Graph& graph, int opset) {
   for (Node& node : graph.mutable_nodes()) {
-    if (node.op == "ReduceMean" && opset >= kReduceAxesInputOpset && node.attributes.contains("axes")) {
+    if (node.op == "ReduceMean" && opset >= kReduceAxesInputOpset &&
+        node.attributes.contains("axes")) {
       const std::vector<int64_t> axes = node.GetInts("axes", {});
       node.attributes.erase("axes");
       const Shape shape = {static_cast<int64_t>(axes.size())};
@@ -147,9 +158,9 @@ void UseNewForms(Graph& graph, int opset) {
 
 absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset) {
   if (opset < kOldestExportOpset || opset > kNewestExportOpset) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot export opset ", opset, "; supported are ",
-                                                   kOldestExportOpset, " to ", kNewestExportOpset,
-                                                   ", 17 is the default"));
+    return absl::InvalidArgumentError(absl::StrCat("cannot export opset ", opset,
+                                                   "; supported are ", kOldestExportOpset, " to ",
+                                                   kNewestExportOpset, ", 17 is the default"));
   }
   return Decomposer(graph, opset).Run();
 }

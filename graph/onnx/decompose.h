@@ -1,4 +1,5 @@
-// Writes a graph in the operators that an opset has: the reverse of the importer's normalisation, for export.
+// Writes a graph in the operators that an opset has: the reverse of the importer's normalisation,
+// for export.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -9,12 +10,12 @@ namespace ds::onnx_io {
 inline constexpr int kOldestExportOpset = 13;
 inline constexpr int kNewestExportOpset = 21;
 
-// A graph of the same results, inputs, outputs and value names whose nodes are all of `opset`. Unimplemented
-// for an operator that has no equivalent there.
+// A graph of the same results, inputs, outputs and value names whose nodes are all of `opset`.
+// Unimplemented for an operator that has no equivalent there.
 absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset);
 
-// Attributes that `opset` wants as inputs, and the reverse. The graph's schema is that of opset 17: after this
-// the graph can be written, not inferred.
+// Attributes that `opset` wants as inputs, and the reverse. The graph's schema is that of opset 17:
+// after this the graph can be written, not inferred.
 void UseNewForms(Graph& graph, int opset);
 
 }  // namespace ds::onnx_io

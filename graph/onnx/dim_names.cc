@@ -10,9 +10,9 @@
 namespace ds::onnx_io {
 namespace {
 
-// Symbol k is put in as first + k * step in each of two runs. The numbers have few divisors in common, so
-// that rounding (strides, ceil) does not return both unchanged. The second attempt is for windows too large
-// for the first.
+// Symbol k is put in as first + k * step in each of two runs. The numbers have few divisors in
+// common, so that rounding (strides, ceil) does not return both unchanged. The second attempt is
+// for windows too large for the first.
 struct Attempt {
   int64_t first_a, step_a, first_b, step_b;
 };
@@ -42,8 +42,8 @@ std::vector<Symbol> InputSymbols(const Graph& graph) {
 }
 
 // The graph with numbers in place of the symbols; nothing if its shapes do not fit then.
-std::optional<Graph> WithNumbers(const Graph& graph, const std::vector<Symbol>& symbols, int64_t first,
-                                 int64_t step) {
+std::optional<Graph> WithNumbers(const Graph& graph, const std::vector<Symbol>& symbols,
+                                 int64_t first, int64_t step) {
   Graph numbered = graph;
   for (size_t k = 0; k < symbols.size(); ++k) {
     Shape& shape = *numbered.mutable_value(symbols[k].input).shape;
@@ -53,10 +53,12 @@ std::optional<Graph> WithNumbers(const Graph& graph, const std::vector<Symbol>& 
   return numbered;
 }
 
-std::string NameOf(int64_t a, int64_t b, const std::vector<Symbol>& symbols, const Attempt& attempt) {
+std::string NameOf(int64_t a, int64_t b, const std::vector<Symbol>& symbols,
+                   const Attempt& attempt) {
   for (size_t k = 0; k < symbols.size(); ++k) {
     const auto index = static_cast<int64_t>(k);
-    if (a == attempt.first_a + index * attempt.step_a && b == attempt.first_b + index * attempt.step_b) {
+    if (a == attempt.first_a + index * attempt.step_a &&
+        b == attempt.first_b + index * attempt.step_b) {
       return symbols[k].name;
     }
   }
@@ -83,8 +85,10 @@ DimNames NameDynamicDims(const Graph& graph) {
     for (size_t axis = 0; value.shape.has_value() && axis < value.shape->size(); ++axis) {
       if ((*value.shape)[axis] != kDynamicDim) continue;
       std::string& name = names[{value_id, static_cast<int>(axis)}];
-      if (numbered && a->value(value_id).shape.has_value() && b->value(value_id).shape.has_value()) {
-        name = NameOf((*a->value(value_id).shape)[axis], (*b->value(value_id).shape)[axis], symbols, used);
+      if (numbered && a->value(value_id).shape.has_value() &&
+          b->value(value_id).shape.has_value()) {
+        name = NameOf((*a->value(value_id).shape)[axis], (*b->value(value_id).shape)[axis], symbols,
+                      used);
       }
       if (name.empty()) name = absl::StrCat(value.name, "_", axis);
     }

@@ -1,5 +1,5 @@
-// Names for extents that are known only at run time: ONNX wants the same name where the extent is the same,
-// and another where it may differ.
+// Names for extents that are known only at run time: ONNX wants the same name where the extent is
+// the same, and another where it may differ.
 #pragma once
 
 #include <map>
@@ -13,9 +13,10 @@ namespace ds::onnx_io {
 // (value, axis) -> name, for every dynamic extent of the graph's values.
 using DimNames = std::map<std::pair<ValueId, int>, std::string>;
 
-// Shapes must be inferred. Extent 0 of the first input is "batch"; other inputs' are "<input>_<axis>". An
-// extent in between gets the name of the input extent it always equals, found by inferring the shapes twice
-// with numbers put in for the names; where that tells nothing it gets a name of its own.
+// Shapes must be inferred. Extent 0 of the first input is "batch"; other inputs' are
+// "<input>_<axis>". An extent in between gets the name of the input extent it always equals, found
+// by inferring the shapes twice with numbers put in for the names; where that tells nothing it gets
+// a name of its own.
 DimNames NameDynamicDims(const Graph& graph);
 
 }  // namespace ds::onnx_io

@@ -34,14 +34,16 @@ absl::Status CheckTypes(const Graph& graph, int opset) {
     bytes += initializer.data.size_bytes();
     const bool too_new = BitWidth(dtype) < 4 || (BitWidth(dtype) < 8 && opset < kFourBitOpset);
     if (too_new) {
-      return absl::UnimplementedError(absl::StrCat(
-          "initialiser \"", graph.value(id).name, "\" is ", std::string(Name(dtype)), ", which opset ",
-          opset, " lacks; int4 and uint4 need opset 21, int2 and uint2 cannot be exported"));
+      return absl::UnimplementedError(
+          absl::StrCat("initialiser \"", graph.value(id).name, "\" is ", std::string(Name(dtype)),
+                       ", which opset ", opset,
+                       " lacks; int4 and uint4 need opset 21, int2 and uint2 cannot be exported"));
     }
   }
   if (bytes <= kMaxWeightBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the weights have ", bytes, " bytes, but an ONNX file holds at most 2 GiB; write safetensors"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the weights have ", bytes,
+                   " bytes, but an ONNX file holds at most 2 GiB; write safetensors"));
 }
 
 void WriteType(const Graph& graph, ValueId id, const DimNames& names, onnx::ValueInfoProto* info) {
@@ -65,8 +67,10 @@ void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto* proto) {
   proto->set_name(node.name);
   proto->set_op_type(node.op);
   for (const ValueId id : node.inputs) proto->add_input(id == kNoValue ? "" : graph.value(id).name);
-  for (const ValueId id : node.outputs) proto->add_output(id == kNoValue ? "" : graph.value(id).name);
-  for (const auto& [name, value] : node.attributes) AttributeToProto(name, value, proto->add_attribute());
+  for (const ValueId id : node.outputs)
+    proto->add_output(id == kNoValue ? "" : graph.value(id).name);
+  for (const auto& [name, value] : node.attributes)
+    AttributeToProto(name, value, proto->add_attribute());
 }
 
 void WriteGraph(const Graph& graph, const DimNames& names, onnx::GraphProto* proto) {
@@ -91,7 +95,8 @@ void WriteGraph(const Graph& graph, const DimNames& names, onnx::GraphProto* pro
 }  // namespace
 }  // namespace onnx_io
 
-absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExportOptions& options) {
+absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
+                                              const OnnxExportOptions& options) {
   absl::StatusOr<Graph> lowered = onnx_io::DecomposeForOpset(graph, options.opset);
   absl::Status status = lowered.status();
   if (status.ok()) status = InferShapes(*lowered);
@@ -118,7 +123,8 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExpo
   return bytes;
 }
 
-absl::Status ExportOnnx(const Graph& graph, const std::string& path, const OnnxExportOptions& options) {
+absl::Status ExportOnnx(const Graph& graph, const std::string& path,
+                        const OnnxExportOptions& options) {
   DS_ASSIGN_OR_RETURN(const std::string bytes, ExportOnnxToBytes(graph, options));
   return WriteFileAtomically(path, bytes);
 }

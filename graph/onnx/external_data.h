@@ -1,5 +1,6 @@
-// Tensor data kept beside a model file, as ONNX's "external data" does it. A model comes from anywhere, so
-// the location it names is not trusted: only regular files inside the model's own folder are opened.
+// Tensor data kept beside a model file, as ONNX's "external data" does it. A model comes from
+// anywhere, so the location it names is not trusted: only regular files inside the model's own
+// folder are opened.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,13 @@ struct ExternalRange {
 // Not thread-safe.
 class ExternalData {
  public:
-  // `folder`: where the model lies; empty refuses all external data (a model that came from memory).
+  // `folder`: where the model lies; empty refuses all external data (a model that came from
+  // memory).
   explicit ExternalData(std::string folder) : folder_(std::move(folder)) {}
 
-  // A tensor over the file's bytes: mapped copy-on-write where they are aligned for that, else copied.
-  // InvalidArgument: the location leaves the folder, the range leaves the file, the length is not what
-  // dtype and shape need. NotFound: no such file.
+  // A tensor over the file's bytes: mapped copy-on-write where they are aligned for that, else
+  // copied. InvalidArgument: the location leaves the folder, the range leaves the file, the length
+  // is not what dtype and shape need. NotFound: no such file.
   absl::StatusOr<Tensor> Read(const ExternalRange& range, DType dtype, const Shape& shape);
 
  private:

@@ -33,30 +33,33 @@ absl::StatusOr<int> CheckVersions(const onnx::ModelProto& model) {
         "not an ONNX model: it has no IR version or no graph; is this the right file?");
   }
   if (model.ir_version() < 3 || model.ir_version() > kNewestIrVersion) {
-    return absl::UnimplementedError(absl::StrCat(
-        "IR version ", model.ir_version(), " is not supported; supported are 3 to ", kNewestIrVersion,
-        ": export the model with another version of ONNX"));
+    return absl::UnimplementedError(
+        absl::StrCat("IR version ", model.ir_version(), " is not supported; supported are 3 to ",
+                     kNewestIrVersion, ": export the model with another version of ONNX"));
   }
   int64_t opset = -1;
   for (const auto& import : model.opset_import()) {
     if (!IsOnnxDomain(import.domain())) continue;  // refused where a node uses it
-    if (opset != -1) return absl::InvalidArgumentError("it imports the ai.onnx opset twice; remove one");
+    if (opset != -1)
+      return absl::InvalidArgumentError("it imports the ai.onnx opset twice; remove one");
     opset = import.version();
   }
-  if (opset == -1) return absl::InvalidArgumentError("it imports no ai.onnx opset; the file is damaged");
+  if (opset == -1)
+    return absl::InvalidArgumentError("it imports no ai.onnx opset; the file is damaged");
   if (opset < kOldestOpset || opset > kNewestOpset) {
-    return absl::UnimplementedError(absl::StrCat(
-        "opset ", opset, " is not supported; supported are ", kOldestOpset, " to ", kNewestOpset,
-        ": export the model again with opset_version=17"));
+    return absl::UnimplementedError(
+        absl::StrCat("opset ", opset, " is not supported; supported are ", kOldestOpset, " to ",
+                     kNewestOpset, ": export the model again with opset_version=17"));
   }
   return static_cast<int>(opset);
 }
 
 absl::Status CheckOp(const onnx::NodeProto& node) {
   if (!IsOnnxDomain(node.domain())) {
-    return absl::UnimplementedError(absl::StrCat(
-        "its domain ", Quoted(node.domain()), " is not supported, only ai.onnx; model-local functions "
-        "and vendors' operators must be inlined or exported as ONNX operators"));
+    return absl::UnimplementedError(
+        absl::StrCat("its domain ", Quoted(node.domain()),
+                     " is not supported, only ai.onnx; model-local functions "
+                     "and vendors' operators must be inlined or exported as ONNX operators"));
   }
   if (FindSchema(node.op_type()) != nullptr || Normalizer::IsRewritten(node.op_type())) {
     return absl::OkStatus();
@@ -81,8 +84,8 @@ absl::StatusOr<Shape> InputShape(const onnx::TypeProto::Tensor& type) {
   return shape;
 }
 
-// Builds the graph in the order in which names become known: initialisers, inputs, nodes, outputs. Errors
-// say where in the model, not in which file.
+// Builds the graph in the order in which names become known: initialisers, inputs, nodes, outputs.
+// Errors say where in the model, not in which file.
 class Importer {
  public:
   explicit Importer(ExternalData& external) : external_(external) {}
@@ -140,7 +143,8 @@ class Importer {
       // Old exporters list initialisers among the inputs.
       if (ids_.contains(input.name())) continue;
       if (!input.type().has_tensor_type()) {
-        return absl::UnimplementedError(absl::StrCat(where, " is not a tensor; only tensors are supported"));
+        return absl::UnimplementedError(
+            absl::StrCat(where, " is not a tensor; only tensors are supported"));
       }
       absl::StatusOr<DType> dtype = DTypeFromOnnx(input.type().tensor_type().elem_type());
       if (!dtype.ok()) return Annotate(dtype.status(), where);
@@ -164,7 +168,8 @@ class Importer {
   }
 
   std::string NodeName(const onnx::NodeProto& proto, int index) {
-    std::string name = proto.name().empty() ? absl::StrCat(proto.op_type(), "_", index) : proto.name();
+    std::string name =
+        proto.name().empty() ? absl::StrCat(proto.op_type(), "_", index) : proto.name();
     while (!node_names_.insert(name).second) absl::StrAppend(&name, "_", index);
     return name;
   }
@@ -174,8 +179,9 @@ class Importer {
       const absl::Status read = ReadNode(proto.node(i), i);
       if (!read.ok()) {
         const std::string name = proto.node(i).name();
-        return Annotate(read, absl::StrCat("node ", name.empty() ? absl::StrCat("#", i) : Quoted(name),
-                                           " (", Quoted(proto.node(i).op_type()), ")"));
+        return Annotate(
+            read, absl::StrCat("node ", name.empty() ? absl::StrCat("#", i) : Quoted(name), " (",
+                               Quoted(proto.node(i).op_type()), ")"));
       }
     }
     return absl::OkStatus();
@@ -263,11 +269,13 @@ class Importer {
   absl::flat_hash_set<ValueId> used_;
 };
 
-absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, std::string folder) {
+absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin,
+                             std::string folder) {
   const std::string file(origin.data(), origin.size());
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     return absl::InvalidArgumentError(absl::StrCat(
-        file, ": larger than 2 GiB, the most a model file may have; keep its weights as external data"));
+        file,
+        ": larger than 2 GiB, the most a model file may have; keep its weights as external data"));
   }
   onnx::ModelProto model;
   if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -277,7 +285,10 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, 
   }
   ExternalData external(std::move(folder));
   absl::StatusOr<Graph> graph = Importer(external).Run(model);
-  if (!graph.ok()) return Annotate(graph.status(), file);
+  if (!graph.ok()) {
+    const absl::Status named = Annotate(graph.status(), file);
+    return absl::Status(named.code(), Printable(named.message()));
+  }
   return graph;
 }
 
@@ -286,7 +297,8 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, 
 
 absl::StatusOr<Graph> ImportOnnx(const std::string& path) {
   const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
+  const std::string folder =
+      slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
   DS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
   return onnx_io::Import(bytes, path, folder);
 }

@@ -12,7 +12,9 @@ absl::Status BuiltWithout() {
 }  // namespace
 
 absl::StatusOr<Graph> ImportOnnx(const std::string&) { return BuiltWithout(); }
-absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view, absl::string_view) { return BuiltWithout(); }
+absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view, absl::string_view) {
+  return BuiltWithout();
+}
 absl::StatusOr<std::string> ExportOnnxToBytes(const Graph&, const OnnxExportOptions&) {
   return BuiltWithout();
 }

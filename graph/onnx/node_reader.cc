@@ -35,7 +35,8 @@ absl::StatusOr<Attribute> ReadAttribute(const AttributeProto& proto, ExternalDat
       return absl::UnimplementedError(
           "it holds a subgraph, which is not supported; export the model without control flow");
     case AttributeProto::UNDEFINED:
-      return absl::InvalidArgumentError("it has no type; the file is damaged or older than ONNX 1.0");
+      return absl::InvalidArgumentError(
+          "it has no type; the file is damaged or older than ONNX 1.0");
     default:
       return absl::UnimplementedError("sparse tensors, tensor lists and types are not supported");
   }
@@ -43,7 +44,8 @@ absl::StatusOr<Attribute> ReadAttribute(const AttributeProto& proto, ExternalDat
 
 }  // namespace
 
-absl::StatusOr<Attributes> AttributesFromProto(const onnx::NodeProto& proto, ExternalData& external) {
+absl::StatusOr<Attributes> AttributesFromProto(const onnx::NodeProto& proto,
+                                               ExternalData& external) {
   Attributes attributes;
   for (const AttributeProto& attribute : proto.attribute()) {
     const std::string where = absl::StrCat("attribute ", Quoted(attribute.name()));
@@ -62,8 +64,8 @@ absl::StatusOr<Attributes> AttributesFromProto(const onnx::NodeProto& proto, Ext
 
 absl::StatusOr<Tensor> ConstantValue(const Attributes& attributes) {
   if (attributes.size() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("a Constant has one attribute, this has ",
-                                                   attributes.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a Constant has one attribute, this has ", attributes.size()));
   }
   const auto& [name, value] = *attributes.begin();
   if (name == "value" && std::holds_alternative<Tensor>(value)) return std::get<Tensor>(value);
@@ -81,9 +83,10 @@ absl::StatusOr<Tensor> ConstantValue(const Attributes& attributes) {
     const auto& ints = std::get<std::vector<int64_t>>(value);
     return Tensor::From<int64_t>({static_cast<int64_t>(ints.size())}, ints);
   }
-  return absl::UnimplementedError(absl::StrCat(
-      "its attribute ", Quoted(name), " is not supported; supported are value, value_float, "
-      "value_floats, value_int and value_ints"));
+  return absl::UnimplementedError(
+      absl::StrCat("its attribute ", Quoted(name),
+                   " is not supported; supported are value, value_float, "
+                   "value_floats, value_int and value_ints"));
 }
 
 void AttributeToProto(const std::string& name, const Attribute& value, AttributeProto* proto) {

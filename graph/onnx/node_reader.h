@@ -1,5 +1,5 @@
-// NodeProto -> Node: attributes become the graph's own, with every type checked. What the graph cannot hold
-// (subgraphs, sparse tensors, types) is refused by name.
+// NodeProto -> Node: attributes become the graph's own, with every type checked. What the graph
+// cannot hold (subgraphs, sparse tensors, types) is refused by name.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -9,7 +9,8 @@
 
 namespace ds::onnx_io {
 
-absl::StatusOr<Attributes> AttributesFromProto(const onnx::NodeProto& proto, ExternalData& external);
+absl::StatusOr<Attributes> AttributesFromProto(const onnx::NodeProto& proto,
+                                               ExternalData& external);
 
 // The value of a Constant node, given its attributes.
 absl::StatusOr<Tensor> ConstantValue(const Attributes& attributes);

@@ -14,7 +14,8 @@ bool HasInput(const Node& node, size_t slot) {
   return slot < node.inputs.size() && node.inputs[slot] != kNoValue;
 }
 
-// Attributes are not checked against the schema yet: another type is an error, not a programming error.
+// Attributes are not checked against the schema yet: another type is an error, not a programming
+// error.
 template <typename T>
 absl::StatusOr<T> Get(const Node& node, const std::string& key, T fallback) {
   auto it = node.attributes.find(key);
@@ -40,8 +41,8 @@ absl::Status DropIfNeutral(Node& node, const std::string& key, const T& neutral)
 
 absl::StatusOr<int64_t> InRange(int64_t axis, int64_t rank) {
   if (axis < -rank || axis >= rank) {
-    return absl::InvalidArgumentError(absl::StrCat("axis ", axis, " is outside the ", rank,
-                                                   " dimensions of its input"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("axis ", axis, " is outside the ", rank, " dimensions of its input"));
   }
   return axis < 0 ? axis + rank : axis;
 }
@@ -59,7 +60,8 @@ absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& u
 absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used) {
   const std::string& op = node.op;
   if (op == "BatchNormalization") {
-    // Whether statistics are gathered is the executor's business; so are the outputs that carry them.
+    // Whether statistics are gathered is the executor's business; so are the outputs that carry
+    // them.
     node.attributes.erase("training_mode");
     DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "spatial", 1));
     return KeepFirstOutput(node, used);
@@ -144,7 +146,8 @@ absl::Status Normalizer::RewriteDropout(Node& node) {
   }
   // Training or not is the executor's choice, not the file's.
   if (HasInput(node, 2) && graph_.Constant(node.inputs[2]) == nullptr) {
-    return absl::UnimplementedError("its training_mode is computed at run time; make it a constant");
+    return absl::UnimplementedError(
+        "its training_mode is computed at run time; make it a constant");
   }
   if (node.inputs.size() > 2) node.inputs.resize(2);
   return absl::OkStatus();
@@ -204,8 +207,8 @@ absl::Status Normalizer::RewritePad(Node& node) {
   DS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, ConstantInts(node, 1));
   DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
   if (pads.size() != 2 * axes.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("it has ", pads.size(), " pads for ", axes.size(),
-                                                   " axes; each axis needs two"));
+    return absl::InvalidArgumentError(absl::StrCat("it has ", pads.size(), " pads for ",
+                                                   axes.size(), " axes; each axis needs two"));
   }
   const auto rank = static_cast<int64_t>(shape.size());
   std::vector<int64_t> full(shape.size() * 2, 0);
@@ -231,7 +234,7 @@ absl::Status Normalizer::RewriteResize(Node& node) {
   DS_ASSIGN_OR_RETURN(const auto axes, Get<std::vector<int64_t>>(node, "axes", {}));
   node.attributes.erase("axes");
   if (axes.empty()) return absl::OkStatus();
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs.at(0)));
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(HasInput(node, 0) ? node.inputs[0] : kNoValue));
   const auto rank = static_cast<int64_t>(shape.size());
   const size_t slot = HasInput(node, 3) ? 3 : 2;
   const Tensor* given = HasInput(node, slot) ? graph_.Constant(node.inputs[slot]) : nullptr;
@@ -239,7 +242,8 @@ absl::Status Normalizer::RewriteResize(Node& node) {
   if (given == nullptr || given->dtype() != wanted ||
       given->num_elements() != static_cast<int64_t>(axes.size())) {
     return absl::InvalidArgumentError(
-        "with \"axes\", its scales (float) or sizes (int64) must be a constant with a value an axis");
+        "with \"axes\", its scales (float) or sizes (int64) must be a constant with a value an "
+        "axis");
   }
   std::vector<float> scales(shape.size(), 1.0F);
   std::vector<int64_t> sizes = shape;
@@ -252,12 +256,12 @@ absl::Status Normalizer::RewriteResize(Node& node) {
     }
   }
   if (slot == 3 && std::count(sizes.begin(), sizes.end(), kDynamicDim) > 0) {
-    return absl::UnimplementedError(absl::StrCat("sizes for some axes of shape ", ShapeString(shape),
+    return absl::UnimplementedError(absl::StrCat("sizes for some axes of shape ",
+                                                 ShapeString(shape),
                                                  " are not supported; give scales instead"));
   }
-  node.inputs[slot] = slot == 3
-                          ? AddConstant(node, "sizes", Tensor::From<int64_t>({rank}, sizes))
-                          : AddConstant(node, "scales", Tensor::From<float>({rank}, scales));
+  node.inputs[slot] = slot == 3 ? AddConstant(node, "sizes", Tensor::From<int64_t>({rank}, sizes))
+                                : AddConstant(node, "scales", Tensor::From<float>({rank}, scales));
   return absl::OkStatus();
 }
 
@@ -320,8 +324,11 @@ ValueId Normalizer::AddConstant(const Node& node, const std::string& what, Tenso
 ValueId Normalizer::Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
                          Attributes attributes) {
   const ValueId output = graph_.AddValue(absl::StrCat(like.name, ".", op));
-  Node node{.name = graph_.value(output).name, .op = std::move(op), .inputs = std::move(inputs),
-            .outputs = {output}, .attributes = std::move(attributes)};
+  Node node{.name = graph_.value(output).name,
+            .op = std::move(op),
+            .inputs = std::move(inputs),
+            .outputs = {output},
+            .attributes = std::move(attributes)};
   graph_.AddNode(std::move(node));
   return output;
 }

@@ -1,5 +1,6 @@
-// Brings a node of any opset from 11 on to the graph's own form, opset 17: attributes that became inputs
-// (or the reverse), defaults that changed, outputs that only training reads. Knows nothing of protobuf.
+// Brings a node of any opset from 11 on to the graph's own form, opset 17: attributes that became
+// inputs (or the reverse), defaults that changed, outputs that only training reads. Knows nothing
+// of protobuf.
 #pragma once
 
 #include "absl/container/flat_hash_set.h"
@@ -13,9 +14,10 @@ class Normalizer {
   // `graph`: receives the nodes. Must outlive this.
   Normalizer(Graph& graph, int opset) : graph_(graph), opset_(opset) {}
 
-  // Adds `node`, whose inputs and outputs are values of the graph, as one node or more. `used`: those of its
-  // outputs that a node or the graph's outputs read. Errors do not name the node; the caller does. May infer
-  // shapes of what is in the graph so far, where the change depends on a rank.
+  // Adds `node`, whose inputs and outputs are values of the graph, as one node or more. `used`:
+  // those of its outputs that a node or the graph's outputs read. Errors do not name the node; the
+  // caller does. May infer shapes of what is in the graph so far, where the change depends on a
+  // rank.
   absl::Status Append(Node node, const absl::flat_hash_set<ValueId>& used);
 
   // True for an op that Append turns into supported ones.
@@ -38,7 +40,8 @@ class Normalizer {
   absl::StatusOr<std::vector<int64_t>> ConstantInts(const Node& node, size_t slot) const;
   absl::StatusOr<Shape> ShapeOf(ValueId value);
   ValueId AddConstant(const Node& node, const std::string& what, Tensor tensor);
-  ValueId Emit(const Node& like, std::string op, std::vector<ValueId> inputs, Attributes attributes);
+  ValueId Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
+               Attributes attributes);
 
   Graph& graph_;
   const int opset_;

@@ -1,5 +1,6 @@
-// ONNX in and out. Import takes opset 11 to the newest that the bundled onnx.proto knows and brings every node
-// to the graph's own form (opset 17 semantics); export writes opset 17 (or the one asked for).
+// ONNX in and out. Import takes opset 11 to the newest that the bundled onnx.proto knows and brings
+// every node to the graph's own form (opset 17 semantics); export writes opset 17 (or the one asked
+// for).
 #pragma once
 
 #include <string>
@@ -15,16 +16,18 @@ struct OnnxExportOptions {
   std::string producer_name = "downstream";
 };
 
-// Reads a model. Errors: NotFound (file), InvalidArgument (not ONNX, damaged, shapes that do not fit; says where),
-// Unimplemented for an op that is not supported: names op, node and file, and lists what is supported.
-// Initialisers kept in other files are read only from the model's own folder (no "..", no absolute path, no
-// symbolic link that leaves it).
+// Reads a model. Errors: NotFound (file), InvalidArgument (not ONNX, damaged, shapes that do not
+// fit; says where), Unimplemented for an op that is not supported: names op, node and file, and
+// lists what is supported. Initialisers kept in other files are read only from the model's own
+// folder (no "..", no absolute path, no symbolic link that leaves it).
 absl::StatusOr<Graph> ImportOnnx(const std::string& path);
 // The same from memory; external data is refused. `origin` stands for the file in messages.
 absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin);
 
-absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExportOptions& options = {});
+absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
+                                              const OnnxExportOptions& options = {});
 // Written beside its final name and renamed.
-absl::Status ExportOnnx(const Graph& graph, const std::string& path, const OnnxExportOptions& options = {});
+absl::Status ExportOnnx(const Graph& graph, const std::string& path,
+                        const OnnxExportOptions& options = {});
 
 }  // namespace ds

@@ -1,5 +1,6 @@
-// The ONNX protobuf classes and the small things every source that touches them needs. Never included by a
-// public header: protobuf stays inside this folder (see CMakeLists.txt for why that matters).
+// The ONNX protobuf classes and the small things every source that touches them needs. Never
+// included by a public header: protobuf stays inside this folder (see CMakeLists.txt for why that
+// matters).
 #pragma once
 
 #include <string>
@@ -29,5 +30,8 @@ absl::StatusOr<DType> DTypeFromOnnx(int data_type);
 
 // A name taken from a file, made fit for a one-line message: quoted, escaped, cut where it is long.
 std::string Quoted(absl::string_view name);
+// A message that may hold such names unquoted: control characters are escaped, the tail of a very
+// long one cut.
+std::string Printable(absl::string_view message);
 
 }  // namespace ds::onnx_io

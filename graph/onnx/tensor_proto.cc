@@ -16,15 +16,17 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "raw_data is little-endian");
 
-// Elements that a typed field must hold: sub-byte types are packed, a byte an element of int32_data.
+// Elements that a typed field must hold: sub-byte types are packed, a byte an element of
+// int32_data.
 int64_t FieldCount(DType dtype, int64_t count) {
   return BitWidth(dtype) < 8 ? ByteSize(dtype, count) : count;
 }
 
-absl::Status CheckCount(absl::string_view field, int64_t found, int64_t wanted, const Shape& shape) {
+absl::Status CheckCount(absl::string_view field, int64_t found, int64_t wanted,
+                        const Shape& shape) {
   if (found == wanted) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " needs ", wanted,
-                                                 " values, but ", field, " has ", found,
+  return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " needs ",
+                                                 wanted, " values, but ", field, " has ", found,
                                                  "; the file is damaged"));
 }
 
@@ -38,8 +40,8 @@ absl::StatusOr<Tensor> FromField(DType dtype, const Shape& shape, int64_t count,
   for (int i = 0; i < field.size(); ++i) {
     if constexpr (std::is_integral_v<T>) {
       // Both readings of a byte are in use: int32_data holds int8 as -1 and packed nibbles as 255.
-      const bool fits = std::in_range<T>(field[i]) ||
-                        (BitWidth(dtype) < 8 && std::in_range<int8_t>(field[i]));
+      const bool fits =
+          std::in_range<T>(field[i]) || (BitWidth(dtype) < 8 && std::in_range<int8_t>(field[i]));
       if (!fits) {
         return absl::InvalidArgumentError(absl::StrCat("value ", field[i], " at index ", i, " of ",
                                                        field_name, " is out of range for ",
@@ -52,8 +54,8 @@ absl::StatusOr<Tensor> FromField(DType dtype, const Shape& shape, int64_t count,
   return tensor;
 }
 
-absl::StatusOr<Tensor> FromTypedField(const onnx::TensorProto& proto, DType dtype, const Shape& shape,
-                                      int64_t count) {
+absl::StatusOr<Tensor> FromTypedField(const onnx::TensorProto& proto, DType dtype,
+                                      const Shape& shape, int64_t count) {
   constexpr char kInt32Data[] = "int32_data";
   const auto& ints = proto.int32_data();
   switch (dtype) {
@@ -86,8 +88,8 @@ absl::StatusOr<Tensor> FromRawData(const std::string& raw, DType dtype, const Sh
                                    int64_t count) {
   const int64_t needed = ByteSize(dtype, count);
   if (static_cast<int64_t>(raw.size()) != needed) {
-    return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " needs ", needed,
-                                                   " bytes, but raw_data has ", raw.size(),
+    return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " needs ",
+                                                   needed, " bytes, but raw_data has ", raw.size(),
                                                    "; the file is damaged"));
   }
   DS_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(dtype, shape));
@@ -100,15 +102,16 @@ absl::StatusOr<ExternalRange> RangeFromProto(const onnx::TensorProto& proto) {
   std::set<std::string> seen;
   for (const auto& entry : proto.external_data()) {
     if (!seen.insert(entry.key()).second) {
-      return absl::InvalidArgumentError(absl::StrCat("external_data names ", Quoted(entry.key()), " twice"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("external_data names ", Quoted(entry.key()), " twice"));
     }
     if (entry.key() == "location") {
       range.location = entry.value();
     } else if (entry.key() == "offset" || entry.key() == "length") {
       int64_t number = 0;
       if (!absl::SimpleAtoi(entry.value(), &number) || number < 0) {
-        return absl::InvalidArgumentError(absl::StrCat("external_data ", entry.key(), " ",
-                                                       Quoted(entry.value()), " is not a byte count"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "external_data ", entry.key(), " ", Quoted(entry.value()), " is not a byte count"));
       }
       (entry.key() == "offset" ? range.offset : range.length) = number;
     }
@@ -118,11 +121,13 @@ absl::StatusOr<ExternalRange> RangeFromProto(const onnx::TensorProto& proto) {
 
 // One field may hold the data; a second is either garbage or an attempt to confuse two readers.
 absl::Status CheckOneField(const onnx::TensorProto& proto) {
-  const int fields = proto.has_raw_data() + !proto.float_data().empty() + !proto.double_data().empty() +
-                     !proto.int32_data().empty() + !proto.int64_data().empty() +
-                     !proto.uint64_data().empty() + !proto.string_data().empty();
+  const int fields = proto.has_raw_data() + !proto.float_data().empty() +
+                     !proto.double_data().empty() + !proto.int32_data().empty() +
+                     !proto.int64_data().empty() + !proto.uint64_data().empty() +
+                     !proto.string_data().empty();
   if (fields <= 1) return absl::OkStatus();
-  return absl::InvalidArgumentError("its data is given in more than one field; the file is damaged");
+  return absl::InvalidArgumentError(
+      "its data is given in more than one field; the file is damaged");
 }
 
 // Any byte but 0 is true in a file; a bool of ours is 0 or 1.

@@ -1,5 +1,5 @@
-// TensorProto <-> Tensor. Data sits in raw_data, in a typed field, or in another file; all three are checked
-// against the shape before a byte is allocated.
+// TensorProto <-> Tensor. Data sits in raw_data, in a typed field, or in another file; all three
+// are checked against the shape before a byte is allocated.
 #pragma once
 
 #include "absl/status/statusor.h"

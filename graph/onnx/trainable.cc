@@ -18,10 +18,11 @@ void MarkTrainable(Graph& graph) {
     const OpSchema* schema = FindSchema(node.op);
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
       auto it = graph.mutable_initializers().find(node.inputs[slot]);
-      if (it == graph.mutable_initializers().end() || !IsFloatingPoint(it->second.data.dtype())) continue;
+      if (it == graph.mutable_initializers().end() || !IsFloatingPoint(it->second.data.dtype()))
+        continue;
       const bool in_slot = schema != nullptr &&
-                           std::count(schema->parameter_inputs.begin(), schema->parameter_inputs.end(),
-                                      static_cast<int>(slot)) > 0;
+                           std::count(schema->parameter_inputs.begin(),
+                                      schema->parameter_inputs.end(), static_cast<int>(slot)) > 0;
       const Tensor& data = it->second.data;
       const bool combined = IsArithmetic(node.op) && data.rank() >= 1 && data.num_elements() > 1;
       if (in_slot || combined) it->second.trainable = true;

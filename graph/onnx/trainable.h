@@ -5,9 +5,9 @@
 
 namespace ds::onnx_io {
 
-// Marks floating-point initialisers in the schema's parameter slots (weights, biases, scales; not running
-// statistics), and those of more than one element that Add, Sub, Mul or Div combine with an activation:
-// exporters write biases, scales and position embeddings so.
+// Marks floating-point initialisers in the schema's parameter slots (weights, biases, scales; not
+// running statistics), and those of more than one element that Add, Sub, Mul or Div combine with an
+// activation: exporters write biases, scales and position embeddings so.
 void MarkTrainable(Graph& graph);
 
 }  // namespace ds::onnx_io

@@ -1,5 +1,5 @@
-// Any bytes as an ONNX model: an error that says something, or a valid graph that can be written and read
-// again; never a crash, a hang or much memory.
+// Any bytes as an ONNX model: an error that says something, or a valid graph that can be written
+// and read again; never a crash, a hang or much memory.
 #include <cstddef>
 #include <cstdint>
 

@@ -124,6 +124,7 @@ def cases():
     yield "reshape to overflow", model([node("Reshape", ["x", "c"])], [numbers("c", 1 << 62, 1 << 62)]), ["Reshape"]
     yield "gigantic constant", model([node("ConstantOfShape", ["c"], ["b"]), node("Add", ["x", "b"])],
                                      [numbers("c", 1 << 32, 1 << 32)]), ["ConstantOfShape"]
+    yield "resize of nothing", model([node("Resize", ["", "", "", "c"], axes=[2])], [numbers("c", 5)], opset=18), ["absent"]
     yield "split into wrong parts", model([node("Split", ["x", "c"], ["y", "z"], axis=1)], [numbers("c", 1, 9)]), ["Split"]
     yield "indices of MaxPool", model([node("MaxPool", "x", ["v", "y"], kernel_shape=[2, 2])]), ["output 1"]
     yield "constant without value", model([node("Constant", [], ["c"]), node("Add", ["x", "c"])]), ["Constant"]
@@ -131,6 +132,9 @@ def cases():
         m.graph.node[0].attribute[0], "ref_attr_name", "a")), ["function"]
     yield "node without output", model([node("Relu", "x", [])]), ["no output"]
     yield "control characters in a name", model([node("Relu", ["a\nb\x1b[31m"])]), ["a\\nb"]
+    yield "control characters in a node's name", model([node("Relu", ["x", "x"], name="a\nb\x1b[31m")]), ["a\\x0ab"]
+    yield "a name of a megabyte", model([node("Relu", ["x", "x"], name="n" * (1 << 20))]), ["nnn..."]
+    yield "external, control characters", external([4], location="a\nb"), ["a\\x0ab"]
     yield "external, absent", external([4], location="gone.bin"), ["gone.bin", "does not exist"]
     yield "external, above", external([4], location="../secret.bin"), ["plain path"]
     yield "external, hidden above", external([4], location="sub/../../secret.bin"), ["plain path"]
@@ -209,6 +213,7 @@ def main(program):
             assert code != 1 or message.count("\n") == 1, f"not one line: {message}"
             assert code != 1 or arguments or str(path) in message, f"does not name the file: {message}"
             assert "\x1b" not in message, "escape codes"
+            assert len(message) < 5000, f"{len(message)} characters"
             for word in words:
                 assert word in message, f"{word} is not in: {message}"
             assert not target.exists(), "it wrote a file"

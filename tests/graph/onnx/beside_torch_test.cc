@@ -1,5 +1,6 @@
-// LibTorch brings a protobuf of its own, of another version, and exports its symbols. Both must work in one
-// process, in either order; run with LD_BIND_NOW too, when every symbol is resolved at start.
+// LibTorch brings a protobuf of its own, of another version, and exports its symbols. Both must
+// work in one process, in either order; run with LD_BIND_NOW too, when every symbol is resolved at
+// start.
 #include <ATen/ATen.h>
 
 #include <string>

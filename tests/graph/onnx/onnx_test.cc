@@ -36,7 +36,8 @@ Graph OneNode(const std::string& op, Attributes attributes = {}) {
   Graph graph;
   const ValueId x = graph.AddInput("x", DType::kFloat32, {kDynamicDim, 4});
   const ValueId y = graph.AddValue("y");
-  graph.AddNode({.name = "node", .op = op, .inputs = {x}, .outputs = {y}, .attributes = attributes});
+  graph.AddNode(
+      {.name = "node", .op = op, .inputs = {x}, .outputs = {y}, .attributes = attributes});
   graph.MarkOutput(y);
   return graph;
 }

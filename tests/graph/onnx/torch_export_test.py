@@ -157,15 +157,26 @@ def main(program):
                     report.case(f"{name}, {exporter} exporter, opset {opset or 'default'}",
                                 lambda: compare(make, shape, folded, exporter, opset))
 
-        def training_form():
-            """Batch norms kept, as fine-tuning wants them."""
-            network = mobile_block().eval()
-            export(network, torch.randn(2, 3, 32, 32), "script", 17, training=torch.onnx.TrainingMode.PRESERVE,
-                   do_constant_folding=False, keep_initializers_as_inputs=True)
+        def training_form(mode, wanted_norms):
+            """Exported for training: what is written computes as PyTorch does in evaluation."""
+            network = mobile_block()
+            with torch.no_grad():
+                network(torch.randn(16, 3, 32, 32))  # running statistics that are not 0 and 1
+            network.eval()
+            export(network, torch.randn(2, 3, 32, 32), "script", 17, training=mode, do_constant_folding=False,
+                   keep_initializers_as_inputs=True)
             convert(program, before, after)
-            assert sum(node.op_type == "BatchNormalization" for node in onnx.load(str(after)).graph.node) == 2
+            norms = sum(node.op_type == "BatchNormalization" for node in onnx.load(str(after)).graph.node)
+            assert norms == wanted_norms, f"{norms} batch norms of {wanted_norms}"
+            x = rng.standard_normal((3, 3, 32, 32)).astype(np.float32)
+            with torch.no_grad():
+                wanted = network.eval()(torch.from_numpy(x)).numpy()
+            error = largest_error([wanted], run(after, {"x": x}))
+            assert error <= TOLERANCE, f"error {error:.2e} of the range"
 
-        report.case("batch norms kept", training_form)
+        modes = torch.onnx.TrainingMode
+        report.case("exported with TrainingMode.PRESERVE", lambda: training_form(modes.PRESERVE, 2))
+        report.case("exported with TrainingMode.TRAINING", lambda: training_form(modes.TRAINING, 2))
     report.finish(at_least=10)
 
 
