@@ -126,7 +126,12 @@ class BucketedSynchronizer final : public GradientSynchronizer {
 
  private:
   void AssignBuckets(const GraphModule& module) {
-    const int64_t capacity = std::max<int64_t>(1, static_cast<int64_t>(options_.bucket_mb * (1 << 20) / sizeof(float)));
+    int64_t total = 0;
+    for (const NamedTensor& parameter : module.parameters()) total += parameter.tensor.numel();
+    // A small model would fit one bucket, which is full only when backward is over: nothing could be hidden behind it.
+    constexpr int64_t kFewestBuckets = 4;
+    const int64_t configured = static_cast<int64_t>(options_.bucket_mb * (1 << 20) / sizeof(float));
+    const int64_t capacity = std::max<int64_t>(1, std::min(configured, total / kFewestBuckets));
     std::vector<int> order(module.forward_order().rbegin(), module.forward_order().rend());
     std::vector<int64_t> sizes, offsets(slots_.size());
     for (int index : order) {
