@@ -9,6 +9,7 @@
 #include "comm/finite.h"
 #include "torch/csrc/autograd/utils/lambda_post_hook.h"
 #include "torch/csrc/autograd/variable.h"
+#include "trainer/sync/bucket_plan.h"
 
 namespace ds {
 namespace {
@@ -66,11 +67,10 @@ struct Slot {
 
 class BucketedSynchronizer final : public GradientSynchronizer {
  public:
-  // Assigns parameters to buckets in reverse order of first use: the order in which backward delivers.
   BucketedSynchronizer(GraphModule& module, std::unique_ptr<Communicator> communicator,
                        const GradientSynchronizerOptions& options)
       : options_(options), slots_(module.parameters().size()), alive_(std::make_shared<bool>(true)) {
-    AssignBuckets(module);
+    MakeBuckets(module);
     std::vector<absl::Span<float>> spans;
     for (const Bucket& bucket : buckets_) spans.push_back(Memory(bucket.flat));
     exchanger_ = std::make_unique<BucketExchanger>(std::move(communicator), std::move(spans));
@@ -125,32 +125,19 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   std::vector<TraceSpan> TakeTrace() override { return std::exchange(trace_, {}); }
 
  private:
-  void AssignBuckets(const GraphModule& module) {
-    int64_t total = 0;
-    for (const NamedTensor& parameter : module.parameters()) total += parameter.tensor.numel();
-    // A small model would fit one bucket, which is full only when backward is over: nothing could be hidden behind it.
-    constexpr int64_t kFewestBuckets = 4;
-    const int64_t configured = static_cast<int64_t>(options_.bucket_mb * (1 << 20) / sizeof(float));
-    const int64_t capacity = std::max<int64_t>(1, std::min(configured, total / kFewestBuckets));
-    std::vector<int> order(module.forward_order().rbegin(), module.forward_order().rend());
-    std::vector<int64_t> sizes, offsets(slots_.size());
-    for (int index : order) {
-      Slot& slot = slots_[static_cast<size_t>(index)];
-      slot.parameter = module.parameters()[static_cast<size_t>(index)].tensor;
-      if (sizes.empty() || sizes.back() >= capacity) {
-        sizes.push_back(0);
-        buckets_.emplace_back();
-      }
-      slot.bucket = static_cast<int>(buckets_.size()) - 1;
-      ++buckets_.back().members;
-      offsets[static_cast<size_t>(index)] = sizes.back();
-      sizes.back() += slot.parameter.numel();
-    }
-    for (size_t i = 0; i < buckets_.size(); ++i) buckets_[i].flat = at::zeros({sizes[i]}, at::kFloat);
-    for (int index : order) {
-      Slot& slot = slots_[static_cast<size_t>(index)];
-      slot.view = buckets_[static_cast<size_t>(slot.bucket)].flat.as_strided(
-          slot.parameter.sizes(), slot.parameter.strides(), offsets[static_cast<size_t>(index)]);
+  void MakeBuckets(const GraphModule& module) {
+    std::vector<int64_t> sizes;
+    for (const NamedTensor& parameter : module.parameters()) sizes.push_back(parameter.tensor.numel());
+    const double capacity = options_.bucket_mb * (1 << 20) / sizeof(float);
+    const BucketPlan plan = PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
+    for (int64_t size : plan.sizes) buckets_.push_back({.flat = at::zeros({size}, at::kFloat)});
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      Slot& slot = slots_[i];
+      slot.parameter = module.parameters()[i].tensor;
+      slot.bucket = plan.bucket[i];
+      Bucket& bucket = buckets_[static_cast<size_t>(slot.bucket)];
+      ++bucket.members;
+      slot.view = bucket.flat.as_strided(slot.parameter.sizes(), slot.parameter.strides(), plan.offset[i]);
     }
   }
 
