@@ -85,12 +85,35 @@ absl::Status CheckSchedule(const ScheduleConfig& schedule, int64_t epochs, const
   return absl::OkStatus();
 }
 
+absl::Status CheckCompression(const CompressionConfig& compression, const PositionOf& at) {
+  if ((compression.bucket & (compression.bucket - 1)) != 0) {
+    return YamlError(at("compression.bucket"), absl::StrCat("'compression.bucket' is ", compression.bucket,
+                                                            "; it must be a power of two, as 512"));
+  }
+  const bool few_bits = compression.bits.size() == 1 && compression.bits[0] <= '3';
+  if (compression.rotate && !(compression.method == "uniform" && few_bits)) {
+    return YamlError(at("compression.rotate"),
+                     "'compression.rotate' is for 'method: uniform' with 1 to 3 bits; more bits gain nothing from it");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSync(const TrainConfig& config, const PositionOf& at) {
+  if (config.sync.every > 1 && config.compression.hierarchical) {
+    return YamlError(at("sync.every"), "local steps exchange whole changes of the weights, for which 'compression.hierarchical' "
+                                       "is not built; remove one of the two");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& position_of) {
   DS_RETURN_IF_ERROR(CheckModel(config.model, position_of));
   DS_RETURN_IF_ERROR(CheckData(config.data, position_of));
   DS_RETURN_IF_ERROR(CheckOptimizer(config.optimizer, position_of));
+  DS_RETURN_IF_ERROR(CheckCompression(config.compression, position_of));
+  DS_RETURN_IF_ERROR(CheckSync(config, position_of));
   return CheckSchedule(config.schedule, config.run.epochs, position_of);
 }
 

@@ -158,9 +158,10 @@ template <typename T>
 absl::Status ReadValue(const Field& field, const YamlNode& node, std::vector<T>* out) {
   constexpr bool kInteger = std::is_integral_v<T>;
   if (node.kind != YamlNode::Kind::kSequence) {
-    return TypeError(
-        field, node,
-        kInteger ? "a list of integers, as in [30, 60]" : "a list of numbers, as in [0.5]");
+    return TypeError(field, node,
+                     kInteger                        ? "a list of integers, as in [30, 60]"
+                     : std::is_same_v<T, std::string> ? "a list of strings, as in [\"head.*\"]"
+                                                     : "a list of numbers, as in [0.5]");
   }
   std::vector<T> values(node.items.size());
   for (size_t i = 0; i < values.size(); ++i) {
@@ -199,7 +200,7 @@ std::string FormatValue(const std::vector<T>& values) {
   return absl::StrCat(
       "[",
       absl::StrJoin(values, ", ",
-                    [](std::string* out, T value) { absl::StrAppend(out, FormatValue(value)); }),
+                    [](std::string* out, const T& value) { absl::StrAppend(out, FormatValue(value)); }),
       "]");
 }
 
@@ -208,6 +209,7 @@ const char* TypeName(const bool*) { return "bool"; }
 const char* TypeName(const double*) { return "number"; }
 const char* TypeName(const std::vector<double>*) { return "list of numbers"; }
 const char* TypeName(const std::vector<int64_t>*) { return "list of integers"; }
+const char* TypeName(const std::vector<std::string>*) { return "list of strings"; }
 template <typename T>
 const char* TypeName(const T*) requires std::is_integral_v<T> {
   return "integer";

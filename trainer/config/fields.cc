@@ -42,6 +42,13 @@ FieldRule Fraction() {
   return rule;
 }
 
+// (0, 1]
+FieldRule Share() {
+  FieldRule rule = Between(0, 1);
+  rule.above_min = true;
+  return rule;
+}
+
 // (0, 1)
 FieldRule OpenFraction() {
   FieldRule rule = Fraction();
@@ -163,6 +170,35 @@ void AddSchedule(ScheduleConfig& c, Fields& out) {
       {"schedule", "final_divisor", &c.final_divisor, AtLeast(1), "one_cycle: first / last"});
 }
 
+void AddCompression(CompressionConfig& c, Fields& out) {
+  out.push_back({"compression", "method", &c.method,
+                 OneOf({"none", "auto", "uniform", "sign", "topk", "fp16", "bf16", "powersgd"}),
+                 "form in which gradients travel; auto: uniform where the measured link makes it faster, else none"});
+  out.push_back({"compression", "bits", &c.bits, OneOf({"1", "2", "3", "4", "5", "6", "7", "8", "auto"}),
+                 "uniform: bits a value; auto: each layer its own, by measured error"});
+  out.push_back({"compression", "bucket", &c.bucket, Between(64, 4096),
+                 "values that share a scale, a power of two"});
+  out.push_back({"compression", "scale", &c.scale, OneOf({"max_norm", "min_max"}),
+                 "uniform: levels between -max and max, or between min and max"});
+  out.push_back({"compression", "rounding", &c.rounding, OneOf({"nearest", "stochastic"}),
+                 "uniform: to the nearest level, or at random without bias"});
+  out.push_back({"compression", "rotate", &c.rotate, Any(),
+                 "uniform, at most 3 bits: randomised Hadamard transform before rounding"});
+  out.push_back({"compression", "density", &c.density, Share(), "topk: share of the values that travel"});
+  out.push_back({"compression", "rank", &c.rank, Between(1, 1024), "powersgd: rank of the approximation"});
+  out.push_back({"compression", "error_feedback", &c.error_feedback, Any(),
+                 "add what rounding took away to the next step's gradient"});
+  out.push_back({"compression", "warmup_steps", &c.warmup_steps, AtLeast(0), "first steps of the run, in fp32"});
+  out.push_back({"compression", "minimum_size", &c.minimum_size, AtLeast(0),
+                 "tensors of fewer elements travel in fp32, as all of one dimension do"});
+  out.push_back({"compression", "exclude", &c.exclude, Any(),
+                 "names of parameters that travel in fp32; `*` stands for any text"});
+  out.push_back({"compression", "hierarchical", &c.hierarchical, Any(),
+                 "fp32 among the ranks of a host, compressed between hosts"});
+  out.push_back({"compression", "decide_every", &c.decide_every, Between(1, 1e9),
+                 "bits: auto: steps from one choice to the next"});
+}
+
 void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
   out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
@@ -187,6 +223,13 @@ void AddRest(TrainConfig& c, Fields& out) {
       {"comm", "timeout_s", &c.comm.timeout_s, Above(0), "longest wait of one call, seconds"});
   out.push_back({"comm", "bucket_mb", &c.comm.bucket_mb, Above(0), "gradient bucket, MiB of fp32"});
   out.push_back({"comm", "overlap", &c.comm.overlap, Any(), "exchange during the backward pass"});
+  AddCompression(c.compression, out);
+  out.push_back({"sync", "every", &c.sync.every, Between(1, 1e6),
+                 "local steps between exchanges; 1: gradients are exchanged at every step"});
+  out.push_back({"sync", "outer_learning_rate", &c.sync.outer_learning_rate, Above(0),
+                 "share of the ranks' mean change that is applied, where `every` > 1"});
+  out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
+                 "Nesterov's momentum of those changes"});
   out.push_back({"checkpoint", "enabled", &c.checkpoint.enabled, Any(), "write checkpoints"});
   out.push_back({"checkpoint", "every_epochs", &c.checkpoint.every_epochs, Between(1, 1e6),
                  "epochs from one to the next"});
@@ -224,6 +267,10 @@ std::vector<Section> ConfigSections() {
       {"precision", "Number format of matrix products and convolutions."},
       {"ema", "Moving average of the weights."},
       {"comm", "How ranks exchange gradients."},
+      {"compression",
+       "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: {method: auto}`, and so for the others.",
+       "method"},
+      {"sync", "Local steps, for links slower still: ranks exchange what they have changed, not gradients."},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

@@ -111,7 +111,19 @@ class ConfigFiller {
     return YamlError(position, absl::StrCat("unknown key '", key, "'", where, hint));
   }
 
+  // The key that `section: VALUE` sets; empty where the section has none.
+  std::string Shorthand(absl::string_view path) const {
+    for (const Section& section : sections_) {
+      if (section.path == path) return section.shorthand;
+    }
+    return "";
+  }
+
   absl::Status FillSection(const std::string& section, const YamlNode& node) {
+    const std::string shorthand = Shorthand(section);
+    if (node.kind == YamlNode::Kind::kScalar && !shorthand.empty()) {
+      return FillEntry(section, shorthand, node.position, node);
+    }
     if (node.kind != YamlNode::Kind::kMap) {
       return YamlError(node.position,
                        section.empty()

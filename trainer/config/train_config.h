@@ -98,6 +98,30 @@ struct CommConfig {
   bool overlap = true;            // exchange during backward
 };
 
+// docs/compression.md
+struct CompressionConfig {
+  std::string method = "none";    // none | auto | uniform | sign | topk | fp16 | bf16 | powersgd
+  std::string bits = "4";         // uniform: 1..8, or "auto": each layer its own
+  int64_t bucket = 512;           // values that share a scale: 64..4096, a power of two
+  std::string scale = "max_norm";    // uniform: max_norm | min_max
+  std::string rounding = "nearest";  // uniform: nearest | stochastic
+  bool rotate = false;            // uniform, bits <= 3: randomised Hadamard transform
+  double density = 0.01;          // topk: share of the values that travel
+  int64_t rank = 4;               // powersgd
+  bool error_feedback = true;
+  int64_t warmup_steps = 0;       // first steps of the run, in fp32
+  int64_t minimum_size = 1024;    // tensors of fewer elements travel in fp32
+  std::vector<std::string> exclude;  // parameter names, * for any text: they travel in fp32
+  bool hierarchical = false;      // fp32 within a host, compressed between hosts
+  int64_t decide_every = 500;     // bits auto: steps from one choice to the next
+};
+
+struct SyncConfig {
+  int64_t every = 1;              // local steps between exchanges; 1: gradients at every step
+  double outer_learning_rate = 0.7;
+  double outer_momentum = 0.9;    // Nesterov's
+};
+
 struct CheckpointConfig {
   bool enabled = true;
   int64_t every_epochs = 1;
@@ -120,6 +144,8 @@ struct TrainConfig {
   PrecisionConfig precision;
   EmaConfig ema;
   CommConfig comm;
+  CompressionConfig compression;
+  SyncConfig sync;
   CheckpointConfig checkpoint;
   LogConfig log;
 };

@@ -52,7 +52,7 @@ absl::StatusOr<std::string> KeptRows(const std::string& path, int64_t step) {
 
 std::string MetricsHeading() {
   return "step,epoch,split,loss,accuracy,learning_rate,images_per_second,loss_scale,skipped_steps,"
-         "data_ms,forward_ms,backward_ms,exchange_ms,optimiser_ms";
+         "data_ms,forward_ms,backward_ms,exchange_ms,exchange_exposed_ms,optimiser_ms";
 }
 
 std::string FormatMetricsRow(const MetricsRow& row) {
@@ -64,7 +64,7 @@ std::string FormatMetricsRow(const MetricsRow& row) {
           ","),
       ",",
       absl::StrJoin({Rounded(row.data_ms), Rounded(row.forward_ms), Rounded(row.backward_ms),
-                     Rounded(row.exchange_ms), Rounded(row.optimiser_ms)},
+                     Rounded(row.exchange_ms), Rounded(row.exchange_exposed_ms), Rounded(row.optimiser_ms)},
                     ","));
 }
 

@@ -197,6 +197,20 @@ std::vector<BadConfig> RangeCases() {
       {"UnknownSchedule", After("schedule: {name: onecycle}\n"),
        "2:18: 'schedule.name' is 'onecycle'; it must be constant | cosine | step | one_cycle | "
        "plateau; did you mean 'one_cycle'?"},
+      {"UnknownCompression", After("compression: {method: uniforn}\n"),
+       "2:23: 'compression.method' is 'uniforn'"},
+      {"UnknownCompressionInShort", After("compression: 4bit\n"), "2:14: 'compression.method' is '4bit'"},
+      {"NineBits", After("compression: {bits: 9}\n"), "2:21: 'compression.bits' is '9'; it must be 1 | 2"},
+      {"BucketIsNoPowerOfTwo", After("compression: {bucket: 500}\n"),
+       "2:23: 'compression.bucket' is 500; it must be a power of two"},
+      {"RotationOfManyBits", After("compression: {method: uniform, bits: 4, rotate: true}\n"),
+       "2:49: 'compression.rotate' is for 'method: uniform' with 1 to 3 bits"},
+      {"DensityZero", After("compression: {density: 0}\n"), "2:24: 'compression.density' is 0; it must be (0, 1]"},
+      {"ExcludeIsNoList", After("compression: {exclude: fc}\n"), "2:24: 'compression.exclude' must be a list of strings"},
+      {"ExcludeHoldsAMap", After("compression: {exclude: [{a: b}]}\n"), "2:25: 'compression.exclude' must be a string, not a mapping"},
+      {"ShorthandOnAnotherSection", After("comm: mpi\n"), "2:7: 'comm' is a section and needs keys below it"},
+      {"LocalStepsOfHosts", After("compression: {hierarchical: true}\nsync: {every: 8}\n"),
+       "3:15: local steps exchange whole changes"},
       {"UnknownBackend", After("comm: {backend: MPI}\n"), "2:17: 'comm.backend' is 'MPI'"},
   };
 }

@@ -260,5 +260,23 @@ TEST(Configs, TheMainJobIsWhatTheBenchmarksSay) {
   EXPECT_EQ(config->precision.mode, "auto");
 }
 
+TEST(Reader, AValueInASectionsPlaceSetsItsShorthandKey) {
+  const auto config = ParseTrainConfig("model: {name: mlp}\ncompression: auto\n", "x.yaml", {});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->compression.method, "auto");
+  const auto overridden = ParseTrainConfig("model: {name: mlp}\n", "x.yaml", {"compression=sign"});
+  ASSERT_TRUE(overridden.ok()) << overridden.status();
+  EXPECT_EQ(overridden->compression.method, "sign");
+}
+
+TEST(Reader, ListsOfStringsAreReadAndPrinted) {
+  const auto config = ParseTrainConfig("model: {name: mlp}\ncompression: {exclude: [\"fc.*\", conv1]}\n", "x.yaml", {});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->compression.exclude, (std::vector<std::string>{"fc.*", "conv1"}));
+  const auto again = ParseTrainConfig(PrintTrainConfig(*config), "printed.yaml", {});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->compression.exclude, config->compression.exclude);
+}
+
 }  // namespace
 }  // namespace ds

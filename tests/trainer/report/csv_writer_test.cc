@@ -34,7 +34,7 @@ TEST(MetricsRow, HasACellForEveryColumn) {
   const std::string heading = MetricsHeading(), row = FormatMetricsRow(Row(7));
   EXPECT_EQ(std::count(heading.begin(), heading.end(), ','),
             std::count(row.begin(), row.end(), ','));
-  EXPECT_EQ(row, "7,1,train,0.142857143,,,,,0,,,,,");
+  EXPECT_EQ(row, "7,1,train,0.142857143,,,,,0,,,,,,");
 }
 
 TEST(MetricsRow, FloatsSurvive) {
