@@ -68,6 +68,10 @@ class Communicator {
   virtual WireStats wire_stats() const = 0;
   // A second, independent communicator over the same ranks (for another thread). Collective.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() = 0;
+  // New communicators, independent of this one, over the ranks that give the same `color`, ordered by `key` and then by rank. A rank with
+  // color kNoGroup gets null. Any other negative color is InvalidArgument, before anything is sent. Collective.
+  static constexpr int kNoGroup = -1;
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
 };
 
 }  // namespace ds

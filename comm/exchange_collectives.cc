@@ -132,4 +132,26 @@ absl::Status ExchangeCollectives::Barrier() {
   return AllReduce(MutableBuffer::Of(absl::MakeSpan(&arrived, 1)), ReduceOp::kMax);
 }
 
+absl::StatusOr<std::unique_ptr<Communicator>> ExchangeCollectives::Split(int color, int key) {
+  if (color < 0 && color != kNoGroup) return absl::InvalidArgumentError(absl::StrCat("split with color ", color));
+  struct Wish {
+    int32_t color;
+    int32_t key;
+  };
+  const Wish mine = {color, key};
+  std::vector<Wish> wishes(static_cast<size_t>(size()));
+  DS_RETURN_IF_ERROR(AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+                               {reinterpret_cast<std::byte*>(wishes.data()), wishes.size() * sizeof(Wish)}));
+  std::vector<int> members;
+  for (int r = 0; r < size(); ++r) {
+    if (color != kNoGroup && wishes[static_cast<size_t>(r)].color == color) members.push_back(r);
+  }
+  std::stable_sort(members.begin(), members.end(), [&](int a, int b) {
+    return wishes[static_cast<size_t>(a)].key < wishes[static_cast<size_t>(b)].key;
+  });
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> group, MakeGroup(color, members));
+  if (group != nullptr) group->set_timeout(timeout_);
+  return group;
+}
+
 }  // namespace ds

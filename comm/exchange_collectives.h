@@ -18,6 +18,7 @@ class ExchangeCollectives : public Communicator {
   absl::Status Exchange(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive) final;
   absl::Status Barrier() final;
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) final;
   void set_timeout(absl::Duration timeout) final { timeout_ = timeout; }
   WireStats wire_stats() const final { return stats_; }
 
@@ -25,6 +26,9 @@ class ExchangeCollectives : public Communicator {
   // Moves the bytes between this rank and all others (entries of rank() are empty) before `deadline`.
   virtual absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                                 absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) = 0;
+  // A communicator over `members`, ranks of this one in their new order, this rank among them, for everybody who gave `color`; null for
+  // kNoGroup, with no members. Called by all ranks, all of which know all groups.
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) = 0;
   absl::Duration timeout() const { return timeout_; }
 
  private:

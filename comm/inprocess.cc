@@ -19,7 +19,7 @@ namespace {
 class Hub {
  public:
   explicit Hub(int size)
-      : size_(static_cast<size_t>(size)), slots_(size_ * size_), gone_(size_, false), duplicates_(size_, 0) {}
+      : size_(static_cast<size_t>(size)), slots_(size_ * size_), gone_(size_, false), made_(size_, 0) {}
 
   size_t size() const { return size_; }
 
@@ -56,11 +56,13 @@ class Hub {
     changed_.notify_all();
   }
 
-  // The hub of the k-th duplication: the same object for all ranks that are at their k-th.
-  std::shared_ptr<Hub> Duplicate(size_t me) {
+  // The hub of `color` in the k-th duplication or split: the same object for all ranks that are at their k-th and give that color.
+  std::shared_ptr<Hub> Child(size_t me, int color, int size) {
     std::lock_guard lock(mutex_);
-    std::shared_ptr<Hub>& hub = children_[duplicates_[me]++];
-    if (hub == nullptr) hub = std::make_shared<Hub>(static_cast<int>(size_));
+    const size_t generation = made_[me]++;
+    if (color == Communicator::kNoGroup) return nullptr;
+    std::shared_ptr<Hub>& hub = children_[{generation, color}];
+    if (hub == nullptr) hub = std::make_shared<Hub>(size);
     return hub;
   }
 
@@ -106,8 +108,8 @@ class Hub {
   std::condition_variable changed_;
   std::vector<Slot> slots_;
   std::vector<bool> gone_;
-  std::vector<size_t> duplicates_;
-  std::map<size_t, std::shared_ptr<Hub>> children_;
+  std::vector<size_t> made_;   // duplications and splits of each rank so far
+  std::map<std::pair<size_t, int>, std::shared_ptr<Hub>> children_;
 };
 
 class InProcessCommunicator final : public ExchangeCollectives {
@@ -120,12 +122,19 @@ class InProcessCommunicator final : public ExchangeCollectives {
   absl::string_view backend() const override { return "inprocess"; }
 
   absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override {
-    auto copy = std::make_unique<InProcessCommunicator>(hub_->Duplicate(rank_), rank_);
+    auto copy = std::make_unique<InProcessCommunicator>(hub_->Child(rank_, 0, size()), rank_);
     copy->set_timeout(timeout());
     return copy;
   }
 
  protected:
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) override {
+    const std::shared_ptr<Hub> hub = hub_->Child(rank_, color, static_cast<int>(members.size()));
+    if (hub == nullptr) return nullptr;
+    const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+    return std::make_unique<InProcessCommunicator>(hub, static_cast<size_t>(place));
+  }
+
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
     return hub_->Transfer(rank_, send, receive, deadline);

@@ -13,6 +13,9 @@ class SingleCommunicator final : public ExchangeCollectives {
   absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override { return CreateSingleCommunicator(); }
 
  protected:
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int>) override {
+    return color == kNoGroup ? nullptr : CreateSingleCommunicator();
+  }
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>>, absl::Span<const absl::Span<std::byte>>,
                         absl::Time) override {
     return absl::OkStatus();

@@ -71,6 +71,12 @@ class MpiCommunicator final : public ExchangeCollectives {
                                                               absl::Duration timeout) {
     MPI_Comm comm = MPI_COMM_NULL;
     DS_RETURN_IF_MPI_ERROR(MPI_Comm_dup(parent, &comm));
+    return Wrap(std::move(context), comm, timeout);
+  }
+
+  // Takes `comm`.
+  static absl::StatusOr<std::unique_ptr<Communicator>> Wrap(std::shared_ptr<MpiContext> context, MPI_Comm comm,
+                                                            absl::Duration timeout) {
     DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
     auto made = std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(context), comm));
     made->set_timeout(timeout);
@@ -88,6 +94,14 @@ class MpiCommunicator final : public ExchangeCollectives {
   absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override { return Create(context_, comm_, timeout()); }
 
  protected:
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) override {
+    const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
+    MPI_Comm comm = MPI_COMM_NULL;
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_split(comm_, color == kNoGroup ? MPI_UNDEFINED : color, static_cast<int>(place), &comm));
+    if (comm == MPI_COMM_NULL) return nullptr;
+    return Wrap(context_, comm, timeout());
+  }
+
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
     absl::Status status = Start(send, receive);

@@ -32,6 +32,7 @@ class Contract {
     BytesAreCounted();
     BadCallsAreRefused();
     DuplicatesAreIndependent();
+    SplitsFormGroups();
     DifferencesAreNamed();
     Expect(comm_.Barrier(), "barrier");
     return std::move(faults_);
@@ -177,6 +178,36 @@ class Contract {
     Expect((*copy)->AllReduce(MutableBuffer::Of(absl::MakeSpan(&b, 1)), ReduceOp::kSum), "sum on the duplicate");
     Expect(comm_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&a, 1)), ReduceOp::kSum), "sum on the original");
     Expect(b == 10 * a && a == ranks() * (ranks() + 1) / 2, "duplicate and original disagree");
+  }
+
+  // Odd and even ranks apart, each in reverse order; then everybody but the last rank.
+  void SplitsFormGroups() {
+    Expect(!comm_.Split(-2, 0).ok(), "a split with a negative color was taken");
+    const auto group = comm_.Split(me() % 2, -me());
+    Expect(group.status(), "split");
+    if (!group.ok()) return;
+    std::vector<int> members;
+    for (int r = ranks() - 1; r >= 0; --r) {
+      if (r % 2 == me() % 2) members.push_back(r);
+    }
+    const auto place = std::find(members.begin(), members.end(), me()) - members.begin();
+    Expect((*group)->size() == static_cast<int>(members.size()) && (*group)->rank() == place, "split: wrong place");
+    std::vector<int32_t> gathered(members.size());
+    const int32_t mine = me();
+    Expect((*group)->AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+                               {reinterpret_cast<std::byte*>(gathered.data()), gathered.size() * sizeof(int32_t)}),
+           "gather in a part");
+    Expect(std::equal(gathered.begin(), gathered.end(), members.begin()), "split: wrong members");
+
+    const bool out = me() == ranks() - 1;
+    const auto rest = comm_.Split(out ? Communicator::kNoGroup : 7, 0);
+    Expect(rest.status(), "second split");
+    if (!rest.ok()) return;
+    Expect((*rest == nullptr) == out, "split: the rank without a group");
+    int64_t sum = 1;
+    if (!out) Expect((*rest)->AllReduce(MutableBuffer::Of(absl::MakeSpan(&sum, 1)), ReduceOp::kSum), "sum in a part");
+    Expect(sum == (out ? 1 : ranks() - 1), "split: wrong sum");
+    Expect(comm_.Barrier(), "barrier after splits");
   }
 
   void DifferencesAreNamed() {
