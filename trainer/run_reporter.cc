@@ -73,6 +73,7 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
     row.forward_ms = times_.forward / steps;
     row.backward_ms = times_.backward / steps;
     row.exchange_ms = times_.exchange / steps;
+    row.exchange_exposed_ms = times_.exchange_exposed / steps;
     row.optimiser_ms = times_.optimizer / steps;
     DS_RETURN_IF_ERROR(metrics_->Write(row));
   }
@@ -115,11 +116,9 @@ absl::Status RunReporter::WriteModel(const Graph& graph) {
   return ExportOnnx(graph, folder_->model_onnx());
 }
 
-absl::Status RunReporter::WriteTrace(const std::vector<TraceSpan>& spans) {
-  if (!folder_.has_value() || !config_.log.trace) return absl::OkStatus();
-  std::vector<TraceEvent> events;
-  for (const TraceSpan& span : spans) events.push_back({span.name, span.track, span.start_us, span.end_us});
-  return WriteChromeTrace(folder_->trace(), events, "rank 0");
+absl::Status RunReporter::WriteTrace(const std::vector<std::string>& parts) {
+  if (!folder_.has_value()) return absl::OkStatus();
+  return ds::WriteTrace(folder_->trace(), parts);
 }
 
 absl::Status RunReporter::Finish(const RunSummary& summary) {

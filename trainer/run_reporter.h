@@ -33,7 +33,8 @@ class RunReporter {
   absl::Status Epoch(const EpochReport& epoch, const Evaluation& evaluation, int64_t step);
   // model.safetensors and model.onnx, each whole or not at all.
   absl::Status WriteModel(const Graph& graph);
-  absl::Status WriteTrace(const std::vector<TraceSpan>& spans);
+  // Parts as GatherTraces gives them.
+  absl::Status WriteTrace(const std::vector<std::string>& parts);
   // summary.json and, for people, the results table.
   absl::Status Finish(const RunSummary& summary);
   const std::optional<RunFolder>& folder() const { return folder_; }

@@ -11,6 +11,7 @@
 #include "trainer/optim/auto_precision.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
+#include "trainer/trace_gather.h"
 #include "torch/version.h"
 
 namespace ds {
@@ -36,7 +37,10 @@ class TrainJob final : public TrainObserver {
                                                        options_.resume ? objects_->trainer->step() : -1));
     Introduce();
     DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status());
-    DS_RETURN_IF_ERROR(reporter_->WriteTrace(trace_));
+    if (config_.log.trace) {
+      DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts, GatherTraces(trace_, communicator_));
+      DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
+    }
     const RunSummary summary = Summarize();
     DS_RETURN_IF_ERROR(reporter_->Finish(summary));
     return summary;

@@ -2,10 +2,13 @@
 
     ds_train_test.py DS_TRAIN MPIRUN
 """
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +101,92 @@ class DsTrain(unittest.TestCase):
             self.assertEqual(self.digest(self.newest_model(whole).parent / name),
                              self.digest(self.newest_model(killed).parent / name), name)
         self.assertEqual(self.digest(whole / "model.safetensors"), self.digest(killed / "model.safetensors"))
+
+    def start_endless(self, *arguments):
+        """Two ranks that train on and on, once their steps are under way; returns mpirun and the process of each rank."""
+        process = subprocess.Popen(self.command(2, f"run.output={self.folder / 'endless'}", "run.epochs=1000000", "model.name=mlp",
+                                                "checkpoint.enabled=false", *arguments), env=ENVIRONMENT, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(self.kill_group, process.pid)
+        metrics = self.folder / "endless" / "t" / "metrics.csv"
+        deadline = time.time() + 60
+        while not (metrics.exists() and ",test," in metrics.read_text()) and time.time() < deadline:
+            time.sleep(0.01)
+        ranks = {}
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if str(self.folder).encode() in (entry / "cmdline").read_bytes():
+                    for variable in (entry / "environ").read_bytes().split(b"\0"):
+                        if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+                            ranks[int(variable.split(b"=")[1])] = int(entry.name)
+            except OSError:
+                continue
+        self.assertEqual(sorted(ranks), [0, 1])
+        for pid in ranks.values():
+            self.addCleanup(self.kill, pid)
+        return process, ranks
+
+    @staticmethod
+    def kill(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def kill_group(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+    def ends_soon(self, process):
+        """The job's error text; it must end within 30 s, not well."""
+        start = time.time()
+        _, errors = process.communicate(timeout=30)
+        self.assertNotEqual(process.returncode, 0)
+        print(f"the job ended after {time.time() - start:.1f} s", file=sys.stderr)
+        return errors
+
+    def assert_gone(self, ranks):
+        deadline = time.time() + 10
+        while any(pathlib.Path(f"/proc/{pid}").exists() for pid in ranks.values()) and time.time() < deadline:
+            time.sleep(0.01)
+        self.assertFalse([pid for pid in ranks.values() if pathlib.Path(f"/proc/{pid}").exists()], "ranks left behind")
+
+    def test_a_killed_rank_ends_the_job_with_one_error(self):
+        for victim in (0, 1):
+            with self.subTest(victim=victim):
+                process, ranks = self.start_endless()
+                os.kill(ranks[victim], signal.SIGKILL)
+                errors = self.ends_soon(process)
+                self.assertEqual(len(re.findall(r"exited on signal 9", errors)), 1, errors)
+                self.assertIn(f"process rank {victim} ", errors)
+                self.assertLessEqual(errors.count("ds_train: "), 1, errors)
+                self.assert_gone(ranks)
+                shutil.rmtree(self.folder / "endless")
+
+    def test_a_stopped_rank_ends_the_job_at_the_deadline_with_one_error(self):
+        process, ranks = self.start_endless("comm.timeout_s=2")
+        os.kill(ranks[1], signal.SIGSTOP)
+        errors = self.ends_soon(process)
+        lines = [line for line in errors.splitlines() if line.startswith("ds_train: ")]
+        self.assertEqual(len(lines), 1, errors)
+        for fragment in ("waited longer than 2s", "gone or stuck", "comm.timeout_s"):
+            self.assertIn(fragment, lines[0])
+        self.assert_gone(ranks)
+
+    def test_a_trace_shows_exchange_that_starts_before_backward_ends(self):
+        run, _ = self.train("trace", "log.trace=true", "run.epochs=1", ranks=2)
+        events = json.loads((run / "trace.json").read_text())["traceEvents"]
+        for rank in (0, 1):
+            spans = [event for event in events if event["ph"] == "X" and event["pid"] == rank]
+            backward = [event for event in spans if event["name"] == "backward"]
+            self.assertEqual(len(backward), 192 // 32)
+            for name in ("forward", "optimizer", "bucket 0", "bucket 1", "flag"):
+                self.assertEqual(sum(event["name"] == name for event in spans), len(backward), name)
+            early = sum(any(event["name"] == "bucket 0" and step["ts"] < event["ts"] < step["ts"] + step["dur"] for event in spans)
+                        for step in backward)
+            # Not in each: a machine may be too busy to wake the communication thread in time.
+            self.assertGreater(early, 0, f"rank {rank}: no bucket left before backward was over")
 
     def test_a_dry_run_writes_nothing_and_print_config_comes_back(self):
         before = set(self.folder.rglob("*"))

@@ -1,4 +1,4 @@
-// trace.json: what ran when, in the Chrome trace format (chrome://tracing, ui.perfetto.dev).
+// trace.json: what ran when on each rank, in the Chrome trace format (chrome://tracing, ui.perfetto.dev).
 #pragma once
 
 #include <cstdint>
@@ -10,24 +10,19 @@
 
 namespace ds {
 
-// One interval. Microseconds of one steady clock for all events of a file.
-struct TraceEvent {
+// One interval, microseconds of a steady clock.
+struct TraceSpan {
   std::string name;
   std::string track;  // a line of its own: "compute", "exchange"
   int64_t start_us = 0;
   int64_t end_us = 0;
 };
 
-// The file's text. Tracks are numbered in the order they first appear; times are shifted so that
-// the first event starts at 0. `process` names the group of lines ("rank 0").
-std::string ChromeTraceJson(absl::Span<const TraceEvent> events, const std::string& process);
-// Written atomically.
-absl::Status WriteChromeTrace(const std::string& path, absl::Span<const TraceEvent> events,
-                              const std::string& process);
+// One rank's part of the file, as text: process `rank` with its spans on tracks that are numbered in the order they first appear.
+// `origin_us` becomes the file's 0.
+std::string TraceOfRank(int rank, absl::Span<const TraceSpan> spans, int64_t origin_us);
 
-// Share of the time on `hidden` that runs while something on `behind` runs too, 0..1; 0 if `hidden`
-// is empty. Overlapping events of one track count once.
-double OverlapShare(absl::Span<const TraceEvent> events, const std::string& hidden,
-                    const std::string& behind);
+// The whole file from its parts, written atomically.
+absl::Status WriteTrace(const std::string& path, absl::Span<const std::string> parts);
 
 }  // namespace ds

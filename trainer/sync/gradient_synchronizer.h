@@ -4,23 +4,16 @@
 // Communicator and launches buckets in index order on all ranks. Thread of use: the training thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "trainer/executor/graph_module.h"
+#include "trainer/report/trace.h"
 
 namespace ds {
-
-// One interval on a trace, microseconds of a steady clock.
-struct TraceSpan {
-  std::string name;
-  std::string track;   // "compute" | "exchange"
-  int64_t start_us = 0;
-  int64_t end_us = 0;
-};
 
 struct GradientSynchronizerOptions {
   double bucket_mb = 4.0;   // MiB of fp32 a bucket
@@ -47,6 +40,8 @@ class GradientSynchronizer {
   virtual absl::Status Begin(bool check_finite) = 0;
   // After it: waits until every gradient holds the mean over the ranks. A parameter that got no gradient counts as zeros.
   virtual absl::StatusOr<SyncStats> Finish() = 0;
+  // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then "flag". Empty unless
+  // options.trace.
   virtual std::vector<TraceSpan> TakeTrace() = 0;
 };
 

@@ -6,10 +6,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/trainer/report/temp_folder.h"
@@ -132,40 +134,35 @@ TEST(RunSummary, TableShowsTheExchangeOnlyWhereThereIsOne) {
   EXPECT_THAT(SummaryTable(summary), HasSubstr("not tested"));
 }
 
-TEST(ChromeTrace, EveryEventStandsOnItsTrack) {
+TEST(Trace, EverySpanStandsOnItsTrackOfItsRank) {
   const TempFolder folder;
-  const std::vector<TraceEvent> events = {{"forward", "compute", 1000, 1500},
-                                          {"bucket 0", "exchange", 1400, 1700},
-                                          {"backward", "compute", 1500, 1499}};
-  ASSERT_TRUE(WriteChromeTrace(folder.File("trace.json"), events, "rank 0").ok());
+  const std::vector<TraceSpan> first = {{"forward", "compute", 1000, 1500},
+                                        {"bucket 0", "exchange", 1400, 1700},
+                                        {"backward", "compute", 1500, 1499}};
+  const std::vector<TraceSpan> second = {{"bucket \"0\"", "exchange", 1450, 1800}};
+  ASSERT_TRUE(WriteTrace(folder.File("trace.json"), {TraceOfRank(0, first, 1000), TraceOfRank(1, second, 1000)}).ok());
   const auto json = nlohmann::json::parse(ReadText(folder.File("trace.json")))["traceEvents"];
-  ASSERT_EQ(json.size(), 6u);  // a process, two tracks, three events
-  std::map<std::string, int> tracks;
+  ASSERT_EQ(json.size(), 9u);  // two processes, two tracks and one, three spans and one
+  std::map<std::pair<int, std::string>, int> tracks;
   std::vector<nlohmann::json> spans;
   for (const auto& event : json) {
-    if (event["name"] == "thread_name") tracks[event["args"]["name"]] = event["tid"];
+    if (event["name"] == "thread_name") tracks[{event["pid"], event["args"]["name"]}] = event["tid"];
     if (event["ph"] == "X") spans.push_back(event);
   }
-  EXPECT_NE(tracks["compute"], tracks["exchange"]);
+  EXPECT_NE((tracks[{0, "compute"}]), (tracks[{0, "exchange"}]));
   EXPECT_EQ(spans[0]["ts"], 0);
   EXPECT_EQ(spans[0]["dur"], 500);
   EXPECT_EQ(spans[1]["ts"], 400);
-  EXPECT_EQ(spans[1]["tid"], tracks["exchange"]);
+  EXPECT_EQ(spans[1]["tid"], (tracks[{0, "exchange"}]));
   EXPECT_EQ(spans[2]["dur"], 0) << "never negative";
+  EXPECT_EQ(spans[3]["pid"], 1);
+  EXPECT_EQ(spans[3]["name"], "bucket \"0\"");
 }
 
-TEST(ChromeTrace, WithoutEventsIsStillATrace) {
-  EXPECT_EQ(nlohmann::json::parse(ChromeTraceJson({}, "rank 0"))["traceEvents"].size(), 1u);
-}
-
-TEST(OverlapShare, CountsTimeOnce) {
-  EXPECT_EQ(OverlapShare({}, "exchange", "compute"), 0);
-  const std::vector<TraceEvent> events = {{"a", "compute", 0, 100},
-                                          {"b", "compute", 50, 120},  // overlaps a
-                                          {"x", "exchange", 100, 140},
-                                          {"y", "exchange", 110, 140}};
-  EXPECT_DOUBLE_EQ(OverlapShare(events, "exchange", "compute"), 0.5);
-  EXPECT_DOUBLE_EQ(OverlapShare(events, "exchange", "nothing"), 0);
+TEST(Trace, WithoutSpansIsStillATrace) {
+  const TempFolder folder;
+  ASSERT_TRUE(WriteTrace(folder.File("trace.json"), {TraceOfRank(0, {}, 0)}).ok());
+  EXPECT_EQ(nlohmann::json::parse(ReadText(folder.File("trace.json")))["traceEvents"].size(), 1u);
 }
 
 }  // namespace
