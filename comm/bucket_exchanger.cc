@@ -16,8 +16,8 @@ int64_t NowUs() {
 
 }  // namespace
 
-BucketExchanger::BucketExchanger(std::unique_ptr<Communicator> communicator, std::vector<absl::Span<float>> buckets)
-    : communicator_(std::move(communicator)), buckets_(std::move(buckets)), ready_(buckets_.size(), false) {
+BucketExchanger::BucketExchanger(Communicator* communicator, int buckets)
+    : communicator_(communicator), buckets_(static_cast<size_t>(buckets)), ready_(buckets_, false) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -30,10 +30,13 @@ BucketExchanger::~BucketExchanger() {
   thread_.join();
 }
 
-void BucketExchanger::Begin() {
+void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep& step) {
   std::lock_guard lock(mutex_);
   DS_CHECK(done_) << "Begin during a round";
-  ready_.assign(buckets_.size(), false);
+  DS_CHECK(compressor.buckets() == static_cast<int>(buckets_)) << "the compressor is of other buckets";
+  compressor_ = &compressor;
+  step_ = step;
+  ready_.assign(buckets_, false);
   result_ = {};
   finishing_ = false;
   done_ = false;
@@ -60,16 +63,36 @@ absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
   return result_;
 }
 
-absl::Status BucketExchanger::ExchangeOne(size_t index, BucketInterval* interval) {
-  interval->bucket = static_cast<int>(index);
-  interval->start_us = NowUs();
-  const absl::Span<float> values = buckets_[index];
-  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(values), ReduceOp::kSum));
-  // After the sum, on every rank alike: the same bits everywhere.
-  const float scale = 1.0f / static_cast<float>(communicator_->size());
-  for (float& value : values) value *= scale;
-  interval->end_us = NowUs();
-  return absl::OkStatus();
+absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mutex>& lock) {
+  BucketResult result;
+  const int64_t sent_before = communicator_->wire_stats().bytes_sent;
+  // Runs `call` without the lock and notes when.
+  const auto timed = [&](size_t bucket, auto call) {
+    lock.unlock();
+    BucketInterval interval{static_cast<int>(bucket), NowUs(), 0};
+    absl::Status status = call();
+    interval.end_us = NowUs();
+    result.exchange_us += interval.end_us - interval.start_us;
+    result.intervals.push_back(interval);
+    lock.lock();
+    return status;
+  };
+  compressor_->BeginStep(step_);
+  for (size_t i = 0; i < buckets_; ++i) {
+    changed_.wait(lock, [&] { return stopping_ || ready_[i]; });
+    if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
+    DS_RETURN_IF_ERROR(timed(i, [&] { return compressor_->Exchange(static_cast<int>(i)); }));
+  }
+  changed_.wait(lock, [&] { return stopping_ || finishing_; });
+  if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
+  int32_t flag = flag_ ? 1 : 0;
+  DS_RETURN_IF_ERROR(timed(buckets_, [&] {
+    return communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&flag, 1)), ReduceOp::kMax);
+  }));
+  compressor_->EndStep(/*commit=*/flag == 0);
+  result.flag = flag != 0;
+  result.wire_bytes = communicator_->wire_stats().bytes_sent - sent_before;
+  return result;
 }
 
 void BucketExchanger::Run() {
@@ -79,34 +102,14 @@ void BucketExchanger::Run() {
     changed_.wait(lock, [&] { return stopping_ || round_ != seen; });
     if (stopping_) return;
     seen = round_;
-    const int64_t sent_before = communicator_->wire_stats().bytes_sent;
-    absl::Status status = status_;
-    BucketResult result;
-    for (size_t i = 0; i < buckets_.size() && status.ok(); ++i) {
-      changed_.wait(lock, [&] { return stopping_ || ready_[i]; });
-      if (stopping_) return;
-      lock.unlock();
-      BucketInterval interval;
-      status = ExchangeOne(i, &interval);
-      result.intervals.push_back(interval);
-      lock.lock();
+    if (status_.ok()) {
+      absl::StatusOr<BucketResult> result = RunRound(lock);
+      status_ = result.status();
+      if (result.ok()) result_ = *std::move(result);
     }
+    // An error must not be told before the other thread waits for it.
     changed_.wait(lock, [&] { return stopping_ || finishing_; });
     if (stopping_) return;
-    int32_t flag = flag_ ? 1 : 0;
-    lock.unlock();
-    if (status.ok()) {
-      BucketInterval interval{static_cast<int>(buckets_.size()), NowUs(), 0};
-      status = communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&flag, 1)), ReduceOp::kMax);
-      interval.end_us = NowUs();
-      result.intervals.push_back(interval);
-    }
-    lock.lock();
-    for (const BucketInterval& interval : result.intervals) result.exchange_us += interval.end_us - interval.start_us;
-    result.flag = flag != 0;
-    result.wire_bytes = communicator_->wire_stats().bytes_sent - sent_before;
-    result_ = std::move(result);
-    status_ = status;
     done_ = true;
     changed_.notify_all();
   }

@@ -1,5 +1,5 @@
-// Averages float32 buffers ("buckets") over the ranks on a thread of its own, in index order on every rank whatever the order in
-// which they become ready: the part of gradient exchange that knows nothing of networks.
+// Exchanges the buckets of a GradientCompressor on a thread of its own, in index order on every rank whatever the order in which they
+// become ready, and a flag: the part of gradient exchange that knows nothing of networks.
 //
 // Begin, MarkReady and Finish are called by one thread; MarkReady may also come from others between the two.
 #pragma once
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "comm/communicator.h"
+#include "comm/compress/gradient_compressor.h"
 
 namespace ds {
 
@@ -34,25 +34,30 @@ struct BucketResult {
 
 class BucketExchanger {
  public:
-  // Takes the communicator (a duplicate of the program's: its calls come from the new thread). The buckets' memory stays the caller's;
-  // between MarkReady and Finish it must not be touched.
-  BucketExchanger(std::unique_ptr<Communicator> communicator, std::vector<absl::Span<float>> buckets);
+  // `communicator` (a duplicate of the program's: between Begin and Finish its calls come from the new thread) and the compressors
+  // stay the caller's and outlive this; the latter have `buckets` buckets each.
+  BucketExchanger(Communicator* communicator, int buckets);
   ~BucketExchanger();
 
-  // Starts a round: no bucket is ready.
-  void Begin();
+  // Starts a round: no bucket is ready. The compressor is this round's; its buckets' memory must not be touched between MarkReady
+  // and Finish.
+  void Begin(GradientCompressor& compressor, const CompressorStep& step);
   // Bucket `index` holds its local values. It is exchanged as soon as all before it have been.
   void MarkReady(int index);
-  // Waits until every bucket holds the mean over the ranks. All must have been marked. `flag` is OR-ed over the ranks.
+  // Waits until every bucket has been exchanged. All must have been marked. `flag` is OR-ed over the ranks; if it is set on any, the
+  // compressor does not commit the step.
   // After an error every later round returns it.
   absl::StatusOr<BucketResult> Finish(bool flag);
 
  private:
   void Run();
-  absl::Status ExchangeOne(size_t index, BucketInterval* interval);
+  // Exchanges bucket after bucket as they become ready, then the flag. Called and left with the lock held.
+  absl::StatusOr<BucketResult> RunRound(std::unique_lock<std::mutex>& lock);
 
-  std::unique_ptr<Communicator> communicator_;
-  std::vector<absl::Span<float>> buckets_;
+  Communicator* const communicator_;
+  const size_t buckets_;
+  GradientCompressor* compressor_ = nullptr;
+  CompressorStep step_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<bool> ready_;

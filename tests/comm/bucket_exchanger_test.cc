@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "comm/compress/compressed_all_reduce.h"
 #include "comm/finite.h"
 #include "comm/inprocess.h"
 #include "gtest/gtest.h"
@@ -12,22 +13,29 @@
 namespace ds {
 namespace {
 
-// One rank's three buckets, filled with rank + 1.
+// One rank's three buckets, filled with rank + 1; they travel in fp32.
 struct Member {
-  explicit Member(std::unique_ptr<Communicator> communicator)
-      : memory(30, static_cast<float>(communicator->rank() + 1)),
-        exchanger(std::move(communicator),
-                  {absl::MakeSpan(memory).subspan(0, 7), absl::MakeSpan(memory).subspan(7, 0),
-                   absl::MakeSpan(memory).subspan(7, 23)}) {}
+  explicit Member(std::unique_ptr<Communicator> own)
+      : memory(30, static_cast<float>(own->rank() + 1)), communicator(std::move(own)), exchanger(communicator.get(), 3) {
+    const absl::Span<float> all = absl::MakeSpan(memory);
+    std::vector<GradientBucket> buckets = {{{.name = "a", .values = all.subspan(0, 7)}},
+                                           {{.name = "b", .values = all.subspan(7, 0)}},
+                                           {{.name = "c", .values = all.subspan(7, 23)}}};
+    compressor = *CompressedAllReduce::Create(communicator.get(), std::move(buckets), {});
+  }
+  void Begin() { exchanger.Begin(*compressor, {.scale = 1.0f / static_cast<float>(communicator->size())}); }
+
   std::vector<float> memory;
+  std::unique_ptr<Communicator> communicator;
+  std::unique_ptr<GradientCompressor> compressor;
   BucketExchanger exchanger;
 };
 
 TEST(BucketExchanger, AveragesWhateverTheOrderOfReadiness) {
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(2);
   Member a(std::move(group[0])), b(std::move(group[1]));
-  a.exchanger.Begin();
-  b.exchanger.Begin();
+  a.Begin();
+  b.Begin();
   for (int index : {2, 0, 1}) a.exchanger.MarkReady(index);
   for (int index : {0, 1, 2}) b.exchanger.MarkReady(index);
   absl::StatusOr<BucketResult> result_b;
@@ -45,8 +53,8 @@ TEST(BucketExchanger, AveragesWhateverTheOrderOfReadiness) {
 TEST(BucketExchanger, LaunchesInIndexOrderWhileOthersAreNotReady) {
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(2);
   Member a(std::move(group[0])), b(std::move(group[1]));
-  a.exchanger.Begin();
-  b.exchanger.Begin();
+  a.Begin();
+  b.Begin();
   std::thread other([&] {
     for (int index : {0, 1, 2}) b.exchanger.MarkReady(index);
     EXPECT_TRUE(b.exchanger.Finish(false).ok());
@@ -70,7 +78,7 @@ TEST(BucketExchanger, AnErrorReachesFinishAndStays) {
   Member a(std::move(group[0]));
   group[1].reset();
   for (int round = 0; round < 2; ++round) {
-    a.exchanger.Begin();
+    a.Begin();
     for (int index : {0, 1, 2}) a.exchanger.MarkReady(index);
     EXPECT_EQ(a.exchanger.Finish(false).status().code(), absl::StatusCode::kUnavailable);
   }
