@@ -28,6 +28,11 @@ Range Part(int64_t count, int parts, int part) {
 
 }  // namespace
 
+int64_t AllReduceWireBytes(int64_t count, int64_t element_bytes, int ranks, int rank) {
+  const int64_t mine = Part(count, ranks, rank).size();
+  return (count - mine + (ranks - 1) * mine) * element_bytes;
+}
+
 absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std::byte>> send,
                                            absl::Span<const absl::Span<std::byte>> receive) {
   DS_RETURN_IF_ERROR(broken_);

@@ -10,6 +10,9 @@
 
 namespace ds {
 
+// Bytes that `rank` sends in an AllReduce of `count` elements of `element_bytes`.
+int64_t AllReduceWireBytes(int64_t count, int64_t element_bytes, int ranks, int rank);
+
 class ExchangeCollectives : public Communicator {
  public:
   absl::Status AllReduce(MutableBuffer buffer, ReduceOp op) final;
