@@ -1,0 +1,153 @@
+#include "comm/compress/cost_model.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "comm/compress/exchange_plan.h"
+#include "comm/compress/piece_coding.h"
+
+namespace ds {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+absl::StatusOr<double> TimeExchange(Communicator& communicator, int64_t bytes, int repeats) {
+  const int ranks = communicator.size(), me = communicator.rank();
+  const size_t each = static_cast<size_t>(bytes / (ranks - 1));
+  std::vector<std::byte> out(each), in(each * static_cast<size_t>(ranks));
+  std::vector<absl::Span<const std::byte>> send;
+  std::vector<absl::Span<std::byte>> receive;
+  for (int r = 0; r < ranks; ++r) {
+    const size_t size = r == me ? 0 : each;
+    send.push_back(absl::MakeConstSpan(out).subspan(0, size));
+    receive.push_back(absl::MakeSpan(in).subspan(static_cast<size_t>(r) * each, size));
+  }
+  DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));  // connections are made, memory is touched
+  std::vector<double> times;
+  for (int i = 0; i < repeats; ++i) {
+    DS_RETURN_IF_ERROR(communicator.Barrier());
+    const double start = Now();
+    DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
+    times.push_back(Now() - start);
+  }
+  double median = Median(std::move(times));
+  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&median, 1)), ReduceOp::kMax));
+  return median;
+}
+
+// The shortest of a few runs, a value.
+template <typename F>
+double Shortest(int64_t values, F run) {
+  constexpr int kRepeats = 3;
+  double shortest = 1e9;
+  for (int i = 0; i < kRepeats; ++i) {
+    const double start = Now();
+    run();
+    shortest = std::min(shortest, Now() - start);
+  }
+  return shortest / static_cast<double>(values);
+}
+
+}  // namespace
+
+absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe& probe) {
+  if (probe.small_bytes < 0 || probe.large_bytes <= probe.small_bytes || probe.repeats < 1) {
+    return absl::InvalidArgumentError("a link is probed with two ascending sizes, at least once");
+  }
+  if (communicator.size() == 1) return LinkCost();
+  DS_ASSIGN_OR_RETURN(const double small_s, TimeExchange(communicator, probe.small_bytes, probe.repeats));
+  DS_ASSIGN_OR_RETURN(const double large_s, TimeExchange(communicator, probe.large_bytes, probe.repeats));
+  LinkCost cost;
+  cost.seconds_per_byte = std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
+  cost.latency_s = std::max(0.0, small_s - static_cast<double>(probe.small_bytes) * cost.seconds_per_byte);
+  return cost;
+}
+
+CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback) {
+  constexpr int64_t kValues = 1 << 18;
+  std::vector<float> gradient(kValues), current(kValues), pending(kValues);
+  CounterRandom random(1);
+  for (float& value : gradient) value = static_cast<float>(random.NextNormal());
+  const GradientSegment segment = {"cost", absl::MakeSpan(gradient), 0, std::move(codec), {}};
+  const PlanPiece all = {0, 0, kValues, 0, segment.EncodedSize(kValues)};
+  const bool feedback = error_feedback && segment.codec != nullptr;
+  const ResidualPart residual = feedback ? ResidualPart{current, absl::MakeSpan(pending)} : ResidualPart();
+  std::vector<std::byte> contribution(static_cast<size_t>(all.bytes)), sum = contribution;
+  const CodingStep step;
+  CodingCost cost;
+  cost.encode_s = Shortest(kValues, [&] { EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution)); });
+  const auto same = [&](int) -> absl::Span<const std::byte> { return contribution; };
+  // All of it was encoded just now: neither can fail.
+  cost.reduce_s = Shortest(kValues, [&] {
+    (void)ReduceContributions(segment, all, step, ranks, same, residual, absl::MakeSpan(sum));
+  });
+  cost.decode_s = Shortest(kValues, [&] { (void)DecodeSum(segment, all, step, sum); });
+  return cost;
+}
+
+namespace {
+
+constexpr double kExchangesABucket = 2;
+
+// `costs`: of each codec among the segments.
+absl::StatusOr<ExchangeCost> Predict(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                     const std::map<const Codec*, CodingCost>& costs) {
+  ExchangeCost cost;
+  for (const GradientBucket& bucket : buckets) {
+    DS_ASSIGN_OR_RETURN(const ExchangePlan plan, ExchangePlan::Make(bucket, ranks, 0));
+    int64_t most = 0;
+    for (int r = 0; r < ranks; ++r) most = std::max(most, plan.WireBytes(r));
+    cost.wire_bytes += most;
+    cost.link_s += kExchangesABucket * link.latency_s + static_cast<double>(most) * link.seconds_per_byte;
+    for (const GradientSegment& segment : bucket) {
+      const CodingCost& coding = costs.at(segment.codec.get());
+      const double values = static_cast<double>(segment.count());
+      cost.coding_s += values * (coding.encode_s + (coding.reduce_s + (ranks - 1) * coding.decode_s) / ranks);
+    }
+  }
+  return cost;
+}
+
+}  // namespace
+
+absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
+                                                      bool error_feedback, const LinkProbe& probe) {
+  CompressionDecision decision;
+  const int ranks = communicator.size();
+  if (ranks == 1) return decision;
+  DS_ASSIGN_OR_RETURN(decision.link, MeasureLink(communicator, probe));
+  std::map<const Codec*, CodingCost> costs;
+  std::vector<GradientBucket> raw(buckets.begin(), buckets.end());
+  costs[nullptr] = MeasureCoding(nullptr, ranks, false);
+  for (GradientBucket& bucket : raw) {
+    for (GradientSegment& segment : bucket) {
+      const Codec* codec = segment.codec.get();
+      if (costs.count(codec) == 0) costs[codec] = MeasureCoding(segment.codec, ranks, error_feedback);
+      segment.codec = nullptr;
+    }
+  }
+  DS_ASSIGN_OR_RETURN(decision.raw, Predict(raw, ranks, decision.link, costs));
+  DS_ASSIGN_OR_RETURN(decision.compressed, Predict(buckets, ranks, decision.link, costs));
+  // The slowest rank's processor counts, and all decide alike.
+  std::array<double, 2> coding = {decision.raw.coding_s, decision.compressed.coding_s};
+  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(coding)), ReduceOp::kMax));
+  decision.raw.coding_s = coding[0];
+  decision.compressed.coding_s = coding[1];
+  decision.compress = decision.compressed.seconds() < (1 - kLeastGain) * decision.raw.seconds();
+  return decision;
+}
+
+}  // namespace ds

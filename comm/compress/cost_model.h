@@ -1,0 +1,61 @@
+// What an exchange costs on this link and this processor, measured, and whether compressing it is worth while.
+//
+//   seconds = exchanges * latency + bytes sent * seconds a byte + values encoded, added up and decoded * seconds a value
+//
+// The terms are added, not overlapped: on a CPU, encoding takes its time from training.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+#include "comm/compress/gradient_segment.h"
+
+namespace ds {
+
+// Of one Communicator::Exchange in which every rank sends the same to each other: latency_s + bytes a rank sends * seconds_per_byte.
+struct LinkCost {
+  double latency_s = 0;
+  double seconds_per_byte = 0;
+};
+
+struct LinkProbe {
+  int64_t small_bytes = 4 << 10;   // sent by a rank in the one exchange,
+  int64_t large_bytes = 1 << 20;   // and in the other
+  int repeats = 5;                 // of which the median counts
+};
+
+// The slowest rank's figures, the same on every rank. Zeros for one rank. Collective.
+absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe& probe = {});
+
+// Seconds a value, of the two-shot exchange's three parts (piece_coding.h).
+struct CodingCost {
+  double encode_s = 0;
+  double reduce_s = 0;   // of `ranks` contributions, and encoding their sum
+  double decode_s = 0;
+};
+
+// Of `codec` (null: fp32) with `ranks` contributions on this rank, now. Not collective.
+CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback);
+
+struct ExchangeCost {
+  double link_s = 0;
+  double coding_s = 0;
+  int64_t wire_bytes = 0;   // sent by the rank that sends most
+  double seconds() const { return link_s + coding_s; }
+};
+
+struct CompressionDecision {
+  LinkCost link;
+  ExchangeCost raw;          // all segments in fp32
+  ExchangeCost compressed;   // with their codecs
+  bool compress = false;     // compressed is faster by kLeastGain at least
+};
+
+inline constexpr double kLeastGain = 0.1;   // of raw.seconds()
+
+// Measures and decides; the same on every rank. The segments' values are not looked at. Collective.
+absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
+                                                      bool error_feedback, const LinkProbe& probe = {});
+
+}  // namespace ds
