@@ -131,6 +131,25 @@ OptimizerOptions MakeOptimizerOptions(const OptimizerConfig& config) {
           .weight_decay = config.weight_decay};
 }
 
+CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
+  const CompressionConfig& compression = config.compression;
+  return {.method = compression.method,
+          .bits = compression.bits == "auto" ? CompressionOptions::kAutoBits : std::stoi(compression.bits),
+          .bucket = compression.bucket,
+          .min_max = compression.scale == "min_max",
+          .stochastic = compression.rounding == "stochastic",
+          .rotate = compression.rotate,
+          .density = compression.density,
+          .rank = compression.rank,
+          .error_feedback = compression.error_feedback,
+          .warmup_steps = compression.warmup_steps,
+          .minimum_size = compression.minimum_size,
+          .exclude = compression.exclude,
+          .hierarchical = compression.hierarchical,
+          .decide_every = compression.decide_every,
+          .seed = config.run.seed};
+}
+
 MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const JobSetupOptions& setup,
                                                 Schedule* schedule, Communicator* communicator) {
   return {.precision = config.precision.mode,
@@ -145,6 +164,7 @@ MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const
           .bucket_mb = config.comm.bucket_mb,
           .overlap = config.comm.overlap,
           .trace = config.log.trace,
+          .compression = MakeCompressionOptions(config),
           .schedule = schedule,
           .communicator = communicator,
           .observer = setup.observer,

@@ -124,7 +124,10 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   DS_ASSIGN_OR_RETURN(synchronizer_, GradientSynchronizer::Create(model_, *communicator_,
                                                                   {.bucket_mb = options_.bucket_mb,
                                                                    .overlap = options_.overlap,
-                                                                   .trace = options_.trace}));
+                                                                   .trace = options_.trace,
+                                                                   .compression = options_.compression}));
+  if (pending_exchange_.has_value()) DS_RETURN_IF_ERROR(synchronizer_->ImportState(*pending_exchange_));
+  pending_exchange_.reset();
   // Averages made before rank 0's weights arrived would differ between the ranks.
   if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
   prepared_ = true;
@@ -179,13 +182,6 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
     return absl::OkStatus();
   }
   skipped_in_a_row_ = 0;
-  if (report.loss_scale != 1.0) {
-    std::vector<at::Tensor> gradients;
-    for (const NamedTensor& parameter : model_.parameters()) {
-      if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
-    }
-    at::_foreach_mul_(gradients, 1.0 / report.loss_scale);
-  }
   if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
   DS_RETURN_IF_ERROR(optimizer_.Step());
   if (ema_ != nullptr) ema_->Update();
@@ -210,7 +206,9 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
     model_.set_dropout_key(options_.seed,
                            static_cast<uint64_t>(step_ * options_.accumulate) + i,
                            static_cast<uint64_t>(communicator_->rank()));
-    if (i + 1 == micro_batches.size()) DS_RETURN_IF_ERROR(synchronizer_->Begin(true));
+    if (i + 1 == micro_batches.size()) {
+      DS_RETURN_IF_ERROR(synchronizer_->Begin({.step = step_, .loss_scale = scaler_.scale()}));
+    }
     DS_ASSIGN_OR_RETURN(const Sums sums,
                         ForwardBackward(micro_batches[i], global_samples, report.times));
     report.loss += sums.loss;

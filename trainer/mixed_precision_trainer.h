@@ -4,7 +4,7 @@
 //   absl::StatusOr<TrainResult> result = trainer.train(loader, /*epochs=*/15);
 //
 // Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check of the raw gradients →
-// OR of the flag over the ranks → exchange → unscale → clip → optimiser → EMA. A step whose flag is set changes nothing on
+// OR of the flag over the ranks → unscale, exchange (compressed or not) → clip → optimiser → EMA. A step whose flag is set changes nothing on
 // any rank but the loss scale. Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
 //
 // One thread; every rank calls the same methods in the same order.
@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,7 @@ struct MixedPrecisionTrainerOptions {
   double bucket_mb = 4;                    // MiB of fp32 a gradient bucket
   bool overlap = true;
   bool trace = false;
+  CompressionOptions compression;          // of gradients among ranks
   Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
   Communicator* communicator = nullptr;    // not owned; null: one rank
   TrainObserver* observer = nullptr;       // not owned
@@ -141,6 +143,11 @@ class MixedPrecisionTrainer {
   std::map<std::string, double> State() const;
   absl::Status LoadState(const std::map<std::string, double>& state);
   WeightEma* ema() { return ema_.get(); }
+  // What this rank's gradient exchange carries along (after Prepare); before Prepare, what it is to begin with.
+  SyncState exchange_state() const { return synchronizer_->ExportState(); }
+  void set_exchange_state(SyncState state) { pending_exchange_ = std::move(state); }
+  void set_residuals(CompressorState residuals) { pending_exchange_->residuals = std::move(residuals); }  // after set_exchange_state
+  CompressionReport compression_report() const { return synchronizer_->Report(); }
 
  private:
   struct Sums;
@@ -159,6 +166,7 @@ class MixedPrecisionTrainer {
   std::unique_ptr<Communicator> alone_;  // when no communicator was given
   Communicator* communicator_;
   std::unique_ptr<GradientSynchronizer> synchronizer_;
+  std::optional<SyncState> pending_exchange_;
   std::unique_ptr<WeightEma> ema_;
   std::vector<TraceSpan> trace_;
   std::string precision_reason_;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
+#include "trainer/exchange_state.h"
 
 namespace ds {
 namespace {
@@ -89,10 +90,12 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
   if (objects.trainer->ema() != nullptr) {
     DS_ASSIGN_OR_RETURN(checkpoint.tensors["ema"], ToHost(objects.trainer->ema()->State()));
   }
+  const SyncState exchange = objects.trainer->exchange_state();
   const Json state = {{"version", kStateVersion},
                       {"trainer", objects.trainer->State()},
                       {"schedule", objects.schedule->State()},
                       {"precision", progress.precision},
+                      {"compression", {{"method", exchange.method}, {"bits", exchange.bits}}},
                       {"best", {{"accuracy", progress.best_accuracy},
                                 {"epoch", static_cast<double>(progress.best_epoch)},
                                 {"loss", progress.best_loss},
@@ -100,6 +103,28 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
   checkpoint.state_json = state.dump(2);
   return checkpoint;
 }
+
+namespace {
+
+// Checkpoints of runs that compressed nothing need not have it.
+absl::StatusOr<SyncState> ExchangeState(const Json& state) {
+  SyncState exchange;
+  const auto found = state.find("compression");
+  if (found == state.end()) return exchange;
+  const auto method = found->find("method"), bits = found->find("bits");
+  if (!found->is_object() || method == found->end() || !method->is_string() || bits == found->end() ||
+      !(bits->is_object() || bits->is_null())) {
+    return absl::DataLossError("state.json: 'compression' needs a method and bits");
+  }
+  exchange.method = method->get<std::string>();
+  for (const auto& [name, value] : bits->items()) {
+    if (!value.is_number_integer()) return absl::DataLossError(absl::StrCat("state.json: bits of ", name, " are no integer"));
+    exchange.bits[name] = value.get<int>();
+  }
+  return exchange;
+}
+
+}  // namespace
 
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress) {
   const Json state = Json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false);
@@ -111,6 +136,7 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   DS_ASSIGN_OR_RETURN(const NumberMap trainer, Numbers(state, "trainer"));
   DS_ASSIGN_OR_RETURN(const NumberMap schedule, Numbers(state, "schedule"));
   DS_ASSIGN_OR_RETURN(NumberMap best, Numbers(state, "best"));
+  DS_ASSIGN_OR_RETURN(SyncState exchange, ExchangeState(state));
   DS_RETURN_IF_ERROR(RestoreModel(checkpoint, *objects.module));
   using Tensors = std::map<std::string, at::Tensor>;
   DS_ASSIGN_OR_RETURN(const Tensors optimizer, Section(checkpoint, "optimizer"));
@@ -121,6 +147,7 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   }
   DS_RETURN_IF_ERROR(objects.schedule->LoadState(schedule));
   DS_RETURN_IF_ERROR(objects.trainer->LoadState(trainer));
+  objects.trainer->set_exchange_state(std::move(exchange));
   progress->best_accuracy = best["accuracy"];
   progress->best_epoch = static_cast<int64_t>(best["epoch"]);
   progress->best_loss = best["loss"];
@@ -143,6 +170,7 @@ absl::StatusOr<std::string> BroadcastString(std::string text, Communicator& comm
 Json DescribeTensors(const Checkpoint& checkpoint) {
   Json list = Json::array();
   for (const auto& [file, tensors] : checkpoint.tensors) {
+    if (HoldsResiduals(file)) continue;
     for (const auto& [name, tensor] : tensors) {
       list.push_back({file, name, std::string(Name(tensor.dtype())), tensor.shape()});
     }
@@ -179,6 +207,7 @@ absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, C
     DS_RETURN_IF_ERROR(MakeRoom(header["tensors"], &*read));
   }
   for (auto& [file, tensors] : read->tensors) {
+    if (HoldsResiduals(file)) continue;
     for (auto& [name, tensor] : tensors) {
       DS_RETURN_IF_ERROR(communicator.Broadcast(
           {tensor.mutable_data(), static_cast<size_t>(tensor.size_bytes())}, 0));

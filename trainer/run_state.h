@@ -31,8 +31,8 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
 // NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model, say).
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress);
 
-// Rank 0 reads `folder` and sends it to all others, which need not see its file system. Collective; every rank gets
-// rank 0's error.
+// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for residuals (ScatterResiduals). Collective;
+// every rank gets rank 0's error.
 absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator);
 
 }  // namespace ds

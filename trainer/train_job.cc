@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "trainer/config/reader.h"
+#include "trainer/exchange_state.h"
 #include "trainer/job_setup.h"
 #include "trainer/optim/auto_precision.h"
 #include "trainer/run_reporter.h"
@@ -120,6 +121,9 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(checkpoint.status());
     DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
     objects_->trainer->set_precision(progress_.precision);
+    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(CompressorState residuals, ScatterResiduals(*checkpoint, contributor, communicator_));
+    objects_->trainer->set_residuals(std::move(residuals));
     return absl::OkStatus();
   }
 
@@ -152,10 +156,15 @@ class TrainJob final : public TrainObserver {
   }
 
   absl::Status WriteState() {
+    Checkpoint checkpoint;
+    if (root()) {
+      RunProgress progress = progress_;
+      progress.wall_seconds += Seconds();
+      DS_ASSIGN_OR_RETURN(checkpoint, CaptureRun(objects_->state(), progress));
+    }
+    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor, communicator_, &checkpoint));
     if (!root()) return absl::OkStatus();
-    RunProgress progress = progress_;
-    progress.wall_seconds += Seconds();
-    DS_ASSIGN_OR_RETURN(const Checkpoint checkpoint, CaptureRun(objects_->state(), progress));
     return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(), checkpoint,
                            config_.checkpoint.keep);
   }
@@ -193,6 +202,11 @@ class TrainJob final : public TrainObserver {
     const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
     summary.train_images_per_second = images_per_second_ / epochs;
     summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
+    const CompressionReport compression = objects_->trainer->compression_report();
+    summary.compression = compression.method;
+    summary.compression_reason = compression.reason;
+    summary.raw_bytes_per_step = compression.raw_bytes_per_step;
+    if (compression.relative_error >= 0) summary.compression_error = compression.relative_error;
     summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
                        times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
                        times_.total() / epochs};

@@ -5,11 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "comm/bucket_exchanger.h"
 #include "comm/finite.h"
 #include "torch/csrc/autograd/utils/lambda_post_hook.h"
 #include "torch/csrc/autograd/variable.h"
 #include "trainer/sync/bucket_plan.h"
+#include "trainer/sync/gradient_exchange.h"
 
 namespace ds {
 namespace {
@@ -19,34 +19,45 @@ absl::Span<float> Memory(const at::Tensor& tensor) {
   return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
-// One rank: nothing to exchange, the gradients stay where autograd put them.
+// One rank: nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run that had more ranks wait
+// for such a run to come again.
 class LocalSynchronizer final : public GradientSynchronizer {
  public:
   explicit LocalSynchronizer(std::vector<NamedTensor> parameters) : parameters_(std::move(parameters)) {}
 
-  absl::Status Begin(bool check_finite) override {
-    check_finite_ = check_finite;
+  absl::Status Begin(const SyncStep& step) override {
+    step_ = step;
     return absl::OkStatus();
   }
 
   absl::StatusOr<SyncStats> Finish() override {
     SyncStats stats;
-    if (!check_finite_) return stats;
+    std::vector<at::Tensor> gradients;
     for (const NamedTensor& parameter : parameters_) {
       const at::Tensor& gradient = parameter.tensor.grad();
-      if (gradient.defined() && gradient.is_non_overlapping_and_dense() && !AllFinite(Memory(gradient))) {
+      if (!gradient.defined()) continue;
+      if (step_.check_finite && gradient.is_non_overlapping_and_dense() && !AllFinite(Memory(gradient))) {
         stats.found_inf = true;
-        break;
+        return stats;
       }
+      gradients.push_back(gradient);
     }
+    if (step_.loss_scale != 1 && !gradients.empty()) at::_foreach_mul_(gradients, 1.0 / step_.loss_scale);
     return stats;
   }
 
   std::vector<TraceSpan> TakeTrace() override { return {}; }
+  SyncState ExportState() const override { return state_; }
+  absl::Status ImportState(const SyncState& state) override {
+    state_ = state;
+    return absl::OkStatus();
+  }
+  CompressionReport Report() const override { return {.method = "none"}; }
 
  private:
   std::vector<NamedTensor> parameters_;
-  bool check_finite_ = false;
+  SyncStep step_;
+  SyncState state_;
 };
 
 // A bucket's flat memory and the parameters whose gradients are views into it.
@@ -67,14 +78,17 @@ struct Slot {
 
 class BucketedSynchronizer final : public GradientSynchronizer {
  public:
-  BucketedSynchronizer(GraphModule& module, std::unique_ptr<Communicator> communicator,
-                       const GradientSynchronizerOptions& options)
-      : options_(options), slots_(module.parameters().size()), alive_(std::make_shared<bool>(true)) {
-    MakeBuckets(module);
-    std::vector<absl::Span<float>> spans;
-    for (const Bucket& bucket : buckets_) spans.push_back(Memory(bucket.flat));
-    exchanger_ = std::make_unique<BucketExchanger>(std::move(communicator), std::move(spans));
+  BucketedSynchronizer(GraphModule& module, const GradientSynchronizerOptions& options)
+      : trace_exchange_(options.trace), slots_(module.parameters().size()), alive_(std::make_shared<bool>(true)) {
+    MakeBuckets(module, options.bucket_mb);
+  }
+
+  absl::Status Connect(const GraphModule& module, std::unique_ptr<Communicator> communicator,
+                       const GradientSynchronizerOptions& options) {
+    DS_ASSIGN_OR_RETURN(exchange_, GradientExchange::Create(std::move(communicator), Segments(module), options.compression,
+                                                            options.overlap));
     for (size_t i = 0; i < slots_.size(); ++i) AddHook(i);
+    return absl::OkStatus();
   }
 
   ~BucketedSynchronizer() override {
@@ -83,8 +97,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     for (Slot& slot : slots_) slot.parameter.mutable_grad() = at::Tensor();
   }
 
-  absl::Status Begin(bool check_finite) override {
-    check_finite_ = check_finite;
+  absl::Status Begin(const SyncStep& step) override {
+    check_finite_ = step.check_finite;
     found_inf_ = false;
     next_ready_ = 0;
     for (Bucket& bucket : buckets_) bucket.arrived = 0;
@@ -92,7 +106,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
       slot.arrived = false;
       Adopt(slot);
     }
-    exchanger_->Begin();
+    exchange_->Begin(step);
     active_ = true;
     return absl::OkStatus();
   }
@@ -103,11 +117,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     for (Slot& slot : slots_) {
       if (!slot.arrived) Arrived(slot);
     }
-    if (!options_.overlap) {
-      for (size_t i = 0; i < buckets_.size(); ++i) exchanger_->MarkReady(static_cast<int>(i));
-    }
-    DS_ASSIGN_OR_RETURN(const BucketResult result, exchanger_->Finish(found_inf_));
-    if (options_.trace) {
+    DS_ASSIGN_OR_RETURN(const BucketResult result, exchange_->Finish(found_inf_));
+    if (trace_exchange_) {
       for (const BucketInterval& interval : result.intervals) {
         const bool flag = interval.bucket == static_cast<int>(buckets_.size());
         trace_.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange", interval.start_us,
@@ -123,12 +134,15 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   }
 
   std::vector<TraceSpan> TakeTrace() override { return std::exchange(trace_, {}); }
+  SyncState ExportState() const override { return exchange_->ExportState(); }
+  absl::Status ImportState(const SyncState& state) override { return exchange_->ImportState(state); }
+  CompressionReport Report() const override { return exchange_->Report(); }
 
  private:
-  void MakeBuckets(const GraphModule& module) {
+  void MakeBuckets(const GraphModule& module, double bucket_mb) {
     std::vector<int64_t> sizes;
     for (const NamedTensor& parameter : module.parameters()) sizes.push_back(parameter.tensor.numel());
-    const double capacity = options_.bucket_mb * (1 << 20) / sizeof(float);
+    const double capacity = bucket_mb * (1 << 20) / sizeof(float);
     const BucketPlan plan = PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
     for (int64_t size : plan.sizes) buckets_.push_back({.flat = at::zeros({size}, at::kFloat)});
     for (size_t i = 0; i < slots_.size(); ++i) {
@@ -139,6 +153,17 @@ class BucketedSynchronizer final : public GradientSynchronizer {
       ++bucket.members;
       slot.view = bucket.flat.as_strided(slot.parameter.sizes(), slot.parameter.strides(), plan.offset[i]);
     }
+  }
+
+  // The gradients' places in the buckets' memory. A tensor's elements count in the order of memory, which is the same on every rank.
+  std::vector<GradientBucket> Segments(const GraphModule& module) const {
+    std::vector<GradientBucket> segments(buckets_.size());
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      const NamedTensor& parameter = module.parameters()[i];
+      segments[static_cast<size_t>(slots_[i].bucket)].push_back(
+          {.name = parameter.name, .values = Memory(slots_[i].view), .shape = parameter.tensor.sizes().vec()});
+    }
+    return segments;
   }
 
   void AddHook(size_t index) {
@@ -169,17 +194,16 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     Adopt(slot);
     if (check_finite_ && !found_inf_ && !AllFinite(Memory(slot.view))) found_inf_ = true;
     ++buckets_[static_cast<size_t>(slot.bucket)].arrived;
-    if (!options_.overlap) return;
     while (next_ready_ < buckets_.size() && buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
-      exchanger_->MarkReady(static_cast<int>(next_ready_++));
+      exchange_->MarkReady(static_cast<int>(next_ready_++));
     }
   }
 
-  GradientSynchronizerOptions options_;
+  const bool trace_exchange_;
   std::vector<Slot> slots_;
   std::vector<Bucket> buckets_;
   std::shared_ptr<bool> alive_;  // hooks outlive this object on parameters that do
-  std::unique_ptr<BucketExchanger> exchanger_;
+  std::unique_ptr<GradientExchange> exchange_;
   size_t next_ready_ = 0;
   bool active_ = false;
   bool check_finite_ = false;
@@ -206,7 +230,9 @@ absl::StatusOr<std::unique_ptr<GradientSynchronizer>> GradientSynchronizer::Crea
   }
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
   try {
-    return std::make_unique<BucketedSynchronizer>(module, std::move(own), options);
+    auto made = std::make_unique<BucketedSynchronizer>(module, options);
+    DS_RETURN_IF_ERROR(made->Connect(module, std::move(own), options));
+    return made;
   } catch (const c10::Error& error) {
     return absl::InternalError(absl::StrCat("gradient buckets: ", error.what_without_backtrace()));
   }

@@ -5,13 +5,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "trainer/executor/graph_module.h"
 #include "trainer/report/trace.h"
+#include "trainer/sync/compression.h"
 
 namespace ds {
 
@@ -19,6 +22,14 @@ struct GradientSynchronizerOptions {
   double bucket_mb = 4.0;   // MiB of fp32 a bucket
   bool overlap = true;      // false: all buckets go when Finish is called
   bool trace = false;
+  CompressionOptions compression;
+};
+
+// What a step needs to know beside the gradients; the same on every rank.
+struct SyncStep {
+  bool check_finite = true;   // look for Inf and NaN in the raw (scaled) gradients and OR the flag over the ranks
+  int64_t step = 0;           // of the run: keys rounding noise, ends the warm-up
+  double loss_scale = 1;      // gradients come scaled by it, and leave without
 };
 
 struct SyncStats {
@@ -28,6 +39,21 @@ struct SyncStats {
   bool found_inf = false;        // any rank had a non-finite raw gradient
 };
 
+// What the exchange carries from step to step, as a checkpoint keeps it.
+struct SyncState {
+  std::string method;                // the one in use: what `auto` chose
+  std::map<std::string, int> bits;   // of each compressed parameter, where bits are chosen
+  CompressorState residuals;         // this rank's
+};
+
+// For people, at the end of a run.
+struct CompressionReport {
+  std::string method;              // "none", "uniform, 4 bit", ...
+  std::string reason;              // why `auto` chose it; empty otherwise
+  int64_t raw_bytes_per_step = 0;  // what this rank would send in fp32
+  double relative_error = -1;      // ||Q(g) - g|| / ||g|| of this rank's compressed gradients, last measured; below 0: not measured
+};
+
 class GradientSynchronizer {
  public:
   // With a communicator of one rank the exchange is skipped and only the finite check remains.
@@ -35,14 +61,19 @@ class GradientSynchronizer {
       GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options);
   virtual ~GradientSynchronizer() = default;
 
-  // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally). `check_finite`: look
-  // for Inf and NaN in the raw (scaled) gradients and OR the flag over the ranks.
-  virtual absl::Status Begin(bool check_finite) = 0;
-  // After it: waits until every gradient holds the mean over the ranks. A parameter that got no gradient counts as zeros.
+  // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally).
+  virtual absl::Status Begin(const SyncStep& step) = 0;
+  // After it: waits until every gradient holds the mean over the ranks, without the loss scale. A parameter that got no gradient counts as
+  // zeros. If any rank's gradients were not finite, what they hold now means nothing, and no residual has changed.
   virtual absl::StatusOr<SyncStats> Finish() = 0;
   // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then "flag". Empty unless
   // options.trace.
   virtual std::vector<TraceSpan> TakeTrace() = 0;
+
+  // Between steps. ImportState takes what belongs to this rank (RedistributeResiduals); collective.
+  virtual SyncState ExportState() const = 0;
+  virtual absl::Status ImportState(const SyncState& state) = 0;
+  virtual CompressionReport Report() const = 0;
 };
 
 }  // namespace ds

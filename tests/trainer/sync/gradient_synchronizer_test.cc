@@ -37,7 +37,7 @@ TEST(GradientSynchronizer, LeavesTheMeanOverTheRanks) {
         for (const NamedTensor& parameter : module->parameters()) {
           if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
         }
-        ASSERT_TRUE(sync->Begin(true).ok());
+        ASSERT_TRUE(sync->Begin({}).ok());
         Backward(*module, Ones(rank + 1));
         const absl::StatusOr<SyncStats> stats = sync->Finish();
         ASSERT_TRUE(stats.ok()) << stats.status();
@@ -63,7 +63,7 @@ TEST(GradientSynchronizer, ParametersWithoutGradientsCountAsZeros) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = ExactModule();
     const Sync sync = Create(*module, *communicator);
-    ASSERT_TRUE(sync->Begin(true).ok());
+    ASSERT_TRUE(sync->Begin({}).ok());
     if (rank == 0) Backward(*module, Ones(4));
     ASSERT_TRUE(sync->Finish().ok());
     for (const NamedTensor& parameter : module->parameters()) {
@@ -84,7 +84,7 @@ TEST(GradientSynchronizer, TheSameBitsForEveryBucketSizeWithAndWithoutOverlap) {
         const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/11);
         const Sync sync = Create(*module, *communicator, {.bucket_mb = bucket_mb, .overlap = overlap});
         const at::Tensor input = at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
-        ASSERT_TRUE(sync->Begin(true).ok());
+        ASSERT_TRUE(sync->Begin({}).ok());
         Backward(*module, input);
         ASSERT_TRUE(sync->Finish().ok());
         found[static_cast<size_t>(rank)] = Gradients(*module);
@@ -109,7 +109,7 @@ TEST(GradientSynchronizer, MicroBatchesAccumulateAndAreExchangedOnce) {
       }
       for (int i = 0; i < micro_batches; ++i) {
         if (i + 1 == micro_batches) {
-          ASSERT_TRUE(sync->Begin(true).ok());
+          ASSERT_TRUE(sync->Begin({}).ok());
         }
         Backward(*module, Ones(rank == 0 ? 1 : 3));
       }
@@ -137,7 +137,7 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
           for (const NamedTensor& parameter : module->parameters()) {
             if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
           }
-          ASSERT_TRUE(sync->Begin(check).ok());
+          ASSERT_TRUE(sync->Begin({.check_finite = check}).ok());
           Backward(*module, Ones(1), rank == world - 1 ? factor : 1.0);
           const absl::StatusOr<SyncStats> stats = sync->Finish();
           ASSERT_TRUE(stats.ok()) << stats.status();
@@ -163,7 +163,7 @@ TEST(GradientSynchronizer, ExchangesWhileBackwardStillRuns) {
       before_the_end = watcher.all_reduces;
       return gradient;
     });
-    ASSERT_TRUE(sync->Begin(true).ok());
+    ASSERT_TRUE(sync->Begin({}).ok());
     Backward(*module, at::ones({2, kDeepWidth}));
     const int64_t backward_end_us = absl::ToInt64Microseconds(
         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
@@ -182,7 +182,7 @@ TEST(GradientSynchronizer, TracesEachBucketInOrderAndTheFlag) {
       const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
       const Sync sync = Create(*module, *communicator, {.overlap = overlap, .trace = true});
       for (int step = 0; step < 2; ++step) {
-        ASSERT_TRUE(sync->Begin(true).ok());
+        ASSERT_TRUE(sync->Begin({}).ok());
         Backward(*module, at::ones({2, kDeepWidth}));
         const absl::StatusOr<SyncStats> stats = sync->Finish();
         ASSERT_TRUE(stats.ok()) << stats.status();
@@ -208,7 +208,7 @@ TEST(GradientSynchronizer, WithoutTraceNothingIsKept) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = ExactModule();
     const Sync sync = Create(*module, *communicator);
-    ASSERT_TRUE(sync->Begin(true).ok());
+    ASSERT_TRUE(sync->Begin({}).ok());
     Backward(*module, Ones(1));
     ASSERT_TRUE(sync->Finish().ok());
     EXPECT_TRUE(sync->TakeTrace().empty());
@@ -222,7 +222,7 @@ TEST(GradientSynchronizer, CountsTheBytesOnTheWire) {
   RunRanks(kWorld, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
     const Sync sync = Create(*module, *communicator);
-    ASSERT_TRUE(sync->Begin(true).ok());
+    ASSERT_TRUE(sync->Begin({}).ok());
     Backward(*module, at::ones({2, kDeepWidth}));
     const absl::StatusOr<SyncStats> stats = sync->Finish();
     ASSERT_TRUE(stats.ok());

@@ -53,6 +53,10 @@ class WatchedCommunicator final : public Communicator {
     DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> copy, inner_->Duplicate());
     return Watch(std::move(copy), watcher_);
   }
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override {
+    DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> part, inner_->Split(color, key));
+    return part == nullptr ? nullptr : Watch(std::move(part), watcher_);
+  }
 
  private:
   std::unique_ptr<Communicator> inner_;

@@ -12,7 +12,7 @@ namespace {
 using Sync = std::unique_ptr<GradientSynchronizer>;
 
 absl::Status Step(GraphModule& module, GradientSynchronizer& sync) {
-  const absl::Status begun = sync.Begin(true);
+  const absl::Status begun = sync.Begin({});
   if (!begun.ok()) return begun;
   Backward(module, at::ones({2, kDeepWidth}));
   return sync.Finish().status();
@@ -67,7 +67,7 @@ TEST(SynchronizerFaults, MayGoInTheMiddleOfAStep) {
       if (rank == 0) {
         EXPECT_EQ(Step(*module, *sync).code(), absl::StatusCode::kUnavailable);
       } else {
-        ASSERT_TRUE(sync->Begin(true).ok());
+        ASSERT_TRUE(sync->Begin({}).ok());
         if (half_a_backward) {
           // The first layer's gradient, the last to come, throws: five buckets less one are on their way.
           const at::Tensor first = module->parameters()[static_cast<size_t>(module->forward_order().front())].tensor;

@@ -1,0 +1,179 @@
+#include "trainer/sync/gradient_exchange.h"
+
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "comm/compress/compressed_all_reduce.h"
+#include "comm/compress/cost_model.h"
+
+namespace ds {
+namespace {
+
+std::string Reason(const CompressionDecision& decision) {
+  return absl::StrFormat("a bucket round takes %.2f ms in fp32 and %.2f ms compressed, on this link of %.0f Mbit/s",
+                         1e3 * decision.raw.seconds(), 1e3 * decision.compressed.seconds(),
+                         decision.link.seconds_per_byte > 0 ? 8e-6 / decision.link.seconds_per_byte : 0.0);
+}
+
+// ||Q(g) - g|| / ||g|| over the segments that have a codec; below 0 if there is nothing to measure.
+double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, uint64_t step, uint64_t rank) {
+  double error = 0, norm = 0;
+  std::vector<std::byte> encoded;
+  std::vector<float> decoded;
+  for (const GradientBucket& bucket : buckets) {
+    for (const GradientSegment& segment : bucket) {
+      if (segment.codec == nullptr) continue;
+      const CodecNoise noise = {seed, step, segment.id(), rank, segment.first_element};
+      encoded.resize(static_cast<size_t>(segment.EncodedSize(segment.count())));
+      decoded.resize(segment.values.size());
+      segment.codec->Encode(segment.values, noise, absl::MakeSpan(encoded));
+      if (!segment.codec->Decode(encoded, noise, absl::MakeSpan(decoded)).ok()) return -1;
+      for (size_t i = 0; i < decoded.size(); ++i) {
+        const double value = segment.values[i], difference = decoded[i] - value;
+        error += difference * difference;
+        norm += value * value;
+      }
+    }
+  }
+  return norm > 0 && std::isfinite(error) ? std::sqrt(error / norm) : -1;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(std::unique_ptr<Communicator> communicator,
+                                                                           std::vector<GradientBucket> buckets,
+                                                                           CompressionOptions options, bool overlap) {
+  auto made = std::unique_ptr<GradientExchange>(new GradientExchange(std::move(communicator), std::move(options), overlap));
+  made->plain_ = std::move(buckets);
+  DS_ASSIGN_OR_RETURN(made->raw_, CompressedAllReduce::Create(made->communicator_.get(), made->plain_, {}));
+  if (made->options_.method == "auto") {
+    DS_RETURN_IF_ERROR(made->ChooseMethod(made->plain_));
+  } else {
+    DS_RETURN_IF_ERROR(made->UseMethod(made->options_.method));
+  }
+  made->exchanger_ = std::make_unique<BucketExchanger>(made->communicator_.get(), made->buckets());
+  return made;
+}
+
+absl::Status GradientExchange::ChooseMethod(const std::vector<GradientBucket>& buckets) {
+  CompressionOptions candidate = options_;
+  candidate.method = "uniform";
+  DS_ASSIGN_OR_RETURN(const std::vector<GradientBucket> compressed, WithCodecs(candidate, buckets));
+  DS_ASSIGN_OR_RETURN(const CompressionDecision decision,
+                      DecideCompression(*communicator_, compressed, options_.error_feedback));
+  reason_ = Reason(decision);
+  return UseMethod(decision.compress ? "uniform" : "none");
+}
+
+absl::Status GradientExchange::UseMethod(const std::string& method) {
+  options_.method = method;
+  DS_ASSIGN_OR_RETURN(buckets_, WithCodecs(options_, plain_));
+  compressed_ = {};
+  auto_bits_.reset();
+  if (method == "none") return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(compressed_, MakeCompressor(options_, buckets_, communicator_.get()));
+  if (!options_.auto_bits()) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const std::shared_ptr<const Codec> codec, MakeCodec(options_, 4));
+  DS_ASSIGN_OR_RETURN(auto_bits_, AutoBits::Create({.codec = codec->options()}));
+  return absl::OkStatus();
+}
+
+absl::Status GradientExchange::SetCodecs(const Codecs& codecs) {
+  for (GradientBucket& bucket : buckets_) {
+    for (GradientSegment& segment : bucket) {
+      const auto found = codecs.find(segment.name);
+      if (found != codecs.end() && segment.codec != nullptr) segment.codec = found->second;
+    }
+  }
+  return compressed_.set_codecs(codecs);
+}
+
+// A measurement needs the raw gradients of all buckets, before any is exchanged.
+bool GradientExchange::ProbeIsDue() const {
+  return lossy() && compressed_.set_codecs && (step_.step - options_.warmup_steps) % options_.decide_every == 0;
+}
+
+void GradientExchange::Begin(const SyncStep& step) {
+  step_ = step;
+  held_back_ = !overlap_ || ProbeIsDue();
+  if (held_back_) return;
+  GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
+  exchanger_->Begin(compressor, {static_cast<uint64_t>(step.step),
+                                 static_cast<float>(1.0 / (communicator_->size() * step.loss_scale))});
+}
+
+void GradientExchange::MarkReady(int bucket) {
+  if (!held_back_) exchanger_->MarkReady(bucket);
+}
+
+absl::Status GradientExchange::Probe() {
+  const CodecNoise noise = {options_.seed, static_cast<uint64_t>(step_.step), 0, static_cast<uint64_t>(communicator_->rank()), 0};
+  if (auto_bits_ != nullptr) {
+    for (const GradientBucket& bucket : buckets_) auto_bits_->Measure(bucket, noise);
+    DS_ASSIGN_OR_RETURN(const Codecs codecs, auto_bits_->Decide(*communicator_));
+    DS_RETURN_IF_ERROR(SetCodecs(codecs));
+  }
+  const double error = RelativeError(buckets_, noise.seed, noise.step, noise.rank);
+  if (error >= 0) relative_error_ = error;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag) {
+  if (!held_back_) return exchanger_->Finish(flag);
+  const auto start = std::chrono::steady_clock::now();
+  if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
+  GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
+  exchanger_->Begin(compressor, {static_cast<uint64_t>(step_.step),
+                                 static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
+  for (int bucket = 0; bucket < buckets(); ++bucket) exchanger_->MarkReady(bucket);
+  DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag));
+  result.exposed_us = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+SyncState GradientExchange::ExportState() const {
+  SyncState state = {.method = options_.method};
+  if (compressed_.compressor != nullptr) state.residuals = compressed_.compressor->ExportState();
+  if (auto_bits_ == nullptr) return state;
+  for (const GradientBucket& bucket : buckets_) {
+    for (const GradientSegment& segment : bucket) {
+      if (segment.codec != nullptr) state.bits[segment.name] = segment.codec->options().bits;
+    }
+  }
+  return state;
+}
+
+absl::Status GradientExchange::ImportState(const SyncState& state) {
+  // What `auto` chose then holds for the whole run: another choice would give other bits.
+  if (!reason_.empty() && !state.method.empty() && state.method != options_.method) {
+    reason_ = "as when the run began";
+    DS_RETURN_IF_ERROR(UseMethod(state.method));
+  }
+  if (compressed_.compressor == nullptr) return absl::OkStatus();
+  if (auto_bits_ != nullptr) {
+    Codecs codecs;
+    for (const auto& [name, bits] : state.bits) {
+      DS_ASSIGN_OR_RETURN(codecs[name], MakeCodec(options_, bits));
+    }
+    DS_RETURN_IF_ERROR(SetCodecs(codecs));
+  }
+  return compressed_.compressor->ImportState(state.residuals);
+}
+
+CompressionReport GradientExchange::Report() const {
+  CompressionReport report = {.method = options_.method, .reason = reason_, .relative_error = relative_error_};
+  if (options_.method == "uniform") {
+    absl::StrAppend(&report.method, ", ", options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.bits, " bit"));
+  }
+  if (options_.method == "powersgd") absl::StrAppend(&report.method, ", rank ", options_.rank);
+  if (options_.method != "none" && options_.error_feedback) absl::StrAppend(&report.method, ", error feedback");
+  if (options_.method != "none" && options_.hierarchical) absl::StrAppend(&report.method, ", between hosts");
+  for (int bucket = 0; bucket < buckets(); ++bucket) report.raw_bytes_per_step += raw_->PredictedWireBytes(bucket);
+  return report;
+}
+
+}  // namespace ds

@@ -1,0 +1,58 @@
+// The way of gradient buckets through the ranks: in fp32 or compressed, with bits chosen by measurement, on a communication thread.
+// Knows memory and names, nothing of autograd.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/bucket_exchanger.h"
+#include "comm/compress/auto_bits.h"
+#include "trainer/sync/compression.h"
+#include "trainer/sync/gradient_synchronizer.h"
+
+namespace ds {
+
+class GradientExchange {
+ public:
+  // Takes the communicator. The buckets' memory is the caller's and outlives this. Resolves `method: auto` by measuring. Collective.
+  static absl::StatusOr<std::unique_ptr<GradientExchange>> Create(std::unique_ptr<Communicator> communicator,
+                                                                  std::vector<GradientBucket> buckets, CompressionOptions options,
+                                                                  bool overlap);
+
+  // Starts a step. MarkReady(bucket) after it, in any order, once each; then Finish. `flag`: this rank's gradients are not finite.
+  void Begin(const SyncStep& step);
+  void MarkReady(int bucket);
+  absl::StatusOr<BucketResult> Finish(bool flag);
+
+  int buckets() const { return static_cast<int>(buckets_.size()); }
+  SyncState ExportState() const;
+  absl::Status ImportState(const SyncState& state);
+  CompressionReport Report() const;
+
+ private:
+  GradientExchange(std::unique_ptr<Communicator> communicator, CompressionOptions options, bool overlap)
+      : communicator_(std::move(communicator)), options_(std::move(options)), overlap_(overlap) {}
+  absl::Status ChooseMethod(const std::vector<GradientBucket>& buckets);
+  absl::Status UseMethod(const std::string& method);
+  absl::Status SetCodecs(const Codecs& codecs);
+  absl::Status Probe();
+  bool ProbeIsDue() const;
+  bool lossy() const { return compressed_.compressor != nullptr && step_.step >= options_.warmup_steps; }
+
+  std::unique_ptr<Communicator> communicator_;
+  CompressionOptions options_;
+  const bool overlap_;
+  std::vector<GradientBucket> plain_;     // without codecs
+  std::vector<GradientBucket> buckets_;   // with the codecs in use
+  std::string reason_;
+  std::unique_ptr<GradientCompressor> raw_;
+  MadeCompressor compressed_;             // null where nothing is compressed
+  std::unique_ptr<AutoBits> auto_bits_;
+  std::unique_ptr<BucketExchanger> exchanger_;
+  SyncStep step_;
+  bool held_back_ = false;                // this step's buckets go when Finish is called
+  double relative_error_ = -1;
+};
+
+}  // namespace ds
