@@ -1,0 +1,57 @@
+// Ranks as threads of one process, each with a whole set of training objects on synthetic data.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "trainer/data/loader.h"
+#include "trainer/mixed_precision_trainer.h"
+
+namespace ds {
+
+DatasetOptions SyntheticData();
+
+// One rank's whole set of objects.
+struct Rank {
+  std::unique_ptr<GraphModule> module;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<DataLoader> loader;
+  std::unique_ptr<MixedPrecisionTrainer> trainer;
+};
+
+// `seed` is of the initial weights.
+Rank MakeRank(const std::string& model, int64_t batch, int rank, int world, MixedPrecisionTrainerOptions options,
+              uint64_t seed = 1);
+
+// Records the parameters' hash after every step.
+class HashRecorder final : public TrainObserver {
+ public:
+  absl::Status OnStep(const StepReport& step) override {
+    reports.push_back(step);
+    hashes.push_back(trainer->ParameterHash());
+    if (keep_residuals) residuals.push_back(trainer->exchange_state().residuals);
+    return absl::OkStatus();
+  }
+  absl::Status OnEpoch(const EpochReport&) override { return absl::OkStatus(); }
+
+  MixedPrecisionTrainer* trainer = nullptr;
+  std::vector<StepReport> reports;
+  std::vector<std::string> hashes;
+  bool keep_residuals = false;
+  std::vector<CompressorState> residuals;   // after every step, if kept
+};
+
+using AdjustOptions = std::function<void(int rank, MixedPrecisionTrainerOptions& options)>;
+const AdjustOptions kAsItIs = [](int, MixedPrecisionTrainerOptions&) {};
+
+// Trains `world` ranks as threads and returns them with what they recorded.
+// `inspect` sees each rank's trainer when it is done.
+std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
+    int world, const std::string& model, int64_t global_batch, int64_t epochs, const AdjustOptions& adjust,
+    const std::function<void(int rank, MixedPrecisionTrainer& trainer)>& inspect = nullptr);
+
+}  // namespace ds
