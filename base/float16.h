@@ -5,19 +5,21 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/host_device.h"
+
 namespace ds {
 
 struct BFloat16 {
   uint16_t bits = 0;
   BFloat16() = default;
-  explicit BFloat16(float value) {
+  DS_HOST_DEVICE explicit BFloat16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
     // A NaN must stay one: rounding could carry its mantissa away.
     bits = (u & 0x7fffffffu) > 0x7f800000u
                ? static_cast<uint16_t>((u >> 16) | 0x40u)
                : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const {
+  DS_HOST_DEVICE explicit operator float() const {
     return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
   }
 };
@@ -26,7 +28,7 @@ struct Float16 {
   uint16_t bits = 0;
   Float16() = default;
   // By hand: _Float16 is not in every compiler for every processor (Clang 14 has none on x86).
-  explicit Float16(float value) {
+  DS_HOST_DEVICE explicit Float16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
     const uint32_t sign = (u >> 16) & 0x8000u;
     uint32_t magnitude = u & 0x7fffffffu;
@@ -45,7 +47,7 @@ struct Float16 {
     }
     bits = static_cast<uint16_t>(sign | magnitude);
   }
-  explicit operator float() const {
+  DS_HOST_DEVICE explicit operator float() const {
     const uint32_t sign = (bits & 0x8000u) << 16;
     const uint32_t magnitude = bits & 0x7fffu;
     if (magnitude > 0x7c00u) return std::bit_cast<float>(sign | 0x7fc00000u | (magnitude << 13));
