@@ -8,7 +8,8 @@
 // Values are cut into codec buckets of `bucket` values, the last one shorter; each is encoded by itself, so that a range that starts
 // at a multiple of `bucket` has the same bytes whether it is encoded alone or within its tensor. The size depends on the count
 // alone, so receivers know it. The bytes are the same on every instruction set and for any number of threads. A bucket with a
-// NaN or Inf decodes to NaN everywhere: it never looks like an ordinary number. Const methods may be called from many threads.
+// NaN or Inf decodes to NaN everywhere: it never looks like an ordinary number. (kFloat32, 16 and kBFloat16 keep it in its place
+// instead.) Const methods may be called from many threads. docs/codecs.md has every byte and bound.
 #pragma once
 
 #include <cstddef>
