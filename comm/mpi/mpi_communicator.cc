@@ -11,6 +11,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/cpu_features.h"
 #include "base/status.h"
 #include "comm/exchange_collectives.h"
 #include "comm/mpi/mpi_errors.h"
@@ -20,9 +23,10 @@ namespace {
 
 constexpr int kTag = 1;
 constexpr size_t kMaxMessageBytes = size_t{1} << 30;  // MPI counts are int
-// A wait first looks often, for latency, then leaves its core to others.
-constexpr int kEagerTests = 200;
-constexpr long kSleepNs = 50'000;
+// A wait first looks all the time, for latency, then leaves its core to the compute threads; where ranks share cores it sleeps at
+// once. A sleep takes 50 us longer than asked for, which is how exactly Linux keeps time for threads that did not ask for more.
+constexpr absl::Duration kEagerTime = absl::Microseconds(200);
+constexpr long kSleepNs = 10'000;
 
 // Owns MPI's life: finalises it when the last communicator goes, unless a peer failed (finalising would wait for it).
 class MpiContext {
@@ -48,6 +52,7 @@ class MpiContext {
           "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
     }
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    DS_ASSIGN_OR_RETURN(context->ranks_share_cores_, RanksShareCores());
     current = context;
     return context;
   }
@@ -58,11 +63,25 @@ class MpiContext {
     if (owned_ && finalized == 0 && !broken) MPI_Finalize();
   }
 
+  bool ranks_share_cores() const { return ranks_share_cores_; }
+
   std::atomic<bool> broken = false;
 
  private:
   explicit MpiContext(bool owned) : owned_(owned) {}
+
+  // More ranks on this host than cores for them?
+  static absl::StatusOr<bool> RanksShareCores() {
+    MPI_Comm host = MPI_COMM_NULL;
+    int ranks = 1;
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
+    MPI_Comm_size(host, &ranks);
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_free(&host));
+    return ranks > AvailableCores();
+  }
+
   const bool owned_;
+  bool ranks_share_cores_ = false;
 };
 
 class MpiCommunicator final : public ExchangeCollectives {
@@ -174,11 +193,13 @@ class MpiCommunicator final : public ExchangeCollectives {
 
   absl::Status Wait(absl::Time deadline) {
     statuses_.resize(requests_.size());
-    for (int tests = 0;; ++tests) {
+    const absl::Time eager_until = absl::Now() + kEagerTime;
+    for (bool eager = !context_->ranks_share_cores();;) {
       int done = 0;
       const int code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
       if (code != MPI_SUCCESS || done != 0) return CheckStatuses(code);
-      if (tests < kEagerTests) continue;
+      if (eager && absl::Now() < eager_until) continue;
+      eager = false;
       const timespec pause = {0, kSleepNs};
       nanosleep(&pause, nullptr);
       if (absl::Now() > deadline) {
