@@ -65,7 +65,8 @@ absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
 
 absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mutex>& lock) {
   BucketResult result;
-  const int64_t sent_before = communicator_->wire_stats().bytes_sent;
+  const auto sent = [this] { return communicator_->wire_stats().bytes_sent + compressor_->OwnBytesSent(); };
+  const int64_t sent_before = sent();
   // Runs `call` without the lock and notes when.
   const auto timed = [&](size_t bucket, auto call) {
     lock.unlock();
@@ -91,7 +92,7 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mut
   }));
   compressor_->EndStep(/*commit=*/flag == 0);
   result.flag = flag != 0;
-  result.wire_bytes = communicator_->wire_stats().bytes_sent - sent_before;
+  result.wire_bytes = sent() - sent_before;
   return result;
 }
 

@@ -43,6 +43,8 @@ class GradientCompressor {
 
   // Bytes that this rank hands to its communicators in Exchange(bucket), exactly.
   virtual int64_t PredictedWireBytes(int bucket) const = 0;
+  // Bytes handed so far to communicators of its own (a hierarchy has some), beside the one that it was given.
+  virtual int64_t OwnBytesSent() const { return 0; }
 
   // Between steps. Import takes what RedistributeResiduals gave for this rank; parameters that it lacks start from zero.
   virtual CompressorState ExportState() const = 0;

@@ -38,6 +38,7 @@ class HierarchicalAllReduce final : public GradientCompressor {
   int64_t LocalWireBytes(int bucket) const;
   int64_t AcrossWireBytes(int bucket) const;
   // Counted at the transport since the start.
+  int64_t OwnBytesSent() const override { return LocalBytesSent() + AcrossBytesSent(); }
   int64_t LocalBytesSent() const { return local_->wire_stats().bytes_sent; }
   int64_t AcrossBytesSent() const { return across_ == nullptr ? 0 : across_->wire_stats().bytes_sent; }
   // Of this rank's shard; a host's contribution is the MergeStates of its ranks.

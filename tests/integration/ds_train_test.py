@@ -83,10 +83,11 @@ class DsTrain(unittest.TestCase):
     def newest_model(self, run):
         return sorted((run / "checkpoints").glob("step-*"))[-1] / "model.safetensors"
 
-    def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(self):
-        whole, _ = self.train("whole", "ema.enabled=true", ranks=2)
+    def train_killed_and_resumed(self, *options):
+        """Two runs of the same: one that never stopped, and one that kill -9 stopped after its first checkpoint."""
+        whole, _ = self.train("whole", *options, ranks=2)
         output = f"run.output={self.folder / 'killed'}"
-        process = subprocess.Popen(self.command(2, output, "ema.enabled=true"), env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        process = subprocess.Popen(self.command(2, output, *options), env=ENVIRONMENT, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL, start_new_session=True)
         killed = self.folder / "killed" / "t"
         deadline = time.time() + 120
@@ -96,11 +97,41 @@ class DsTrain(unittest.TestCase):
         process.wait()
         subprocess.run(["pkill", "-9", "-f", str(killed.parent)], check=False)
         self.assertTrue(list(killed.glob("checkpoints/step-*")))
-        self.train("killed", "ema.enabled=true", "--resume", ranks=2)
-        for name in ["model.safetensors", "optimizer.safetensors", "ema.safetensors"]:
+        self.train("killed", *options, "--resume", ranks=2)
+        return whole, killed
+
+    def assert_same_bits(self, whole, killed, names):
+        for name in names:
             self.assertEqual(self.digest(self.newest_model(whole).parent / name),
                              self.digest(self.newest_model(killed).parent / name), name)
         self.assertEqual(self.digest(whole / "model.safetensors"), self.digest(killed / "model.safetensors"))
+
+    def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(self):
+        whole, killed = self.train_killed_and_resumed("ema.enabled=true")
+        self.assert_same_bits(whole, killed, ["model.safetensors", "optimizer.safetensors", "ema.safetensors"])
+
+    def test_so_does_one_that_compresses_its_gradients(self):
+        for name, options in {"4 bit": ["compression.method=uniform", "compression.rounding=stochastic"],
+                              "auto bits": ["compression.method=uniform", "compression.bits=auto", "compression.decide_every=5"],
+                              "powersgd": ["compression=powersgd"]}.items():
+            with self.subTest(name):
+                whole, killed = self.train_killed_and_resumed(*options, "compression.minimum_size=100")
+                self.assert_same_bits(whole, killed, ["model.safetensors", "optimizer.safetensors",
+                                                      "residuals-0.safetensors", "residuals-1.safetensors"])
+                for run in (whole, killed):
+                    shutil.rmtree(run.parent)
+
+    def test_residuals_follow_a_run_to_more_ranks(self):
+        options = ["compression.method=uniform", "compression.bits=2", "compression.minimum_size=100"]
+        run, _ = self.train("grow", *options, "run.epochs=1", ranks=2)
+        self.assertEqual(len(list(self.newest_model(run).parent.glob("residuals-*.safetensors"))), 2)
+        run, _ = self.train("grow", *options, "run.epochs=2", "--resume", ranks=3)
+        self.assertEqual(len(list(self.newest_model(run).parent.glob("residuals-*.safetensors"))), 3)
+        summary = json.loads((run / "summary.json").read_text())
+        self.assertEqual(summary["world_size"], 3)
+        self.assertGreater(summary["raw_bytes_per_step"], 5 * summary["wire_bytes_per_step"])
+        self.assertIn("uniform, 2 bit", summary["compression"])
+        self.assertGreater(summary["compression_error"], 0)
 
     def start_endless(self, *arguments):
         """Two ranks that train on and on, once their steps are under way; returns mpirun and the process of each rank."""
