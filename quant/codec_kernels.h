@@ -13,7 +13,7 @@ namespace ds::lowbit {
 
 constexpr int kMaxBits = 8;
 
-constexpr int64_t CodeBytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
+DS_HOST_DEVICE_INLINE constexpr int64_t CodeBytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
 
 // What is decoded is stored, or added to what is there.
 enum class Into : int { kStore = 0, kAdd = 1 };
@@ -62,7 +62,10 @@ const CodecKernels* KernelsFor(InstructionSet set);
 // The fastest that this processor has.
 const CodecKernels& BestKernels();
 
-// One a source file.
+// One a source file; those of other processors' instruction sets are not built.
 const CodecKernels& ScalarKernels();
+const CodecKernels& Avx2Kernels();
+const CodecKernels& Avx512Kernels();
+const CodecKernels& NeonKernels();
 
 }  // namespace ds::lowbit

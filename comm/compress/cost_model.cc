@@ -102,9 +102,21 @@ namespace {
 
 constexpr double kExchangesABucket = 2;
 
-// `costs`: of each codec among the segments.
+using CodingCosts = std::map<const Codec*, CodingCost>;
+
+// Adds what is missing in `costs`.
+void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback, CodingCosts& costs) {
+  for (const GradientBucket& bucket : buckets) {
+    for (const GradientSegment& segment : bucket) {
+      if (costs.count(segment.codec.get()) == 0) {
+        costs[segment.codec.get()] = MeasureCoding(segment.codec, ranks, error_feedback);
+      }
+    }
+  }
+}
+
 absl::StatusOr<ExchangeCost> Predict(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
-                                     const std::map<const Codec*, CodingCost>& costs) {
+                                     const CodingCosts& costs) {
   ExchangeCost cost;
   for (const GradientBucket& bucket : buckets) {
     DS_ASSIGN_OR_RETURN(const ExchangePlan plan, ExchangePlan::Make(bucket, ranks, 0));
@@ -123,22 +135,27 @@ absl::StatusOr<ExchangeCost> Predict(absl::Span<const GradientBucket> buckets, i
 
 }  // namespace
 
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                             bool error_feedback) {
+  if (ranks == 1) return ExchangeCost();
+  CodingCosts costs;
+  MeasureCodecs(buckets, ranks, error_feedback, costs);
+  return Predict(buckets, ranks, link, costs);
+}
+
 absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
                                                       bool error_feedback, const LinkProbe& probe) {
   CompressionDecision decision;
   const int ranks = communicator.size();
   if (ranks == 1) return decision;
   DS_ASSIGN_OR_RETURN(decision.link, MeasureLink(communicator, probe));
-  std::map<const Codec*, CodingCost> costs;
   std::vector<GradientBucket> raw(buckets.begin(), buckets.end());
-  costs[nullptr] = MeasureCoding(nullptr, ranks, false);
   for (GradientBucket& bucket : raw) {
-    for (GradientSegment& segment : bucket) {
-      const Codec* codec = segment.codec.get();
-      if (costs.count(codec) == 0) costs[codec] = MeasureCoding(segment.codec, ranks, error_feedback);
-      segment.codec = nullptr;
-    }
+    for (GradientSegment& segment : bucket) segment.codec = nullptr;
   }
+  CodingCosts costs;
+  MeasureCodecs(raw, ranks, error_feedback, costs);
+  MeasureCodecs(buckets, ranks, error_feedback, costs);
   DS_ASSIGN_OR_RETURN(decision.raw, Predict(raw, ranks, decision.link, costs));
   DS_ASSIGN_OR_RETURN(decision.compressed, Predict(buckets, ranks, decision.link, costs));
   // The slowest rank's processor counts, and all decide alike.

@@ -45,6 +45,11 @@ struct ExchangeCost {
   double seconds() const { return link_s + coding_s; }
 };
 
+// What exchanging the buckets with their codecs costs on `link` and, measured now, on this rank's processor. Not collective: ranks may
+// differ about the processor.
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                             bool error_feedback);
+
 struct CompressionDecision {
   LinkCost link;
   ExchangeCost raw;          // all segments in fp32
