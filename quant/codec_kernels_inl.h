@@ -12,6 +12,9 @@
 namespace ds::lowbit {
 namespace {
 
+// For lambdas that are called from a loop and from its end: a call for each block would cost more than the block.
+#define DS_ALWAYS_INLINE __attribute__((always_inline))
+
 using F = Isa::F;
 using U32 = Isa::U32;
 using I32 = Isa::I32;
@@ -173,6 +176,12 @@ inline void StoreLanes(const U64 (&lanes)[kByteVectors], uint8_t* out) {
   }
 }
 
+// Not by way of an array: reading eight small writes back at once stalls.
+template <int... kLane>
+inline U64 Gather(const uint8_t* in, int stride, std::integer_sequence<int, kLane...>) {
+  return U64{Load<uint64_t>(in + kLane * stride)...};
+}
+
 // May read kSlack bytes too many.
 template <int kBits>
 inline void LoadLanes(const uint8_t* in, U64 (&lanes)[kByteVectors]) {
@@ -180,11 +189,7 @@ inline void LoadLanes(const uint8_t* in, U64 (&lanes)[kByteVectors]) {
     if constexpr (kBits == 8) {
       lanes[v] = Load<U64>(in + v * sizeof(U64));
     } else {
-      uint64_t words[kLanes64];
-      for (int lane = 0; lane < kLanes64; ++lane) {
-        std::memcpy(words + lane, in + (v * kLanes64 + lane) * kBits, sizeof(uint64_t));
-      }
-      lanes[v] = Load<U64>(words);
+      lanes[v] = Gather(in + v * kLanes64 * kBits, kBits, std::make_integer_sequence<int, kLanes64>());
     }
   }
 }
@@ -193,7 +198,7 @@ inline void LoadLanes(const uint8_t* in, U64 (&lanes)[kByteVectors]) {
 template <int kBits, typename Codes>
 inline void EncodeBlocks(const float* values, int64_t count, uint8_t* out, const Codes& codes) {
   const uint8_t* const end = out + CodeBytes(count, kBits);
-  const auto encode = [&](const float* from, int64_t i, uint8_t* to) {
+  const auto encode = [&](const float* from, int64_t i, uint8_t* to) DS_ALWAYS_INLINE {
     U32 words[kVectors];
     U64 lanes[kByteVectors];
     codes(from, i, words);
@@ -226,7 +231,7 @@ inline void EncodeBlocks(const float* values, int64_t count, uint8_t* out, const
 template <int kBits, Into kInto, typename Value>
 inline void DecodeBlocks(const uint8_t* in, int64_t count, float* values, const Value& value) {
   const uint8_t* const end = in + CodeBytes(count, kBits);
-  const auto decode = [&]<Into kHere>(const uint8_t* from, float* to) {
+  const auto decode = [&]<Into kHere>(const uint8_t* from, float* to) DS_ALWAYS_INLINE {
     U64 lanes[kByteVectors];
     U32 words[kVectors];
     LoadLanes<kBits>(from, lanes);
@@ -263,7 +268,7 @@ struct Rounding {
 template <int kBits>
 void EncodeNearest(const float* values, int64_t count, const UniformEncoding& encoding, uint8_t* out) {
   const Rounding rounded(encoding);
-  EncodeBlocks<kBits>(values, count, out, [&](const float* from, int64_t /*i*/, U32(&words)[kVectors]) {
+  EncodeBlocks<kBits>(values, count, out, [&](const float* from, int64_t /*i*/, U32(&words)[kVectors]) DS_ALWAYS_INLINE {
     for (int v = 0; v < kVectors; ++v) words[v] = rounded(Load<F>(from + v * kLanes));
   });
 }
@@ -273,24 +278,37 @@ inline U64 LaneNumbers64(std::integer_sequence<int, kLane...>) {
   return U64{static_cast<uint64_t>(kLane)...};
 }
 
+// A noise stream in every lane, the round keys worked out.
+struct WideNoise {
+  U64 key0[kPhiloxRounds], key1[kPhiloxRounds];
+  U64 high0, high1;
+
+  explicit WideNoise(const NoiseStream& noise) : high0(noise.high0 - U64{}), high1(noise.high1 - U64{}) {
+    uint32_t round_key0 = noise.key0, round_key1 = noise.key1;
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      key0[round] = round_key0 - U64{};
+      key1[round] = round_key1 - U64{};
+      round_key0 += kPhiloxWeyl0;
+      round_key1 += kPhiloxWeyl1;
+    }
+  }
+};
+
 // The Philox blocks of a block of values, the first of them `block`, one in each 64-bit lane (its upper half is garbage on the
 // way): words 0 and 1 of a Philox block side by side in `first`, words 2 and 3 in `second`.
-inline void NoisePairs(const NoiseStream& noise, uint64_t block, U64 (&first)[kByteVectors], U64 (&second)[kByteVectors]) {
+inline void NoisePairs(const WideNoise& noise, uint64_t block, U64 (&first)[kByteVectors], U64 (&second)[kByteVectors]) {
   constexpr uint64_t kLow = 0xffffffffu;
   const U64 lanes = LaneNumbers64(std::make_integer_sequence<int, kLanes64>());
   for (int v = 0; v < kByteVectors; ++v) {
     U64 c0 = lanes + (block + static_cast<uint64_t>(v * kLanes64)), c1 = c0 >> 32;
-    U64 c2 = noise.high0 - U64{}, c3 = noise.high1 - U64{};
-    uint32_t key0 = noise.key0, key1 = noise.key1;
+    U64 c2 = noise.high0, c3 = noise.high1;
     for (int round = 0; round < kPhiloxRounds; ++round) {
       const U64 product0 = Isa::MultiplyLow32(c0, kPhiloxMultiplier0);
       const U64 product1 = Isa::MultiplyLow32(c2, kPhiloxMultiplier1);
-      c0 = (product1 >> 32) ^ (c1 ^ key0);
+      c0 = (product1 >> 32) ^ (c1 ^ noise.key0[round]);
       c1 = product1;
-      c2 = (product0 >> 32) ^ (c3 ^ key1);
+      c2 = (product0 >> 32) ^ (c3 ^ noise.key1[round]);
       c3 = product0;
-      key0 += kPhiloxWeyl0;
-      key1 += kPhiloxWeyl1;
     }
     first[v] = (c0 & kLow) | (c1 << 32);
     second[v] = (c2 & kLow) | (c3 << 32);
@@ -302,11 +320,12 @@ void EncodeStochastic(const float* values, int64_t count, const UniformEncoding&
                       uint64_t first_element, uint8_t* out) {
   constexpr int kNoise = NoiseBits(kBits);
   const Rounding rounded(encoding);
+  const WideNoise wide(noise);
   const uint64_t first_block = first_element / 8;
-  EncodeBlocks<kBits>(values, count, out, [&](const float* from, int64_t i, U32(&words)[kVectors]) {
+  EncodeBlocks<kBits>(values, count, out, [&](const float* from, int64_t i, U32(&words)[kVectors]) DS_ALWAYS_INLINE {
     U64 first[kByteVectors], second[kByteVectors];
     U32 random[kVectors];
-    NoisePairs(noise, first_block + static_cast<uint64_t>(i) / 8, first, second);
+    NoisePairs(wide, first_block + static_cast<uint64_t>(i) / 8, first, second);
     Isa::template SortNoise<kNoise>(first, second, random);
     for (int v = 0; v < kVectors; ++v) words[v] = (rounded(Load<F>(from + v * kLanes)) + random[v]) >> kNoise;
   });
@@ -316,7 +335,7 @@ template <Into kInto, int kBits>
 void DecodeUniform(const uint8_t* in, int64_t count, const UniformGrid& grid, uint32_t bias, float* values) {
   const F origin = Broadcast(grid.origin), step = Broadcast(grid.step);
   const I32 zero = static_cast<int32_t>(bias) - I32{};
-  DecodeBlocks<kBits, kInto>(in, count, values, [&](U32 words) {
+  DecodeBlocks<kBits, kInto>(in, count, values, [&](U32 words) DS_ALWAYS_INLINE {
     return origin + __builtin_convertvector(As<I32>(words) - zero, F) * step;
   });
 }
@@ -324,7 +343,7 @@ void DecodeUniform(const uint8_t* in, int64_t count, const UniformGrid& grid, ui
 // --- Signs -----------------------------------------------------------------------------------------------------------------
 
 void EncodeSigns(const float* values, int64_t count, uint8_t* out) {
-  EncodeBlocks<1>(values, count, out, [](const float* from, int64_t /*i*/, U32(&words)[kVectors]) {
+  EncodeBlocks<1>(values, count, out, [](const float* from, int64_t /*i*/, U32(&words)[kVectors]) DS_ALWAYS_INLINE {
     for (int v = 0; v < kVectors; ++v) words[v] = Load<U32>(from + v * kLanes) >> 31;
   });
 }
@@ -332,7 +351,7 @@ void EncodeSigns(const float* values, int64_t count, uint8_t* out) {
 template <Into kInto>
 void DecodeSigns(const uint8_t* in, int64_t count, float scale, float* values) {
   const U32 positive = As<U32>(Broadcast(scale));
-  DecodeBlocks<1, kInto>(in, count, values, [&](U32 words) { return As<F>(positive ^ (words << 31)); });
+  DecodeBlocks<1, kInto>(in, count, values, [&](U32 words) DS_ALWAYS_INLINE { return As<F>(positive ^ (words << 31)); });
 }
 
 // --- Halves ----------------------------------------------------------------------------------------------------------------
