@@ -1,22 +1,25 @@
 #include "trainer/exchange_state.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <iterator>
+#include <map>
 #include <set>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "base/safetensors.h"
 #include "base/status.h"
 #include "comm/hosts.h"
+#include "trainer/rank_files.h"
 
 namespace ds {
 namespace {
 
-constexpr absl::string_view kPrefix = "residuals-";
+constexpr absl::string_view kResiduals = "residuals-", kOptimizers = "optimizer-";
 
 absl::StatusOr<TensorMap> ToTensors(const CompressorState& state) {
   TensorMap tensors;
@@ -41,77 +44,78 @@ absl::StatusOr<CompressorState> FromTensors(const std::map<std::string, Tensor>&
   return state;
 }
 
-absl::Span<std::byte> Bytes(std::string& text) { return {reinterpret_cast<std::byte*>(text.data()), text.size()}; }
+// The residuals for `contributors` of them, from however many a checkpoint holds; none if it has none.
+absl::StatusOr<std::vector<TensorMap>> ResidualParts(const Checkpoint& checkpoint, int contributors) {
+  DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> files, NumberedFiles(checkpoint, kResiduals));
+  std::vector<TensorMap> parts;
+  if (files.empty()) return parts;
+  std::vector<CompressorState> states;
+  for (size_t f = 0; f < files.size(); ++f) {
+    DS_ASSIGN_OR_RETURN(states.emplace_back(), FromTensors(files[f], absl::StrCat(kResiduals, f)));
+  }
+  DS_ASSIGN_OR_RETURN(states, RedistributeResiduals(states, contributors));
+  for (const CompressorState& state : states) {
+    DS_ASSIGN_OR_RETURN(parts.emplace_back(), ToTensors(state));
+  }
+  return parts;
+}
 
 template <typename T>
-absl::StatusOr<std::vector<T>> FromAllRanks(T mine, Communicator& communicator) {
-  std::vector<T> all(static_cast<size_t>(communicator.size()));
-  DS_RETURN_IF_ERROR(communicator.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-                                            {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(T)}));
-  return all;
+Tensor MeanOf(const std::vector<const Tensor*>& tensors) {
+  Tensor mean = tensors[0]->Clone();
+  const absl::Span<T> values(reinterpret_cast<T*>(mean.mutable_data()), static_cast<size_t>(mean.num_elements()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    double sum = 0;
+    for (const Tensor* tensor : tensors) sum += static_cast<double>(reinterpret_cast<const T*>(tensor->data())[i]);
+    sum /= static_cast<double>(tensors.size());
+    values[i] = static_cast<T>(std::is_integral_v<T> ? std::round(sum) : sum);
+  }
+  return mean;
 }
 
-// Every contributor's state that a checkpoint holds.
-absl::StatusOr<std::vector<CompressorState>> StoredStates(const Checkpoint& checkpoint) {
-  std::map<int, CompressorState> by_number;
-  for (const auto& [file, tensors] : checkpoint.tensors) {
-    if (!HoldsResiduals(file)) continue;
-    int number = 0;
-    if (!absl::SimpleAtoi(absl::string_view(file).substr(kPrefix.size()), &number) || number < 0) {
-      return absl::DataLossError(absl::StrCat("the checkpoint's file ", file, ".safetensors names no contributor"));
+absl::StatusOr<TensorMap> MeanOptimizer(const std::vector<TensorMap>& states) {
+  TensorMap mean;
+  for (const auto& [name, first] : states[0]) {
+    std::vector<const Tensor*> all;
+    for (size_t s = 0; s < states.size(); ++s) {
+      const auto found = states[s].find(name);
+      if (found == states[s].end() || states[s].size() != states[0].size() || found->second.dtype() != first.dtype() ||
+          found->second.shape() != first.shape()) {
+        return absl::DataLossError(absl::StrCat(kOptimizers, s, " and ", kOptimizers, "0 of the checkpoint differ in '", name,
+                                                "': they are not of one run"));
+      }
+      all.push_back(&found->second);
     }
-    DS_ASSIGN_OR_RETURN(by_number[number], FromTensors(tensors, file));
-  }
-  std::vector<CompressorState> states;
-  for (auto& [number, state] : by_number) {
-    if (number != static_cast<int>(states.size())) {
-      return absl::DataLossError(absl::StrCat("the checkpoint lacks ", kPrefix, states.size(), ".safetensors"));
+    if (first.dtype() == DType::kFloat32) {
+      mean[name] = MeanOf<float>(all);
+    } else if (first.dtype() == DType::kInt64) {
+      mean[name] = MeanOf<int64_t>(all);
+    } else {
+      return absl::DataLossError(absl::StrCat(kOptimizers, "0: '", name, "' is neither float32 nor int64"));
     }
-    states.push_back(std::move(state));
   }
-  return states;
+  return mean;
 }
 
-// One serialised state for each contributor; on rank 0 only. Empty if the checkpoint has none.
-absl::StatusOr<std::vector<std::string>> Portions(const Checkpoint& checkpoint, int contributors) {
-  std::vector<std::string> portions(static_cast<size_t>(contributors));
-  DS_ASSIGN_OR_RETURN(std::vector<CompressorState> states, StoredStates(checkpoint));
-  if (states.empty()) return portions;
-  DS_ASSIGN_OR_RETURN(states, RedistributeResiduals(states, contributors));
-  for (size_t c = 0; c < portions.size(); ++c) {
-    DS_ASSIGN_OR_RETURN(const TensorMap tensors, ToTensors(states[c]));
-    DS_ASSIGN_OR_RETURN(portions[c], SerializeSafetensors(tensors));
+absl::StatusOr<RankParts> OptimizerParts(const Checkpoint& checkpoint, bool own, int ranks) {
+  RankParts parts;
+  DS_ASSIGN_OR_RETURN(parts.parts, NumberedFiles(checkpoint, kOptimizers));
+  parts.part_of_rank.resize(static_cast<size_t>(ranks));
+  if (parts.parts.empty()) return parts;
+  if (own && parts.parts.size() == parts.part_of_rank.size()) {
+    for (int r = 0; r < ranks; ++r) parts.part_of_rank[static_cast<size_t>(r)] = r;
+    return parts;
   }
-  return portions;
-}
-
-// Rank 0 gets what every rank has serialised; the others get nothing.
-absl::StatusOr<std::vector<std::string>> GatherTexts(std::string mine, Communicator& communicator) {
-  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, FromAllRanks(static_cast<int64_t>(mine.size()), communicator));
-  const bool root = communicator.rank() == 0;
-  std::vector<std::string> received(root ? sizes.size() : 0);
-  std::vector<absl::Span<const std::byte>> send(sizes.size());
-  std::vector<absl::Span<std::byte>> receive(sizes.size());
-  for (size_t r = 1; r < received.size(); ++r) {
-    received[r].resize(static_cast<size_t>(sizes[r]));
-    receive[r] = Bytes(received[r]);
-  }
-  if (!root) send[0] = Bytes(mine);
-  DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
-  if (root) received[0] = std::move(mine);
-  return received;
-}
-
-absl::StatusOr<CompressorState> ParseState(std::string text, absl::string_view origin) {
-  if (text.empty()) return CompressorState();
-  auto owner = std::make_shared<std::string>(std::move(text));
-  DS_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(*owner, origin, owner));
-  return FromTensors(tensors, origin);
+  DS_ASSIGN_OR_RETURN(TensorMap mean, MeanOptimizer(parts.parts));
+  parts.parts = {std::move(mean)};
+  return parts;
 }
 
 }  // namespace
 
-bool HoldsResiduals(const std::string& file_stem) { return absl::StartsWith(file_stem, kPrefix); }
+bool BelongsToOneRank(const std::string& file_stem) {
+  return absl::StartsWith(file_stem, kResiduals) || absl::StartsWith(file_stem, kOptimizers);
+}
 
 absl::StatusOr<int> ContributorOf(bool hierarchical, Communicator& communicator) {
   if (!hierarchical) return communicator.rank();
@@ -123,49 +127,49 @@ absl::StatusOr<int> ContributorOf(bool hierarchical, Communicator& communicator)
 }
 
 absl::Status GatherResiduals(const CompressorState& mine, int contributor, Communicator& communicator, Checkpoint* checkpoint) {
-  std::string text;
-  if (!mine.empty()) {
-    DS_ASSIGN_OR_RETURN(const TensorMap tensors, ToTensors(mine));
-    DS_ASSIGN_OR_RETURN(text, SerializeSafetensors(tensors));
-  }
+  DS_ASSIGN_OR_RETURN(const TensorMap tensors, ToTensors(mine));
   DS_ASSIGN_OR_RETURN(const std::vector<int> contributors, FromAllRanks(contributor, communicator));
-  DS_ASSIGN_OR_RETURN(std::vector<std::string> texts, GatherTexts(std::move(text), communicator));
+  DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> all, GatherTensors(tensors, "residuals", communicator));
   std::map<int, std::vector<CompressorState>> states;
-  for (size_t r = 0; r < texts.size(); ++r) {
-    if (texts[r].empty()) continue;
-    DS_ASSIGN_OR_RETURN(CompressorState state, ParseState(std::move(texts[r]), absl::StrCat("residuals of rank ", r)));
-    states[contributors[r]].push_back(std::move(state));
+  for (size_t r = 0; r < all.size(); ++r) {
+    if (all[r].empty()) continue;
+    DS_ASSIGN_OR_RETURN(states[contributors[r]].emplace_back(), FromTensors(all[r], absl::StrCat("residuals of rank ", r)));
   }
   for (const auto& [number, parts] : states) {
     DS_ASSIGN_OR_RETURN(const CompressorState merged, MergeStates(parts));
-    DS_ASSIGN_OR_RETURN(checkpoint->tensors[absl::StrCat(kPrefix, number)], ToTensors(merged));
+    DS_ASSIGN_OR_RETURN(checkpoint->tensors[absl::StrCat(kResiduals, number)], ToTensors(merged));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<CompressorState> ScatterResiduals(const Checkpoint& checkpoint, int contributor, Communicator& communicator) {
-  const bool root = communicator.rank() == 0;
-  DS_ASSIGN_OR_RETURN(const std::vector<int> contributors, FromAllRanks(contributor, communicator));
-  const int count = *std::max_element(contributors.begin(), contributors.end()) + 1;
-  absl::StatusOr<std::vector<std::string>> portions = std::vector<std::string>(static_cast<size_t>(count));
-  if (root) portions = Portions(checkpoint, count);
-  // All learn whether rank 0 could, and how much comes: -1 is rank 0's failure.
-  std::vector<int64_t> sizes(static_cast<size_t>(count), -1);
-  if (root && portions.ok()) {
-    for (size_t c = 0; c < sizes.size(); ++c) sizes[c] = static_cast<int64_t>((*portions)[c].size());
+  absl::StatusOr<RankParts> parts = RankParts();
+  DS_ASSIGN_OR_RETURN(parts->part_of_rank, FromAllRanks(contributor, communicator));
+  if (communicator.rank() == 0) {
+    const int last = *std::max_element(parts->part_of_rank.begin(), parts->part_of_rank.end());
+    absl::StatusOr<std::vector<TensorMap>> made = ResidualParts(checkpoint, last + 1);
+    if (made.ok()) {
+      parts->parts = *std::move(made);
+    } else {
+      parts = made.status();
+    }
   }
-  DS_RETURN_IF_ERROR(communicator.Broadcast(
-      {reinterpret_cast<std::byte*>(sizes.data()), sizes.size() * sizeof(int64_t)}, 0));
-  DS_RETURN_IF_ERROR(portions.status());
-  if (sizes[0] < 0) return absl::AbortedError("rank 0 could not read the checkpoint's residuals; see its message");
-  std::vector<absl::Span<const std::byte>> send(contributors.size());
-  std::vector<absl::Span<std::byte>> receive(contributors.size());
-  const size_t my_number = static_cast<size_t>(contributor);
-  std::string mine = root ? (*portions)[my_number] : std::string(static_cast<size_t>(sizes[my_number]), '\0');
-  for (size_t r = 1; root && r < contributors.size(); ++r) send[r] = Bytes((*portions)[static_cast<size_t>(contributors[r])]);
-  if (!root) receive[0] = Bytes(mine);
-  DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
-  return ParseState(std::move(mine), "residuals");
+  DS_ASSIGN_OR_RETURN(const TensorMap mine, ScatterTensors(parts, "residuals", communicator));
+  return FromTensors(mine, "residuals");
+}
+
+absl::Status GatherOptimizers(const TensorMap& mine, Communicator& communicator, Checkpoint* checkpoint) {
+  DS_ASSIGN_OR_RETURN(std::vector<TensorMap> all, GatherTensors(mine, "the optimiser's state", communicator));
+  if (communicator.rank() != 0) return absl::OkStatus();
+  checkpoint->tensors.erase("optimizer");
+  for (size_t r = 0; r < all.size(); ++r) checkpoint->tensors[absl::StrCat(kOptimizers, r)] = std::move(all[r]);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TensorMap> ScatterOptimizers(const Checkpoint& checkpoint, bool own, Communicator& communicator) {
+  absl::StatusOr<RankParts> parts = RankParts();
+  if (communicator.rank() == 0) parts = OptimizerParts(checkpoint, own, communicator.size());
+  return ScatterTensors(parts, "optimisers", communicator);
 }
 
 }  // namespace ds

@@ -1,8 +1,13 @@
-// The residuals of gradient exchange, to and from a checkpoint. Every contributor (a rank, or a host where hosts sum up first) has its own;
-// rank 0 writes them all down, and hands them out again to as many contributors as there are then.
+// What ranks have of their own in a checkpoint, one numbered file each: residuals of exchange, and with local steps the state of their
+// optimisers. Rank 0 writes it all down, and hands it out again to as many as there are then.
+//
+// Residuals are a contributor's: a rank, or a host where hosts sum up first.
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
+#include "base/safetensors.h"
 #include "comm/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/sync/gradient_synchronizer.h"
@@ -20,7 +25,15 @@ absl::Status GatherResiduals(const CompressorState& mine, int contributor, Commu
 // it the sum over them is kept (RedistributeResiduals). Collective; every rank learns of rank 0's error.
 absl::StatusOr<CompressorState> ScatterResiduals(const Checkpoint& checkpoint, int contributor, Communicator& communicator);
 
-// Whether a file of a checkpoint holds residuals: such files stay on rank 0 when the others are handed to all.
-bool HoldsResiduals(const std::string& file_stem);
+// Puts every rank's optimiser, "optimizer-0", "optimizer-1", ..., into rank 0's checkpoint in place of "optimizer". Collective.
+absl::Status GatherOptimizers(const TensorMap& mine, Communicator& communicator, Checkpoint* checkpoint);
+
+// The optimiser this rank goes on with; empty if rank 0's checkpoint has one for all. With `own`, ranks get what they had; where there
+// are not as many ranks as wrote it, or without `own`, all get the mean (counts are rounded). Collective; every rank learns of
+// rank 0's error.
+absl::StatusOr<TensorMap> ScatterOptimizers(const Checkpoint& checkpoint, bool own, Communicator& communicator);
+
+// Whether a file of a checkpoint is one rank's: such files stay on rank 0 when the others are handed to all.
+bool BelongsToOneRank(const std::string& file_stem);
 
 }  // namespace ds

@@ -121,17 +121,34 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   const bool fresh = step_ == 0;
   scaler_ = LossScaler(scaler_options);
   if (!fresh) DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
-  DS_ASSIGN_OR_RETURN(synchronizer_, GradientSynchronizer::Create(model_, *communicator_,
-                                                                  {.bucket_mb = options_.bucket_mb,
-                                                                   .overlap = options_.overlap,
-                                                                   .trace = options_.trace,
-                                                                   .compression = options_.compression}));
-  if (pending_exchange_.has_value()) DS_RETURN_IF_ERROR(synchronizer_->ImportState(*pending_exchange_));
-  pending_exchange_.reset();
+  DS_RETURN_IF_ERROR(ConnectRanks());
   // Averages made before rank 0's weights arrived would differ between the ranks.
   if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
   prepared_ = true;
   return absl::OkStatus();
+}
+
+absl::Status MixedPrecisionTrainer::ConnectRanks() {
+  const std::optional<SyncState> exchange = std::exchange(pending_exchange_, std::nullopt);
+  if (options_.sync_every == 1) {
+    DS_ASSIGN_OR_RETURN(synchronizer_, GradientSynchronizer::Create(model_, *communicator_,
+                                                                    {.bucket_mb = options_.bucket_mb,
+                                                                     .overlap = options_.overlap,
+                                                                     .trace = options_.trace,
+                                                                     .compression = options_.compression}));
+    return exchange.has_value() ? synchronizer_->ImportState(*exchange) : absl::OkStatus();
+  }
+  synchronizer_ = GradientSynchronizer::CreateLocal(model_);
+  DS_ASSIGN_OR_RETURN(local_steps_, LocalSteps::Create(model_, *communicator_,
+                                                       {.every = options_.sync_every,
+                                                        .outer_learning_rate = options_.outer_learning_rate,
+                                                        .outer_momentum = options_.outer_momentum,
+                                                        .bucket_mb = options_.bucket_mb,
+                                                        .trace = options_.trace,
+                                                        .compression = options_.compression}));
+  if (!pending_outer_.empty()) DS_RETURN_IF_ERROR(local_steps_->LoadState(pending_outer_));
+  pending_outer_.clear();
+  return exchange.has_value() ? local_steps_->ImportExchange(*exchange) : absl::OkStatus();
 }
 
 absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackward(
@@ -172,24 +189,27 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
   scaler_.Update(found_inf);
   if (found_inf) {
     report.skipped = true;
-    ++skipped_;
-    if (++skipped_in_a_row_ >= options_.max_skipped_in_a_row) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_,
-          " with learning rate ", report.learning_rate,
-          ": training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"));
-    }
-    return absl::OkStatus();
+    ++skipped_in_a_row_;
+    ++(local_steps_ ? round_skipped_ : skipped_);
+    // A rank that gave up alone would leave the others waiting.
+    return local_steps_ ? absl::OkStatus() : CheckConverging(report.learning_rate);
   }
   skipped_in_a_row_ = 0;
   if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
   DS_RETURN_IF_ERROR(optimizer_.Step());
-  if (ema_ != nullptr) ema_->Update();
+  if (ema_ != nullptr && local_steps_ == nullptr) ema_->Update();
   return absl::OkStatus();
 }
 
+absl::Status MixedPrecisionTrainer::CheckConverging(double learning_rate) const {
+  if (skipped_in_a_row_ < options_.max_skipped_in_a_row) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_, " with learning rate ", learning_rate,
+      ": training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"));
+}
+
 absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>& micro_batches,
-                                                       int64_t global_samples) {
+                                                       int64_t global_samples, bool end_of_epoch) {
   if (micro_batches.empty()) return absl::InvalidArgumentError("a step needs at least one batch");
   DS_RETURN_IF_ERROR(Prepare(micro_batches.front()));
   StepReport report;
@@ -201,7 +221,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   report.learning_rate = optimizer_.learning_rate();
   model_.set_training(true);
   // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
-  optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1);
+  optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1 || local_steps_ != nullptr);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     model_.set_dropout_key(options_.seed,
                            static_cast<uint64_t>(step_ * options_.accumulate) + i,
@@ -225,6 +245,10 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   const int64_t end = NowUs();
   report.times.optimizer = MsBetween(start, end);
   Trace("optimizer", start, end);
+  if (local_steps_ != nullptr) {
+    report.synchronized = ++round_steps_ >= options_.sync_every || end_of_epoch;
+    if (report.synchronized) DS_RETURN_IF_ERROR(EndRound(report));
+  }
   ++step_;
   return report;
 }
@@ -254,7 +278,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
       ++done;
     }
     const double data_ms = MsBetween(data_start, NowUs());
-    DS_ASSIGN_OR_RETURN(StepReport report, Step(micro_batches, global_samples));
+    DS_ASSIGN_OR_RETURN(StepReport report, Step(micro_batches, global_samples, /*end_of_epoch=*/done == batches));
     report.times.data = data_ms;
     report.step_in_epoch = epoch.steps++;
     report.steps_per_epoch = steps_per_epoch;
@@ -353,6 +377,9 @@ std::vector<TraceSpan> MixedPrecisionTrainer::TakeTrace() {
   std::vector<TraceSpan> spans = std::exchange(trace_, {});
   if (synchronizer_ != nullptr) {
     for (TraceSpan& span : synchronizer_->TakeTrace()) spans.push_back(std::move(span));
+  }
+  if (local_steps_ != nullptr) {
+    for (TraceSpan& span : local_steps_->TakeTrace()) spans.push_back(std::move(span));
   }
   return spans;
 }

@@ -6,6 +6,8 @@
 // Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check of the raw gradients →
 // OR of the flag over the ranks → unscale, exchange (compressed or not) → clip → optimiser → EMA. A step whose flag is set changes nothing on
 // any rank but the loss scale. Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
+// With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the exchange is an outer step every so many
+// steps and at each epoch's end: replicas are equal after it, and averages of the weights follow it.
 //
 // One thread; every rank calls the same methods in the same order.
 #pragma once
@@ -28,6 +30,7 @@
 #include "trainer/optim/optimizer.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/sync/gradient_synchronizer.h"
+#include "trainer/sync/local_steps.h"
 
 namespace ds {
 
@@ -49,7 +52,8 @@ struct StepReport {
   int64_t samples = 0;          // this rank's (text: tokens)
   double learning_rate = 0;
   double loss_scale = 1;
-  bool skipped = false;         // non-finite gradients somewhere
+  bool skipped = false;         // non-finite gradients somewhere (local steps: on this rank, or the round was discarded on all)
+  bool synchronized = true;     // replicas are equal after it (local steps: it ended with an outer step)
   int64_t wire_bytes = 0;       // sent by this rank
   StepTimings times;
 };
@@ -67,7 +71,7 @@ struct EpochReport {
   double images_per_second = 0; // over all ranks, training part of the epoch
   StepTimings mean_times;         // a step, this rank
   int64_t steps = 0;
-  int64_t skipped_steps = 0;    // so far in the run
+  int64_t skipped_steps = 0;    // so far in the run; local steps: summed over ranks, as of the last outer step
   int64_t wire_bytes_per_step = 0;  // sent by this rank
 };
 
@@ -89,12 +93,15 @@ struct MixedPrecisionTrainerOptions {
   double clip_norm = 0;                    // global L2 norm of the gradients; 0: off
   int64_t accumulate = 1;                  // micro-batches a step
   double ema_decay = 0;                    // 0: no averages
-  int64_t max_skipped_in_a_row = 50;       // then the run stops with an error
+  int64_t max_skipped_in_a_row = 50;       // then the run stops with an error (local steps: at the next outer step)
   uint64_t seed = 1;                       // of Dropout
   double bucket_mb = 4;                    // MiB of fp32 a gradient bucket
   bool overlap = true;
   bool trace = false;
-  CompressionOptions compression;          // of gradients among ranks
+  CompressionOptions compression;          // of what ranks exchange
+  int64_t sync_every = 1;                  // above 1: local steps from one outer step to the next
+  double outer_learning_rate = 0.7;        // of local steps
+  double outer_momentum = 0.9;
   Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
   Communicator* communicator = nullptr;    // not owned; null: one rank
   TrainObserver* observer = nullptr;       // not owned
@@ -121,7 +128,8 @@ class MixedPrecisionTrainer {
   absl::StatusOr<TrainResult> train(DataLoader& loader, int64_t epochs);
   // One optimiser step on `accumulate` micro-batches (fewer at an epoch's end).
   // `global_samples`: of all ranks and micro-batches, so that a short last batch weighs by its size.
-  absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples);
+  // `end_of_epoch`: with local steps, an outer step is due whatever their number.
+  absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples, bool end_of_epoch = false);
   // Over all ranks' shards, with the averaged weights if there are any.
   absl::StatusOr<Evaluation> evaluate(DataLoader& loader);
   // Runs `body` while the module holds the averaged weights (or as it is, without averages).
@@ -143,19 +151,27 @@ class MixedPrecisionTrainer {
   std::map<std::string, double> State() const;
   absl::Status LoadState(const std::map<std::string, double>& state);
   WeightEma* ema() { return ema_.get(); }
-  // What this rank's gradient exchange carries along (after Prepare); before Prepare, what it is to begin with.
-  SyncState exchange_state() const { return synchronizer_->ExportState(); }
+  // What this rank's exchange carries along (after Prepare); before Prepare, what it is to begin with.
+  SyncState exchange_state() const { return local_steps_ ? local_steps_->ExportExchange() : synchronizer_->ExportState(); }
   void set_exchange_state(SyncState state) { pending_exchange_ = std::move(state); }
   void set_residuals(CompressorState residuals) { pending_exchange_->residuals = std::move(residuals); }  // after set_exchange_state
-  CompressionReport compression_report() const { return synchronizer_->Report(); }
+  CompressionReport compression_report() const { return local_steps_ ? local_steps_->Report() : synchronizer_->Report(); }
+  // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps); before Prepare, what it is to begin with.
+  std::map<std::string, at::Tensor> outer_state() const;
+  void set_outer_state(std::map<std::string, at::Tensor> state) { pending_outer_ = std::move(state); }
 
  private:
   struct Sums;
   absl::Status BroadcastModel();
   absl::Status AverageBuffers();
+  absl::Status ConnectRanks();
   absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
   absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples, StepTimings& times);
   absl::Status ApplyGradients(StepReport& report, bool found_inf);
+  absl::Status CheckConverging(double learning_rate) const;
+  // Local steps (local_rounds.cc).
+  absl::Status EndRound(StepReport& report);
+  absl::Status AgreeOnCounters(StepReport& report, bool discarded);
   void Trace(const char* name, int64_t start_us, int64_t end_us);
 
   GraphModule& model_;
@@ -166,7 +182,9 @@ class MixedPrecisionTrainer {
   std::unique_ptr<Communicator> alone_;  // when no communicator was given
   Communicator* communicator_;
   std::unique_ptr<GradientSynchronizer> synchronizer_;
+  std::unique_ptr<LocalSteps> local_steps_;  // null: gradients are exchanged at every step
   std::optional<SyncState> pending_exchange_;
+  std::map<std::string, at::Tensor> pending_outer_;
   std::unique_ptr<WeightEma> ema_;
   std::vector<TraceSpan> trace_;
   std::string precision_reason_;
@@ -175,6 +193,8 @@ class MixedPrecisionTrainer {
   int64_t step_ = 0;
   int64_t skipped_ = 0;
   int64_t skipped_in_a_row_ = 0;
+  int64_t round_steps_ = 0;     // since the last outer step
+  int64_t round_skipped_ = 0;   // of them, on this rank
 };
 
 // The batch as LibTorch tensors that share its memory.

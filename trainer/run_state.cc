@@ -83,10 +83,16 @@ absl::StatusOr<std::map<std::string, double>> Numbers(const Json& state, const c
 
 }  // namespace
 
+absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) { return ToHost(optimizer.State()); }
+
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress) {
   Checkpoint checkpoint;
   DS_ASSIGN_OR_RETURN(checkpoint.tensors["model"], ToHost(ModelTensors(*objects.module)));
-  DS_ASSIGN_OR_RETURN(checkpoint.tensors["optimizer"], ToHost(objects.optimizer->State()));
+  DS_ASSIGN_OR_RETURN(checkpoint.tensors["optimizer"], OptimizerTensors(*objects.optimizer));
+  const std::map<std::string, at::Tensor> outer = objects.trainer->outer_state();
+  if (!outer.empty()) {
+    DS_ASSIGN_OR_RETURN(checkpoint.tensors["outer"], ToHost(outer));
+  }
   if (objects.trainer->ema() != nullptr) {
     DS_ASSIGN_OR_RETURN(checkpoint.tensors["ema"], ToHost(objects.trainer->ema()->State()));
   }
@@ -126,6 +132,8 @@ absl::StatusOr<SyncState> ExchangeState(const Json& state) {
 
 }  // namespace
 
+bool HasLocalSteps(const Checkpoint& checkpoint) { return checkpoint.tensors.contains("outer"); }
+
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress) {
   const Json state = Json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object() || !state.contains("version") || state["version"] != kStateVersion ||
@@ -144,6 +152,10 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   if (objects.trainer->ema() != nullptr) {
     DS_ASSIGN_OR_RETURN(const Tensors ema, Section(checkpoint, "ema"));
     DS_RETURN_IF_ERROR(objects.trainer->ema()->LoadState(ema));
+  }
+  if (HasLocalSteps(checkpoint)) {
+    DS_ASSIGN_OR_RETURN(Tensors outer, Section(checkpoint, "outer"));
+    objects.trainer->set_outer_state(std::move(outer));
   }
   DS_RETURN_IF_ERROR(objects.schedule->LoadState(schedule));
   DS_RETURN_IF_ERROR(objects.trainer->LoadState(trainer));
@@ -170,7 +182,7 @@ absl::StatusOr<std::string> BroadcastString(std::string text, Communicator& comm
 Json DescribeTensors(const Checkpoint& checkpoint) {
   Json list = Json::array();
   for (const auto& [file, tensors] : checkpoint.tensors) {
-    if (HoldsResiduals(file)) continue;
+    if (BelongsToOneRank(file)) continue;
     for (const auto& [name, tensor] : tensors) {
       list.push_back({file, name, std::string(Name(tensor.dtype())), tensor.shape()});
     }
@@ -207,7 +219,7 @@ absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, C
     DS_RETURN_IF_ERROR(MakeRoom(header["tensors"], &*read));
   }
   for (auto& [file, tensors] : read->tensors) {
-    if (HoldsResiduals(file)) continue;
+    if (BelongsToOneRank(file)) continue;
     for (auto& [name, tensor] : tensors) {
       DS_RETURN_IF_ERROR(communicator.Broadcast(
           {tensor.mutable_data(), static_cast<size_t>(tensor.size_bytes())}, 0));

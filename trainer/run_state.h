@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/safetensors.h"
 #include "comm/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/mixed_precision_trainer.h"
@@ -27,12 +28,17 @@ struct RunProgress {
   double wall_seconds = 0;     // of training so far, earlier runs included
 };
 
+// Without what ranks have of their own (exchange_state.h).
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress);
+// The optimiser's part of it.
+absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer);
+// Whether the run that wrote it had local steps.
+bool HasLocalSteps(const Checkpoint& checkpoint);
 // NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model, say).
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress);
 
-// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for residuals (ScatterResiduals). Collective;
-// every rank gets rank 0's error.
+// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for what is one rank's (exchange_state.h).
+// Collective; every rank gets rank 0's error.
 absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator);
 
 }  // namespace ds

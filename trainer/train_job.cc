@@ -83,6 +83,7 @@ class TrainJob final : public TrainObserver {
   static constexpr size_t kMaxTraceSpans = 20000;
 
   bool root() const { return communicator_.rank() == 0; }
+  bool local_steps() const { return config_.sync.every > 1; }
 
   double Seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
 
@@ -119,11 +120,14 @@ class TrainJob final : public TrainObserver {
     absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
     DS_RETURN_IF_ERROR(status);
     DS_RETURN_IF_ERROR(checkpoint.status());
+    DS_ASSIGN_OR_RETURN(TensorMap optimizer, ScatterOptimizers(*checkpoint, local_steps(), communicator_));
+    if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
     DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
     objects_->trainer->set_precision(progress_.precision);
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
     DS_ASSIGN_OR_RETURN(CompressorState residuals, ScatterResiduals(*checkpoint, contributor, communicator_));
-    objects_->trainer->set_residuals(std::move(residuals));
+    // What changes of weights are still owed is no gradient, nor the other way round.
+    if (HasLocalSteps(*checkpoint) == local_steps()) objects_->trainer->set_residuals(std::move(residuals));
     return absl::OkStatus();
   }
 
@@ -143,6 +147,7 @@ class TrainJob final : public TrainObserver {
         objects_->module->graph().ParameterCount(), " parameters, ", communicator_.size(), " rank",
         communicator_.size() == 1 ? "" : "s", ", ", progress_.precision,
         objects_->trainer->precision_reason().empty() ? "" : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
+        local_steps() ? absl::StrCat(", ", config_.sync.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
   }
 
@@ -163,6 +168,10 @@ class TrainJob final : public TrainObserver {
       DS_ASSIGN_OR_RETURN(checkpoint, CaptureRun(objects_->state(), progress));
     }
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    if (local_steps()) {
+      DS_ASSIGN_OR_RETURN(const TensorMap optimizer, OptimizerTensors(*objects_->optimizer));
+      DS_RETURN_IF_ERROR(GatherOptimizers(optimizer, communicator_, &checkpoint));
+    }
     DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor, communicator_, &checkpoint));
     if (!root()) return absl::OkStatus();
     return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(), checkpoint,
@@ -177,7 +186,7 @@ class TrainJob final : public TrainObserver {
     DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::nullopt, communicator_.size(),
                                                        options_.print && root(), -1));
     DS_RETURN_IF_ERROR(
-        objects_->trainer->Step({*batch}, batch->size() * communicator_.size()).status());
+        objects_->trainer->Step({*batch}, batch->size() * communicator_.size(), /*end_of_epoch=*/true).status());
     DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
     Introduce();
     reporter_->Note("dry run: one step and one evaluation went well; nothing was written");
@@ -201,6 +210,7 @@ class TrainJob final : public TrainObserver {
     if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.accuracy;
     const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
     summary.train_images_per_second = images_per_second_ / epochs;
+    summary.local_steps = config_.sync.every;
     summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
     const CompressionReport compression = objects_->trainer->compression_report();
     summary.compression = compression.method;

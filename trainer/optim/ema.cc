@@ -17,10 +17,13 @@ WeightEma::WeightEma(const GraphModule& module, double decay) : decay_(decay) {
   }
 }
 
-void WeightEma::Update() {
+void WeightEma::Update(int64_t steps) {
   at::NoGradGuard no_grad;
-  const double step = static_cast<double>(step_++);
-  const double decay = std::min(decay_, (1.0 + step) / (10.0 + step));
+  double decay = 1;
+  for (int64_t i = 0; i < steps; ++i) {
+    const double step = static_cast<double>(step_++);
+    decay *= std::min(decay_, (1.0 + step) / (10.0 + step));
+  }
   for (size_t i = 0; i < live_.size(); ++i) {
     if (average_[i].is_floating_point()) {
       average_[i].lerp_(live_[i].tensor.detach(), 1.0 - decay);

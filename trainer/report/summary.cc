@@ -35,14 +35,15 @@ std::string Accuracy(const RunSummary& summary) {
   return absl::StrFormat("%.2f%% (epoch %d)", 100 * summary.test_accuracy, summary.best_epoch);
 }
 
-// "uniform, 4 bit: 7.8x fewer bytes, error 9.1% of the gradient"
+// "uniform, 4 bit: 7.8x fewer bytes, error 9.1% of the gradient"; with local steps theirs and the compression's together
 std::string Compression(const RunSummary& summary) {
-  if (summary.compression == "none" || summary.wire_bytes_per_step == 0) return summary.compression;
+  if ((summary.compression == "none" && summary.local_steps == 1) || summary.wire_bytes_per_step == 0) return summary.compression;
   std::string text = absl::StrFormat("%s: %.1fx fewer bytes", summary.compression,
                                      static_cast<double>(summary.raw_bytes_per_step) /
                                          static_cast<double>(summary.wire_bytes_per_step));
   if (!std::isnan(summary.compression_error)) {
-    absl::StrAppendFormat(&text, ", error %.1f%% of the gradient", 100 * summary.compression_error);
+    absl::StrAppendFormat(&text, ", error %.1f%% of the %s", 100 * summary.compression_error,
+                          summary.local_steps > 1 ? "change" : "gradient");
   }
   return text;
 }
@@ -63,6 +64,7 @@ std::string SummaryJson(const RunSummary& summary) {
   json.Add("precision", summary.precision);
   json.Add("world_size", summary.world_size);
   json.Add("epochs", summary.epochs);
+  json.Add("local_steps", summary.local_steps);
   json.Add("wire_bytes_per_step", summary.wire_bytes_per_step);
   json.Add("raw_bytes_per_step", summary.raw_bytes_per_step);
   json.Add("compression", summary.compression);
@@ -95,6 +97,7 @@ std::string SummaryTable(const RunSummary& summary) {
   table.AddRow({"precision", summary.precision});
   table.AddRow({"ranks", absl::StrCat(summary.world_size)});
   table.AddRow({"epochs", absl::StrCat(summary.epochs)});
+  if (summary.local_steps > 1) table.AddRow({"local steps", absl::StrCat(summary.local_steps)});
   table.AddRow({"wall time", FormatDuration(summary.wall_seconds)});
   table.AddRow({"a step", Milliseconds(step.total, step.total)});
   table.AddRow({"  data", Milliseconds(step.data, step.total)});

@@ -37,9 +37,10 @@ struct RunSummary {
   double test_loss = kNone;            // of the same
   double final_test_accuracy = kNone;  // of the last one
   double train_images_per_second = 0;  // all ranks, without evaluations and checkpoints
-  int64_t wire_bytes_per_step = 0;     // sent by one rank
-  int64_t raw_bytes_per_step = 0;      // what it would have sent in fp32
-  std::string compression = "none";    // of gradients: the one used
+  int64_t local_steps = 1;             // from one exchange to the next; 1: gradients are exchanged at every step
+  int64_t wire_bytes_per_step = 0;     // sent by one rank, mean
+  int64_t raw_bytes_per_step = 0;      // what it would have sent with fp32 gradients at every step
+  std::string compression = "none";    // of what is exchanged: the one used
   std::string compression_reason;      // why `auto` chose it
   double compression_error = kNone;    // relative l2 error of one rank's gradients, as last measured
   StepTimes step_ms;

@@ -92,9 +92,11 @@ absl::Status GradientExchange::SetCodecs(const Codecs& codecs) {
   return compressed_.set_codecs(codecs);
 }
 
-// A measurement needs the raw gradients of all buckets, before any is exchanged.
+bool GradientExchange::DecisionIsDue() const { return lossy() && (step_.step - options_.warmup_steps) % options_.decide_every == 0; }
+
+// A measurement needs the raw gradients of all buckets, before any is exchanged. The first lossy step is always measured, for the report.
 bool GradientExchange::ProbeIsDue() const {
-  return lossy() && compressed_.set_codecs && (step_.step - options_.warmup_steps) % options_.decide_every == 0;
+  return lossy() && compressed_.set_codecs && (relative_error_ < 0 || DecisionIsDue());
 }
 
 void GradientExchange::Begin(const SyncStep& step) {
@@ -112,7 +114,7 @@ void GradientExchange::MarkReady(int bucket) {
 
 absl::Status GradientExchange::Probe() {
   const CodecNoise noise = {options_.seed, static_cast<uint64_t>(step_.step), 0, static_cast<uint64_t>(communicator_->rank()), 0};
-  if (auto_bits_ != nullptr) {
+  if (auto_bits_ != nullptr && DecisionIsDue()) {
     for (const GradientBucket& bucket : buckets_) auto_bits_->Measure(bucket, noise);
     DS_ASSIGN_OR_RETURN(const Codecs codecs, auto_bits_->Decide(*communicator_));
     DS_RETURN_IF_ERROR(SetCodecs(codecs));
@@ -174,6 +176,19 @@ CompressionReport GradientExchange::Report() const {
   if (options_.method != "none" && options_.hierarchical) absl::StrAppend(&report.method, ", between hosts");
   for (int bucket = 0; bucket < buckets(); ++bucket) report.raw_bytes_per_step += raw_->PredictedWireBytes(bucket);
   return report;
+}
+
+SyncStats StatsOf(const BucketResult& result) {
+  return {.exchange_ms = static_cast<double>(result.exchange_us) / 1000.0,
+          .exposed_ms = static_cast<double>(result.exposed_us) / 1000.0,
+          .wire_bytes = result.wire_bytes};
+}
+
+void AppendSpans(const BucketResult& result, int buckets, std::vector<TraceSpan>& spans) {
+  for (const BucketInterval& interval : result.intervals) {
+    const bool flag = interval.bucket == buckets;
+    spans.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange", interval.start_us, interval.end_us});
+  }
 }
 
 }  // namespace ds

@@ -37,6 +37,7 @@ class GradientExchange {
   absl::Status UseMethod(const std::string& method);
   absl::Status SetCodecs(const Codecs& codecs);
   absl::Status Probe();
+  bool DecisionIsDue() const;
   bool ProbeIsDue() const;
   bool lossy() const { return compressed_.compressor != nullptr && step_.step >= options_.warmup_steps; }
 
@@ -54,5 +55,10 @@ class GradientExchange {
   bool held_back_ = false;                // this step's buckets go when Finish is called
   double relative_error_ = -1;
 };
+
+// Times and bytes of a round, without the flag.
+SyncStats StatsOf(const BucketResult& result);
+// The round's intervals on track "exchange": "bucket 0" and so on, then "flag".
+void AppendSpans(const BucketResult& result, int buckets, std::vector<TraceSpan>& spans);
 
 }  // namespace ds

@@ -8,19 +8,14 @@
 #include "comm/finite.h"
 #include "torch/csrc/autograd/utils/lambda_post_hook.h"
 #include "torch/csrc/autograd/variable.h"
-#include "trainer/sync/bucket_plan.h"
+#include "trainer/sync/flat_buckets.h"
 #include "trainer/sync/gradient_exchange.h"
 
 namespace ds {
 namespace {
 
-// Elements in memory order, whatever the strides. The tensor must be dense.
-absl::Span<float> Memory(const at::Tensor& tensor) {
-  return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
-}
-
-// One rank: nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run that had more ranks wait
-// for such a run to come again.
+// Nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run that had more ranks wait for such a
+// run to come again.
 class LocalSynchronizer final : public GradientSynchronizer {
  public:
   explicit LocalSynchronizer(std::vector<NamedTensor> parameters) : parameters_(std::move(parameters)) {}
@@ -36,7 +31,7 @@ class LocalSynchronizer final : public GradientSynchronizer {
     for (const NamedTensor& parameter : parameters_) {
       const at::Tensor& gradient = parameter.tensor.grad();
       if (!gradient.defined()) continue;
-      if (step_.check_finite && gradient.is_non_overlapping_and_dense() && !AllFinite(Memory(gradient))) {
+      if (step_.check_finite && gradient.is_non_overlapping_and_dense() && !AllFinite(DenseMemory(gradient))) {
         stats.found_inf = true;
         return stats;
       }
@@ -60,9 +55,8 @@ class LocalSynchronizer final : public GradientSynchronizer {
   SyncState state_;
 };
 
-// A bucket's flat memory and the parameters whose gradients are views into it.
+// How many parameters have their gradients in a bucket, and how many of those have come.
 struct Bucket {
-  at::Tensor flat;
   int members = 0;
   int arrived = 0;
 };
@@ -78,14 +72,17 @@ struct Slot {
 
 class BucketedSynchronizer final : public GradientSynchronizer {
  public:
-  BucketedSynchronizer(GraphModule& module, const GradientSynchronizerOptions& options)
-      : trace_exchange_(options.trace), slots_(module.parameters().size()), alive_(std::make_shared<bool>(true)) {
-    MakeBuckets(module, options.bucket_mb);
+  BucketedSynchronizer(const GraphModule& module, const FlatBuckets& memory, bool trace)
+      : trace_exchange_(trace), buckets_(memory.flat.size()), alive_(std::make_shared<bool>(true)) {
+    for (size_t i = 0; i < memory.views.size(); ++i) {
+      slots_.push_back({.parameter = module.parameters()[i].tensor, .view = memory.views[i], .bucket = memory.bucket[i]});
+      ++buckets_[static_cast<size_t>(memory.bucket[i])].members;
+    }
   }
 
-  absl::Status Connect(const GraphModule& module, std::unique_ptr<Communicator> communicator,
+  absl::Status Connect(std::unique_ptr<Communicator> communicator, std::vector<GradientBucket> segments,
                        const GradientSynchronizerOptions& options) {
-    DS_ASSIGN_OR_RETURN(exchange_, GradientExchange::Create(std::move(communicator), Segments(module), options.compression,
+    DS_ASSIGN_OR_RETURN(exchange_, GradientExchange::Create(std::move(communicator), std::move(segments), options.compression,
                                                             options.overlap));
     for (size_t i = 0; i < slots_.size(); ++i) AddHook(i);
     return absl::OkStatus();
@@ -118,17 +115,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
       if (!slot.arrived) Arrived(slot);
     }
     DS_ASSIGN_OR_RETURN(const BucketResult result, exchange_->Finish(found_inf_));
-    if (trace_exchange_) {
-      for (const BucketInterval& interval : result.intervals) {
-        const bool flag = interval.bucket == static_cast<int>(buckets_.size());
-        trace_.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange", interval.start_us,
-                          interval.end_us});
-      }
-    }
-    SyncStats stats;
-    stats.exchange_ms = static_cast<double>(result.exchange_us) / 1000.0;
-    stats.exposed_ms = static_cast<double>(result.exposed_us) / 1000.0;
-    stats.wire_bytes = result.wire_bytes;
+    if (trace_exchange_) AppendSpans(result, exchange_->buckets(), trace_);
+    SyncStats stats = StatsOf(result);
     stats.found_inf = result.flag;
     return stats;
   }
@@ -139,33 +127,6 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   CompressionReport Report() const override { return exchange_->Report(); }
 
  private:
-  void MakeBuckets(const GraphModule& module, double bucket_mb) {
-    std::vector<int64_t> sizes;
-    for (const NamedTensor& parameter : module.parameters()) sizes.push_back(parameter.tensor.numel());
-    const double capacity = bucket_mb * (1 << 20) / sizeof(float);
-    const BucketPlan plan = PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
-    for (int64_t size : plan.sizes) buckets_.push_back({.flat = at::zeros({size}, at::kFloat)});
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      Slot& slot = slots_[i];
-      slot.parameter = module.parameters()[i].tensor;
-      slot.bucket = plan.bucket[i];
-      Bucket& bucket = buckets_[static_cast<size_t>(slot.bucket)];
-      ++bucket.members;
-      slot.view = bucket.flat.as_strided(slot.parameter.sizes(), slot.parameter.strides(), plan.offset[i]);
-    }
-  }
-
-  // The gradients' places in the buckets' memory. A tensor's elements count in the order of memory, which is the same on every rank.
-  std::vector<GradientBucket> Segments(const GraphModule& module) const {
-    std::vector<GradientBucket> segments(buckets_.size());
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      const NamedTensor& parameter = module.parameters()[i];
-      segments[static_cast<size_t>(slots_[i].bucket)].push_back(
-          {.name = parameter.name, .values = Memory(slots_[i].view), .shape = parameter.tensor.sizes().vec()});
-    }
-    return segments;
-  }
-
   void AddHook(size_t index) {
     Slot& slot = slots_[index];
     slot.accumulator = torch::autograd::impl::grad_accumulator(slot.parameter);
@@ -192,7 +153,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   void Arrived(Slot& slot) {
     slot.arrived = true;
     Adopt(slot);
-    if (check_finite_ && !found_inf_ && !AllFinite(Memory(slot.view))) found_inf_ = true;
+    if (check_finite_ && !found_inf_ && !AllFinite(DenseMemory(slot.view))) found_inf_ = true;
     ++buckets_[static_cast<size_t>(slot.bucket)].arrived;
     while (next_ready_ < buckets_.size() && buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
       exchange_->MarkReady(static_cast<int>(next_ready_++));
@@ -213,25 +174,21 @@ class BucketedSynchronizer final : public GradientSynchronizer {
 
 }  // namespace
 
+std::unique_ptr<GradientSynchronizer> GradientSynchronizer::CreateLocal(const GraphModule& module) {
+  return std::make_unique<LocalSynchronizer>(module.parameters());
+}
+
 absl::StatusOr<std::unique_ptr<GradientSynchronizer>> GradientSynchronizer::Create(
     GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options) {
   if (!(options.bucket_mb > 0)) {
     return absl::InvalidArgumentError(absl::StrCat("bucket_mb is ", options.bucket_mb, "; it must be above 0"));
   }
-  if (communicator.size() == 1) return std::make_unique<LocalSynchronizer>(module.parameters());
-  for (const NamedTensor& parameter : module.parameters()) {
-    if (parameter.tensor.scalar_type() != at::kFloat || !parameter.tensor.is_non_overlapping_and_dense()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("parameter ", parameter.name, " is not a dense float32 tensor: its gradient cannot be exchanged"));
-    }
-  }
-  if (module.forward_order().size() != module.parameters().size()) {
-    return absl::InvalidArgumentError("the module's forward order does not name every parameter");
-  }
+  if (communicator.size() == 1) return CreateLocal(module);
+  DS_ASSIGN_OR_RETURN(const FlatBuckets memory, FlatBuckets::Create(module, options.bucket_mb));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
   try {
-    auto made = std::make_unique<BucketedSynchronizer>(module, options);
-    DS_RETURN_IF_ERROR(made->Connect(module, std::move(own), options));
+    auto made = std::make_unique<BucketedSynchronizer>(module, memory, options.trace);
+    DS_RETURN_IF_ERROR(made->Connect(std::move(own), memory.Segments(module), options));
     return made;
   } catch (const c10::Error& error) {
     return absl::InternalError(absl::StrCat("gradient buckets: ", error.what_without_backtrace()));

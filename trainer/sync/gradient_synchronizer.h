@@ -59,6 +59,8 @@ class GradientSynchronizer {
   // With a communicator of one rank the exchange is skipped and only the finite check remains.
   static absl::StatusOr<std::unique_ptr<GradientSynchronizer>> Create(
       GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options);
+  // One that exchanges nothing whatever the number of ranks: each has its own gradients (local_steps.h).
+  static std::unique_ptr<GradientSynchronizer> CreateLocal(const GraphModule& module);
   virtual ~GradientSynchronizer() = default;
 
   // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally).

@@ -1,0 +1,76 @@
+// MixedPrecisionTrainer with local steps: what happens when a round of them ends.
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "trainer/mixed_precision_trainer.h"
+
+namespace ds {
+namespace {
+
+// Rounds in a row whose changes were not finite, after which nobody should wait for a better one: each began from the same weights.
+constexpr int64_t kMaxDiscardedRounds = 5;
+
+double NowMs() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Momentum that led to Inf or NaN would lead there again, from any weights.
+absl::Status StartAnew(Optimizer& optimizer) {
+  std::map<std::string, at::Tensor> state = optimizer.State();
+  for (auto& [name, tensor] : state) tensor.zero_();
+  return optimizer.LoadState(state);
+}
+
+}  // namespace
+
+absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
+  const double start = NowMs();
+  DS_ASSIGN_OR_RETURN(const OuterStats outer, local_steps_->OuterStep());
+  const bool discarded = outer.sync.found_inf;
+  report.skipped = report.skipped || discarded;
+  report.wire_bytes += outer.sync.wire_bytes;
+  report.times.exchange += outer.sync.exchange_ms;
+  report.times.exchange_exposed += outer.sync.exposed_ms;
+  if (!outer.mine_is_finite) DS_RETURN_IF_ERROR(StartAnew(optimizer_));
+  if (ema_ != nullptr && !discarded) ema_->Update(round_steps_);
+  DS_RETURN_IF_ERROR(AgreeOnCounters(report, discarded));
+  round_steps_ = round_skipped_ = 0;
+  report.times.optimizer += NowMs() - start - outer.sync.exposed_ms;
+  if (local_steps_->discarded_in_a_row() >= kMaxDiscardedRounds) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "what the ranks' local steps had changed was not finite in ", local_steps_->discarded_in_a_row(), " outer steps in a row, at step ",
+        step_, " with learning rate ", report.learning_rate, ": training has diverged; lower optimizer.learning_rate, set ",
+        "optimizer.clip_norm, or lower sync.outer_learning_rate"));
+  }
+  return CheckConverging(report.learning_rate);
+}
+
+absl::Status MixedPrecisionTrainer::AgreeOnCounters(StepReport& report, bool discarded) {
+  const std::map<std::string, double> scaler = scaler_.State();
+  const auto count = [&](const char* name) { return static_cast<int64_t>(scaler.at(name)); };
+  const int64_t sent_before = communicator_->wire_stats().bytes_sent;
+  DS_ASSIGN_OR_RETURN(const LocalCounters agreed, Agree({.loss_scale = scaler_.scale(),
+                                                         .good_steps = count("good_steps"),
+                                                         .growths = count("growths"),
+                                                         .backoffs = count("backoffs"),
+                                                         .scaler_skipped = count("skipped"),
+                                                         .skipped = discarded ? round_steps_ : round_skipped_,
+                                                         .skipped_in_a_row = skipped_in_a_row_},
+                                                        *communicator_));
+  report.wire_bytes += communicator_->wire_stats().bytes_sent - sent_before;
+  skipped_ += agreed.skipped;
+  skipped_in_a_row_ = agreed.skipped_in_a_row;
+  return scaler_.LoadState({{"scale", agreed.loss_scale},
+                            {"good_steps", static_cast<double>(agreed.good_steps)},
+                            {"growths", static_cast<double>(agreed.growths)},
+                            {"backoffs", static_cast<double>(agreed.backoffs)},
+                            {"skipped", static_cast<double>(agreed.scaler_skipped)}});
+}
+
+std::map<std::string, at::Tensor> MixedPrecisionTrainer::outer_state() const {
+  return local_steps_ ? local_steps_->State() : std::map<std::string, at::Tensor>();
+}
+
+}  // namespace ds
