@@ -39,11 +39,18 @@ absl::Status CheckInput(const Graph& graph, const DatasetInfo& data, const std::
       "; choose data.image_size or model.channels, height and width so that they agree"));
 }
 
+absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
+  if (classes >= data.classes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("model.classes is ", classes, " but the data has ", data.classes,
+                                                 " classes; raise it or leave it out"));
+}
+
 absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
   DS_RETURN_IF_ERROR(CheckInput(graph, data, config.onnx));
   const int64_t classes = Or(config.classes, data.classes);
+  DS_RETURN_IF_ERROR(CheckClasses(classes, data));
   if (graph.outputs().empty()) {
     return absl::InvalidArgumentError(absl::StrCat("model ", config.onnx, " has no output"));
   }
@@ -93,10 +100,7 @@ absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& da
   }
   options.dropout = config.dropout;
   options.seed = seed;
-  if (options.classes < data.classes) {
-    return absl::InvalidArgumentError(absl::StrCat("model.classes is ", options.classes, " but the data has ",
-                                                   data.classes, " classes; raise it or leave it out"));
-  }
+  DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));
   DS_RETURN_IF_ERROR(CheckInput(graph, data, config.name));
   return graph;
