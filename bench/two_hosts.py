@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 ADDRESSES = ("10.200.77.1", "10.200.77.2")
-NAMES = ("ds_bench_a", "ds_bench_b")
+NAMES = ("ds-bench-a", "ds-bench-b")
 
 # Open MPI starts its daemon on another host through an agent: called with the host's name and a command.
 AGENT = """#!/bin/bash
