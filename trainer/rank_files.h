@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "absl/strings/string_view.h"
 #include "base/safetensors.h"
 #include "comm/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"

@@ -225,7 +225,7 @@ void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"comm", "overlap", &c.comm.overlap, Any(), "exchange during the backward pass"});
   AddCompression(c.compression, out);
   out.push_back({"sync", "every", &c.sync.every, Between(1, 1e6),
-                 "local steps between exchanges; 1: gradients are exchanged at every step"});
+                 "local steps from one exchange to the next; 1: gradients are exchanged at every step"});
   out.push_back({"sync", "outer_learning_rate", &c.sync.outer_learning_rate, Above(0),
                  "share of the ranks' mean change that is applied, where `every` > 1"});
   out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
@@ -270,7 +270,7 @@ std::vector<Section> ConfigSections() {
       {"compression",
        "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: {method: auto}`, and so for the others.",
        "method"},
-      {"sync", "Local steps, for links slower still: ranks exchange what they have changed, not gradients."},
+      {"sync", "Local steps, for links slower still (local_steps.md): ranks exchange what they have changed, not gradients."},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

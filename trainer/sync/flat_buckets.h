@@ -5,6 +5,7 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "comm/compress/gradient_segment.h"
 #include "trainer/executor/graph_module.h"
 

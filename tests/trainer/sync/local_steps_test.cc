@@ -333,7 +333,7 @@ TEST(LocalSteps, AnErrorOfTheCommunicatorComesOut) {
     const std::unique_ptr<Communicator> watched = Watch(std::move(communicator), watcher);
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
     const auto outer = Create(*module, *watched, {});
-    watcher.fail_after = watcher.all_reduces.load();   // the flag's
+    watcher.fail_after = watcher.calls.load() + 1;   // in the middle of the first bucket
     for (int round = 0; round < 2; ++round) EXPECT_EQ(outer->OuterStep().status().code(), absl::StatusCode::kDataLoss);
   });
 }

@@ -33,10 +33,7 @@ class WatchedCommunicator final : public Communicator {
   int size() const override { return inner_->size(); }
   absl::string_view backend() const override { return inner_->backend(); }
   absl::Status AllReduce(MutableBuffer buffer, ReduceOp op) override {
-    if (watcher_.all_reduces >= watcher_.fail_after) return absl::DataLossError("the cable was cut");
-    DS_RETURN_IF_ERROR(inner_->AllReduce(buffer, op));
-    ++watcher_.all_reduces;
-    return absl::OkStatus();
+    return Count([&] { return inner_->AllReduce(buffer, op); });
   }
   absl::Status Broadcast(absl::Span<std::byte> bytes, int root) override { return inner_->Broadcast(bytes, root); }
   absl::Status AllGather(absl::Span<const std::byte> input, absl::Span<std::byte> output) override {
@@ -44,7 +41,7 @@ class WatchedCommunicator final : public Communicator {
   }
   absl::Status Exchange(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive) override {
-    return inner_->Exchange(send, receive);
+    return Count([&] { return inner_->Exchange(send, receive); });
   }
   absl::Status Barrier() override { return inner_->Barrier(); }
   void set_timeout(absl::Duration timeout) override { inner_->set_timeout(timeout); }
@@ -59,6 +56,14 @@ class WatchedCommunicator final : public Communicator {
   }
 
  private:
+  template <typename Call>
+  absl::Status Count(const Call& call) {
+    if (watcher_.calls >= watcher_.fail_after) return absl::DataLossError("the cable was cut");
+    DS_RETURN_IF_ERROR(call());
+    ++watcher_.calls;
+    return absl::OkStatus();
+  }
+
   std::unique_ptr<Communicator> inner_;
   Watcher& watcher_;
 };

@@ -37,8 +37,8 @@ std::vector<float> Gradients(const GraphModule& module);
 
 // What communicators made by Watch() do, its duplicates included.
 struct Watcher {
-  std::atomic<int> all_reduces = 0;       // that have ended well
-  std::atomic<int> fail_after = 1 << 30;  // that many all-reduces succeed, then each call fails
+  std::atomic<int> calls = 0;             // all-reduces and exchanges that have ended well: two for a bucket, one for the flag
+  std::atomic<int> fail_after = 1 << 30;  // that many succeed, then each fails
 };
 // `watcher` must outlive it.
 std::unique_ptr<Communicator> Watch(std::unique_ptr<Communicator> inner, Watcher& watcher);
