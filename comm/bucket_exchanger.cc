@@ -16,8 +16,9 @@ int64_t NowUs() {
 
 }  // namespace
 
-BucketExchanger::BucketExchanger(Communicator* communicator, int buckets)
+BucketExchanger::BucketExchanger(Communicator* communicator, int buckets, int encode_threads)
     : communicator_(communicator), buckets_(static_cast<size_t>(buckets)), ready_(buckets_, false) {
+  if (encode_threads > 0) encoders_ = std::make_unique<ThreadPool>(encode_threads);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -28,6 +29,8 @@ BucketExchanger::~BucketExchanger() {
   }
   changed_.notify_all();
   thread_.join();
+  // Its tasks use what is destroyed before it.
+  encoders_.reset();
 }
 
 void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep& step) {
@@ -35,7 +38,7 @@ void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep
   DS_CHECK(done_) << "Begin during a round";
   DS_CHECK(compressor.buckets() == static_cast<int>(buckets_)) << "the compressor is of other buckets";
   compressor_ = &compressor;
-  step_ = step;
+  compressor.BeginStep(step);
   ready_.assign(buckets_, false);
   result_ = {};
   finishing_ = false;
@@ -45,9 +48,16 @@ void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep
 }
 
 void BucketExchanger::MarkReady(int index) {
-  std::lock_guard lock(mutex_);
-  ready_[static_cast<size_t>(index)] = true;
-  changed_.notify_all();
+  const auto mark = [this, index] {
+    std::lock_guard lock(mutex_);
+    ready_[static_cast<size_t>(index)] = true;
+    changed_.notify_all();
+  };
+  if (encoders_ == nullptr) return mark();
+  encoders_->Submit([this, index, mark] {
+    compressor_->Encode(index);
+    mark();
+  });
 }
 
 absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
@@ -78,7 +88,6 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mut
     lock.lock();
     return status;
   };
-  compressor_->BeginStep(step_);
   for (size_t i = 0; i < buckets_; ++i) {
     changed_.wait(lock, [&] { return stopping_ || ready_[i]; });
     if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
@@ -111,6 +120,12 @@ void BucketExchanger::Run() {
     // An error must not be told before the other thread waits for it.
     changed_.wait(lock, [&] { return stopping_ || finishing_; });
     if (stopping_) return;
+    if (encoders_ != nullptr) {
+      // All are marked. After an error some may still be being encoded; the memory is the caller's again when Finish returns.
+      lock.unlock();
+      encoders_->Wait();
+      lock.lock();
+    }
     done_ = true;
     changed_.notify_all();
   }

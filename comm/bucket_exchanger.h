@@ -1,5 +1,6 @@
 // Exchanges the buckets of a GradientCompressor on a thread of its own, in index order on every rank whatever the order in which they
-// become ready, and a flag: the part of gradient exchange that knows nothing of networks.
+// become ready, and a flag: the part of gradient exchange that knows nothing of networks. A bucket is encoded while others are
+// exchanged.
 //
 // Begin, MarkReady and Finish are called by one thread; MarkReady may also come from others between the two.
 #pragma once
@@ -12,8 +13,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/thread_pool.h"
 #include "comm/communicator.h"
-#include "comm/compress/gradient_compressor.h"
+#include "comm/gradient_compressor.h"
 
 namespace ds {
 
@@ -35,8 +37,9 @@ struct BucketResult {
 class BucketExchanger {
  public:
   // `communicator` (a duplicate of the program's: between Begin and Finish its calls come from the new thread) and the compressors
-  // stay the caller's and outlive this; the latter have `buckets` buckets each.
-  BucketExchanger(Communicator* communicator, int buckets);
+  // stay the caller's and outlive this; the latter have `buckets` buckets each. `encode_threads`: 0 for none, the exchanging thread encodes
+  // too.
+  BucketExchanger(Communicator* communicator, int buckets, int encode_threads = 1);
   ~BucketExchanger();
 
   // Starts a round: no bucket is ready. The compressor is this round's; its buckets' memory must not be touched between MarkReady
@@ -56,11 +59,10 @@ class BucketExchanger {
 
   Communicator* const communicator_;
   const size_t buckets_;
-  GradientCompressor* compressor_ = nullptr;
-  CompressorStep step_;
+  GradientCompressor* compressor_ = nullptr;  // of the round
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<bool> ready_;
+  std::vector<bool> ready_;  // and encoded, where there are encoders
   bool finishing_ = false;   // Finish has been called; the flag is known
   bool done_ = true;         // the round is over
   bool stopping_ = false;
@@ -68,6 +70,7 @@ class BucketExchanger {
   uint64_t round_ = 0;
   BucketResult result_;
   absl::Status status_;
+  std::unique_ptr<ThreadPool> encoders_;
   std::thread thread_;
 };
 

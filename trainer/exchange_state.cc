@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "comm/compress/compressor_state.h"
 #include "comm/hosts.h"
 #include "trainer/rank_files.h"
 
@@ -81,8 +82,8 @@ absl::StatusOr<TensorMap> MeanOptimizer(const std::vector<TensorMap>& states) {
       const auto found = states[s].find(name);
       if (found == states[s].end() || states[s].size() != states[0].size() || found->second.dtype() != first.dtype() ||
           found->second.shape() != first.shape()) {
-        return absl::DataLossError(absl::StrCat(kOptimizers, s, " and ", kOptimizers, "0 of the checkpoint differ in '", name,
-                                                "': they are not of one run"));
+        return absl::DataLossError(absl::StrCat(kOptimizers, s, " and ", kOptimizers, "0 of the checkpoint differ in '",
+                                                name, "': they are not of one run"));
       }
       all.push_back(&found->second);
     }
@@ -126,14 +127,16 @@ absl::StatusOr<int> ContributorOf(bool hierarchical, Communicator& communicator)
   return static_cast<int>(std::distance(distinct.begin(), distinct.find(host)));
 }
 
-absl::Status GatherResiduals(const CompressorState& mine, int contributor, Communicator& communicator, Checkpoint* checkpoint) {
+absl::Status GatherResiduals(const CompressorState& mine, int contributor, Communicator& communicator,
+                             Checkpoint* checkpoint) {
   DS_ASSIGN_OR_RETURN(const TensorMap tensors, ToTensors(mine));
   DS_ASSIGN_OR_RETURN(const std::vector<int> contributors, FromAllRanks(contributor, communicator));
   DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> all, GatherTensors(tensors, "residuals", communicator));
   std::map<int, std::vector<CompressorState>> states;
   for (size_t r = 0; r < all.size(); ++r) {
     if (all[r].empty()) continue;
-    DS_ASSIGN_OR_RETURN(states[contributors[r]].emplace_back(), FromTensors(all[r], absl::StrCat("residuals of rank ", r)));
+    DS_ASSIGN_OR_RETURN(states[contributors[r]].emplace_back(),
+                        FromTensors(all[r], absl::StrCat("residuals of rank ", r)));
   }
   for (const auto& [number, parts] : states) {
     DS_ASSIGN_OR_RETURN(const CompressorState merged, MergeStates(parts));
@@ -142,7 +145,8 @@ absl::Status GatherResiduals(const CompressorState& mine, int contributor, Commu
   return absl::OkStatus();
 }
 
-absl::StatusOr<CompressorState> ScatterResiduals(const Checkpoint& checkpoint, int contributor, Communicator& communicator) {
+absl::StatusOr<CompressorState> ScatterResiduals(const Checkpoint& checkpoint, int contributor,
+                                                 Communicator& communicator) {
   absl::StatusOr<RankParts> parts = RankParts();
   DS_ASSIGN_OR_RETURN(parts->part_of_rank, FromAllRanks(contributor, communicator));
   if (communicator.rank() == 0) {

@@ -8,17 +8,15 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "comm/gradient_compressor.h"
 
 namespace ds {
-
-using CompressorState = std::map<std::string, std::vector<float>>;
 
 inline constexpr absl::string_view kWorkerResidual = "worker", kOwnerResidual = "owner", kFactor = "factor";
 

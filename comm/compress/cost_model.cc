@@ -77,7 +77,7 @@ absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe
 }
 
 CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback) {
-  constexpr int64_t kValues = 1 << 18;
+  constexpr int64_t kValues = 1 << 22;  // beyond the caches, as gradients are
   std::vector<float> gradient(kValues), current(kValues), pending(kValues);
   CounterRandom random(1);
   for (float& value : gradient) value = static_cast<float>(random.NextNormal());

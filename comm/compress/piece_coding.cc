@@ -1,6 +1,7 @@
 #include "comm/compress/piece_coding.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/status.h"
@@ -58,11 +59,6 @@ void Add(absl::Span<float> values, absl::Span<const float> more) {
   for (size_t i = 0; i < values.size(); ++i) values[i] += more[i];
 }
 
-// pending = what - pending
-void Lost(absl::Span<const float> what, absl::Span<float> pending) {
-  for (size_t i = 0; i < what.size(); ++i) pending[i] = what[i] - pending[i];
-}
-
 void CopyBytes(const void* from, void* to, size_t bytes) {
   if (bytes != 0 && from != to) std::memcpy(to, from, bytes);
 }
@@ -95,14 +91,23 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, 
   const CodecNoise noise = NoiseOf(segment, piece, step, static_cast<uint64_t>(rank));
   (void)ForEachBlock(segment, piece, [&](const Block& block) {
     const CodecNoise at = At(noise, block);
-    Scale(block.values, step.scale);
-    const bool feedback = !residual.pending.empty();
-    const ResidualPart part = feedback ? block.Of(residual) : ResidualPart();
-    if (feedback) Add(block.values, part.current);
-    segment.codec->Encode(block.values, at, block.Of(out));
-    if (!feedback) return absl::OkStatus();
+    if (residual.pending.empty() && step.scale == 1.0f) {
+      segment.codec->Encode(block.values, at, block.Of(out));
+      return absl::OkStatus();
+    }
+    // What is owed stays in cache: memory is the limit here, and the values will be overwritten anyway.
+    std::array<float, kBlock> memory;
+    const absl::Span<float> owed = absl::MakeSpan(memory).subspan(0, block.values.size());
+    for (size_t i = 0; i < owed.size(); ++i) owed[i] = block.values[i] * step.scale;
+    if (residual.pending.empty()) {
+      segment.codec->Encode(owed, at, block.Of(out));
+      return absl::OkStatus();
+    }
+    const ResidualPart part = block.Of(residual);
+    Add(owed, part.current);
+    segment.codec->Encode(owed, at, block.Of(out));
     DS_RETURN_IF_ERROR(segment.codec->Decode(block.Of(out), at, part.pending));  // our own bytes: it cannot fail
-    Lost(block.values, part.pending);
+    for (size_t i = 0; i < owed.size(); ++i) part.pending[i] = owed[i] - part.pending[i];
     return absl::OkStatus();
   });
 }

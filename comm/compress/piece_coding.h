@@ -25,8 +25,8 @@ struct ResidualPart {
   absl::Span<float> pending;
 };
 
-// Rank `rank`'s contribution. With a codec: values become scale * values + residual, `out` their encoding, and the residual what the
-// encoding lost. Raw: `out` is a copy of the values.
+// Rank `rank`'s contribution. With a codec: `out` is the encoding of scale * values + residual, and the pending residual what that
+// lost. Raw: `out` is a copy of the values.
 void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, int rank,
                         ResidualPart residual, absl::Span<std::byte> out);
 

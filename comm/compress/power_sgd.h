@@ -12,9 +12,9 @@
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "comm/compress/error_feedback.h"
-#include "comm/compress/gradient_compressor.h"
 #include "comm/compress/gradient_segment.h"
 #include "comm/compress/low_rank.h"
+#include "comm/gradient_compressor.h"
 
 namespace ds {
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "comm/compress/compressor_state.h"
 #include "comm/inprocess.h"
 #include "gtest/gtest.h"
 

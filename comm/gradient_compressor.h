@@ -1,5 +1,5 @@
 // Sums gradients over the ranks in fewer bytes than float32. One interface for quantisation, top-k, PowerSGD and hierarchies;
-// it is made for fixed buckets of memory (see gradient_segment.h) and used step by step:
+// it is made for fixed buckets of memory (comm/compress/gradient_segment.h) and used step by step:
 //
 //   compressor->BeginStep({.step = n, .scale = 1.0f / ranks});   // every rank
 //   for each bucket b: fill its memory; compressor->Encode(b);    // optional, ahead of time, on any thread
@@ -16,11 +16,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "comm/compress/compressor_state.h"
 
 namespace ds {
+
+// Named float32 arrays that it carries from step to step (comm/compress/compressor_state.h has the names).
+using CompressorState = std::map<std::string, std::vector<float>>;
 
 struct CompressorStep {
   uint64_t step = 0;    // keys the rounding noise; the same on every rank
