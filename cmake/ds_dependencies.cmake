@@ -45,6 +45,17 @@ if(DS_ENABLE_TORCH)
   target_link_libraries(ds_torch INTERFACE ${TORCH_LIBRARIES})
 endif()
 
+set(DS_HAVE_CUDA OFF)
+if(DS_ENABLE_CUDA STREQUAL "ON" OR (DS_ENABLE_CUDA STREQUAL "AUTO" AND NOT DS_EDGE_ONLY))
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE)
+    set(DS_HAVE_CUDA ON)
+  elseif(DS_ENABLE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "nvcc is missing: install the CUDA toolkit and name its folder with "
+                        "-DCUDAToolkit_ROOT=/path/to/cuda, or configure with -DDS_ENABLE_CUDA=OFF")
+  endif()
+endif()
+
 if(DS_ENABLE_MPI)
   set(MPI_SKIP_MPICXX TRUE)
   find_package(MPI QUIET COMPONENTS C)

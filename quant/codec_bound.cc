@@ -44,8 +44,11 @@ double MaxNormBound(const CodecOptions& options, double norm) {
   return (one_bit ? 2 : 1) * step * StepsOff(options, steps);
 }
 
+int32_t OrderedOf(double value) { return lowbit::Ordered(lowbit::Bits(static_cast<float>(value))); }
+
 double MinMaxBound(const CodecOptions& options, double low, double high) {
-  if (high - low > static_cast<double>(std::numeric_limits<float>::max())) return std::numeric_limits<double>::quiet_NaN();
+  const lowbit::UniformGrid grid = lowbit::MinMaxGrid(options.bits, OrderedOf(low), OrderedOf(high));
+  if (!lowbit::IsFinite(grid.step)) return std::numeric_limits<double>::quiet_NaN();
   const int steps = lowbit::MinMaxSteps(options.bits);
   const double step = (high - low) / steps;
   if (step * (1 - 2 * kUnit) < static_cast<double>(lowbit::kSmallestStep)) return high - low;
@@ -62,7 +65,9 @@ double UniformBound(const CodecOptions& options, absl::Span<const float> bucket,
   const int64_t count = static_cast<int64_t>(bucket.size());
   const bool whole = (count & (count - 1)) == 0;
   const double norm = whole ? extent.sum / std::sqrt(static_cast<double>(count)) : extent.sum;
-  return RotatedErrorNorm(options, count, -norm, norm);
+  const double bound = RotatedErrorNorm(options, count, -norm, norm);
+  const bool overflows = !(extent.magnitude + bound <= static_cast<double>(std::numeric_limits<float>::max()));
+  return overflows ? std::numeric_limits<double>::infinity() : bound;
 }
 
 double SignBound(absl::Span<const float> bucket, const Extent& extent) {

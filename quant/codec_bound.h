@@ -7,7 +7,7 @@
 namespace ds {
 
 // The greatest |decoded - value| that one encoding can make of a bucket: at most options.bucket values, those of one codec bucket.
-// NaN where the bucket is poisoned, Inf where float16 overflows. The options are valid ones (Codec::Create took them).
+// NaN where the bucket is poisoned, Inf where a half overflows or a rotation may. The options are valid ones (Codec::Create took them).
 //
 // Rounding of the float arithmetic is counted in. With a rotation it is the worst of all rotations, which real buckets do not come
 // near: RotatedErrorNorm() is the bound to look at there.

@@ -161,8 +161,10 @@ DS_HOST_DEVICE_INLINE UniformGrid PoisonedGrid() { return {FromBits(kNanBits), F
 // `magnitude`: the greatest of the values' bits without their signs.
 DS_HOST_DEVICE_INLINE UniformGrid MaxNormGrid(int bits, uint32_t magnitude) {
   if (magnitude >= kInfinityBits) return PoisonedGrid();
-  const float norm = FromBits(magnitude);
-  const float step = bits == 1 ? norm : Divide(norm, static_cast<float>(MaxNormSteps(bits)));
+  const float norm = FromBits(magnitude), steps = static_cast<float>(bits == 1 ? 1 : MaxNormSteps(bits));
+  float step = Divide(norm, steps);
+  // Beside the greatest float a step that was rounded up would decode to infinity.
+  if (!IsFinite(Multiply(step, steps))) step = FromBits(Bits(step) - 1);
   return {0.0f, step < kSmallestStep ? 0.0f : step};
 }
 

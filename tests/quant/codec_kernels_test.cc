@@ -262,5 +262,40 @@ TEST(CodecMathTest, NoiseIsPhiloxOfItsNames) {
   }
 }
 
+// The reference's own bits: the same on every processor and with every compiler, or ranks would not agree.
+TEST(CodecMathTest, TheReferenceIsTheSameOnEveryMachine) {
+  const CodecKernels& scalar = ScalarKernels();
+  const int64_t count = 509;
+  const std::vector<float> values = Values(count, 1);
+  std::vector<uint8_t> all;
+  const auto append = [&](const void* data, size_t size) {
+    const uint8_t* bytes = static_cast<const uint8_t*>(data);
+    all.insert(all.end(), bytes, bytes + size);
+  };
+  std::vector<uint8_t> out(2 * static_cast<size_t>(count));
+  for (int bits = 1; bits <= kMaxBits; ++bits) {
+    for (bool max_norm : {false, true}) {
+      const UniformGrid grid =
+          max_norm ? MaxNormGrid(bits, Bits(1.1f)) : MinMaxGrid(bits, Ordered(Bits(-1.1f)), Ordered(Bits(1.1f)));
+      scalar.encode_stochastic[bits - 1](values.data(), count, EncodingOf(grid, bits, max_norm, true), kNoise, 64, out.data());
+      append(out.data(), static_cast<size_t>(CodeBytes(count, bits)));
+      std::vector<float> decoded = values;
+      scalar.decode[1][bits - 1](out.data(), count, grid, max_norm ? static_cast<uint32_t>(MaxNormSteps(bits)) : 0, decoded.data());
+      append(decoded.data(), decoded.size() * sizeof(float));
+    }
+  }
+  scalar.encode_float16(values.data(), count, out.data());
+  append(out.data(), out.size());
+  scalar.encode_bfloat16(values.data(), count, out.data());
+  append(out.data(), out.size());
+  const float sum = scalar.magnitude_sum(values.data(), count);
+  append(&sum, sizeof(sum));
+  std::vector<float> rotated(values.begin(), values.begin() + 256);
+  scalar.flip(rotated.data(), 256, RotationScale(7), kNoise, 0);
+  scalar.hadamard(rotated.data(), 256);
+  append(rotated.data(), rotated.size() * sizeof(float));
+  EXPECT_EQ(StreamOf(reinterpret_cast<const char*>(all.data()), all.size()), 11181018206681203728u);
+}
+
 }  // namespace
 }  // namespace ds::lowbit
