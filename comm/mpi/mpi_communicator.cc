@@ -3,16 +3,15 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <atomic>
-#include <ctime>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status.h"
 #include "comm/exchange_collectives.h"
+#include "comm/mpi/mpi_context.h"
 #include "comm/mpi/mpi_errors.h"
 
 namespace ds {
@@ -20,79 +19,40 @@ namespace {
 
 constexpr int kTag = 1;
 constexpr size_t kMaxMessageBytes = size_t{1} << 30;  // MPI counts are int
-// A wait first looks often, for latency, then leaves its core to others.
-constexpr int kEagerTests = 200;
-constexpr long kSleepNs = 50'000;
-
-// Owns MPI's life: finalises it when the last communicator goes, unless a peer failed (finalising would wait for it).
-class MpiContext {
- public:
-  static absl::StatusOr<std::shared_ptr<MpiContext>> Create() {
-    static std::mutex mutex;
-    static std::weak_ptr<MpiContext> current;
-    std::lock_guard lock(mutex);
-    // All communicators share one context: MPI must not be finalised under any of them.
-    if (std::shared_ptr<MpiContext> shared = current.lock()) return shared;
-    int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
-    MPI_Finalized(&finalized);
-    if (finalized != 0) return absl::FailedPreconditionError("MPI has been finalised in this process; it cannot start again");
-    MPI_Initialized(&initialized);
-    if (initialized == 0) {
-      DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
-    } else {
-      MPI_Query_thread(&level);
-    }
-    auto context = std::shared_ptr<MpiContext>(new MpiContext(initialized == 0));
-    if (level < MPI_THREAD_MULTIPLE) {
-      return absl::FailedPreconditionError(
-          "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
-    }
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    current = context;
-    return context;
-  }
-
-  ~MpiContext() {
-    int finalized = 0;
-    MPI_Finalized(&finalized);
-    if (owned_ && finalized == 0 && !broken) MPI_Finalize();
-  }
-
-  std::atomic<bool> broken = false;
-
- private:
-  explicit MpiContext(bool owned) : owned_(owned) {}
-  const bool owned_;
-};
 
 class MpiCommunicator final : public ExchangeCollectives {
  public:
   static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context, MPI_Comm parent,
                                                               absl::Duration timeout) {
-    MPI_Comm comm = MPI_COMM_NULL;
-    DS_RETURN_IF_MPI_ERROR(MPI_Comm_dup(parent, &comm));
-    DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
-    auto made = std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(context), comm));
+    DS_RETURN_IF_ERROR(context->broken());
+    absl::StatusOr<MPI_Comm> comm = Copy(parent, absl::Now() + timeout);
+    if (!comm.ok()) context->Break(comm.status());
+    DS_RETURN_IF_ERROR(comm.status());
+    auto made = std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(context), *comm));
     made->set_timeout(timeout);
     return made;
   }
 
   ~MpiCommunicator() override {
     // Freeing is collective: with a failed peer it could wait for ever.
-    if (!context_->broken) MPI_Comm_free(&comm_);
+    if (context_->broken().ok()) MPI_Comm_free(&comm_);
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   absl::string_view backend() const override { return "mpi"; }
-  absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override { return Create(context_, comm_, timeout()); }
+  absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override {
+    DS_RETURN_IF_ERROR(broken());
+    return Create(context_, comm_, timeout());
+  }
 
  protected:
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
+    DS_RETURN_IF_ERROR(context_->broken());
     absl::Status status = Start(send, receive);
     if (status.ok()) status = Wait(deadline);
-    if (!status.ok()) Abandon();
+    if (!status.ok()) Abandon(status);
     return status;
   }
 
@@ -100,6 +60,18 @@ class MpiCommunicator final : public ExchangeCollectives {
   MpiCommunicator(std::shared_ptr<MpiContext> context, MPI_Comm comm) : context_(std::move(context)), comm_(comm) {
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
+  }
+
+  static absl::StatusOr<MPI_Comm> Copy(MPI_Comm parent, absl::Time deadline) {
+    int rank = 0;
+    MPI_Comm_rank(parent, &rank);
+    MPI_Comm comm = MPI_COMM_NULL;
+    MPI_Request request = MPI_REQUEST_NULL;
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_idup(parent, &comm, &request));
+    DS_ASSIGN_OR_RETURN(const int code, AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, deadline, rank, "the other ranks"));
+    DS_RETURN_IF_ERROR(MpiStatus(code, "MPI_Comm_idup"));
+    DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+    return comm;
   }
 
   absl::Status Start(absl::Span<const absl::Span<const std::byte>> send,
@@ -129,9 +101,10 @@ class MpiCommunicator final : public ExchangeCollectives {
     return absl::OkStatus();
   }
 
-  // The caller's buffers are its own again after an error: no late message may be written into them.
-  void Abandon() {
-    context_->broken = true;
+  // The caller's buffers are its own again after an error: no late message may be written into them. Cancelling stops what has not
+  // begun to arrive; the rest stands still, since a broken context makes no call in which it could go on.
+  void Abandon(const absl::Status& error) {
+    context_->Break(error);
     for (MPI_Request& request : requests_) {
       if (request == MPI_REQUEST_NULL) continue;
       MPI_Cancel(&request);
@@ -160,19 +133,9 @@ class MpiCommunicator final : public ExchangeCollectives {
 
   absl::Status Wait(absl::Time deadline) {
     statuses_.resize(requests_.size());
-    for (int tests = 0;; ++tests) {
-      int done = 0;
-      const int code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
-      if (code != MPI_SUCCESS || done != 0) return CheckStatuses(code);
-      if (tests < kEagerTests) continue;
-      const timespec pause = {0, kSleepNs};
-      nanosleep(&pause, nullptr);
-      if (absl::Now() > deadline) {
-        return absl::DeadlineExceededError(absl::StrCat(
-            "rank ", rank_, " waited longer than ", absl::FormatDuration(timeout()),
-            " for the other ranks; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
-      }
-    }
+    DS_ASSIGN_OR_RETURN(const int code,
+                        AwaitMpiRequests(absl::MakeSpan(requests_), absl::MakeSpan(statuses_), deadline, rank_, "the other ranks"));
+    return CheckStatuses(code);
   }
 
   std::shared_ptr<MpiContext> context_;
@@ -186,9 +149,9 @@ class MpiCommunicator final : public ExchangeCollectives {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Communicator>> CreateMpiCommunicator() {
-  DS_ASSIGN_OR_RETURN(std::shared_ptr<MpiContext> context, MpiContext::Create());
-  return MpiCommunicator::Create(std::move(context), MPI_COMM_WORLD, absl::Minutes(10));
+absl::StatusOr<std::unique_ptr<Communicator>> CreateMpiCommunicator(absl::Duration timeout) {
+  DS_ASSIGN_OR_RETURN(std::shared_ptr<MpiContext> context, MpiContext::Create(timeout));
+  return MpiCommunicator::Create(std::move(context), MPI_COMM_WORLD, timeout);
 }
 
 void AbortMpiJob(int exit_code) {

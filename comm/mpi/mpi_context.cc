@@ -1,0 +1,96 @@
+#include "comm/mpi/mpi_context.h"
+
+#include <ctime>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "comm/mpi/mpi_errors.h"
+
+namespace ds {
+namespace {
+
+// A wait first looks often, for latency, then leaves its core to others.
+constexpr int kEagerTests = 200;
+constexpr long kSleepNs = 50'000;
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration timeout) {
+  static std::mutex mutex;
+  static std::weak_ptr<MpiContext> current;
+  std::lock_guard lock(mutex);
+  // All communicators share one context: MPI must not be finalised under any of them.
+  if (std::shared_ptr<MpiContext> shared = current.lock()) return shared;
+  int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
+  MPI_Finalized(&finalized);
+  if (finalized != 0) return absl::FailedPreconditionError("MPI has been finalised in this process; it cannot start again");
+  MPI_Initialized(&initialized);
+  if (initialized == 0) {
+    DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
+  } else {
+    MPI_Query_thread(&level);
+  }
+  auto context = std::shared_ptr<MpiContext>(new MpiContext(initialized == 0, timeout));
+  if (level < MPI_THREAD_MULTIPLE) {
+    return absl::FailedPreconditionError(
+        "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
+  }
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  current = context;
+  return context;
+}
+
+MpiContext::~MpiContext() {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (owned_ && finalized == 0 && broken().ok()) Finalize();
+}
+
+// MPI_Finalize waits for all ranks, and has no deadline; a barrier before it has one.
+void MpiContext::Finalize() {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Request request = MPI_REQUEST_NULL;
+  absl::Status status = MpiStatus(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier");
+  if (status.ok()) {
+    status = AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, absl::Now() + timeout_, rank, "the other ranks to end").status();
+  }
+  if (status.ok()) {
+    MPI_Finalize();
+  } else {
+    Log(LogLevel::kError, status.message());
+  }
+}
+
+void MpiContext::Break(const absl::Status& error) {
+  std::lock_guard lock(mutex_);
+  if (broken_.ok()) broken_ = error;
+}
+
+absl::Status MpiContext::broken() const {
+  std::lock_guard lock(mutex_);
+  return broken_;
+}
+
+absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests, absl::Span<MPI_Status> statuses, absl::Time deadline,
+                                     int rank, absl::string_view what) {
+  const absl::Time start = absl::Now();
+  MPI_Status* const into = statuses.empty() ? MPI_STATUSES_IGNORE : statuses.data();
+  for (int tests = 0;; ++tests) {
+    int done = 0;
+    const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, into);
+    if (code != MPI_SUCCESS || done != 0) return code;
+    if (tests < kEagerTests) continue;
+    const timespec pause = {0, kSleepNs};
+    nanosleep(&pause, nullptr);
+    if (absl::Now() > deadline) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "rank ", rank, " waited ", absl::FormatDuration(absl::Trunc(absl::Now() - start, absl::Milliseconds(100))), " for ",
+          what, "; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
+    }
+  }
+}
+
+}  // namespace ds
