@@ -1,5 +1,6 @@
 #include "comm/mpi/mpi_context.h"
 
+#include <csignal>
 #include <ctime>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,14 @@ namespace {
 constexpr int kEagerTests = 200;
 constexpr long kSleepNs = 50'000;
 
+// Over TCP Open MPI writes to the socket of a peer that is gone; by default that would kill this process too, without a word.
+void IgnoreBrokenPipes() {
+  struct sigaction action = {};
+  if (sigaction(SIGPIPE, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return;
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration timeout) {
@@ -27,6 +36,7 @@ absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration ti
   MPI_Finalized(&finalized);
   if (finalized != 0) return absl::FailedPreconditionError("MPI has been finalised in this process; it cannot start again");
   MPI_Initialized(&initialized);
+  IgnoreBrokenPipes();
   if (initialized == 0) {
     DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
   } else {
