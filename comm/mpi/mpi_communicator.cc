@@ -3,148 +3,92 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/log.h"
 #include "base/status.h"
+#include "comm/call_thread.h"
 #include "comm/exchange_collectives.h"
 #include "comm/mpi/mpi_context.h"
-#include "comm/mpi/mpi_errors.h"
+#include "comm/mpi/mpi_link.h"
 
 namespace ds {
 namespace {
 
-constexpr int kTag = 1;
-constexpr size_t kMaxMessageBytes = size_t{1} << 30;  // MPI counts are int
+// Beyond a deadline, for the call that keeps it itself to return.
+constexpr absl::Duration kGrace = absl::Seconds(1);
+constexpr absl::Duration kFreePatience = absl::Seconds(5);
+constexpr absl::Duration kAbortPatience = absl::Seconds(5);
 
 class MpiCommunicator final : public ExchangeCollectives {
  public:
   static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context, MPI_Comm parent,
                                                               absl::Duration timeout) {
-    DS_RETURN_IF_ERROR(context->broken());
-    absl::StatusOr<MPI_Comm> comm = Copy(parent, absl::Now() + timeout);
-    if (!comm.ok()) context->Break(comm.status());
-    DS_RETURN_IF_ERROR(comm.status());
-    auto made = std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(context), *comm));
+    std::unique_ptr<MpiCommunicator> made(new MpiCommunicator(std::move(context)));
     made->set_timeout(timeout);
+    const absl::Time deadline = absl::Now() + timeout;
+    const auto link = std::make_shared<std::shared_ptr<MpiLink>>();
+    DS_RETURN_IF_ERROR(made->OnThread(deadline, [context = made->context_, parent, deadline, link]() -> absl::Status {
+      absl::StatusOr<std::shared_ptr<MpiLink>> created = MpiLink::Create(context, parent, deadline);
+      if (created.ok()) *link = *created;
+      return created.status();
+    }));
+    made->link_ = *link;
     return made;
   }
 
   ~MpiCommunicator() override {
-    // Freeing is collective: with a failed peer it could wait for ever.
-    if (context_->broken().ok()) MPI_Comm_free(&comm_);
+    if (link_ == nullptr || !context_->broken().ok()) return;
+    (void)OnThread(absl::Now() + kFreePatience, [link = link_] {
+      link->Free();
+      return absl::OkStatus();
+    });
   }
 
-  int rank() const override { return rank_; }
-  int size() const override { return size_; }
+  int rank() const override { return link_->rank(); }
+  int size() const override { return link_->size(); }
   absl::string_view backend() const override { return "mpi"; }
   absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override {
     DS_RETURN_IF_ERROR(broken());
-    return Create(context_, comm_, timeout());
+    return Create(context_, link_->comm(), timeout());
   }
 
  protected:
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
-    DS_RETURN_IF_ERROR(context_->broken());
-    absl::Status status = Start(send, receive);
-    if (status.ok()) status = Wait(deadline);
-    if (!status.ok()) Abandon(status);
-    return status;
+    const auto empty = [](const auto& span) { return span.empty(); };
+    if (std::all_of(send.begin(), send.end(), empty) && std::all_of(receive.begin(), receive.end(), empty)) {
+      return context_->broken();
+    }
+    return OnThread(deadline, [link = link_, deadline, out = std::vector(send.begin(), send.end()),
+                               in = std::vector(receive.begin(), receive.end())] { return link->Transfer(out, in, deadline); });
   }
 
  private:
-  MpiCommunicator(std::shared_ptr<MpiContext> context, MPI_Comm comm) : context_(std::move(context)), comm_(comm) {
-    MPI_Comm_rank(comm_, &rank_);
-    MPI_Comm_size(comm_, &size_);
+  explicit MpiCommunicator(std::shared_ptr<MpiContext> context) : context_(std::move(context)) {}
+
+  // `call` keeps `deadline` by itself unless MPI does not return to it. It shares all it touches.
+  absl::Status OnThread(absl::Time deadline, std::function<absl::Status()> call) {
+    DS_RETURN_IF_ERROR(context_->broken());
+    const auto result = std::make_shared<absl::Status>();
+    const bool returned = thread_.Run([result, call = std::move(call)] { *result = call(); }, deadline + kGrace);
+    const absl::Status status = returned ? *result
+                                         : absl::DeadlineExceededError(
+                                               "a call of MPI did not return by its deadline: the library is stuck, as it may be when "
+                                               "the connection to a peer breaks");
+    if (!status.ok()) context_->Break(status);
+    return status;
   }
 
-  static absl::StatusOr<MPI_Comm> Copy(MPI_Comm parent, absl::Time deadline) {
-    int rank = 0;
-    MPI_Comm_rank(parent, &rank);
-    MPI_Comm comm = MPI_COMM_NULL;
-    MPI_Request request = MPI_REQUEST_NULL;
-    DS_RETURN_IF_MPI_ERROR(MPI_Comm_idup(parent, &comm, &request));
-    DS_ASSIGN_OR_RETURN(const int code, AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, deadline, rank, "the other ranks"));
-    DS_RETURN_IF_ERROR(MpiStatus(code, "MPI_Comm_idup"));
-    DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
-    return comm;
-  }
-
-  absl::Status Start(absl::Span<const absl::Span<const std::byte>> send,
-                     absl::Span<const absl::Span<std::byte>> receive) {
-    requests_.clear();
-    expected_.clear();
-    // Receives first, so that messages find their place; peers in rotated order, so that not all aim at rank 0.
-    for (int step = 1; step < size_; ++step) {
-      const int peer = (rank_ - step + size_) % size_;
-      const absl::Span<std::byte> bytes = receive[static_cast<size_t>(peer)];
-      for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
-        const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
-        requests_.push_back(MPI_REQUEST_NULL);
-        expected_.push_back(count);
-        DS_RETURN_IF_MPI_ERROR(MPI_Irecv(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
-      }
-    }
-    for (int step = 1; step < size_; ++step) {
-      const int peer = (rank_ + step) % size_;
-      const absl::Span<const std::byte> bytes = send[static_cast<size_t>(peer)];
-      for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
-        const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
-        requests_.push_back(MPI_REQUEST_NULL);
-        DS_RETURN_IF_MPI_ERROR(MPI_Isend(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  // The caller's buffers are its own again after an error: no late message may be written into them. Cancelling stops what has not
-  // begun to arrive; the rest stands still, since a broken context makes no call in which it could go on.
-  void Abandon(const absl::Status& error) {
-    context_->Break(error);
-    for (MPI_Request& request : requests_) {
-      if (request == MPI_REQUEST_NULL) continue;
-      MPI_Cancel(&request);
-      MPI_Request_free(&request);
-    }
-  }
-
-  // The status of the first operation that failed, or of a message shorter than its buffer.
-  absl::Status CheckStatuses(int code) {
-    for (size_t i = 0; i < statuses_.size(); ++i) {
-      if (code == MPI_ERR_IN_STATUS && statuses_[i].MPI_ERROR != MPI_SUCCESS &&
-          statuses_[i].MPI_ERROR != MPI_ERR_PENDING) {
-        return MpiStatus(statuses_[i].MPI_ERROR, "MPI_Testall");
-      }
-      int count = 0;
-      if (code == MPI_SUCCESS && i < expected_.size()) {
-        MPI_Get_count(&statuses_[i], MPI_BYTE, &count);
-        if (count != expected_[i]) {
-          return absl::InvalidArgumentError(absl::StrCat("rank ", statuses_[i].MPI_SOURCE, " sent ", count, " bytes, rank ",
-                                                         rank_, " expected ", expected_[i]));
-        }
-      }
-    }
-    return MpiStatus(code, "MPI_Testall");
-  }
-
-  absl::Status Wait(absl::Time deadline) {
-    statuses_.resize(requests_.size());
-    DS_ASSIGN_OR_RETURN(const int code,
-                        AwaitMpiRequests(absl::MakeSpan(requests_), absl::MakeSpan(statuses_), deadline, rank_, "the other ranks"));
-    return CheckStatuses(code);
-  }
-
-  std::shared_ptr<MpiContext> context_;
-  MPI_Comm comm_;
-  int rank_ = 0;
-  int size_ = 1;
-  std::vector<MPI_Request> requests_;  // of the current transfer: receives, then sends
-  std::vector<MPI_Status> statuses_;
-  std::vector<int> expected_;          // bytes of each receive
+  const std::shared_ptr<MpiContext> context_;
+  std::shared_ptr<MpiLink> link_;  // used on thread_ only, but for rank, size and comm
+  CallThread thread_;              // makes every call of MPI
 };
 
 }  // namespace
@@ -155,10 +99,17 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateMpiCommunicator(absl::Durati
 }
 
 void AbortMpiJob(int exit_code) {
-  int initialized = 0, finalized = 0;
-  MPI_Initialized(&initialized);
-  MPI_Finalized(&finalized);
-  if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  CallThread thread;
+  const auto abort = [exit_code] {
+    int initialized = 0, finalized = 0;
+    MPI_Initialized(&initialized);
+    MPI_Finalized(&finalized);
+    if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  };
+  if (thread.Run(abort, absl::Now() + kAbortPatience)) return;
+  // Its launcher ends the job when it sees how this rank ends.
+  Log(LogLevel::kError, "MPI_Abort did not return; this rank ends without it");
+  std::_Exit(exit_code);
 }
 
 }  // namespace ds

@@ -5,6 +5,9 @@
 // already ended the whole job, within seconds of a death; under mpirun --enable-recovery, or for a rank that merely hangs, the
 // deadline is what ends it (tests/comm/mpi/kill_test.py).
 //
+// Calls of MPI are made on a thread that each communicator has for them: where MPI itself does not return (mpi_link.h), a wait ends a
+// second after its deadline. Buffers of such a call may then still be read and written, should it come back to life.
+//
 // After an error every communicator of the process is broken: a message still under way could otherwise arrive, during some later
 // call, in memory that is the caller's again.
 #pragma once

@@ -1,16 +1,13 @@
 #include "comm/nccl/nccl_session.h"
 
-#include <chrono>
-#include <condition_variable>
 #include <ctime>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "comm/call_thread.h"
 
 namespace ds {
 namespace {
@@ -18,13 +15,6 @@ namespace {
 // A wait first looks often, for latency, then leaves its core to others.
 constexpr int kEagerPolls = 200;
 constexpr long kSleepNs = 20'000;
-
-// What a thread that may never come back leaves when it does.
-struct Completion {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-};
 
 }  // namespace
 
@@ -103,15 +93,12 @@ absl::Status NcclSession::Await(absl::Time deadline, const char* what, const std
 }
 
 bool NcclSession::AbortOnOwnThread() {
-  const auto completion = std::make_shared<Completion>();
-  std::thread([runtime = runtime_, device = member_.device, comm = std::exchange(comm_, nullptr), completion] {
-    if (runtime.device->Select(device).ok()) (void)runtime.nccl->Abort(comm);
-    std::lock_guard lock(completion->mutex);
-    completion->done = true;
-    completion->changed.notify_all();
-  }).detach();
-  std::unique_lock lock(completion->mutex);
-  return completion->changed.wait_for(lock, absl::ToChronoNanoseconds(member_.grace), [&] { return completion->done; });
+  CallThread thread;
+  return thread.Run(
+      [runtime = runtime_, device = member_.device, comm = std::exchange(comm_, nullptr)] {
+        if (runtime.device->Select(device).ok()) (void)runtime.nccl->Abort(comm);
+      },
+      absl::Now() + member_.grace);
 }
 
 bool NcclSession::Abort() {
