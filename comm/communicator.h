@@ -1,4 +1,4 @@
-// A group of ranks that exchange host (or, with NCCL, device) buffers. Small on purpose: compressed all-reduce,
+// A group of ranks that exchange host buffers (with NCCL, device buffers too). Small on purpose: compressed all-reduce,
 // hierarchies and gradient exchange are written once over it.
 //
 // Threads: one thread at a time per communicator. Collectives are called by all ranks in the same order with
@@ -21,7 +21,8 @@ namespace ds {
 
 enum class ReduceOp { kSum, kMax, kMin, kBitOr };
 
-// Elements in memory that the backend can reach (host memory; device memory for NCCL).
+// Elements in host memory, or, for NCCL only, in memory of the communicator's own device (nccl_communicator.h says when it is read
+// and written).
 struct MutableBuffer {
   std::byte* data = nullptr;
   int64_t count = 0;  // elements

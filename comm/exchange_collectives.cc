@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status.h"
 #include "comm/reduce.h"
 
@@ -33,8 +34,18 @@ int64_t AllReduceWireBytes(int64_t count, int64_t element_bytes, int ranks, int 
   return (count - mine + (ranks - 1) * mine) * element_bytes;
 }
 
+absl::Status ExchangeCollectives::CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from, absl::Time) {
+  if (!to.empty() && to.data() != from.data()) std::memcpy(to.data(), from.data(), to.size());
+  return absl::OkStatus();
+}
+
 absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std::byte>> send,
                                            absl::Span<const absl::Span<std::byte>> receive) {
+  return ExchangeUntil(absl::Now() + timeout_, send, receive);
+}
+
+absl::Status ExchangeCollectives::ExchangeUntil(absl::Time deadline, absl::Span<const absl::Span<const std::byte>> send,
+                                                absl::Span<const absl::Span<std::byte>> receive) {
   DS_RETURN_IF_ERROR(broken_);
   const size_t ranks = static_cast<size_t>(size()), me = static_cast<size_t>(rank());
   if (send.size() != ranks || receive.size() != ranks) {
@@ -44,14 +55,13 @@ absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std
   if (send[me].size() != receive[me].size()) {
     return absl::InvalidArgumentError("exchange: a rank's own two buffers differ in size");
   }
-  if (!send[me].empty() && send[me].data() != receive[me].data()) {
-    std::memcpy(receive[me].data(), send[me].data(), send[me].size());
-  }
+  broken_ = CopyLocal(receive[me], send[me], deadline);
+  DS_RETURN_IF_ERROR(broken_);
   SendSpans others(send.begin(), send.end());
   ReceiveSpans from(receive.begin(), receive.end());
   others[me] = {};
   from[me] = {};
-  broken_ = Transfer(others, from, absl::Now() + timeout_);
+  broken_ = Transfer(others, from, deadline);
   DS_RETURN_IF_ERROR(broken_);
   for (size_t r = 0; r < ranks; ++r) {
     stats_.bytes_sent += static_cast<int64_t>(others[r].size());
@@ -64,6 +74,7 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
   DS_RETURN_IF_ERROR(CheckReducible(buffer.dtype, op));
   const int ranks = size(), me = rank();
   if (ranks == 1 || buffer.count == 0) return broken_;
+  const absl::Time deadline = absl::Now() + timeout_;
   const int64_t element = BitWidth(buffer.dtype) / 8;
   const auto part = [&](int r) {
     const Range range = Part(buffer.count, ranks, r);
@@ -77,17 +88,18 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
     send[static_cast<size_t>(r)] = part(r);
     receive[static_cast<size_t>(r)] = absl::MakeSpan(scratch_).subspan(static_cast<size_t>(r) * mine.size(), mine.size());
   }
-  DS_RETURN_IF_ERROR(Exchange(send, receive));
+  DS_RETURN_IF_ERROR(ExchangeUntil(deadline, send, receive));
   const int64_t count = static_cast<int64_t>(mine.size()) / element;
   for (int r = 1; r < ranks; ++r) {
     ReduceInto(scratch_.data(), receive[static_cast<size_t>(r)].data(), count, buffer.dtype, op);
   }
-  if (!mine.empty()) std::memcpy(mine.data(), scratch_.data(), mine.size());
+  broken_ = CopyLocal(mine, absl::MakeSpan(scratch_).first(mine.size()), deadline);
+  DS_RETURN_IF_ERROR(broken_);
   for (int r = 0; r < ranks; ++r) {
     send[static_cast<size_t>(r)] = mine;
     receive[static_cast<size_t>(r)] = part(r);
   }
-  return Exchange(send, receive);
+  return ExchangeUntil(deadline, send, receive);
 }
 
 absl::Status ExchangeCollectives::AllGather(absl::Span<const std::byte> input, absl::Span<std::byte> output) {
@@ -108,6 +120,7 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
     return absl::InvalidArgumentError(absl::StrCat("broadcast from rank ", root, " of ", ranks));
   }
   if (ranks == 1 || bytes.empty()) return broken_;
+  const absl::Time deadline = absl::Now() + timeout_;
   // The root scatters the parts and all ranks gather them: no rank sends more than about twice the buffer.
   const auto part = [&](int r) {
     const Range range = Part(static_cast<int64_t>(bytes.size()), ranks, r);
@@ -123,13 +136,13 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
   } else {
     receive[static_cast<size_t>(root)] = mine;
   }
-  DS_RETURN_IF_ERROR(Exchange(send, receive));
+  DS_RETURN_IF_ERROR(ExchangeUntil(deadline, send, receive));
   for (int r = 0; r < ranks; ++r) {
     const bool to_root = r == root, from_root = me == root;
     send[static_cast<size_t>(r)] = to_root || r == me ? absl::Span<const std::byte>() : mine;
     receive[static_cast<size_t>(r)] = from_root || r == me ? absl::Span<std::byte>() : part(r);
   }
-  return Exchange(send, receive);
+  return ExchangeUntil(deadline, send, receive);
 }
 
 absl::Status ExchangeCollectives::Barrier() {

@@ -6,6 +6,9 @@
 
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "comm/communicator.h"
 
 namespace ds {
@@ -32,9 +35,16 @@ class ExchangeCollectives : public Communicator {
   // A communicator over `members`, ranks of this one in their new order, this rank among them, for everybody who gave `color`; null for
   // kNoGroup, with no members. Called by all ranks, all of which know all groups.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) = 0;
+  // Copies between two buffers of this rank, of the same size, that may be one. Override where the processor cannot reach them.
+  virtual absl::Status CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from, absl::Time deadline);
   absl::Duration timeout() const { return timeout_; }
+  // The error that broke this communicator, OK while it is whole. Duplicate returns it.
+  const absl::Status& broken() const { return broken_; }
 
  private:
+  absl::Status ExchangeUntil(absl::Time deadline, absl::Span<const absl::Span<const std::byte>> send,
+                             absl::Span<const absl::Span<std::byte>> receive);
+
   absl::Duration timeout_ = absl::Minutes(10);
   WireStats stats_;
   absl::Status broken_;               // the first error; every later call returns it

@@ -1,9 +1,10 @@
-#include "comm/nccl/nccl_communicator.h"
+#include "comm/nccl/nccl_api.h"
 
 namespace ds {
 
-absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(std::unique_ptr<Communicator>) {
-  return absl::UnavailableError("this program was built without NCCL; use comm.backend mpi or auto");
+absl::StatusOr<NcclRuntime> CreateNcclRuntime() {
+  return absl::UnavailableError(
+      "this program was built without NCCL (configure with -DDS_ENABLE_NCCL=ON for what is missing); use comm.backend mpi or auto");
 }
 
 }  // namespace ds

@@ -1,0 +1,62 @@
+# DS_ENABLE_NCCL=AUTO|ON|OFF: sets DS_HAVE_NCCL and makes the target ds_nccl_library (NCCL and the CUDA runtime). Looked for in
+# CMAKE_PREFIX_PATH, NCCL_HOME, CUDA_HOME and CUDA_PATH, where distributions put them, in /usr/local/cuda, and in the project's
+# .venv, where launch/setup.sh installs NCCL.
+
+set(DS_HAVE_NCCL FALSE)
+if(NOT DS_ENABLE_NCCL MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "DS_ENABLE_NCCL is '${DS_ENABLE_NCCL}'; it is AUTO, ON or OFF")
+endif()
+if(DS_ENABLE_NCCL STREQUAL "OFF")
+  return()
+endif()
+
+file(GLOB wheel ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/nvidia/nccl)
+set(nccl_places HINTS $ENV{NCCL_HOME} PATHS ${wheel} PATH_SUFFIXES lib lib64)
+set(cuda_places HINTS $ENV{CUDA_HOME} $ENV{CUDA_PATH} PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
+find_path(DS_NCCL_INCLUDE nccl.h HINTS $ENV{NCCL_HOME} PATHS ${wheel} PATH_SUFFIXES include)
+# The wheel has no libnccl.so, only the name with the version.
+find_library(DS_NCCL_LIBRARY NAMES nccl libnccl.so.2 ${nccl_places})
+find_path(DS_CUDART_INCLUDE cuda_runtime_api.h HINTS $ENV{CUDA_HOME} $ENV{CUDA_PATH} PATHS /usr/local/cuda PATH_SUFFIXES include)
+find_library(DS_CUDART_LIBRARY NAMES cudart ${cuda_places})
+mark_as_advanced(DS_NCCL_INCLUDE DS_NCCL_LIBRARY DS_CUDART_INCLUDE DS_CUDART_LIBRARY)
+
+set(missing "")
+if(NOT DS_NCCL_INCLUDE)
+  list(APPEND missing "nccl.h")
+endif()
+if(NOT DS_NCCL_LIBRARY)
+  list(APPEND missing "libnccl.so")
+endif()
+if(NOT DS_CUDART_INCLUDE)
+  list(APPEND missing "cuda_runtime_api.h")
+endif()
+if(NOT DS_CUDART_LIBRARY)
+  list(APPEND missing "libcudart.so")
+endif()
+if(missing)
+  list(JOIN missing ", " missing)
+  if(DS_ENABLE_NCCL STREQUAL "ON")
+    message(FATAL_ERROR "DS_ENABLE_NCCL is ON, but not found: ${missing}. The CUDA toolkit (12 or newer) is looked for in CUDA_HOME "
+                        "and /usr/local/cuda; NCCL in NCCL_HOME and in .venv, where launch/setup.sh puts it (by hand: "
+                        ".venv/bin/python3 -m pip install --no-deps -r launch/requirements-nccl.txt). "
+                        "Or configure with -DDS_ENABLE_NCCL=OFF")
+  endif()
+  message(STATUS "NCCL backend: left out; not found: ${missing}")
+  return()
+endif()
+
+file(STRINGS ${DS_NCCL_INCLUDE}/nccl.h version REGEX "^#define NCCL_(MAJOR|MINOR|PATCH) ")
+list(TRANSFORM version REPLACE "^#define NCCL_[A-Z]+ +([0-9]+).*" "\\1")
+list(JOIN version "." version)
+if(version VERSION_LESS 2.18.1)
+  if(DS_ENABLE_NCCL STREQUAL "ON")
+    message(FATAL_ERROR "NCCL in ${DS_NCCL_INCLUDE} is ${version}; 2.18.1 or newer is needed")
+  endif()
+  message(STATUS "NCCL backend: left out; NCCL in ${DS_NCCL_INCLUDE} is ${version}, 2.18.1 or newer is needed")
+  return()
+endif()
+message(STATUS "NCCL backend: NCCL ${version} (${DS_NCCL_LIBRARY})")
+set(DS_HAVE_NCCL TRUE)
+add_library(ds_nccl_library INTERFACE)
+target_include_directories(ds_nccl_library SYSTEM INTERFACE ${DS_NCCL_INCLUDE} ${DS_CUDART_INCLUDE})
+target_link_libraries(ds_nccl_library INTERFACE ${DS_NCCL_LIBRARY} ${DS_CUDART_LIBRARY})

@@ -1,0 +1,52 @@
+// The real libraries, as far as they go without a device.
+#include "absl/time/clock.h"
+#include "comm/inprocess.h"
+#include "comm/nccl/nccl_communicator.h"
+#include "comm/single.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/comm/nccl/nccl_group.h"
+
+namespace ds {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(NcclLibrary, IsTheOneThatWasCompiledAgainstOrNewer) {
+  const absl::StatusOr<NcclRuntime> runtime = CreateNcclRuntime();
+  if (!runtime.ok()) GTEST_SKIP() << runtime.status().message();
+  const absl::StatusOr<int> version = runtime->nccl->Version();
+  ASSERT_TRUE(version.ok()) << version.status();
+  std::printf("NCCL %d\n", *version);
+  EXPECT_GE(*version, 21801);
+}
+
+// True whether it was built with NCCL or not.
+TEST(NcclLibrary, WithoutADeviceTheFactorySaysSo) {
+  absl::StatusOr<NcclRuntime> runtime = CreateNcclRuntime();
+  if (runtime.ok() && runtime->device->Count().ok()) GTEST_SKIP() << "this machine has a device";
+  const absl::Time start = absl::Now();
+  const absl::Status status = CreateNcclCommunicator(CreateSingleCommunicator()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("NCCL"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(runtime.ok() ? "cudaGetDeviceCount: cudaError" : "built without NCCL"));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  std::printf("%s\n", std::string(status.message()).c_str());
+}
+
+TEST(NcclLibrary, WithoutADeviceAllRanksHearTheSame) {
+  const absl::StatusOr<NcclRuntime> runtime = CreateNcclRuntime();
+  if (runtime.ok() && runtime->device->Count().ok()) GTEST_SKIP() << "this machine has a device";
+  std::vector<std::unique_ptr<Communicator>> bootstraps = CreateInProcessGroup(3);
+  std::vector<absl::Status> status(3);
+  OnAllRanks(3, [&](int r) {
+    status[static_cast<size_t>(r)] = CreateNcclCommunicator(std::move(bootstraps[static_cast<size_t>(r)])).status();
+  });
+  for (const absl::Status& s : status) {
+    EXPECT_EQ(s.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(s, status[0]);
+  }
+}
+
+}  // namespace
+}  // namespace ds
