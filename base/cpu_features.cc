@@ -3,7 +3,11 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
 
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -39,11 +43,39 @@ CpuFeatures Detect() {
   return cpu;
 }
 
+std::atomic<bool> asked = false;
+
+// What Cpu() tells; not const only for LimitCpu.
+CpuFeatures& Told() {
+  static CpuFeatures features = Detect();
+  return features;
+}
+
 }  // namespace
 
 const CpuFeatures& Cpu() {
-  static const CpuFeatures features = Detect();
-  return features;
+  asked = true;
+  return Told();
+}
+
+absl::StatusOr<CpuFeatures> LimitedTo(absl::string_view level, CpuFeatures features) {
+  if (level == "auto") return features;
+  if (level == "baseline") return CpuFeatures{};
+  const bool avx512 = features.avx512 && level == "avx512";
+  if (level != "avx2" && level != "avx512") {
+    return absl::InvalidArgumentError(absl::StrCat("unknown instruction set '", level,
+                                                   "'; it is one of auto, baseline, avx2, avx512"));
+  }
+  return CpuFeatures{.avx2 = features.avx2, .avx512 = avx512};
+}
+
+absl::Status LimitCpu(absl::string_view level) {
+  DS_ASSIGN_OR_RETURN(const CpuFeatures limited, LimitedTo(level, Told()));
+  if (asked) {
+    return absl::FailedPreconditionError("the processor's features are limited after kernels were chosen by them");
+  }
+  Told() = limited;
+  return absl::OkStatus();
 }
 
 std::string Describe(const CpuFeatures& features) {

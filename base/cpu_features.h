@@ -4,6 +4,9 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
 namespace ds {
 
 struct CpuFeatures {
@@ -18,6 +21,14 @@ struct CpuFeatures {
 
 // Asked once.
 const CpuFeatures& Cpu();
+
+// `features` without those newer than `level`: "auto" keeps all, "avx512" F, BW, DQ and VL, "avx2"
+// that alone, "baseline" none. InvalidArgument for another word.
+absl::StatusOr<CpuFeatures> LimitedTo(absl::string_view level, CpuFeatures features);
+// Makes Cpu() tell only what LimitedTo(level) leaves, to test and to measure how older processors
+// fare. For main(), before any kernel was chosen: FailedPrecondition once Cpu() was called.
+absl::Status LimitCpu(absl::string_view level);
+
 // "avx2 avx512 avx512_vnni avx512_bf16".
 std::string Describe(const CpuFeatures& features);
 // Cores this process may run on (its affinity mask), at least 1.

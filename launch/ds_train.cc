@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "comm/factory.h"
 #include "comm/mpi/mpi_communicator.h"
+#include "launch/instructions.h"
 #include "trainer/config/reader.h"
 #include "trainer/train_job.h"
 
@@ -21,6 +22,7 @@ struct Arguments {
   bool print_config = false;
   bool dry_run = false;
   bool resume = false;
+  std::string instructions = "auto";
 };
 
 // Ranks that fail alike would all say the same: rank 0 speaks at once, and with it the job ends; another rank that
@@ -44,10 +46,14 @@ int main(int argc, char** argv) {
   app.add_flag("--print-config", arguments.print_config, "print the whole configuration with defaults and stop");
   app.add_flag("--dry-run", arguments.dry_run, "build everything, run one step, write nothing");
   app.add_flag("--resume", arguments.resume, "go on from the newest checkpoint of this run.output/run.name");
+  app.add_option("--instructions", arguments.instructions,
+                 "use no newer instructions than auto, baseline, avx2 or avx512: how older processors fare");
   CLI11_PARSE(app, argc, argv);
 
   const ds::LaunchInfo launch = ds::DetectLaunch();
   ds::SetUpLog(ds::LogLevel::kInfo, launch.size > 1 ? launch.rank : -1);
+  const absl::Status limited = ds::LimitInstructions(arguments.instructions);
+  if (!limited.ok()) return Fail(limited, launch);
   const absl::StatusOr<ds::TrainConfig> config = ds::ReadTrainConfig(arguments.config, arguments.overrides);
   if (!config.ok()) return Fail(config.status(), launch);
   if (arguments.print_config) {

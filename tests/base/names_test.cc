@@ -1,6 +1,7 @@
 // Names for people: suggestions, log lines, processor features.
 #include <sched.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,37 @@ TEST(CpuFeaturesTest, RicherSetsImplyPoorerOnes) {
   EXPECT_TRUE(cpu.avx512 || !cpu.avx512_bf16);
   EXPECT_TRUE(cpu.neon || !cpu.neon_dotprod);
   EXPECT_FALSE(cpu.avx2 && cpu.neon);
+}
+
+TEST(CpuFeaturesTest, ALimitKeepsWhatIsOlder) {
+  const CpuFeatures all = {.avx2 = true, .avx512 = true, .avx512_vnni = true, .avx512_bf16 = true, .amx_bf16 = true};
+  EXPECT_EQ(Describe(*LimitedTo("auto", all)), Describe(all));
+  EXPECT_EQ(Describe(*LimitedTo("avx512", all)), "avx2 avx512");
+  EXPECT_EQ(Describe(*LimitedTo("avx2", all)), "avx2");
+  EXPECT_EQ(Describe(*LimitedTo("baseline", all)), "baseline");
+  EXPECT_EQ(Describe(*LimitedTo("avx512", CpuFeatures{.avx2 = true})), "avx2") << "a limit adds nothing";
+  EXPECT_EQ(Describe(*LimitedTo("avx2", CpuFeatures{})), "baseline");
+  for (const char* word : {"", "AVX2", "avx", "sse42"}) {
+    EXPECT_EQ(LimitedTo(word, all).status().code(), absl::StatusCode::kInvalidArgument) << word;
+  }
+}
+
+// In a process of its own each: nobody may have asked before.
+TEST(CpuFeaturesDeathTest, ALimitHoldsFromTheStartOrNotAtAll) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        const bool limited = LimitCpu("baseline").ok();
+        std::exit(limited && Describe(Cpu()) == "baseline" ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(
+      {
+        const std::string before = Describe(Cpu());
+        const bool refused = LimitCpu("baseline").code() == absl::StatusCode::kFailedPrecondition;
+        std::exit(refused && Describe(Cpu()) == before ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST(CpuFeaturesTest, CoresFollowTheAffinityMask) {

@@ -256,6 +256,20 @@ class DsTrain(unittest.TestCase):
             with self.subTest(arguments):
                 self.assertIn(fragment, self.fails(*arguments))
 
+    def test_instructions_can_be_limited(self):
+        """As oneDNN, which lists what it runs, sees it: the kernels' names begin with their instruction set."""
+        for level in ("avx2", "baseline"):
+            with self.subTest(level):
+                done = subprocess.run(self.command(1, "--dry-run", "--instructions", level), env=dict(ENVIRONMENT, ONEDNN_VERBOSE="1"),
+                                      capture_output=True, text=True, timeout=200)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]
+                self.assertTrue(lines, done.stdout[:2000])
+                self.assertNotIn("avx512", "".join(lines))
+                if level == "baseline":
+                    self.assertNotIn("avx2", "".join(lines))
+        self.assertIn("auto, baseline, avx2, avx512", self.fails("--instructions", "avx3"))
+
     def test_ranks_that_would_train_alone_are_refused_once(self):
         self.assertIn("train alone", self.fails("comm.backend=none", ranks=2))
 

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <new>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/trainer/data/data_testing.h"
 #include "trainer/data/dataset.h"
 #include "trainer/data/loader.h"
@@ -310,6 +313,49 @@ TEST(Statistics, AreExactOnKnownPixels) {
   ASSERT_TRUE(MeanAndStddev(**data, 0, &mean, &stddev).ok());
   EXPECT_EQ(mean, std::vector<float>{0.5f});
   EXPECT_EQ(stddev, std::vector<float>{0.5f});
+}
+
+// Sample i is one pixel i; from `bad` on, samples cannot be read.
+class Ramp final : public Dataset {
+ public:
+  Ramp(int64_t size, int64_t bad, bool throws) : bad_(bad), throws_(throws) {
+    info_.kind = SampleKind::kImage;
+    info_.size = size;
+    info_.channels = info_.height = info_.width = 1;
+  }
+  const DatasetInfo& info() const override { return info_; }
+  absl::Status ReadImage(int64_t index, absl::Span<uint8_t> pixels, int64_t* label) const override {
+    if (index >= bad_ && throws_) throw std::bad_alloc();
+    if (index >= bad_) return absl::DataLossError(absl::StrCat("sample ", index, " is torn"));
+    pixels[0] = static_cast<uint8_t>(index);
+    *label = 0;
+    return absl::OkStatus();
+  }
+  absl::Status ReadText(int64_t, absl::Span<int64_t>) const override { return absl::UnimplementedError("an image"); }
+
+ private:
+  DatasetInfo info_;
+  int64_t bad_;
+  bool throws_;
+};
+
+TEST(Statistics, CountEverySampleOnceWhateverTheThreads) {
+  for (int64_t size : {1, 2, 3, 7, 16, 17, 255}) {
+    std::vector<float> mean, stddev;
+    ASSERT_TRUE(MeanAndStddev(Ramp(size, size, false), 0, &mean, &stddev).ok());
+    const double n = static_cast<double>(size);
+    EXPECT_FLOAT_EQ(mean[0], static_cast<float>((n - 1) / 2 / 255)) << size;
+    EXPECT_FLOAT_EQ(stddev[0], static_cast<float>(std::sqrt((n * n - 1) / 12) / 255)) << size;
+  }
+}
+
+TEST(Statistics, TheFirstSampleThatCannotBeReadIsNamed) {
+  std::vector<float> mean, stddev;
+  for (int64_t bad : {0, 1, 7, 99}) {
+    EXPECT_THAT(std::string(MeanAndStddev(Ramp(100, bad, false), 0, &mean, &stddev).message()),
+                HasSubstr(absl::StrCat("sample ", bad, " is torn")));
+  }
+  EXPECT_EQ(MeanAndStddev(Ramp(100, 50, true), 0, &mean, &stddev).code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace
