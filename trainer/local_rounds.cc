@@ -9,7 +9,8 @@
 namespace ds {
 namespace {
 
-// Rounds in a row whose changes were not finite, after which nobody should wait for a better one: each began from the same weights.
+// Rounds in a row whose changes were not finite, after which nobody should wait for a better one: each began from the
+// same weights.
 constexpr int64_t kMaxDiscardedRounds = 5;
 
 double NowMs() {
@@ -39,10 +40,11 @@ absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
   round_steps_ = round_skipped_ = 0;
   report.times.optimizer += NowMs() - start - outer.sync.exposed_ms;
   if (local_steps_->discarded_in_a_row() >= kMaxDiscardedRounds) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "what the ranks' local steps had changed was not finite in ", local_steps_->discarded_in_a_row(), " outer steps in a row, at step ",
-        step_, " with learning rate ", report.learning_rate, ": training has diverged; lower optimizer.learning_rate, set ",
-        "optimizer.clip_norm, or lower sync.outer_learning_rate"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("what the ranks' local steps had changed was not finite in ", local_steps_->discarded_in_a_row(),
+                     " outer steps in a row, at step ", step_, " with learning rate ", report.learning_rate,
+                     ": training has diverged; lower optimizer.learning_rate, set ",
+                     "optimizer.clip_norm, or lower sync.outer_learning_rate"));
   }
   return CheckConverging(report.learning_rate);
 }

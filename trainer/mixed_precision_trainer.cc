@@ -246,7 +246,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   report.times.optimizer = MsBetween(start, end);
   Trace("optimizer", start, end);
   if (local_steps_ != nullptr) {
-    report.synchronized = ++round_steps_ >= options_.sync_every || end_of_epoch;
+    report.synchronized = ++round_steps_ >= local_steps_->every() || end_of_epoch;
     if (report.synchronized) DS_RETURN_IF_ERROR(EndRound(report));
   }
   ++step_;

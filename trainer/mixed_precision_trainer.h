@@ -6,8 +6,8 @@
 // Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check of the raw gradients →
 // OR of the flag over the ranks → unscale, exchange (compressed or not) → clip → optimiser → EMA. A step whose flag is set changes nothing on
 // any rank but the loss scale. Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
-// With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the exchange is an outer step every so many
-// steps and at each epoch's end: replicas are equal after it, and averages of the weights follow it.
+// With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the exchange is an outer
+// step every so many steps and at each epoch's end: replicas are equal after it, and averages of the weights follow it.
 //
 // One thread; every rank calls the same methods in the same order.
 #pragma once
@@ -156,7 +156,8 @@ class MixedPrecisionTrainer {
   void set_exchange_state(SyncState state) { pending_exchange_ = std::move(state); }
   void set_residuals(CompressorState residuals) { pending_exchange_->residuals = std::move(residuals); }  // after set_exchange_state
   CompressionReport compression_report() const { return local_steps_ ? local_steps_->Report() : synchronizer_->Report(); }
-  // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps); before Prepare, what it is to begin with.
+  // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps); before Prepare, what
+  // it is to begin with.
   std::map<std::string, at::Tensor> outer_state() const;
   void set_outer_state(std::map<std::string, at::Tensor> state) { pending_outer_ = std::move(state); }
 

@@ -49,9 +49,12 @@ absl::StatusOr<std::vector<std::string>> ToTexts(const absl::StatusOr<RankParts>
 
 }  // namespace
 
-absl::StatusOr<std::vector<int>> FromAllRanks(int mine, Communicator& communicator) { return AllOf(mine, communicator); }
+absl::StatusOr<std::vector<int>> FromAllRanks(int mine, Communicator& communicator) {
+  return AllOf(mine, communicator);
+}
 
-absl::StatusOr<std::vector<TensorMap>> GatherTensors(const TensorMap& mine, absl::string_view what, Communicator& communicator) {
+absl::StatusOr<std::vector<TensorMap>> GatherTensors(const TensorMap& mine, absl::string_view what,
+                                                     Communicator& communicator) {
   DS_ASSIGN_OR_RETURN(std::string text, ToText(mine));
   DS_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, AllOf(static_cast<int64_t>(text.size()), communicator));
   const bool root = communicator.rank() == 0;
@@ -72,21 +75,26 @@ absl::StatusOr<std::vector<TensorMap>> GatherTensors(const TensorMap& mine, absl
   return all;
 }
 
-absl::StatusOr<TensorMap> ScatterTensors(const absl::StatusOr<RankParts>& parts, absl::string_view what, Communicator& communicator) {
+absl::StatusOr<TensorMap> ScatterTensors(const absl::StatusOr<RankParts>& parts, absl::string_view what,
+                                         Communicator& communicator) {
   const bool root = communicator.rank() == 0;
   const size_t ranks = static_cast<size_t>(communicator.size()), me = static_cast<size_t>(communicator.rank());
   absl::StatusOr<std::vector<std::string>> texts = std::vector<std::string>();
   if (root) texts = ToTexts(parts);
   const bool any = root && texts.ok() && !texts->empty();
-  const auto part_of = [&](size_t rank) -> std::string& { return (*texts)[static_cast<size_t>(parts->part_of_rank[rank])]; };
+  const auto part_of = [&](size_t rank) -> std::string& {
+    return (*texts)[static_cast<size_t>(parts->part_of_rank[rank])];
+  };
   // All learn whether rank 0 could, and how much comes.
   std::vector<int64_t> sizes(ranks, texts.ok() ? 0 : kFailed);
   for (size_t r = 0; any && r < ranks; ++r) sizes[r] = static_cast<int64_t>(part_of(r).size());
-  DS_RETURN_IF_ERROR(communicator.Broadcast(
-      {reinterpret_cast<std::byte*>(sizes.data()), sizes.size() * sizeof(int64_t)}, 0));
+  DS_RETURN_IF_ERROR(
+      communicator.Broadcast({reinterpret_cast<std::byte*>(sizes.data()), sizes.size() * sizeof(int64_t)}, 0));
   DS_RETURN_IF_ERROR(texts.status());
-  if (sizes[0] == kFailed) return absl::AbortedError(absl::StrCat("rank 0 could not read the checkpoint's ", what, "; see its message"));
-  if (sizes[me] < 0) return absl::DataLossError(absl::StrCat("rank 0 sent ", sizes[me], " as the size of the checkpoint's ", what));
+  if (sizes[0] == kFailed)
+    return absl::AbortedError(absl::StrCat("rank 0 could not read the checkpoint's ", what, "; see its message"));
+  if (sizes[me] < 0)
+    return absl::DataLossError(absl::StrCat("rank 0 sent ", sizes[me], " as the size of the checkpoint's ", what));
   std::vector<absl::Span<const std::byte>> send(ranks);
   std::vector<absl::Span<std::byte>> receive(ranks);
   std::string mine(root ? 0 : static_cast<size_t>(sizes[me]), '\0');

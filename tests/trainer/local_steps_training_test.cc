@@ -51,10 +51,13 @@ TEST(LocalStepsTraining, ReplicasAreEqualAfterOuterStepsAndOnlyThen) {
 
 TEST(LocalStepsTraining, RunsRepeatBitForBitWhateverTheBuckets) {
   const auto hashes = [](double bucket_mb) {
-    return TrainRanks(2, "resnet8", 32, 2, [=](int rank, MixedPrecisionTrainerOptions& options) {
-             Every(3, FourBits())(rank, options);
-             options.bucket_mb = bucket_mb;
-           }).second[1].hashes;
+    return TrainRanks(2, "resnet8", 32, 2,
+                      [=](int rank, MixedPrecisionTrainerOptions& options) {
+                        Every(3, FourBits())(rank, options);
+                        options.bucket_mb = bucket_mb;
+                      })
+        .second[1]
+        .hashes;
   };
   const std::vector<std::string> first = hashes(4);
   EXPECT_EQ(first, hashes(4));
@@ -63,17 +66,20 @@ TEST(LocalStepsTraining, RunsRepeatBitForBitWhateverTheBuckets) {
 
 TEST(LocalStepsTraining, EveryStepIsTheOldPathWhateverTheOuterOptimiser) {
   const auto hashes = [](double rate) {
-    return TrainRanks(2, "resnet8", 16, 1, [=](int, MixedPrecisionTrainerOptions& options) {
-             options.outer_learning_rate = rate;
-             options.outer_momentum = rate / 2;
-           }).second[0].hashes;
+    return TrainRanks(2, "resnet8", 16, 1,
+                      [=](int, MixedPrecisionTrainerOptions& options) {
+                        options.outer_learning_rate = rate;
+                        options.outer_momentum = rate / 2;
+                      })
+        .second[0]
+        .hashes;
   };
   EXPECT_EQ(hashes(0.7), hashes(0.1));
 }
 
-// SGD with momentum and weight decay is linear in the gradient. So with one step a round (an epoch has no more), outer learning rate 1 and no
-// outer momentum, the mean of the ranks' steps is the step along the mean gradient: the bound is that of
-// TwoRanksOnTheConcatenatedBatchEqualOne.
+// SGD with momentum and weight decay is linear in the gradient. So with one step a round (an epoch has no more), outer
+// learning rate 1 and no outer momentum, the mean of the ranks' steps is the step along the mean gradient: the bound is
+// that of TwoRanksOnTheConcatenatedBatchEqualOne.
 TEST(LocalStepsTraining, OneStepARoundIsGradientAveraging) {
   for (int world : {1, 2}) {
     const auto [one, averaged] = TrainRanks(world, "mlp", 128, 8, kAsItIs);
@@ -84,7 +90,8 @@ TEST(LocalStepsTraining, OneStepARoundIsGradientAveraging) {
     });
     ASSERT_EQ(averaged[0].hashes.size(), 8u);
     for (size_t i = 0; i < one[0].module->parameters().size(); ++i) {
-      const at::Tensor a = one[0].module->parameters()[i].tensor.detach(), b = two[0].module->parameters()[i].tensor.detach();
+      const at::Tensor a = one[0].module->parameters()[i].tensor.detach(),
+                       b = two[0].module->parameters()[i].tensor.detach();
       const double scale = a.abs().max().item<double>();
       EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17)) << one[0].module->parameters()[i].name;
     }
@@ -106,7 +113,8 @@ TEST(LocalStepsTraining, MicroBatchesClippingAndAveragesWork) {
   EXPECT_NE(recorders[0].hashes.front(), recorders[1].hashes.front());
   ASSERT_FALSE(averages[0].empty());
   for (const auto& [name, tensor] : averages[0]) {
-    EXPECT_TRUE(at::equal(tensor, averages[1].at(name))) << name << " differs between the ranks: they would test different models";
+    EXPECT_TRUE(at::equal(tensor, averages[1].at(name)))
+        << name << " differs between the ranks: they would test different models";
   }
   EXPECT_EQ(averages[0].at("step").item<int64_t>(), recorders[0].reports.back().step + 1) << "decay counts every step";
   const at::Tensor last = ranks[0].module->parameters()[0].tensor.detach();
@@ -221,7 +229,8 @@ TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
         EXPECT_TRUE(lost->skipped && lost->synchronized);
         EXPECT_EQ(objects.trainer->ParameterHash(), anchor);
         EXPECT_EQ(objects.trainer->exchange_state().residuals, residuals);
-        EXPECT_EQ(AllZero(objects.optimizer->State()), rank == 1) << "who lost its weights begins anew, the others go on";
+        EXPECT_EQ(AllZero(objects.optimizer->State()), rank == 1)
+            << "who lost its weights begins anew, the others go on";
         EXPECT_EQ(objects.trainer->skipped_steps(), 3 * 2) << "nothing of the round counts, on any rank";
         for (int i = 0; i < 2; ++i) {
           const absl::StatusOr<StepReport> next = step();
@@ -244,7 +253,8 @@ TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
           EXPECT_EQ(report.ok(), i < 9) << "step " << i << ": " << report.status();
           if (!report.ok()) {
             EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
-            EXPECT_NE(std::string(report.status().message()).find("5 outer steps in a row, at step 9"), std::string::npos)
+            EXPECT_NE(std::string(report.status().message()).find("5 outer steps in a row, at step 9"),
+                      std::string::npos)
                 << report.status();
           }
           at::NoGradGuard no_grad;
@@ -269,7 +279,8 @@ TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) 
           EXPECT_EQ(report.ok(), i < 5) << "step " << i << ": " << report.status();
           if (report.ok()) continue;
           EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
-          EXPECT_NE(std::string(report.status().message()).find("6 steps in a row, at step 5"), std::string::npos) << report.status();
+          EXPECT_NE(std::string(report.status().message()).find("6 steps in a row, at step 5"), std::string::npos)
+              << report.status();
         }
       });
 }

@@ -31,7 +31,7 @@ TensorMap StateOf(int rank) {
   for (int64_t i = 0; i < kElements; ++i) values[i] = Momentum(rank, i);
   state["momentum/empty"] = *Tensor::Create(DType::kFloat32, {0, 3});
   state["step"] = *Tensor::Create(DType::kInt64, {});
-  const int64_t steps = (int64_t{1} << 40) + 3 * rank;   // beyond what a float counts
+  const int64_t steps = (int64_t{1} << 40) + 3 * rank;  // beyond what a float counts
   std::memcpy(state["step"].mutable_data(), &steps, sizeof(steps));
   return state;
 }
@@ -94,7 +94,8 @@ TEST(OptimizerFiles, AnotherNumberOfRanksAndRunsWithoutLocalStepsGetTheMean) {
       for (int64_t i = 0; i < kElements; ++i) {
         double mean = 0;
         for (int rank = 0; rank < c.before; ++rank) mean += static_cast<double>(Momentum(rank, i)) / c.before;
-        ASSERT_FLOAT_EQ(Values(state.at("momentum/fc.weight"))[i], static_cast<float>(mean)) << c.before << " to " << c.after;
+        ASSERT_FLOAT_EQ(Values(state.at("momentum/fc.weight"))[i], static_cast<float>(mean))
+            << c.before << " to " << c.after;
       }
       // (3 (before - 1) / 2, halves rounded up.
       EXPECT_EQ(StepOf(state), (int64_t{1} << 40) + (3 * (c.before - 1) + 1) / 2);
@@ -114,10 +115,12 @@ TEST(OptimizerFiles, ADamagedSetIsAnErrorOnEveryRank) {
   named.tensors["optimizer-x"] = named.tensors["optimizer-1"];
   lacking.tensors["optimizer-2"].erase("step");
   shaped.tensors["optimizer-2"]["momentum/fc.weight"] = *Tensor::Create(DType::kFloat32, {kElements - 1});
-  for (int rank = 0; rank < 3; ++rank) typed.tensors[absl::StrCat("optimizer-", rank)]["step"] = *Tensor::Create(DType::kUInt8, {});
+  for (int rank = 0; rank < 3; ++rank)
+    typed.tensors[absl::StrCat("optimizer-", rank)]["step"] = *Tensor::Create(DType::kUInt8, {});
   for (const Checkpoint* checkpoint : {&gap, &named, &lacking, &shaped, &typed}) {
     OnRanks(2, [&](int rank, Communicator& communicator) {
-      const absl::Status status = ScatterOptimizers(rank == 0 ? *checkpoint : Checkpoint(), /*own=*/true, communicator).status();
+      const absl::Status status =
+          ScatterOptimizers(rank == 0 ? *checkpoint : Checkpoint(), /*own=*/true, communicator).status();
       EXPECT_EQ(status.code(), rank == 0 ? absl::StatusCode::kDataLoss : absl::StatusCode::kAborted) << status;
     });
   }

@@ -35,7 +35,8 @@ absl::StatusOr<FlatBuckets> FlatBuckets::Create(const GraphModule& module, doubl
   std::vector<int64_t> sizes;
   for (const NamedTensor& parameter : module.parameters()) sizes.push_back(parameter.tensor.numel());
   const double capacity = bucket_mb * (1 << 20) / sizeof(float);
-  const BucketPlan plan = PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
+  const BucketPlan plan =
+      PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
   FlatBuckets made;
   try {
     for (int64_t size : plan.sizes) made.flat.push_back(at::zeros({size}, at::kFloat));

@@ -22,11 +22,12 @@ absl::Status CheckOptions(const LocalStepsOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("sync.every is ", options.every, "; it must be at least 1"));
   }
   if (!(options.outer_learning_rate > 0) || !std::isfinite(options.outer_learning_rate)) {
-    return absl::InvalidArgumentError(absl::StrCat("sync.outer_learning_rate is ", options.outer_learning_rate,
-                                                   "; it must be finite and above 0"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sync.outer_learning_rate is ", options.outer_learning_rate, "; it must be finite and above 0"));
   }
   if (!(options.outer_momentum >= 0 && options.outer_momentum < 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("sync.outer_momentum is ", options.outer_momentum, "; it must be in [0, 1)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sync.outer_momentum is ", options.outer_momentum, "; it must be in [0, 1)"));
   }
   return absl::OkStatus();
 }
@@ -48,8 +49,9 @@ absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < made->parameters_.size(); ++i) Flat(made->anchor_, i).copy_(Flat(made->parameters_[i].tensor));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
-  DS_ASSIGN_OR_RETURN(made->exchange_, GradientExchange::Create(std::move(own), made->change_.Segments(module), options.compression,
-                                                                /*overlap=*/false));
+  DS_ASSIGN_OR_RETURN(made->exchange_,
+                      GradientExchange::Create(std::move(own), made->change_.Segments(module), options.compression,
+                                               /*overlap=*/false));
   return made;
 }
 
@@ -63,8 +65,8 @@ absl::StatusOr<OuterStats> LocalSteps::OuterStep() {
   stats.sync = StatsOf(result);
   stats.sync.found_inf = result.flag;
   if (!result.flag && !ChangeIsFinite()) {
-    // Every rank's was finite, but not what came of them (float16 overflowed, say): all ranks see the same. What has been fed back from it
-    // would poison every round to come.
+    // Every rank's was finite, but not what came of them (float16 overflowed, say): all ranks see the same. What has
+    // been fed back from it would poison every round to come.
     stats.sync.found_inf = true;
     SyncState state = exchange_->ExportState();
     state.residuals.clear();
@@ -90,9 +92,11 @@ bool LocalSteps::ChangeIsFinite() const {
                      [](const at::Tensor& flat) { return AllFinite(DenseMemory(flat)); });
 }
 
-// Plain loops, the same instructions on every rank: LibTorch's kernels choose theirs by processor, and with them the roundings.
+// Plain loops, the same instructions on every rank: LibTorch's kernels choose theirs by processor, and with them the
+// roundings.
 void LocalSteps::MoveAnchor() {
-  const float rate = static_cast<float>(options_.outer_learning_rate), momentum = static_cast<float>(options_.outer_momentum);
+  const float rate = static_cast<float>(options_.outer_learning_rate),
+              momentum = static_cast<float>(options_.outer_momentum);
   for (size_t b = 0; b < anchor_.flat.size(); ++b) {
     const absl::Span<float> anchor = DenseMemory(anchor_.flat[b]), velocity = DenseMemory(velocity_.flat[b]);
     const absl::Span<const float> change = DenseMemory(change_.flat[b]);
@@ -130,12 +134,14 @@ absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& stat
           absl::StrCat("entry '", name, "' of the outer optimiser's state has another shape or type", kHint));
     }
     if (tensor.scalar_type() == at::kLong && found->second.item<int64_t>() < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("count '", name, "' of the outer optimiser's state is negative", kHint));
+      return absl::InvalidArgumentError(
+          absl::StrCat("count '", name, "' of the outer optimiser's state is negative", kHint));
     }
   }
   for (const auto& [name, tensor] : state) {
     if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat("the outer optimiser's state has an unknown entry '", name, "'", kHint));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the outer optimiser's state has an unknown entry '", name, "'", kHint));
     }
   }
   at::NoGradGuard no_grad;

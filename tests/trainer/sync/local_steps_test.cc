@@ -15,11 +15,12 @@ namespace ds {
 namespace {
 
 constexpr uint64_t kSeed = 20231;
-const double kEpsilon = std::ldexp(1.0, -24);   // a float's rounding
+const double kEpsilon = std::ldexp(1.0, -24);  // a float's rounding
 
 using Weights = std::vector<float>;
 
-std::unique_ptr<LocalSteps> Create(const GraphModule& module, Communicator& communicator, const LocalStepsOptions& options) {
+std::unique_ptr<LocalSteps> Create(const GraphModule& module, Communicator& communicator,
+                                   const LocalStepsOptions& options) {
   absl::StatusOr<std::unique_ptr<LocalSteps>> made = LocalSteps::Create(module, communicator, options);
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
@@ -67,8 +68,9 @@ CompressionOptions Method(const std::string& method, int bits = 4) {
   return {.method = method, .bits = bits, .bucket = 64, .minimum_size = 1, .seed = kSeed};
 }
 
-// Plain SGD with one local step a round, outer learning rate 1 and no outer momentum: anchor - mean(anchor - (anchor - lr g)) is
-// anchor - lr mean(g). Local weight, change, sum and result round once each, and lr g as often: 8 roundings of the largest weight a step.
+// Plain SGD with one local step a round, outer learning rate 1 and no outer momentum: anchor - mean(anchor - (anchor -
+// lr g)) is anchor - lr mean(g). Local weight, change, sum and result round once each, and lr g as often: 8 roundings
+// of the largest weight a step.
 TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
   constexpr int kSteps = 4;
   constexpr double kRate = 0.01;
@@ -86,7 +88,8 @@ TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
         }
       };
       for (int step = 0; step < kSteps; ++step) {
-        const at::Tensor input = at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + step + 30.0);
+        const at::Tensor input =
+            at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + step + 30.0);
         ASSERT_TRUE(sync->Begin({.step = step}).ok());
         Backward(*averaged, input);
         ASSERT_TRUE(sync->Finish().ok());
@@ -104,14 +107,15 @@ TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
       }
       ASSERT_GT(moved, 1e-3);
       for (size_t i = 0; i < wanted.size(); ++i) {
-        ASSERT_NEAR(got[i], wanted[i], 8 * kSteps * kEpsilon * largest) << "element " << i << ", rank " << rank << " of " << world;
+        ASSERT_NEAR(got[i], wanted[i], 8 * kSteps * kEpsilon * largest)
+            << "element " << i << ", rank " << rank << " of " << world;
       }
     });
   }
 }
 
-// anchor - (anchor - x) is x wherever x lies within a factor of 2 of the anchor (Sterbenz); elsewhere it is off by the rounding of the
-// difference and its own: an ulp of the larger.
+// anchor - (anchor - x) is x wherever x lies within a factor of 2 of the anchor (Sterbenz); elsewhere it is off by the
+// rounding of the difference and its own: an ulp of the larger.
 TEST(LocalSteps, OneRankWithoutMomentumKeepsItsLocalWeights) {
   RunRanks(1, [&](int, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
@@ -128,7 +132,8 @@ TEST(LocalSteps, OneRankWithoutMomentumKeepsItsLocalWeights) {
                            std::abs(local[i]) <= 2 * std::abs(anchor[i]);
         ++(exact ? close : far);
         const double larger = std::max(std::abs(local[i]), std::abs(anchor[i]));
-        ASSERT_LE(std::abs(got[i] - local[i]), exact ? 0 : 4 * kEpsilon * larger) << "element " << i << " of round " << round;
+        ASSERT_LE(std::abs(got[i] - local[i]), exact ? 0 : 4 * kEpsilon * larger)
+            << "element " << i << " of round " << round;
       }
     }
     EXPECT_GT(close, 100);
@@ -151,14 +156,16 @@ TEST(LocalSteps, TheOuterStepIsNesterovsOnTheMeanChange) {
         Outer(*outer);
         for (size_t i = 0; i < anchor.size(); ++i) {
           double change = 0;
-          for (int r = 0; r < world; ++r) change -= 0.1f * static_cast<double>(Noise(round, static_cast<uint64_t>(r), i)) / world;
+          for (int r = 0; r < world; ++r)
+            change -= 0.1f * static_cast<double>(Noise(round, static_cast<uint64_t>(r), i)) / world;
           velocity[i] = kMomentum * velocity[i] + change;
           anchor[i] -= kRate * (change + kMomentum * velocity[i]);
         }
       }
       const Weights got = WeightsOf(*module);
       // 0.7f and 0.9f are off by as much as a rounding; values stay below 2.
-      for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], anchor[i], 32 * kRounds * kEpsilon) << "element " << i;
+      for (size_t i = 0; i < got.size(); ++i)
+        ASSERT_NEAR(got[i], anchor[i], 32 * kRounds * kEpsilon) << "element " << i;
     });
   }
 }
@@ -198,7 +205,7 @@ TEST(LocalSteps, FourBitsAreAnEighthOfTheBytes) {
       return static_cast<double>(sent);
     };
     CompressionOptions four = Method("uniform");
-    four.bucket = 256;   // a whole layer
+    four.bucket = 256;  // a whole layer
     // Biases, 1 in 17 of the elements, stay in fp32.
     EXPECT_NEAR(bytes(four) / bytes(Method("none")), (16.0 / 8 + 1) / 17, 0.01);
   });
@@ -273,7 +280,8 @@ TEST(LocalSteps, SavedLoadedAndContinuedIsBitIdentical) {
       ASSERT_TRUE(second->LoadState(first->State()).ok());
       ASSERT_TRUE(second->ImportExchange(first->ExportExchange()).ok());
       for (uint64_t round = 1; round < 4; ++round) {
-        for (const auto& [module, outer] : {std::pair(straight.get(), first.get()), std::pair(resumed.get(), second.get())}) {
+        for (const auto& [module, outer] :
+             {std::pair(straight.get(), first.get()), std::pair(resumed.get(), second.get())}) {
           Wander(*module, round, rank, 0.1f);
           Outer(*outer);
         }
@@ -295,8 +303,8 @@ TEST(LocalSteps, RefusesAStateThatDoesNotFitAndChangesNothing) {
     unknown["velocity/other"] = at::zeros({3});
     misshapen["velocity/fc0.bias"] = at::zeros({3});
     negative["step"] = at::scalar_tensor(-1, at::kLong);
-    for (const auto& [state, name] : {std::pair(lacking, "fc0.weight"), std::pair(unknown, "other"), std::pair(misshapen, "fc0.bias"),
-                                      std::pair(negative, "step")}) {
+    for (const auto& [state, name] : {std::pair(lacking, "fc0.weight"), std::pair(unknown, "other"),
+                                      std::pair(misshapen, "fc0.bias"), std::pair(negative, "step")}) {
       const absl::Status status = outer->LoadState(state);
       EXPECT_FALSE(status.ok());
       EXPECT_NE(std::string(status.message()).find(name), std::string::npos) << status;
@@ -333,7 +341,7 @@ TEST(LocalSteps, AnErrorOfTheCommunicatorComesOut) {
     const std::unique_ptr<Communicator> watched = Watch(std::move(communicator), watcher);
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
     const auto outer = Create(*module, *watched, {});
-    watcher.fail_after = watcher.calls.load() + 1;   // in the middle of the first bucket
+    watcher.fail_after = watcher.calls.load() + 1;  // in the middle of the first bucket
     for (int round = 0; round < 2; ++round) EXPECT_EQ(outer->OuterStep().status().code(), absl::StatusCode::kDataLoss);
   });
 }
@@ -341,8 +349,13 @@ TEST(LocalSteps, AnErrorOfTheCommunicatorComesOut) {
 TEST(LocalSteps, RanksAgreeOnTheLeastScaleAndTheSumOfSkippedSteps) {
   for (int world : {1, 2, 3, 5}) {
     RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
-      const LocalCounters mine = {.loss_scale = 1024.0 / (rank + 1), .good_steps = 10 - rank, .growths = rank, .backoffs = 2 * rank,
-                                  .scaler_skipped = rank, .skipped = 3, .skipped_in_a_row = rank % 2};
+      const LocalCounters mine = {.loss_scale = 1024.0 / (rank + 1),
+                                  .good_steps = 10 - rank,
+                                  .growths = rank,
+                                  .backoffs = 2 * rank,
+                                  .scaler_skipped = rank,
+                                  .skipped = 3,
+                                  .skipped_in_a_row = rank % 2};
       const absl::StatusOr<LocalCounters> agreed = Agree(mine, *communicator);
       ASSERT_TRUE(agreed.ok()) << agreed.status();
       EXPECT_EQ(agreed->loss_scale, 1024.0 / world);
