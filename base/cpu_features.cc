@@ -6,9 +6,6 @@
 #include <atomic>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
-#include "base/status.h"
-
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -18,9 +15,8 @@
 #endif
 
 namespace ds {
-namespace {
 
-CpuFeatures Detect() {
+CpuFeatures DetectCpu() {
   CpuFeatures cpu;
 #if defined(__x86_64__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -43,11 +39,13 @@ CpuFeatures Detect() {
   return cpu;
 }
 
+namespace {
+
 std::atomic<bool> asked = false;
 
-// What Cpu() tells; not const only for LimitCpu.
+// What Cpu() tells; not const only for OverrideCpu.
 CpuFeatures& Told() {
-  static CpuFeatures features = Detect();
+  static CpuFeatures features = DetectCpu();
   return features;
 }
 
@@ -58,24 +56,10 @@ const CpuFeatures& Cpu() {
   return Told();
 }
 
-absl::StatusOr<CpuFeatures> LimitedTo(absl::string_view level, CpuFeatures features) {
-  if (level == "auto") return features;
-  if (level == "baseline") return CpuFeatures{};
-  const bool avx512 = features.avx512 && level == "avx512";
-  if (level != "avx2" && level != "avx512") {
-    return absl::InvalidArgumentError(absl::StrCat("unknown instruction set '", level,
-                                                   "'; it is one of auto, baseline, avx2, avx512"));
-  }
-  return CpuFeatures{.avx2 = features.avx2, .avx512 = avx512};
-}
-
-absl::Status LimitCpu(absl::string_view level) {
-  DS_ASSIGN_OR_RETURN(const CpuFeatures limited, LimitedTo(level, Told()));
-  if (asked) {
-    return absl::FailedPreconditionError("the processor's features are limited after kernels were chosen by them");
-  }
-  Told() = limited;
-  return absl::OkStatus();
+bool OverrideCpu(const CpuFeatures& features) {
+  if (asked) return false;
+  Told() = features;
+  return true;
 }
 
 std::string Describe(const CpuFeatures& features) {

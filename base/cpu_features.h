@@ -4,9 +4,6 @@
 
 #include <string>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-
 namespace ds {
 
 struct CpuFeatures {
@@ -22,12 +19,10 @@ struct CpuFeatures {
 // Asked once.
 const CpuFeatures& Cpu();
 
-// `features` without those newer than `level`: "auto" keeps all, "avx512" F, BW, DQ and VL, "avx2"
-// that alone, "baseline" none. InvalidArgument for another word.
-absl::StatusOr<CpuFeatures> LimitedTo(absl::string_view level, CpuFeatures features);
-// Makes Cpu() tell only what LimitedTo(level) leaves, to test and to measure how older processors
-// fare. For main(), before any kernel was chosen: FailedPrecondition once Cpu() was called.
-absl::Status LimitCpu(absl::string_view level);
+// For LimitCpu (cpu_limit.h): Cpu() tells `features` from now on. False, and nothing changes, once Cpu() was called.
+bool OverrideCpu(const CpuFeatures& features);
+// As Cpu() before it was overridden.
+CpuFeatures DetectCpu();
 
 // "avx2 avx512 avx512_vnni avx512_bf16".
 std::string Describe(const CpuFeatures& features);

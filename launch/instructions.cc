@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "base/cpu_features.h"
+#include "base/cpu_limit.h"
 #include "base/status.h"
 
 namespace ds {

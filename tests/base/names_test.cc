@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/cpu_features.h"
+#include "base/cpu_limit.h"
 #include "base/edit_distance.h"
 #include "base/log.h"
 #include "gtest/gtest.h"

@@ -201,7 +201,7 @@ class DsTrain(unittest.TestCase):
         errors = self.ends_soon(process)
         lines = [line for line in errors.splitlines() if line.startswith("ds_train: ")]
         self.assertEqual(len(lines), 1, errors)
-        for fragment in ("waited longer than 2s", "gone or stuck", "comm.timeout_s"):
+        for fragment in ("waited 2s for the other ranks", "gone or stuck", "comm.timeout_s"):
             self.assertIn(fragment, lines[0])
         self.assert_gone(ranks)
 

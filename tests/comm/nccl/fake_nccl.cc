@@ -35,7 +35,8 @@ class FakeNccl final : public NcclApi {
     std::shared_ptr<FakeGroup>& group = world_->groups[id];
     if (group == nullptr) group = std::make_shared<FakeGroup>();
     if (group->size == 0) group->size = size;
-    if (group->size != size || rank != rank_ || group->members.count(rank) > 0) world_->Violation(rank_, "joins wrongly");
+    const bool fits = rank >= 0 && rank < size && group->members.count(rank) == 0;
+    if (group->size != size || !fits) world_->Violation(rank_, "joins wrongly");
     auto comm = std::make_unique<FakeComm>();
     comm->rank = rank;
     comm->device = world_->SelectedBy(rank_);
