@@ -1,6 +1,5 @@
 #include "base/safetensors.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -12,6 +11,7 @@
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds {
 namespace {
@@ -71,14 +71,13 @@ TEST(SafetensorsTest, RoundTripsThroughMemory) {
 }
 
 TEST(SafetensorsTest, RoundTripsThroughAFileWhosePagesItShares) {
-  std::string folder = ::testing::TempDir() + "/ds_safetensors_XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const std::string path = folder + "/m.safetensors";
+  const TempFolder folder;
+  const std::string path = folder.File("m.safetensors");
   const TensorMap tensors = Samples();
   ASSERT_TRUE(WriteSafetensors(path, tensors).ok());
   const auto read = ReadSafetensors(path);
   // The mapping must outlive the file's name and the call that made it.
-  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(folder.path());
   ASSERT_TRUE(read.ok()) << read.status();
   ExpectSame(*read, tensors);
 }

@@ -20,6 +20,7 @@
 #include "base/sha256.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/checkpoint/manifest.h"
 
 namespace ds {
@@ -31,13 +32,6 @@ using ::testing::HasSubstr;
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "ds_checkpoint_XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   // Everything in it depends on `step`, so that a mixture of two would be noticed.
   static Checkpoint Make(int64_t step, int64_t elements = 1009) {
     std::vector<float> values(static_cast<size_t>(elements));
@@ -81,7 +75,8 @@ class CheckpointTest : public ::testing::Test {
     return names;
   }
 
-  std::string root_;
+  const TempFolder temp_;
+  const std::string root_ = temp_.path();
 };
 
 TEST_F(CheckpointTest, ComesBackAsItWasWritten) {

@@ -1,10 +1,7 @@
 #include "tests/trainer/data/data_testing.h"
 
 #include <png.h>
-#include <stdlib.h>
 #include <zlib.h>
-
-#include <fstream>
 
 // clang-format off
 #include <cstdio>  // before jpeglib.h, which needs FILE and size_t
@@ -15,8 +12,6 @@
 
 namespace ds::testing {
 namespace {
-
-namespace fs = std::filesystem;
 
 void AppendBigEndian(uint32_t value, Bytes* out) {
   for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<uint8_t>(value >> shift));
@@ -45,30 +40,6 @@ Bytes WritePng(const Bytes& rows, int height, int width, int stride, int depth, 
 }
 
 }  // namespace
-
-TempFolder::TempFolder() {
-  std::string name = (fs::temp_directory_path() / "ds_data_XXXXXX").string();
-  DS_CHECK(mkdtemp(name.data()) != nullptr) << name;
-  path_ = name;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
-std::string TempFolder::Write(const std::string& name, const Bytes& bytes) const {
-  const fs::path path = path_ / name;
-  fs::create_directories(path.parent_path());
-  std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  DS_CHECK(file.good()) << path;
-  return path.string();
-}
-
-std::string TempFolder::Write(const std::string& name, const std::string& text) const {
-  return Write(name, Bytes(text.begin(), text.end()));
-}
 
 Bytes Gzip(const Bytes& bytes) {
   z_stream stream = {};

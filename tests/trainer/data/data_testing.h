@@ -2,29 +2,23 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
+
+#include "absl/strings/string_view.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds::testing {
 
 using Bytes = std::vector<uint8_t>;
 
-// A folder of its own below the system's temporary one, removed at the end.
-class TempFolder {
+// With data files, which are bytes.
+class TempFolder : public ds::TempFolder {
  public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  std::string path() const { return path_.string(); }
-  // Writes `bytes` to `name` (folders are made) and returns the full path.
-  std::string Write(const std::string& name, const Bytes& bytes) const;
-  std::string Write(const std::string& name, const std::string& text) const;
-
- private:
-  std::filesystem::path path_;
+  using ds::TempFolder::Write;
+  std::string Write(const std::string& name, const Bytes& bytes) const {
+    return Write(name, absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
 };
 
 Bytes Gzip(const Bytes& bytes);

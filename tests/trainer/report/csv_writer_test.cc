@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-#include "tests/trainer/report/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds {
 namespace {

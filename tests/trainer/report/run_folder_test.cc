@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/trainer/report/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/report/summary.h"
 #include "trainer/report/trace.h"
 

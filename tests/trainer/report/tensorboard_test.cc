@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/trainer/report/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds {
 namespace {
