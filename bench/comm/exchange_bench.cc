@@ -38,8 +38,8 @@ class Bench {
     bucket_ = {{kTensor, absl::MakeSpan(memory_), 0, codec, {}}};
     DS_RETURN_IF_ERROR(Verify(codec, row));
     DS_RETURN_IF_ERROR(Time(row));
-    DS_ASSIGN_OR_RETURN(const ExchangeCost cost, PredictExchange({bucket_}, communicator_.size(), link_,
-                                                                 options_.error_feedback));
+    MeasureCodecs({bucket_}, communicator_.size(), options_.error_feedback, {.coding_values = options_.model_values}, costs_);
+    DS_ASSIGN_OR_RETURN(const ExchangeCost cost, PredictExchange({bucket_}, communicator_.size(), link_, costs_));
     row.model_seconds = cost.seconds();
     // The slowest and the one that sends most, for all ranks.
     std::array<double, 2> times = {row.seconds, row.model_seconds};
@@ -92,6 +92,7 @@ class Bench {
   Communicator& communicator_;
   const ExchangeBenchOptions& options_;
   const LinkCost link_;
+  CodingCosts costs_;   // of the codecs so far
   std::unique_ptr<ThreadPool> pool_;
   std::vector<float> memory_;
   GradientBucket bucket_;

@@ -19,6 +19,7 @@ struct ExchangeBenchOptions {
   int repeats = 5;                // timed exchanges, of which the median counts; at least 1
   bool error_feedback = true;     // while timing
   int64_t chunk_bytes = 1 << 20;  // as of CompressedAllReduceOptions
+  int64_t model_values = 1 << 22; // that the cost model measures a codec on
   int threads = 0;                // encoding threads a rank besides its own
 };
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <map>
 #include <utility>
+#include <vector>
 
 #include "base/random.h"
 #include "base/status.h"
@@ -63,7 +63,7 @@ double Shortest(int64_t values, F run) {
 
 }  // namespace
 
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe& probe) {
+absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
   if (probe.small_bytes < 0 || probe.large_bytes <= probe.small_bytes || probe.repeats < 1) {
     return absl::InvalidArgumentError("a link is probed with two ascending sizes, at least once");
   }
@@ -76,48 +76,44 @@ absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe
   return cost;
 }
 
-CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback) {
-  constexpr int64_t kValues = 1 << 22;  // beyond the caches, as gradients are
-  std::vector<float> gradient(kValues), current(kValues), pending(kValues);
+CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback, const CostProbe& probe) {
+  const int64_t values = std::max<int64_t>(1, probe.coding_values);
+  std::vector<float> gradient(static_cast<size_t>(values)), current(gradient.size()), pending(gradient.size());
   CounterRandom random(1);
   for (float& value : gradient) value = static_cast<float>(random.NextNormal());
   const GradientSegment segment = {"cost", absl::MakeSpan(gradient), 0, std::move(codec), {}};
-  const PlanPiece all = {0, 0, kValues, 0, segment.EncodedSize(kValues)};
+  const PlanPiece all = {0, 0, values, 0, segment.EncodedSize(values)};
   const bool feedback = error_feedback && segment.codec != nullptr;
   const ResidualPart residual = feedback ? ResidualPart{current, absl::MakeSpan(pending)} : ResidualPart();
   std::vector<std::byte> contribution(static_cast<size_t>(all.bytes)), sum = contribution;
   const CodingStep step;
   CodingCost cost;
-  cost.encode_s = Shortest(kValues, [&] { EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution)); });
+  cost.encode_s = Shortest(values, [&] { EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution)); });
   const auto same = [&](int) -> absl::Span<const std::byte> { return contribution; };
   // All of it was encoded just now: neither can fail.
-  cost.reduce_s = Shortest(kValues, [&] {
+  cost.reduce_s = Shortest(values, [&] {
     (void)ReduceContributions(segment, all, step, ranks, same, residual, absl::MakeSpan(sum));
   });
-  cost.decode_s = Shortest(kValues, [&] { (void)DecodeSum(segment, all, step, sum); });
+  cost.decode_s = Shortest(values, [&] { (void)DecodeSum(segment, all, step, sum); });
   return cost;
 }
 
-namespace {
-
-constexpr double kExchangesABucket = 2;
-
-using CodingCosts = std::map<const Codec*, CodingCost>;
-
-// Adds what is missing in `costs`.
-void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback, CodingCosts& costs) {
+void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback, const CostProbe& probe,
+                   CodingCosts& costs) {
   for (const GradientBucket& bucket : buckets) {
     for (const GradientSegment& segment : bucket) {
       if (costs.count(segment.codec.get()) == 0) {
-        costs[segment.codec.get()] = MeasureCoding(segment.codec, ranks, error_feedback);
+        costs[segment.codec.get()] = MeasureCoding(segment.codec, ranks, error_feedback, probe);
       }
     }
   }
 }
 
-absl::StatusOr<ExchangeCost> Predict(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
-                                     const CodingCosts& costs) {
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                             const CodingCosts& costs) {
+  constexpr double kExchangesABucket = 2;
   ExchangeCost cost;
+  if (ranks == 1) return cost;
   for (const GradientBucket& bucket : buckets) {
     DS_ASSIGN_OR_RETURN(const ExchangePlan plan, ExchangePlan::Make(bucket, ranks, 0));
     int64_t most = 0;
@@ -133,18 +129,8 @@ absl::StatusOr<ExchangeCost> Predict(absl::Span<const GradientBucket> buckets, i
   return cost;
 }
 
-}  // namespace
-
-absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
-                                             bool error_feedback) {
-  if (ranks == 1) return ExchangeCost();
-  CodingCosts costs;
-  MeasureCodecs(buckets, ranks, error_feedback, costs);
-  return Predict(buckets, ranks, link, costs);
-}
-
 absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
-                                                      bool error_feedback, const LinkProbe& probe) {
+                                                      bool error_feedback, const CostProbe& probe) {
   CompressionDecision decision;
   const int ranks = communicator.size();
   if (ranks == 1) return decision;
@@ -154,10 +140,10 @@ absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator
     for (GradientSegment& segment : bucket) segment.codec = nullptr;
   }
   CodingCosts costs;
-  MeasureCodecs(raw, ranks, error_feedback, costs);
-  MeasureCodecs(buckets, ranks, error_feedback, costs);
-  DS_ASSIGN_OR_RETURN(decision.raw, Predict(raw, ranks, decision.link, costs));
-  DS_ASSIGN_OR_RETURN(decision.compressed, Predict(buckets, ranks, decision.link, costs));
+  MeasureCodecs(raw, ranks, error_feedback, probe, costs);
+  MeasureCodecs(buckets, ranks, error_feedback, probe, costs);
+  DS_ASSIGN_OR_RETURN(decision.raw, PredictExchange(raw, ranks, decision.link, costs));
+  DS_ASSIGN_OR_RETURN(decision.compressed, PredictExchange(buckets, ranks, decision.link, costs));
   // The slowest rank's processor counts, and all decide alike.
   std::array<double, 2> coding = {decision.raw.coding_s, decision.compressed.coding_s};
   DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(coding)), ReduceOp::kMax));

@@ -5,7 +5,8 @@
 // The terms are added, not overlapped: on a CPU, encoding takes its time from training.
 #pragma once
 
-#include <vector>
+#include <map>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
@@ -19,14 +20,15 @@ struct LinkCost {
   double seconds_per_byte = 0;
 };
 
-struct LinkProbe {
-  int64_t small_bytes = 4 << 10;   // sent by a rank in the one exchange,
-  int64_t large_bytes = 1 << 20;   // and in the other
-  int repeats = 5;                 // of which the median counts
+struct CostProbe {
+  int64_t small_bytes = 4 << 10;     // sent by a rank in the one exchange,
+  int64_t large_bytes = 1 << 20;     // and in the other
+  int repeats = 5;                   // of which the median counts
+  int64_t coding_values = 1 << 22;   // encoded and decoded: beyond the caches, as gradients are
 };
 
 // The slowest rank's figures, the same on every rank. Zeros for one rank. Collective.
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const LinkProbe& probe = {});
+absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe = {});
 
 // Seconds a value, of the two-shot exchange's three parts (piece_coding.h).
 struct CodingCost {
@@ -36,7 +38,13 @@ struct CodingCost {
 };
 
 // Of `codec` (null: fp32) with `ranks` contributions on this rank, now. Not collective.
-CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback);
+CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback, const CostProbe& probe = {});
+
+// Of the codecs in use; null stands for fp32.
+using CodingCosts = std::map<const Codec*, CodingCost>;
+// Adds those of the buckets' codecs that `costs` lacks.
+void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback, const CostProbe& probe,
+                   CodingCosts& costs);
 
 struct ExchangeCost {
   double link_s = 0;
@@ -45,10 +53,9 @@ struct ExchangeCost {
   double seconds() const { return link_s + coding_s; }
 };
 
-// What exchanging the buckets with their codecs costs on `link` and, measured now, on this rank's processor. Not collective: ranks may
-// differ about the processor.
+// What exchanging the buckets costs on `link`. `costs` must have all their codecs. InvalidArgument as of ExchangePlan.
 absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
-                                             bool error_feedback);
+                                             const CodingCosts& costs);
 
 struct CompressionDecision {
   LinkCost link;
@@ -61,6 +68,6 @@ inline constexpr double kLeastGain = 0.1;   // of raw.seconds()
 
 // Measures and decides; the same on every rank. The segments' values are not looked at. Collective.
 absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
-                                                      bool error_feedback, const LinkProbe& probe = {});
+                                                      bool error_feedback, const CostProbe& probe = {});
 
 }  // namespace ds

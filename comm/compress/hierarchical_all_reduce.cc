@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "comm/reduce.h"
 
 namespace ds {
 namespace {
@@ -110,9 +111,11 @@ absl::Status HierarchicalAllReduce::ReduceWithinHost(Bucket& bucket) {
   size_t done = 0;
   for (const PlanPiece& piece : bucket.shards.Pieces(me, 0)) {
     const absl::Span<float> values = ValuesOf(bucket.segments, piece);
-    for (int r = 0; r < ranks; ++r) {
+    std::copy_n(inbox_.begin() + static_cast<std::ptrdiff_t>(done), values.size(), values.begin());
+    for (int r = 1; r < ranks; ++r) {
       const float* from = inbox_.data() + static_cast<size_t>(r) * mine + done;
-      for (size_t i = 0; i < values.size(); ++i) values[i] = r == 0 ? from[i] : values[i] + from[i];
+      ReduceInto(reinterpret_cast<std::byte*>(values.data()), reinterpret_cast<const std::byte*>(from),
+                 static_cast<int64_t>(values.size()), DType::kFloat32, ReduceOp::kSum);
     }
     done += values.size();
   }

@@ -1,7 +1,6 @@
 #include "comm/compress/low_rank.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace ds {
@@ -10,26 +9,31 @@ namespace {
 // Partial sums side by side, which a compiler may keep in vector registers without reordering anything.
 constexpr size_t kLanes = 16;
 
-float Dot(absl::Span<const float> a, absl::Span<const float> b) {
-  std::array<float, kLanes> sums = {};
-  const size_t whole = a.size() / kLanes * kLanes;
+// The loops go over pointers: a span checks every index, and a loop with checks is not vectorised.
+float Dot(absl::Span<const float> first, absl::Span<const float> second) {
+  const float *a = first.data(), *b = second.data();
+  float sums[kLanes] = {};
+  const size_t size = first.size(), whole = size / kLanes * kLanes;
   for (size_t i = 0; i < whole; i += kLanes) {
     for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[i + lane] * b[i + lane];
   }
-  for (size_t i = whole; i < a.size(); ++i) sums[i - whole] += a[i] * b[i];
+  for (size_t i = whole; i < size; ++i) sums[i - whole] += a[i] * b[i];
   float sum = 0;
   for (const float lane : sums) sum += lane;
   return sum;
 }
 
-double DotInDouble(absl::Span<const float> a, absl::Span<const float> b) {
+double DotInDouble(absl::Span<const float> first, absl::Span<const float> second) {
+  const float *a = first.data(), *b = second.data();
   double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
+  for (size_t i = 0; i < first.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
   return sum;
 }
 
-void AddScaled(float factor, absl::Span<const float> from, absl::Span<float> into) {
-  for (size_t i = 0; i < into.size(); ++i) into[i] += factor * from[i];
+void AddScaled(float factor, absl::Span<const float> values, absl::Span<float> into) {
+  const float* from = values.data();
+  float* to = into.data();
+  for (size_t i = 0; i < into.size(); ++i) to[i] += factor * from[i];
 }
 
 template <typename T>
@@ -38,6 +42,22 @@ absl::Span<T> Line(absl::Span<T> lines, int64_t length, int64_t index) {
 }
 
 }  // namespace
+
+void ScaleAndAdd(float scale, absl::Span<const float> more, absl::Span<float> values) {
+  const float* from = more.data();
+  float* to = values.data();
+  if (more.empty()) {
+    for (float& value : values) value *= scale;
+  } else {
+    for (size_t i = 0; i < values.size(); ++i) to[i] = to[i] * scale + from[i];
+  }
+}
+
+void SubtractFrom(absl::Span<const float> whole, absl::Span<float> part) {
+  const float* from = whole.data();
+  float* to = part.data();
+  for (size_t i = 0; i < part.size(); ++i) to[i] = from[i] - to[i];
+}
 
 void MultiplyRight(const LowRankShape& shape, absl::Span<const float> matrix, absl::Span<const float> q, absl::Span<float> p) {
   for (int64_t i = 0; i < shape.rows; ++i) {

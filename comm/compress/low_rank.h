@@ -16,6 +16,10 @@ struct LowRankShape {
   size_t q_size() const { return static_cast<size_t>(columns * rank); }
 };
 
+// values = scale * values + more (empty: nothing more)
+void ScaleAndAdd(float scale, absl::Span<const float> more, absl::Span<float> values);
+// part = whole - part
+void SubtractFrom(absl::Span<const float> whole, absl::Span<float> part);
 // p = M q
 void MultiplyRight(const LowRankShape& shape, absl::Span<const float> matrix, absl::Span<const float> q, absl::Span<float> p);
 // q = M^T p

@@ -50,13 +50,42 @@ CodecNoise At(CodecNoise noise, const Block& block) {
   return noise;
 }
 
+// The loops go over pointers: a span checks every index, and a loop with checks is not vectorised.
 void Scale(absl::Span<float> values, float scale) {
   if (scale == 1.0f) return;
   for (float& value : values) value *= scale;
 }
 
 void Add(absl::Span<float> values, absl::Span<const float> more) {
-  for (size_t i = 0; i < values.size(); ++i) values[i] += more[i];
+  float* to = values.data();
+  const float* from = more.data();
+  for (size_t i = 0; i < values.size(); ++i) to[i] += from[i];
+}
+
+// to = scale * values + more (0: none)
+void ScaleAndAdd(absl::Span<const float> values, float scale, const float* more, float* to) {
+  const float* from = values.data();
+  if (more == nullptr) {
+    for (size_t i = 0; i < values.size(); ++i) to[i] = from[i] * scale;
+  } else {
+    for (size_t i = 0; i < values.size(); ++i) to[i] = from[i] * scale + more[i];
+  }
+}
+
+// decoded = what - decoded
+void Lost(const float* what, absl::Span<float> decoded) {
+  float* lost = decoded.data();
+  for (size_t i = 0; i < decoded.size(); ++i) lost[i] = what[i] - lost[i];
+}
+
+// decoded = sum - decoded, and sum = decoded
+void SplitSum(absl::Span<float> sum, absl::Span<float> decoded) {
+  float *values = sum.data(), *lost = decoded.data();
+  for (size_t i = 0; i < sum.size(); ++i) {
+    const float result = lost[i];
+    lost[i] = values[i] - result;
+    values[i] = result;
+  }
 }
 
 void CopyBytes(const void* from, void* to, size_t bytes) {
@@ -73,10 +102,11 @@ void ReduceRaw(absl::Span<float> values, float scale, int ranks,
   for (int r = 1; r < ranks; ++r) {
     // Contributions lie wherever a message's earlier pieces end, perhaps between floats.
     const std::byte* from = contribution(r).data();
+    float* to = values.data();
     for (size_t i = 0; i < values.size(); ++i) {
       float value;
       std::memcpy(&value, from + i * sizeof(float), sizeof(float));
-      values[i] += value;
+      to[i] += value;
     }
   }
   Scale(values, scale);
@@ -98,16 +128,13 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, 
     // What is owed stays in cache: memory is the limit here, and the values will be overwritten anyway.
     std::array<float, kBlock> memory;
     const absl::Span<float> owed = absl::MakeSpan(memory).subspan(0, block.values.size());
-    for (size_t i = 0; i < owed.size(); ++i) owed[i] = block.values[i] * step.scale;
-    if (residual.pending.empty()) {
-      segment.codec->Encode(owed, at, block.Of(out));
-      return absl::OkStatus();
-    }
-    const ResidualPart part = block.Of(residual);
-    Add(owed, part.current);
+    const bool feedback = !residual.pending.empty();
+    const ResidualPart part = feedback ? block.Of(residual) : ResidualPart();
+    ScaleAndAdd(block.values, step.scale, feedback ? part.current.data() : nullptr, owed.data());
     segment.codec->Encode(owed, at, block.Of(out));
+    if (!feedback) return absl::OkStatus();
     DS_RETURN_IF_ERROR(segment.codec->Decode(block.Of(out), at, part.pending));  // our own bytes: it cannot fail
-    for (size_t i = 0; i < owed.size(); ++i) part.pending[i] = owed[i] - part.pending[i];
+    Lost(owed.data(), part.pending);
     return absl::OkStatus();
   });
 }
@@ -134,11 +161,7 @@ absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece
     segment.codec->Encode(block.values, at, block.Of(out));
     if (!feedback) return segment.codec->Decode(block.Of(out), at, block.values);
     DS_RETURN_IF_ERROR(segment.codec->Decode(block.Of(out), at, part.pending));
-    for (size_t i = 0; i < block.values.size(); ++i) {
-      const float decoded = part.pending[i];
-      part.pending[i] = block.values[i] - decoded;
-      block.values[i] = decoded;
-    }
+    SplitSum(block.values, part.pending);
     return absl::OkStatus();
   });
 }

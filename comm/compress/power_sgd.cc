@@ -91,11 +91,7 @@ void PowerSgd::Encode(int index) {
   if (communicator_->size() == 1) return;
   for (const Matrix& matrix : bucket.matrices) {
     const absl::Span<float> values = bucket.segments[matrix.segment].values;
-    for (float& value : values) value *= step_.scale;
-    if (matrix.residual >= 0) {
-      const absl::Span<const float> residual = feedback_.current(matrix.residual);
-      for (size_t i = 0; i < values.size(); ++i) values[i] += residual[i];
-    }
+    ScaleAndAdd(step_.scale, matrix.residual < 0 ? absl::Span<const float>() : feedback_.current(matrix.residual), values);
     MultiplyRight(matrix.shape, values, matrix.q, P(bucket, matrix));
   }
   auto raw = bucket.first.end();
@@ -111,9 +107,7 @@ void PowerSgd::PassThrough(Bucket& bucket) {
   }
   for (const Matrix& matrix : bucket.matrices) {
     if (matrix.residual < 0 || feedback_.pending(matrix.residual).empty()) continue;
-    const absl::Span<float> values = bucket.segments[matrix.segment].values;
-    const absl::Span<const float> residual = feedback_.current(matrix.residual);
-    for (size_t i = 0; i < values.size(); ++i) values[i] += residual[i];
+    ScaleAndAdd(1.0f, feedback_.current(matrix.residual), bucket.segments[matrix.segment].values);
     const absl::Span<float> pending = feedback_.pending(matrix.residual);
     std::fill(pending.begin(), pending.end(), 0.0f);
   }
@@ -137,7 +131,7 @@ absl::Status PowerSgd::Exchange(int index) {
     if (matrix.residual < 0) continue;
     const absl::Span<float> pending = feedback_.pending(matrix.residual);
     OuterProduct(matrix.shape, p, q, pending);
-    for (size_t i = 0; i < values.size(); ++i) pending[i] = values[i] - pending[i];
+    SubtractFrom(values, pending);
   }
   DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(bucket.second)), ReduceOp::kSum));
   Finish(bucket);

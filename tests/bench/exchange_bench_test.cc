@@ -19,6 +19,7 @@ TEST(ExchangeBench, EveryRowIsRightAndBytesAreThePrediction) {
   options.repeats = 1;
   options.chunk_bytes = 4000;
   options.threads = 1;
+  options.model_values = 1 << 14;
   for (const int ranks : {1, 2, 3}) {
     OnEveryRank(ranks, [&](Communicator& communicator) {
       const auto rows = RunExchangeBench(communicator, options);
