@@ -79,8 +79,12 @@ absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe
 CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback, const CostProbe& probe) {
   const int64_t values = std::max<int64_t>(1, probe.coding_values);
   std::vector<float> gradient(static_cast<size_t>(values)), current(gradient.size()), pending(gradient.size());
+  // Normal values are slow to make: a few, over and over.
+  constexpr size_t kPeriod = 1 << 14;
   CounterRandom random(1);
-  for (float& value : gradient) value = static_cast<float>(random.NextNormal());
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    gradient[i] = i < kPeriod ? static_cast<float>(random.NextNormal()) : gradient[i - kPeriod];
+  }
   const GradientSegment segment = {"cost", absl::MakeSpan(gradient), 0, std::move(codec), {}};
   const PlanPiece all = {0, 0, values, 0, segment.EncodedSize(values)};
   const bool feedback = error_feedback && segment.codec != nullptr;
