@@ -121,7 +121,7 @@ absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests, absl::Spa
     nanosleep(&pause, nullptr);
     if (absl::Now() > deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
-          "rank ", rank, " waited ", absl::FormatDuration(absl::Trunc(absl::Now() - start, absl::Milliseconds(100))), " for ",
+          "rank ", rank, " waited ", absl::FormatDuration(absl::Trunc(absl::Now() - start + absl::Milliseconds(50), absl::Milliseconds(100))), " for ",
           what, "; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
     }
   }

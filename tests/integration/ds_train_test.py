@@ -201,8 +201,12 @@ class DsTrain(unittest.TestCase):
         errors = self.ends_soon(process)
         lines = [line for line in errors.splitlines() if line.startswith("ds_train: ")]
         self.assertEqual(len(lines), 1, errors)
-        for fragment in ("waited 2s for the other ranks", "gone or stuck", "comm.timeout_s"):
+        for fragment in ("for the other ranks", "gone or stuck", "comm.timeout_s"):
             self.assertIn(fragment, lines[0])
+        # One deadline covers all transfers of a call: the one that it met may have begun later than the call.
+        waited = re.search(r"waited ([\d.]+)s", lines[0])
+        self.assertIsNotNone(waited, lines[0])
+        self.assertTrue(1.0 <= float(waited.group(1)) <= 3.0, lines[0])
         self.assert_gone(ranks)
 
     def test_a_trace_shows_exchange_that_starts_before_backward_ends(self):
