@@ -1,10 +1,12 @@
 // Speed of the gradient codecs on one thread, beside the machine's memory bandwidth.
 //
-//   codec_bench [--json] [--values N] [--ms MILLISECONDS] [--all]
+//   codec_bench [--json] [--values N] [--ms MILLISECONDS] [--all] [--only TEXT]
 //
-// GB/s are of fp32 values: encoded, decoded, or decoded and added. Default: 16 Mi values (far beyond any cache), and 256 Ki
-// (1 MiB: within the second-level cache), 200 ms a figure. Before it is timed, each path's bytes are compared with the scalar
-// reference's, and DecodeAdd with Decode and an addition. --all: every bits, scale and rounding.
+// GB/s are of fp32 values: encoded, decoded, or decoded and added. Default: 16 Mi values (far
+// beyond any cache), and 256 Ki (1 MiB: within the second-level cache), 200 ms a figure. Before it
+// is timed, each path's first and last bytes are compared with the scalar reference's, and
+// DecodeAdd with Decode and an addition. --all: every bits, scale and rounding; --only: lines that
+// hold TEXT, as "4 bits max-norm nearest avx2".
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -23,13 +25,14 @@ namespace ds {
 namespace {
 
 constexpr CodecNoise kNoise = {.seed = 1, .step = 2, .tensor = 3, .rank = 4};
-constexpr size_t kVerified = 512 * 37 + 5;
+constexpr int64_t kVerified = 512 * 37 + 5;
 
 struct Flags {
   bool json = false;
   bool all = false;
   int64_t values = 0;  // 0: both defaults
   int ms = 200;
+  std::string only;
 };
 
 double GigabytesPerSecond(double bytes, int ms, const std::function<void()>& work) {
@@ -40,7 +43,8 @@ double GigabytesPerSecond(double bytes, int ms, const std::function<void()>& wor
   do {
     const auto start = Clock::now();
     work();
-    best = std::max(best, bytes / std::chrono::duration<double, std::nano>(Clock::now() - start).count());
+    best = std::max(best,
+                    bytes / std::chrono::duration<double, std::nano>(Clock::now() - start).count());
   } while (Clock::now() < end);
   return best;
 }
@@ -59,11 +63,14 @@ std::vector<Case> Cases(bool all) {
     for (CodecRounding rounding : {CodecRounding::kNearest, CodecRounding::kStochastic}) {
       for (CodecScale scale : {CodecScale::kMaxNorm, CodecScale::kMinMax}) {
         for (bool rotate : {false, true}) {
-          const bool usual = scale == CodecScale::kMaxNorm && (!rotate || rounding == CodecRounding::kNearest);
+          const bool usual =
+              scale == CodecScale::kMaxNorm && (!rotate || rounding == CodecRounding::kNearest);
           if ((rotate && bits > 3) || !(all || usual)) continue;
-          cases.push_back({absl::StrCat(bits, " bits ", scale == CodecScale::kMaxNorm ? "max-norm" : "min-max",
-                                        rounding == CodecRounding::kNearest ? " nearest" : " stochastic", rotate ? " rotated" : ""),
-                           {.bits = bits, .scale = scale, .rounding = rounding, .rotate = rotate}});
+          cases.push_back(
+              {absl::StrCat(bits, " bits ", scale == CodecScale::kMaxNorm ? "max-norm" : "min-max",
+                            rounding == CodecRounding::kNearest ? " nearest" : " stochastic",
+                            rotate ? " rotated" : ""),
+               {.bits = bits, .scale = scale, .rounding = rounding, .rotate = rotate}});
         }
       }
     }
@@ -72,31 +79,45 @@ std::vector<Case> Cases(bool all) {
 }
 
 std::vector<std::byte> Encoded(const Codec& codec, absl::Span<const float> values) {
-  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
   codec.Encode(values, kNoise, absl::MakeSpan(bytes));
   return bytes;
 }
 
-void Verify(const Codec& codec, const CodecOptions& options, absl::Span<const float> values) {
-  const auto reference = lowbit::MakeCodec(options, lowbit::ScalarKernels());
-  const std::vector<std::byte> bytes = Encoded(codec, values);
-  DS_CHECK(bytes == Encoded(*reference, values));
-  std::vector<float> decoded(values.size()), sum(values.begin(), values.end());
-  DS_CHECK(reference->Decode(bytes, kNoise, absl::MakeSpan(decoded)).ok());
-  DS_CHECK(codec.DecodeAdd(bytes, kNoise, absl::MakeSpan(sum)).ok());
-  for (size_t i = 0; i < values.size(); ++i) DS_CHECK(sum[i] == values[i] + decoded[i]) << i;
+// The values from `first` on, a few of them, as the scalar reference encodes and decodes them.
+void Verify(const Codec& codec, absl::Span<const float> values, absl::Span<const std::byte> wire,
+            int64_t first) {
+  const int64_t count = std::min<int64_t>(kVerified, static_cast<int64_t>(values.size()) - first);
+  const absl::Span<const float> range =
+      values.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  CodecNoise noise = kNoise;
+  noise.first_element = first;
+  const auto reference = lowbit::MakeCodec(codec.options(), lowbit::ScalarKernels());
+  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(count)));
+  reference->Encode(range, noise, absl::MakeSpan(bytes));
+  const size_t at = static_cast<size_t>(codec.EncodedSize(first));
+  DS_CHECK(wire.subspan(at, bytes.size()) == absl::MakeConstSpan(bytes)) << "from " << first;
+  std::vector<float> decoded(range.size()), sum(range.begin(), range.end());
+  DS_CHECK(reference->Decode(bytes, noise, absl::MakeSpan(decoded)).ok());
+  DS_CHECK(codec.DecodeAdd(bytes, noise, absl::MakeSpan(sum)).ok());
+  for (size_t i = 0; i < range.size(); ++i) DS_CHECK(sum[i] == range[i] + decoded[i]) << i;
 }
 
 class Bench {
  public:
-  Bench(const Flags& flags, int64_t count) : flags_(flags), values_(static_cast<size_t>(count)), sum_(values_.size()) {
+  Bench(const Flags& flags, int64_t count)
+      : flags_(flags), values_(static_cast<size_t>(count)), sum_(values_.size()) {
     CounterRandom random(1);
     for (float& value : values_) value = 0.01f * (random.NextFloat() + random.NextFloat() - 1);
   }
 
   void Memory() {
     const double bytes = static_cast<double>(values_.size() * sizeof(float));
-    Print("memory", "copy", 32, GigabytesPerSecond(bytes, flags_.ms, [&] { std::memcpy(sum_.data(), values_.data(), values_.size() * sizeof(float)); }),
+    Print("memory", "copy", 32,
+          GigabytesPerSecond(
+              bytes, flags_.ms,
+              [&] { std::memcpy(sum_.data(), values_.data(), values_.size() * sizeof(float)); }),
           0, 0);
     volatile uint32_t sink = 0;
     const double read = GigabytesPerSecond(bytes, flags_.ms, [&] {
@@ -106,24 +127,39 @@ class Bench {
   }
 
   void Run(const Case& c, const lowbit::CodecKernels& kernels) {
+    const std::string line = absl::StrCat(c.name, " ", kernels.name);
+    if (line.find(flags_.only) == std::string::npos) return;
     const auto codec = lowbit::MakeCodec(c.options, kernels);
-    Verify(*codec, c.options, absl::MakeConstSpan(values_).subspan(0, std::min(kVerified, values_.size())));
     const double bytes = static_cast<double>(values_.size() * sizeof(float));
     std::vector<std::byte> wire = Encoded(*codec, values_);
-    const double encode = GigabytesPerSecond(bytes, flags_.ms, [&] { codec->Encode(values_, kNoise, absl::MakeSpan(wire)); });
-    const double decode = GigabytesPerSecond(bytes, flags_.ms, [&] { DS_CHECK(codec->Decode(wire, kNoise, absl::MakeSpan(sum_)).ok()); });
-    const double add = GigabytesPerSecond(bytes, flags_.ms, [&] { DS_CHECK(codec->DecodeAdd(wire, kNoise, absl::MakeSpan(sum_)).ok()); });
-    Print(c.name, kernels.name, 8.0 * static_cast<double>(wire.size()) / static_cast<double>(values_.size()), encode, decode, add);
+    const int64_t count = static_cast<int64_t>(values_.size()), bucket = c.options.bucket;
+    Verify(*codec, values_, wire, 0);
+    Verify(*codec, values_, wire, std::max<int64_t>(0, count - kVerified) / bucket * bucket);
+    const double encode = GigabytesPerSecond(
+        bytes, flags_.ms, [&] { codec->Encode(values_, kNoise, absl::MakeSpan(wire)); });
+    const double decode = GigabytesPerSecond(bytes, flags_.ms, [&] {
+      DS_CHECK(codec->Decode(wire, kNoise, absl::MakeSpan(sum_)).ok());
+    });
+    const double add = GigabytesPerSecond(bytes, flags_.ms, [&] {
+      DS_CHECK(codec->DecodeAdd(wire, kNoise, absl::MakeSpan(sum_)).ok());
+    });
+    Print(c.name, kernels.name,
+          8.0 * static_cast<double>(wire.size()) / static_cast<double>(values_.size()), encode,
+          decode, add);
   }
 
  private:
-  void Print(const std::string& codec, const char* path, double bits, double encode, double decode, double add) const {
+  void Print(const std::string& codec, const char* path, double bits, double encode, double decode,
+             double add) const {
     if (flags_.json) {
-      std::printf("{\"values\": %zu, \"codec\": \"%s\", \"path\": \"%s\", \"bits_per_value\": %.4f, \"encode_gb_s\": %.3f, "
-                  "\"decode_gb_s\": %.3f, \"decode_add_gb_s\": %.3f}\n",
-                  values_.size(), codec.c_str(), path, bits, encode, decode, add);
+      std::printf(
+          "{\"values\": %zu, \"codec\": \"%s\", \"path\": \"%s\", \"bits_per_value\": %.4f, "
+          "\"encode_gb_s\": %.3f, "
+          "\"decode_gb_s\": %.3f, \"decode_add_gb_s\": %.3f}\n",
+          values_.size(), codec.c_str(), path, bits, encode, decode, add);
     } else {
-      std::printf("%10zu  %-32s %-7s %8.3f %8.2f %8.2f %8.2f\n", values_.size(), codec.c_str(), path, bits, encode, decode, add);
+      std::printf("%10zu  %-32s %-7s %8.3f %8.2f %8.2f %8.2f\n", values_.size(), codec.c_str(),
+                  path, bits, encode, decode, add);
     }
     std::fflush(stdout);
   }
@@ -140,26 +176,33 @@ int Main(int argc, char** argv) {
       flags.json = true;
     } else if (flag == "--all") {
       flags.all = true;
+    } else if (flag == "--only" && i + 1 < argc) {
+      flags.only = argv[++i];
     } else if (flag == "--values" && i + 1 < argc) {
       flags.values = std::atoll(argv[++i]);
     } else if (flag == "--ms" && i + 1 < argc) {
       flags.ms = std::atoi(argv[++i]);
     } else {
-      std::fprintf(stderr, "codec_bench: %s is no flag: [--json] [--values N] [--ms MILLISECONDS] [--all]\n", argv[i]);
+      std::fprintf(stderr,
+                   "codec_bench: %s is no flag: [--json] [--values N] [--ms MILLISECONDS] [--all] "
+                   "[--only TEXT]\n",
+                   argv[i]);
       return 2;
     }
   }
   if (!flags.json) {
     std::printf("%s; GB/s of fp32 values, one thread, bucket 512\n", Describe(Cpu()).c_str());
-    std::printf("%10s  %-32s %-7s %8s %8s %8s %8s\n", "values", "codec", "path", "bits", "encode", "decode", "add");
+    std::printf("%10s  %-32s %-7s %8s %8s %8s %8s\n", "values", "codec", "path", "bits", "encode",
+                "decode", "add");
   }
   constexpr int64_t kBeyondCaches = int64_t{16} << 20, kWithinCaches = int64_t{256} << 10;
-  for (int64_t count : flags.values > 0 ? std::vector<int64_t>{flags.values} : std::vector<int64_t>{kWithinCaches, kBeyondCaches}) {
+  for (int64_t count : flags.values > 0 ? std::vector<int64_t>{flags.values}
+                                        : std::vector<int64_t>{kWithinCaches, kBeyondCaches}) {
     Bench bench(flags, count);
     bench.Memory();
     for (const Case& c : Cases(flags.all)) {
-      for (auto set : {lowbit::InstructionSet::kAvx512, lowbit::InstructionSet::kAvx2, lowbit::InstructionSet::kNeon,
-                       lowbit::InstructionSet::kScalar}) {
+      for (auto set : {lowbit::InstructionSet::kAvx512, lowbit::InstructionSet::kAvx2,
+                       lowbit::InstructionSet::kNeon, lowbit::InstructionSet::kScalar}) {
         if (const lowbit::CodecKernels* kernels = lowbit::KernelsFor(set)) bench.Run(c, *kernels);
       }
     }

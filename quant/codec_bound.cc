@@ -29,7 +29,8 @@ Extent ExtentOf(absl::Span<const float> bucket) {
   return extent;
 }
 
-// Half a step or a whole one, and what fp32 adds: seven roundings of at most `steps` steps each, in encoder and decoder together.
+// Half a step or a whole one, and what fp32 adds: seven roundings of at most `steps` steps each, in
+// encoder and decoder together.
 double StepsOff(const CodecOptions& options, int steps) {
   const double rounding = options.rounding == CodecRounding::kNearest ? 0.5 : 1.0;
   return rounding + 8 * kUnit * steps;
@@ -47,7 +48,8 @@ double MaxNormBound(const CodecOptions& options, double norm) {
 int32_t OrderedOf(double value) { return lowbit::Ordered(lowbit::Bits(static_cast<float>(value))); }
 
 double MinMaxBound(const CodecOptions& options, double low, double high) {
-  const lowbit::UniformGrid grid = lowbit::MinMaxGrid(options.bits, OrderedOf(low), OrderedOf(high));
+  const lowbit::UniformGrid grid =
+      lowbit::MinMaxGrid(options.bits, OrderedOf(low), OrderedOf(high));
   if (!lowbit::IsFinite(grid.step)) return std::numeric_limits<double>::quiet_NaN();
   const int steps = lowbit::MinMaxSteps(options.bits);
   const double step = (high - low) / steps;
@@ -55,18 +57,21 @@ double MinMaxBound(const CodecOptions& options, double low, double high) {
   return step * StepsOff(options, steps) + 2 * kUnit * std::max(std::fabs(low), std::fabs(high));
 }
 
-double UniformBound(const CodecOptions& options, absl::Span<const float> bucket, const Extent& extent) {
+double UniformBound(const CodecOptions& options, absl::Span<const float> bucket,
+                    const Extent& extent) {
   const bool max_norm = options.scale == CodecScale::kMaxNorm;
   if (!options.rotate) {
-    return max_norm ? MaxNormBound(options, extent.magnitude) : MinMaxBound(options, extent.low, extent.high);
+    return max_norm ? MaxNormBound(options, extent.magnitude)
+                    : MinMaxBound(options, extent.low, extent.high);
   }
-  // No rotated value exceeds the sum of magnitudes over the root of the greatest piece's count (Hadamard entries are that root's
-  // inverse), nor, in smaller pieces, the sum itself.
+  // No rotated value exceeds the sum of magnitudes over the root of the greatest piece's count
+  // (Hadamard entries are that root's inverse), nor, in smaller pieces, the sum itself.
   const int64_t count = static_cast<int64_t>(bucket.size());
   const bool whole = (count & (count - 1)) == 0;
   const double norm = whole ? extent.sum / std::sqrt(static_cast<double>(count)) : extent.sum;
   const double bound = RotatedErrorNorm(options, count, -norm, norm);
-  const bool overflows = !(extent.magnitude + bound <= static_cast<double>(std::numeric_limits<float>::max()));
+  const bool overflows =
+      !(extent.magnitude + bound <= static_cast<double>(std::numeric_limits<float>::max()));
   return overflows ? std::numeric_limits<double>::infinity() : bound;
 }
 
@@ -86,7 +91,8 @@ double TopKBound(const CodecOptions& options, absl::Span<const float> bucket) {
   if (kept == count) return 0;
   std::vector<double> magnitudes;
   for (double value : bucket) magnitudes.push_back(std::fabs(value));
-  std::nth_element(magnitudes.begin(), magnitudes.begin() + kept, magnitudes.end(), std::greater<double>());
+  std::nth_element(magnitudes.begin(), magnitudes.begin() + kept, magnitudes.end(),
+                   std::greater<double>());
   return magnitudes[static_cast<size_t>(kept)];
 }
 
@@ -94,8 +100,10 @@ double TopKBound(const CodecOptions& options, absl::Span<const float> bucket) {
 
 double RotatedErrorNorm(const CodecOptions& options, int64_t count, double low, double high) {
   const double norm = std::max(std::fabs(low), std::fabs(high));
-  const double each = options.scale == CodecScale::kMaxNorm ? MaxNormBound(options, norm) : MinMaxBound(options, low, high);
-  // Rotating there and back: for every stage and scaling a rounding of values whose Euclidean norm is at most root * norm.
+  const double each = options.scale == CodecScale::kMaxNorm ? MaxNormBound(options, norm)
+                                                            : MinMaxBound(options, low, high);
+  // Rotating there and back: for every stage and scaling a rounding of values whose Euclidean norm
+  // is at most root * norm.
   const double roundings = 2 * std::log2(static_cast<double>(count)) + 6;
   const double root = std::sqrt(static_cast<double>(count));
   return root * (each + roundings * kUnit * (norm + each));

@@ -12,11 +12,12 @@ class FloatCodec final : public BucketCodec {
 
  protected:
   int64_t BucketBytes(int64_t count) const override {
-    return count * static_cast<int64_t>(options().kind == CodecKind::kFloat32 ? sizeof(float) : sizeof(uint16_t));
+    return count * static_cast<int64_t>(options().kind == CodecKind::kFloat32 ? sizeof(float)
+                                                                              : sizeof(uint16_t));
   }
 
-  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/, uint64_t /*element*/,
-                    uint8_t* out) const override {
+  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/,
+                    uint64_t /*element*/, uint8_t* out) const override {
     switch (options().kind) {
       case CodecKind::kFloat16:
         return kernels().encode_float16(values, count, out);
@@ -27,8 +28,8 @@ class FloatCodec final : public BucketCodec {
     }
   }
 
-  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/, Into into, float* values,
-                            int64_t count) const override {
+  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/,
+                            Into into, float* values, int64_t count) const override {
     const int way = static_cast<int>(into);
     if (options().kind == CodecKind::kFloat16) {
       kernels().decode_float16[way](in, count, values);

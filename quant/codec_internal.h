@@ -1,4 +1,5 @@
-// What the codecs have in common: buckets one after the other. For quant/ and its tests and benchmarks only.
+// What the codecs have in common: buckets one after the other. For quant/ and its tests and
+// benchmarks only.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +21,17 @@ std::unique_ptr<Codec> MakeCodec(const CodecOptions& options, const CodecKernels
 // Cuts values and bytes into buckets and hands them to a subclass one by one.
 class BucketCodec : public Codec {
  public:
-  BucketCodec(const CodecOptions& options, const CodecKernels& kernels) : options_(options), kernels_(kernels) {}
+  BucketCodec(const CodecOptions& options, const CodecKernels& kernels)
+      : options_(options), kernels_(kernels) {}
 
   const CodecOptions& options() const final { return options_; }
   int64_t EncodedSize(int64_t count) const final;
-  void Encode(absl::Span<const float> values, const CodecNoise& noise, absl::Span<std::byte> out) const final;
-  absl::Status Decode(absl::Span<const std::byte> encoded, const CodecNoise& noise, absl::Span<float> values) const final;
-  absl::Status DecodeAdd(absl::Span<const std::byte> encoded, const CodecNoise& noise, absl::Span<float> values) const final;
+  void Encode(absl::Span<const float> values, const CodecNoise& noise,
+              absl::Span<std::byte> out) const final;
+  absl::Status Decode(absl::Span<const std::byte> encoded, const CodecNoise& noise,
+                      absl::Span<float> values) const final;
+  absl::Status DecodeAdd(absl::Span<const std::byte> encoded, const CodecNoise& noise,
+                         absl::Span<float> values) const final;
 
  protected:
   struct Streams {
@@ -36,15 +41,17 @@ class BucketCodec : public Codec {
 
   // One bucket: 0 < count <= options().bucket. `element` is the place of values[0] in its tensor.
   virtual int64_t BucketBytes(int64_t count) const = 0;
-  virtual void EncodeBucket(const float* values, int64_t count, const Streams& streams, uint64_t element, uint8_t* out) const = 0;
-  virtual absl::Status DecodeBucket(const uint8_t* in, const Streams& streams, uint64_t element, Into into, float* values,
-                                    int64_t count) const = 0;
+  virtual void EncodeBucket(const float* values, int64_t count, const Streams& streams,
+                            uint64_t element, uint8_t* out) const = 0;
+  virtual absl::Status DecodeBucket(const uint8_t* in, const Streams& streams, uint64_t element,
+                                    Into into, float* values, int64_t count) const = 0;
 
   const CodecKernels& kernels() const { return kernels_; }
 
  private:
   Streams StreamsOf(const CodecNoise& noise) const;
-  absl::Status DecodeInto(absl::Span<const std::byte> encoded, const CodecNoise& noise, Into into, absl::Span<float> values) const;
+  absl::Status DecodeInto(absl::Span<const std::byte> encoded, const CodecNoise& noise, Into into,
+                          absl::Span<float> values) const;
 
   const CodecOptions options_;
   const CodecKernels& kernels_;

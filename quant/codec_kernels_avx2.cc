@@ -24,7 +24,8 @@ struct Isa {
     const __m256i low = _mm256_packus_epi32((__m256i)words[0], (__m256i)words[1]);
     const __m256i high = _mm256_packus_epi32((__m256i)words[2], (__m256i)words[3]);
     const __m256i in_halves = _mm256_packus_epi16(low, high);
-    bytes[0] = (U64)_mm256_permutevar8x32_epi32(in_halves, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    bytes[0] =
+        (U64)_mm256_permutevar8x32_epi32(in_halves, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   }
 
   static void Unpack(const U64 (&bytes)[1], U32 (&words)[kVectors]) {
@@ -45,7 +46,9 @@ struct Isa {
     words[3] = (U32)second[0] >> (32 - kNoise);
   }
 
-  static U16 ToFloat16(F values) { return (U16)_mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT); }
+  static U16 ToFloat16(F values) {
+    return (U16)_mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT);
+  }
   static F FromFloat16(U16 halves) { return (F)_mm256_cvtph_ps((__m128i)halves); }
 };
 

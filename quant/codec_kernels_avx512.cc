@@ -36,8 +36,8 @@ struct Isa {
     words[3] = (U32)_mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(all, 3));
   }
 
-  // Of NoisePairs(), the kNoise upper bits of each value's Noise16(), in the order of the values: the lower 256 bits are the
-  // first 32 values, each half of a word eight lanes.
+  // Of NoisePairs(), the kNoise upper bits of each value's Noise16(), in the order of the values:
+  // the lower 256 bits are the first 32 values, each half of a word eight lanes.
   template <int kNoise>
   static void SortNoise(const U64 (&first)[1], const U64 (&second)[1], U32 (&words)[kVectors]) {
     const U32 lift = {16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -49,7 +49,9 @@ struct Isa {
     words[3] = halves(_mm512_shuffle_i64x2((__m512i)second[0], (__m512i)second[0], kUpperTwice));
   }
 
-  static U16 ToFloat16(F values) { return (U16)_mm512_cvtps_ph((__m512)values, _MM_FROUND_TO_NEAREST_INT); }
+  static U16 ToFloat16(F values) {
+    return (U16)_mm512_cvtps_ph((__m512)values, _MM_FROUND_TO_NEAREST_INT);
+  }
   static F FromFloat16(U16 halves) { return (F)_mm512_cvtph_ps((__m256i)halves); }
 };
 
@@ -61,7 +63,8 @@ struct Isa {
 namespace ds::lowbit {
 
 const CodecKernels& Avx512Kernels() {
-  static constexpr CodecKernels kTable = Table("avx512", std::make_integer_sequence<int, kMaxBits>());
+  static constexpr CodecKernels kTable =
+      Table("avx512", std::make_integer_sequence<int, kMaxBits>());
   return kTable;
 }
 

@@ -22,8 +22,9 @@ const CodecKernels* KernelsFor(InstructionSet set) {
 }
 
 const CodecKernels& BestKernels() {
-  static const CodecKernels& best = [] () -> const CodecKernels& {
-    for (InstructionSet set : {InstructionSet::kAvx512, InstructionSet::kAvx2, InstructionSet::kNeon}) {
+  static const CodecKernels& best = []() -> const CodecKernels& {
+    for (InstructionSet set :
+         {InstructionSet::kAvx512, InstructionSet::kAvx2, InstructionSet::kNeon}) {
       if (const CodecKernels* kernels = KernelsFor(set)) return *kernels;
     }
     return ScalarKernels();

@@ -16,13 +16,16 @@ struct Isa {
   static constexpr int kByteVectors = 2;
   static constexpr int kVectors = 8;
 
-  static U64 MultiplyLow32(U64 a, uint32_t b) { return (U64)vmull_n_u32(vmovn_u64((uint64x2_t)a), b); }
+  static U64 MultiplyLow32(U64 a, uint32_t b) {
+    return (U64)vmull_n_u32(vmovn_u64((uint64x2_t)a), b);
+  }
 
   static void Pack(const U32 (&words)[kVectors], U64 (&bytes)[2]) {
     for (int v = 0; v < 2; ++v) {
       const U32* w = words + 4 * v;
       const uint16x8_t low = vcombine_u16(vmovn_u32((uint32x4_t)w[0]), vmovn_u32((uint32x4_t)w[1]));
-      const uint16x8_t high = vcombine_u16(vmovn_u32((uint32x4_t)w[2]), vmovn_u32((uint32x4_t)w[3]));
+      const uint16x8_t high =
+          vcombine_u16(vmovn_u32((uint32x4_t)w[2]), vmovn_u32((uint32x4_t)w[3]));
       bytes[v] = (U64)vcombine_u8(vmovn_u16(low), vmovn_u16(high));
     }
   }

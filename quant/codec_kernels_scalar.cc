@@ -62,15 +62,17 @@ uint32_t Unpack(const uint8_t* in, int64_t index, int bits) {
 }
 
 template <int kBits>
-void EncodeNearest(const float* values, int64_t count, const UniformEncoding& encoding, uint8_t* out) {
+void EncodeNearest(const float* values, int64_t count, const UniformEncoding& encoding,
+                   uint8_t* out) {
   Pack(count, kBits, out, [&](int64_t i) { return RoundedCode(values[i], encoding); });
 }
 
 template <int kBits>
-void EncodeStochastic(const float* values, int64_t count, const UniformEncoding& encoding, const NoiseStream& noise,
-                      uint64_t first_element, uint8_t* out) {
+void EncodeStochastic(const float* values, int64_t count, const UniformEncoding& encoding,
+                      const NoiseStream& noise, uint64_t first_element, uint8_t* out) {
   Pack(count, kBits, out, [&](int64_t i) {
-    return StochasticCode(values[i], encoding, Noise16(noise, first_element + static_cast<uint64_t>(i)), kBits);
+    return StochasticCode(values[i], encoding,
+                          Noise16(noise, first_element + static_cast<uint64_t>(i)), kBits);
   });
 }
 
@@ -80,8 +82,10 @@ void Put(float value, float* to) {
 }
 
 template <Into kInto, int kBits>
-void DecodeUniform(const uint8_t* in, int64_t count, const UniformGrid& grid, uint32_t bias, float* values) {
-  for (int64_t i = 0; i < count; ++i) Put<kInto>(ValueOfCode(Unpack(in, i, kBits), grid, bias), values + i);
+void DecodeUniform(const uint8_t* in, int64_t count, const UniformGrid& grid, uint32_t bias,
+                   float* values) {
+  for (int64_t i = 0; i < count; ++i)
+    Put<kInto>(ValueOfCode(Unpack(in, i, kBits), grid, bias), values + i);
 }
 
 void EncodeSigns(const float* values, int64_t count, uint8_t* out) {
@@ -130,7 +134,8 @@ void Hadamard(float* values, int64_t count) {
   }
 }
 
-void Flip(float* values, int64_t count, float scale, const NoiseStream& noise, uint64_t first_element) {
+void Flip(float* values, int64_t count, float scale, const NoiseStream& noise,
+          uint64_t first_element) {
   for (int64_t i = 0; i < count; ++i) {
     const bool flips = RotationFlips(noise, first_element + static_cast<uint64_t>(i));
     values[i] = WithSign(Multiply(values[i], scale), flips ? 1 : 0);
@@ -145,7 +150,8 @@ constexpr CodecKernels Table(std::integer_sequence<int, kIndex...>) {
           .magnitude_sum = MagnitudeSum,
           .encode_nearest = {EncodeNearest<kIndex + 1>...},
           .encode_stochastic = {EncodeStochastic<kIndex + 1>...},
-          .decode = {{DecodeUniform<Into::kStore, kIndex + 1>...}, {DecodeUniform<Into::kAdd, kIndex + 1>...}},
+          .decode = {{DecodeUniform<Into::kStore, kIndex + 1>...},
+                     {DecodeUniform<Into::kAdd, kIndex + 1>...}},
           .encode_signs = EncodeSigns,
           .decode_signs = {DecodeSigns<Into::kStore>, DecodeSigns<Into::kAdd>},
           .encode_float16 = EncodeHalf<Float16>,

@@ -1,4 +1,5 @@
-// Signs and the bucket's mean magnitude (1-bit SGD, Seide et al. 2014; EF-signSGD, Karimireddy et al. 2019).
+// Signs and the bucket's mean magnitude (1-bit SGD, Seide et al. 2014; EF-signSGD, Karimireddy et
+// al. 2019).
 #include <cstring>
 
 #include "quant/codec_internal.h"
@@ -13,9 +14,10 @@ class SignCodec final : public BucketCodec {
  protected:
   int64_t BucketBytes(int64_t count) const override { return kHeaderBytes + CodeBytes(count, 1); }
 
-  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/, uint64_t /*element*/,
-                    uint8_t* out) const override {
-    const float scale = MeanMagnitude(kernels().magnitude_sum(values, count), kernels().magnitude(values, count), count);
+  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/,
+                    uint64_t /*element*/, uint8_t* out) const override {
+    const float scale = MeanMagnitude(kernels().magnitude_sum(values, count),
+                                      kernels().magnitude(values, count), count);
     PutFloat(scale, out);
     if (scale > 0) {
       kernels().encode_signs(values, count, out + kHeaderBytes);
@@ -24,8 +26,8 @@ class SignCodec final : public BucketCodec {
     }
   }
 
-  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/, Into into, float* values,
-                            int64_t count) const override {
+  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/,
+                            Into into, float* values, int64_t count) const override {
     const float scale = GetFloat(in);
     if (!IsFinite(scale)) {
       Fill(FromBits(kNanBits), into, values, count);
@@ -38,7 +40,8 @@ class SignCodec final : public BucketCodec {
   }
 
  private:
-  // The scale, which is also the zero-bucket flag: 0 says that every value is +0, whatever the signs.
+  // The scale, which is also the zero-bucket flag: 0 says that every value is +0, whatever the
+  // signs.
   static constexpr int64_t kHeaderBytes = sizeof(float);
 };
 

@@ -1,4 +1,5 @@
-// The values of greatest magnitude and where they were (Stich et al., "Sparsified SGD with memory", 2018).
+// The values of greatest magnitude and where they were (Stich et al., "Sparsified SGD with memory",
+// 2018).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,7 +12,8 @@ namespace ds::lowbit {
 int64_t TopKCount(double density, int64_t count) {
   // A product that is an integer but for its rounding is that integer.
   constexpr double kRounding = 1e-9;
-  const int64_t wanted = static_cast<int64_t>(std::ceil(density * static_cast<double>(count) - kRounding));
+  const int64_t wanted =
+      static_cast<int64_t>(std::ceil(density * static_cast<double>(count) - kRounding));
   return std::clamp<int64_t>(wanted, 1, count);
 }
 
@@ -22,10 +24,12 @@ class TopKCodec final : public BucketCodec {
   using BucketCodec::BucketCodec;
 
  protected:
-  int64_t BucketBytes(int64_t count) const override { return TopKCount(options().density, count) * (kIndexBytes + kValueBytes); }
+  int64_t BucketBytes(int64_t count) const override {
+    return TopKCount(options().density, count) * (kIndexBytes + kValueBytes);
+  }
 
-  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/, uint64_t /*element*/,
-                    uint8_t* out) const override {
+  void EncodeBucket(const float* values, int64_t count, const Streams& /*streams*/,
+                    uint64_t /*element*/, uint8_t* out) const override {
     const int64_t kept = TopKCount(options().density, count);
     if (kernels().magnitude(values, count) >= kInfinityBits) {
       for (int64_t i = 0; i < kept; ++i) {
@@ -36,10 +40,13 @@ class TopKCodec final : public BucketCodec {
     }
     uint32_t magnitudes[kGreatestBucket];
     for (int64_t i = 0; i < count; ++i) magnitudes[i] = Bits(values[i]) & kMagnitudeMask;
-    std::nth_element(magnitudes, magnitudes + (kept - 1), magnitudes + count, std::greater<uint32_t>());
+    std::nth_element(magnitudes, magnitudes + (kept - 1), magnitudes + count,
+                     std::greater<uint32_t>());
     const uint32_t threshold = magnitudes[kept - 1];
     // Of those that are as great as the least kept one, the first travel.
-    int64_t ties = kept - (std::partition(magnitudes, magnitudes + kept, [&](uint32_t m) { return m > threshold; }) - magnitudes);
+    int64_t ties = kept - (std::partition(magnitudes, magnitudes + kept,
+                                          [&](uint32_t m) { return m > threshold; }) -
+                           magnitudes);
     int64_t taken = 0;
     for (int64_t i = 0; taken < kept; ++i) {
       const uint32_t magnitude = Bits(values[i]) & kMagnitudeMask;
@@ -50,8 +57,8 @@ class TopKCodec final : public BucketCodec {
     }
   }
 
-  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/, Into into, float* values,
-                            int64_t count) const override {
+  absl::Status DecodeBucket(const uint8_t* in, const Streams& /*streams*/, uint64_t /*element*/,
+                            Into into, float* values, int64_t count) const override {
     const int64_t kept = TopKCount(options().density, count);
     if (GetIndex(in) == kPoisonIndex) {
       Fill(FromBits(kNanBits), into, values, count);
@@ -63,8 +70,9 @@ class TopKCodec final : public BucketCodec {
     for (int64_t i = 0; i < kept; ++i) {
       const int64_t index = GetIndex(in + i * kIndexBytes);
       if (index <= last || index >= count) {
-        return absl::DataLossError(
-            absl::StrCat("top-k index ", index, " after ", last, " in a bucket of ", count, " values: they ascend from 0"));
+        return absl::DataLossError(absl::StrCat("top-k index ", index, " after ", last,
+                                                " in a bucket of ", count,
+                                                " values: they ascend from 0"));
       }
       last = index;
       const float value = GetFloat(in + kept * kIndexBytes + i * kValueBytes);

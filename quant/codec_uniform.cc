@@ -1,4 +1,5 @@
-// Uniform quantisation of 1..8 bits (QSGD, Alistarh et al. 2017), optionally of the rotated bucket (Suresh et al. 2017).
+// Uniform quantisation of 1..8 bits (QSGD, Alistarh et al. 2017), optionally of the rotated bucket
+// (Suresh et al. 2017).
 #include <bit>
 #include <cstring>
 
@@ -12,9 +13,12 @@ class UniformCodec final : public BucketCodec {
   using BucketCodec::BucketCodec;
 
  protected:
-  int64_t BucketBytes(int64_t count) const override { return HeaderBytes() + CodeBytes(count, options().bits); }
+  int64_t BucketBytes(int64_t count) const override {
+    return HeaderBytes() + CodeBytes(count, options().bits);
+  }
 
-  void EncodeBucket(const float* values, int64_t count, const Streams& streams, uint64_t element, uint8_t* out) const override {
+  void EncodeBucket(const float* values, int64_t count, const Streams& streams, uint64_t element,
+                    uint8_t* out) const override {
     float rotated[kGreatestBucket];
     if (options().rotate) {
       std::memcpy(rotated, values, static_cast<size_t>(count) * sizeof(float));
@@ -27,8 +31,8 @@ class UniformCodec final : public BucketCodec {
     EncodeCodes(values, count, grid, streams, element, out + HeaderBytes());
   }
 
-  absl::Status DecodeBucket(const uint8_t* in, const Streams& streams, uint64_t element, Into into, float* values,
-                            int64_t count) const override {
+  absl::Status DecodeBucket(const uint8_t* in, const Streams& streams, uint64_t element, Into into,
+                            float* values, int64_t count) const override {
     const UniformGrid grid = {max_norm() ? 0.0f : GetFloat(in + sizeof(float)), GetFloat(in)};
     if (!IsFinite(grid.step) || !IsFinite(grid.origin)) {
       Fill(FromBits(kNanBits), into, values, count);
@@ -51,7 +55,9 @@ class UniformCodec final : public BucketCodec {
 
  private:
   bool max_norm() const { return options().scale == CodecScale::kMaxNorm; }
-  int64_t HeaderBytes() const { return static_cast<int64_t>(max_norm() ? sizeof(float) : 2 * sizeof(float)); }
+  int64_t HeaderBytes() const {
+    return static_cast<int64_t>(max_norm() ? sizeof(float) : 2 * sizeof(float));
+  }
   // At max-norm a single bit is a sign.
   bool codes_are_signs() const { return max_norm() && options().bits == 1; }
 
@@ -62,14 +68,15 @@ class UniformCodec final : public BucketCodec {
     return MinMaxGrid(options().bits, low, high);
   }
 
-  void EncodeCodes(const float* values, int64_t count, const UniformGrid& grid, const Streams& streams, uint64_t element,
-                   uint8_t* out) const {
+  void EncodeCodes(const float* values, int64_t count, const UniformGrid& grid,
+                   const Streams& streams, uint64_t element, uint8_t* out) const {
     const int bits = options().bits;
     if (!(grid.step > 0)) {  // poisoned, or all of it is the origin
       std::memset(out, 0, static_cast<size_t>(CodeBytes(count, bits)));
     } else if (options().rounding == CodecRounding::kStochastic) {
       const UniformEncoding encoding = EncodingOf(grid, bits, max_norm(), /*stochastic=*/true);
-      kernels().encode_stochastic[bits - 1](values, count, encoding, streams.rounding, element, out);
+      kernels().encode_stochastic[bits - 1](values, count, encoding, streams.rounding, element,
+                                            out);
     } else if (codes_are_signs()) {
       kernels().encode_signs(values, count, out);
     } else {
@@ -78,7 +85,8 @@ class UniformCodec final : public BucketCodec {
     }
   }
 
-  void DecodeCodes(const uint8_t* in, const UniformGrid& grid, Into into, float* values, int64_t count) const {
+  void DecodeCodes(const uint8_t* in, const UniformGrid& grid, Into into, float* values,
+                   int64_t count) const {
     const int way = static_cast<int>(into), bits = options().bits;
     if (codes_are_signs()) {
       kernels().decode_signs[way](in, count, grid.step, values);

@@ -1,5 +1,6 @@
-// The codecs of quant/codec.h on CUDA devices: the same bytes, from and to device memory. Nothing here was ever run on a GPU: nvcc
-// compiles it, and the kernels' bodies are tested on the processor (tests/quant/codec_bodies_test.cc).
+// The codecs of quant/codec.h on CUDA devices: the same bytes, from and to device memory. Nothing
+// here was ever run on a GPU: nvcc compiles it, and the kernels' bodies are tested on the processor
+// (tests/quant/codec_bodies_test.cc).
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,9 @@ struct CUstream_st;  // *CUstream_st is cudaStream_t
 
 namespace ds {
 
-// All pointers are to device memory, and calls return once their kernel is queued on `stream` (null: the default one). Const methods
-// may be called from many threads. Errors: Internal with CUDA's own words.
+// All pointers are to device memory, and calls return once their kernel is queued on `stream`
+// (null: the default one). Const methods may be called from many threads. Errors: Internal with
+// CUDA's own words.
 class CudaCodec {
  public:
   // InvalidArgument as Codec::Create; Unavailable in a program built without CUDA.
@@ -24,13 +26,14 @@ class CudaCodec {
 
   // Bytes of `count` encoded values.
   virtual int64_t EncodedSize(int64_t count) const = 0;
-  virtual absl::Status Encode(const float* values, int64_t count, const CodecNoise& noise, std::byte* out,
-                              CUstream_st* stream) const = 0;
-  // `encoded` has EncodedSize(count) bytes. *corrupt is set to 1 where they are no encoding (only top-k can tell); it may be null.
-  virtual absl::Status Decode(const std::byte* encoded, int64_t count, const CodecNoise& noise, float* values, int32_t* corrupt,
-                              CUstream_st* stream) const = 0;
-  virtual absl::Status DecodeAdd(const std::byte* encoded, int64_t count, const CodecNoise& noise, float* values, int32_t* corrupt,
-                                 CUstream_st* stream) const = 0;
+  virtual absl::Status Encode(const float* values, int64_t count, const CodecNoise& noise,
+                              std::byte* out, CUstream_st* stream) const = 0;
+  // `encoded` has EncodedSize(count) bytes. *corrupt is set to 1 where they are no encoding (only
+  // top-k can tell); it may be null.
+  virtual absl::Status Decode(const std::byte* encoded, int64_t count, const CodecNoise& noise,
+                              float* values, int32_t* corrupt, CUstream_st* stream) const = 0;
+  virtual absl::Status DecodeAdd(const std::byte* encoded, int64_t count, const CodecNoise& noise,
+                                 float* values, int32_t* corrupt, CUstream_st* stream) const = 0;
 };
 
 }  // namespace ds

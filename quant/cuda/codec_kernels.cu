@@ -18,7 +18,8 @@ struct BlockTeam {
 
 // Buckets beyond the grid are taken in turns.
 template <int kBits>
-__global__ void __launch_bounds__(kTeamThreads) EncodeKernel(CodecPlan plan, const float* values, uint8_t* out) {
+__global__ void __launch_bounds__(kTeamThreads)
+    EncodeKernel(CodecPlan plan, const float* values, uint8_t* out) {
   __shared__ TeamScratch scratch;
   for (int64_t bucket = blockIdx.x; bucket < BucketsOf(plan); bucket += gridDim.x) {
     EncodeBucketProgram<kBits>(BlockTeam(), scratch, plan, bucket, values, out);
@@ -27,7 +28,8 @@ __global__ void __launch_bounds__(kTeamThreads) EncodeKernel(CodecPlan plan, con
 }
 
 template <int kBits>
-__global__ void __launch_bounds__(kTeamThreads) DecodeKernel(CodecPlan plan, const uint8_t* in, bool add, float* values, int32_t* corrupt) {
+__global__ void __launch_bounds__(kTeamThreads)
+    DecodeKernel(CodecPlan plan, const uint8_t* in, bool add, float* values, int32_t* corrupt) {
   __shared__ TeamScratch scratch;
   for (int64_t bucket = blockIdx.x; bucket < BucketsOf(plan); bucket += gridDim.x) {
     DecodeBucketProgram<kBits>(BlockTeam(), scratch, plan, bucket, in, add, values, corrupt);
@@ -48,13 +50,19 @@ const char* Launched() {
 
 }  // namespace
 
-const char* LaunchEncode(const CodecPlan& plan, const float* values, uint8_t* out, CUstream_st* stream) {
-  WithBits(plan, [&]<int kBits>() { EncodeKernel<kBits><<<GridOf(plan), kTeamThreads, 0, stream>>>(plan, values, out); });
+const char* LaunchEncode(const CodecPlan& plan, const float* values, uint8_t* out,
+                         CUstream_st* stream) {
+  WithBits(plan, [&]<int kBits>() {
+    EncodeKernel<kBits><<<GridOf(plan), kTeamThreads, 0, stream>>>(plan, values, out);
+  });
   return Launched();
 }
 
-const char* LaunchDecode(const CodecPlan& plan, const uint8_t* in, bool add, float* values, int32_t* corrupt, CUstream_st* stream) {
-  WithBits(plan, [&]<int kBits>() { DecodeKernel<kBits><<<GridOf(plan), kTeamThreads, 0, stream>>>(plan, in, add, values, corrupt); });
+const char* LaunchDecode(const CodecPlan& plan, const uint8_t* in, bool add, float* values,
+                         int32_t* corrupt, CUstream_st* stream) {
+  WithBits(plan, [&]<int kBits>() {
+    DecodeKernel<kBits><<<GridOf(plan), kTeamThreads, 0, stream>>>(plan, in, add, values, corrupt);
+  });
   return Launched();
 }
 

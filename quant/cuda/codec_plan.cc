@@ -20,8 +20,10 @@ CodecPlan PlanOf(const Codec& codec, int64_t count, const CodecNoise& noise) {
           .count = count,
           .kept = static_cast<int>(TopKCount(options.density, options.bucket)),
           .kept_of_last = static_cast<int>(TopKCount(options.density, rest)),
-          .rounding = MakeNoiseStream(noise.seed, noise.step, noise.tensor, noise.rank, NoiseUse::kRounding),
-          .rotation = MakeNoiseStream(noise.seed, noise.step, noise.tensor, noise.rank, NoiseUse::kRotation),
+          .rounding = MakeNoiseStream(noise.seed, noise.step, noise.tensor, noise.rank,
+                                      NoiseUse::kRounding),
+          .rotation = MakeNoiseStream(noise.seed, noise.step, noise.tensor, noise.rank,
+                                      NoiseUse::kRotation),
           .first_element = static_cast<uint64_t>(noise.first_element)};
 }
 

@@ -8,7 +8,8 @@ namespace ds::lowbit {
 
 // kBits: plan.bits where the plan is uniform, else 1.
 template <int kBits, typename Team>
-DS_HOST_DEVICE inline void EncodeBucketProgram(const Team& team, TeamScratch& scratch, const CodecPlan& plan, int64_t bucket,
+DS_HOST_DEVICE inline void EncodeBucketProgram(const Team& team, TeamScratch& scratch,
+                                               const CodecPlan& plan, int64_t bucket,
                                                const float* values, uint8_t* out) {
   const BucketPlace place = PlaceOf(plan, bucket);
   values += place.first;
@@ -26,8 +27,10 @@ DS_HOST_DEVICE inline void EncodeBucketProgram(const Team& team, TeamScratch& sc
 }
 
 template <int kBits, typename Team>
-DS_HOST_DEVICE inline void DecodeBucketProgram(const Team& team, TeamScratch& scratch, const CodecPlan& plan, int64_t bucket,
-                                               const uint8_t* in, bool add, float* values, int32_t* corrupt) {
+DS_HOST_DEVICE inline void DecodeBucketProgram(const Team& team, TeamScratch& scratch,
+                                               const CodecPlan& plan, int64_t bucket,
+                                               const uint8_t* in, bool add, float* values,
+                                               int32_t* corrupt) {
   const BucketPlace place = PlaceOf(plan, bucket);
   values += place.first;
   in += place.byte;
@@ -48,14 +51,22 @@ template <typename Run>
 void WithBits(const CodecPlan& plan, const Run& run) {
   if (plan.kind != PlanKind::kUniform) return run.template operator()<1>();
   switch (plan.bits) {
-    case 1: return run.template operator()<1>();
-    case 2: return run.template operator()<2>();
-    case 3: return run.template operator()<3>();
-    case 4: return run.template operator()<4>();
-    case 5: return run.template operator()<5>();
-    case 6: return run.template operator()<6>();
-    case 7: return run.template operator()<7>();
-    default: return run.template operator()<8>();
+    case 1:
+      return run.template operator()<1>();
+    case 2:
+      return run.template operator()<2>();
+    case 3:
+      return run.template operator()<3>();
+    case 4:
+      return run.template operator()<4>();
+    case 5:
+      return run.template operator()<5>();
+    case 6:
+      return run.template operator()<6>();
+    case 7:
+      return run.template operator()<7>();
+    default:
+      return run.template operator()<8>();
   }
 }
 

@@ -3,7 +3,8 @@
 namespace ds {
 
 absl::StatusOr<std::unique_ptr<CudaCodec>> CudaCodec::Create(const CodecOptions&) {
-  return absl::UnavailableError("this program was built without CUDA: configure with -DDS_ENABLE_CUDA=ON");
+  return absl::UnavailableError(
+      "this program was built without CUDA: configure with -DDS_ENABLE_CUDA=ON");
 }
 
 }  // namespace ds

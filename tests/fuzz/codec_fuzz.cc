@@ -1,6 +1,6 @@
-// Any bytes as an encoding of some options and count: DataLoss, or values, which DecodeAdd adds just so; never a
-// crash. The first byte is the kind, the next ones options, then a count, then the encoding, whose length is left as it is and
-// then made right.
+// Any bytes as an encoding of some options and count: DataLoss, or values, which DecodeAdd adds
+// just so; never a crash. The first byte is the kind, the next ones options, then a count, then the
+// encoding, whose length is left as it is and then made right.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -21,12 +21,15 @@ CodecOptions OptionsOf(const uint8_t* data) {
   options.bits = 1 + data[1] % 8;
   options.bucket = int64_t{64} << (data[2] % 7);
   options.scale = (data[2] & 0x80) != 0 ? CodecScale::kMinMax : CodecScale::kMaxNorm;
-  options.rotate = options.kind == CodecKind::kUniform && options.bits <= 3 && (data[2] & 0x40) != 0;
+  options.rotate =
+      options.kind == CodecKind::kUniform && options.bits <= 3 && (data[2] & 0x40) != 0;
   options.density = (1 + data[3]) / 256.0;
   return options;
 }
 
-bool Same(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0 || (std::isnan(a) && std::isnan(b)); }
+bool Same(float a, float b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0 || (std::isnan(a) && std::isnan(b));
+}
 
 void Check(const Codec& codec, absl::Span<const std::byte> bytes, size_t count) {
   const CodecNoise noise = {.seed = 1};
@@ -39,7 +42,8 @@ void Check(const Codec& codec, absl::Span<const std::byte> bytes, size_t count) 
     return;
   }
   DS_CHECK(static_cast<int64_t>(bytes.size()) == codec.EncodedSize(static_cast<int64_t>(count)));
-  for (size_t i = 0; i < count; ++i) DS_CHECK(Same(sum[i], 0.5f + values[i])) << i << ": " << sum[i] << " and " << values[i];
+  for (size_t i = 0; i < count; ++i)
+    DS_CHECK(Same(sum[i], 0.5f + values[i])) << i << ": " << sum[i] << " and " << values[i];
 }
 
 }  // namespace

@@ -19,55 +19,67 @@ struct LoopTeam {
   bool reversed;
   template <typename Work>
   void Each(const Work& work) const {
-    for (int t = 0; t < lowbit::kTeamThreads; ++t) work(reversed ? lowbit::kTeamThreads - 1 - t : t);
+    for (int t = 0; t < lowbit::kTeamThreads; ++t)
+      work(reversed ? lowbit::kTeamThreads - 1 - t : t);
   }
 };
 
-std::vector<std::byte> EncodedByBodies(const Codec& codec, const std::vector<float>& values, bool reversed) {
-  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))), std::byte{0xa5});
+std::vector<std::byte> EncodedByBodies(const Codec& codec, const std::vector<float>& values,
+                                       bool reversed) {
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))), std::byte{0xa5});
   const lowbit::CodecPlan plan = lowbit::PlanOf(codec, static_cast<int64_t>(values.size()), kNoise);
   auto scratch = std::make_unique<lowbit::TeamScratch>();
   lowbit::WithBits(plan, [&]<int kBits>() {
     for (int64_t bucket = 0; bucket < lowbit::BucketsOf(plan); ++bucket) {
-      lowbit::EncodeBucketProgram<kBits>(LoopTeam{reversed}, *scratch, plan, bucket, values.data(), reinterpret_cast<uint8_t*>(bytes.data()));
+      lowbit::EncodeBucketProgram<kBits>(LoopTeam{reversed}, *scratch, plan, bucket, values.data(),
+                                         reinterpret_cast<uint8_t*>(bytes.data()));
     }
   });
   return bytes;
 }
 
-int32_t DecodeByBodies(const Codec& codec, const std::vector<std::byte>& bytes, bool add, bool reversed, std::vector<float>* values) {
-  const lowbit::CodecPlan plan = lowbit::PlanOf(codec, static_cast<int64_t>(values->size()), kNoise);
+int32_t DecodeByBodies(const Codec& codec, const std::vector<std::byte>& bytes, bool add,
+                       bool reversed, std::vector<float>* values) {
+  const lowbit::CodecPlan plan =
+      lowbit::PlanOf(codec, static_cast<int64_t>(values->size()), kNoise);
   auto scratch = std::make_unique<lowbit::TeamScratch>();
   int32_t corrupt = 0;
   lowbit::WithBits(plan, [&]<int kBits>() {
     for (int64_t bucket = 0; bucket < lowbit::BucketsOf(plan); ++bucket) {
-      lowbit::DecodeBucketProgram<kBits>(LoopTeam{reversed}, *scratch, plan, bucket, reinterpret_cast<const uint8_t*>(bytes.data()), add,
+      lowbit::DecodeBucketProgram<kBits>(LoopTeam{reversed}, *scratch, plan, bucket,
+                                         reinterpret_cast<const uint8_t*>(bytes.data()), add,
                                          values->data(), &corrupt);
     }
   });
   return corrupt;
 }
 
-void ExpectSameValues(const std::vector<float>& a, const std::vector<float>& b, const std::string& what) {
+void ExpectSameValues(const std::vector<float>& a, const std::vector<float>& b,
+                      const std::string& what) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
-    ASSERT_TRUE(std::memcmp(&a[i], &b[i], sizeof(float)) == 0 || (std::isnan(a[i]) && std::isnan(b[i])))
+    ASSERT_TRUE(std::memcmp(&a[i], &b[i], sizeof(float)) == 0 ||
+                (std::isnan(a[i]) && std::isnan(b[i])))
         << what << ", value " << i << ": " << a[i] << " and " << b[i];
   }
 }
 
-// Ordinary values, then a bucket of zeros, of one value, of tiny ones, of huge ones, a poisoned one; and many ties.
+// Ordinary values, then a bucket of zeros, of one value, of tiny ones, of huge ones, a poisoned
+// one; and many ties.
 std::vector<float> Values(int64_t count, int64_t bucket) {
   std::vector<float> values = Gradients(count);
   const auto fill = [&](int64_t index, float value) {
-    for (int64_t i = index * bucket; i < std::min(count, (index + 1) * bucket); ++i) values[static_cast<size_t>(i)] = value;
+    for (int64_t i = index * bucket; i < std::min(count, (index + 1) * bucket); ++i)
+      values[static_cast<size_t>(i)] = value;
   };
   fill(1, 0.0f);
   fill(2, -0.25f);
   fill(3, 0x1p-140f);
   fill(4, 0x1.fffffep127f);
   if (count > 5 * bucket) values[static_cast<size_t>(5 * bucket)] = INFINITY;
-  for (int64_t i = 6 * bucket; i < std::min(count, 7 * bucket); ++i) values[static_cast<size_t>(i)] = static_cast<float>(i % 5 - 2);
+  for (int64_t i = 6 * bucket; i < std::min(count, 7 * bucket); ++i)
+    values[static_cast<size_t>(i)] = static_cast<float>(i % 5 - 2);
   return values;
 }
 
@@ -103,7 +115,8 @@ TEST(CodecBodiesTest, TopKReportsIndicesThatAreNone) {
     std::vector<std::byte> bytes = good;
     bytes[2] = fault == 0 ? std::byte{64} : bytes[0];
     bytes[3] = std::byte{0};
-    EXPECT_EQ(codec->Decode(bytes, kNoise, absl::MakeSpan(values)).code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(codec->Decode(bytes, kNoise, absl::MakeSpan(values)).code(),
+              absl::StatusCode::kDataLoss);
     EXPECT_EQ(DecodeByBodies(*codec, bytes, false, false, &values), 1);
   }
 }

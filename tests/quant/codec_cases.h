@@ -17,12 +17,16 @@ namespace ds {
 constexpr uint64_t kCodecSeed = 20260411;
 
 inline std::string NameOf(const CodecOptions& options) {
-  static constexpr const char* kKinds[] = {"float32", "float16", "bfloat16", "uniform", "sign", "topk"};
-  std::string name = absl::StrCat(kKinds[static_cast<int>(options.kind)], " bucket ", options.bucket);
+  static constexpr const char* kKinds[] = {"float32", "float16", "bfloat16",
+                                           "uniform", "sign",    "topk"};
+  std::string name =
+      absl::StrCat(kKinds[static_cast<int>(options.kind)], " bucket ", options.bucket);
   if (options.kind == CodecKind::kTopK) absl::StrAppend(&name, " density ", options.density);
   if (options.kind == CodecKind::kUniform) {
-    absl::StrAppend(&name, " ", options.bits, " bits ", options.scale == CodecScale::kMaxNorm ? "max-norm" : "min-max",
-                    options.rounding == CodecRounding::kNearest ? " nearest" : " stochastic", options.rotate ? " rotated" : "");
+    absl::StrAppend(&name, " ", options.bits, " bits ",
+                    options.scale == CodecScale::kMaxNorm ? "max-norm" : "min-max",
+                    options.rounding == CodecRounding::kNearest ? " nearest" : " stochastic",
+                    options.rotate ? " rotated" : "");
   }
   return name;
 }
@@ -35,7 +39,11 @@ inline std::vector<CodecOptions> UniformCases(int64_t bucket) {
       for (CodecRounding rounding : {CodecRounding::kNearest, CodecRounding::kStochastic}) {
         for (bool rotate : {false, true}) {
           if (rotate && bits > 3) continue;
-          cases.push_back({.bits = bits, .bucket = bucket, .scale = scale, .rounding = rounding, .rotate = rotate});
+          cases.push_back({.bits = bits,
+                           .bucket = bucket,
+                           .scale = scale,
+                           .rounding = rounding,
+                           .rotate = rotate});
         }
       }
     }
@@ -45,10 +53,12 @@ inline std::vector<CodecOptions> UniformCases(int64_t bucket) {
 
 inline std::vector<CodecOptions> AllCases(int64_t bucket) {
   std::vector<CodecOptions> cases = UniformCases(bucket);
-  for (CodecKind kind : {CodecKind::kFloat32, CodecKind::kFloat16, CodecKind::kBFloat16, CodecKind::kSign}) {
+  for (CodecKind kind :
+       {CodecKind::kFloat32, CodecKind::kFloat16, CodecKind::kBFloat16, CodecKind::kSign}) {
     cases.push_back({.kind = kind, .bucket = bucket});
   }
-  for (double density : {0.01, 0.3, 1.0}) cases.push_back({.kind = CodecKind::kTopK, .bucket = bucket, .density = density});
+  for (double density : {0.01, 0.3, 1.0})
+    cases.push_back({.kind = CodecKind::kTopK, .bucket = bucket, .density = density});
   return cases;
 }
 
@@ -69,20 +79,24 @@ inline std::unique_ptr<Codec> CodecOf(const CodecOptions& options) {
   return *std::move(codec);
 }
 
-inline std::vector<std::byte> Encoded(const Codec& codec, absl::Span<const float> values, const CodecNoise& noise) {
-  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
+inline std::vector<std::byte> Encoded(const Codec& codec, absl::Span<const float> values,
+                                      const CodecNoise& noise) {
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
   codec.Encode(values, noise, absl::MakeSpan(bytes));
   return bytes;
 }
 
-inline std::vector<float> Decoded(const Codec& codec, absl::Span<const std::byte> bytes, int64_t count, const CodecNoise& noise) {
+inline std::vector<float> Decoded(const Codec& codec, absl::Span<const std::byte> bytes,
+                                  int64_t count, const CodecNoise& noise) {
   std::vector<float> values(static_cast<size_t>(count));
   const absl::Status status = codec.Decode(bytes, noise, absl::MakeSpan(values));
   DS_CHECK(status.ok()) << status;
   return values;
 }
 
-inline std::vector<float> RoundTrip(const Codec& codec, absl::Span<const float> values, const CodecNoise& noise) {
+inline std::vector<float> RoundTrip(const Codec& codec, absl::Span<const float> values,
+                                    const CodecNoise& noise) {
   return Decoded(codec, Encoded(codec, values, noise), static_cast<int64_t>(values.size()), noise);
 }
 

@@ -18,7 +18,8 @@ double GreatestError(const CodecOptions& options, const std::vector<float>& valu
   const std::vector<float> decoded = RoundTrip(*CodecOf(options), values, kNoise);
   double greatest = 0;
   for (size_t i = 0; i < values.size(); ++i) {
-    const double error = std::fabs(static_cast<double>(decoded[i]) - static_cast<double>(values[i]));
+    const double error =
+        std::fabs(static_cast<double>(decoded[i]) - static_cast<double>(values[i]));
     if (!(error <= greatest)) greatest = error;  // a NaN stays
   }
   return greatest;
@@ -59,11 +60,13 @@ TEST(CodecErrorTest, IsWithinTheBound) {
       for (const Named& bucket : HardBuckets(count)) {
         const double bound = CodecErrorBound(options, bucket.values);
         if (std::isnan(bound)) {  // poisoned: says the bound, and so says the codec
-          EXPECT_TRUE(std::isnan(GreatestError(options, bucket.values))) << NameOf(options) << ", " << bucket.name;
+          EXPECT_TRUE(std::isnan(GreatestError(options, bucket.values)))
+              << NameOf(options) << ", " << bucket.name;
           continue;
         }
         if (std::isinf(bound)) continue;  // a half, or a rotation of the greatest floats
-        EXPECT_LE(GreatestError(options, bucket.values), bound) << NameOf(options) << ", " << count << " values, " << bucket.name;
+        EXPECT_LE(GreatestError(options, bucket.values), bound)
+            << NameOf(options) << ", " << count << " values, " << bucket.name;
       }
     }
   }
@@ -78,9 +81,12 @@ TEST(CodecErrorTest, IsInfiniteWhereAHalfOverflows) {
 }
 
 // Every level of the grid, and a value `fraction` of a step above each but the last.
-std::vector<float> BetweenLevels(const CodecOptions& options, double low, double high, double fraction) {
+std::vector<float> BetweenLevels(const CodecOptions& options, double low, double high,
+                                 double fraction) {
   const bool max_norm = options.scale == CodecScale::kMaxNorm;
-  const int steps = !max_norm ? lowbit::MinMaxSteps(options.bits) : options.bits == 1 ? 1 : 2 * lowbit::MaxNormSteps(options.bits);
+  const int steps = !max_norm           ? lowbit::MinMaxSteps(options.bits)
+                    : options.bits == 1 ? 1
+                                        : 2 * lowbit::MaxNormSteps(options.bits);
   std::vector<float> values = {static_cast<float>(low), static_cast<float>(high)};
   while (values.size() < 4096) {
     const int level = static_cast<int>(values.size()) % steps;
@@ -103,14 +109,17 @@ TEST(CodecErrorTest, ReachesTheBoundHalfWayBetweenLevels) {
 
 TEST(CodecErrorTest, SignAndTopKAreAsFarOffAsTheySay) {
   std::vector<float> values = Gradients(512);
-  for (const CodecOptions& options : {CodecOptions{.kind = CodecKind::kSign}, CodecOptions{.kind = CodecKind::kTopK},
-                                      CodecOptions{.kind = CodecKind::kTopK, .density = 0.3}}) {
-    EXPECT_GE(GreatestError(options, values), 0.9999 * CodecErrorBound(options, values)) << NameOf(options);
+  for (const CodecOptions& options :
+       {CodecOptions{.kind = CodecKind::kSign}, CodecOptions{.kind = CodecKind::kTopK},
+        CodecOptions{.kind = CodecKind::kTopK, .density = 0.3}}) {
+    EXPECT_GE(GreatestError(options, values), 0.9999 * CodecErrorBound(options, values))
+        << NameOf(options);
   }
 }
 
 TEST(CodecErrorTest, HalvesReachTheirBoundHalfWay) {
-  // 1 + 2^-11 lies half way between float16 values, 1 + 2^-8 between bfloat16 ones; in a binade of their own bound.
+  // 1 + 2^-11 lies half way between float16 values, 1 + 2^-8 between bfloat16 ones; in a binade of
+  // their own bound.
   EXPECT_EQ(GreatestError({.kind = CodecKind::kFloat16}, {1 + 0x1p-11f}), 0x1p-11);
   EXPECT_EQ(GreatestError({.kind = CodecKind::kBFloat16}, {1 + 0x1p-8f}), 0x1p-8);
   EXPECT_EQ(GreatestError({.kind = CodecKind::kFloat16}, {0x1p-25f}), 0x1p-25);
@@ -141,10 +150,13 @@ TEST(CodecErrorTest, NearestRoundingHasTheVarianceOfItsStep) {
                                                            : 2 * lowbit::MaxNormSteps(options.bits);
     const std::vector<float> decoded = RoundTrip(*CodecOf(options), values, kNoise);
     double sum = 0;
-    for (size_t i = 0; i < values.size(); ++i) sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
+    for (size_t i = 0; i < values.size(); ++i)
+      sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
     const double step = 2.0 / steps;
-    // One bit at min-max halves at the ends: values near an end round to it from one side only, from up to half the range.
-    EXPECT_NEAR(sum / 4096 / (step * step / 12), 1, 0.1) << NameOf(options) << ", seed " << kCodecSeed;
+    // One bit at min-max halves at the ends: values near an end round to it from one side only,
+    // from up to half the range.
+    EXPECT_NEAR(sum / 4096 / (step * step / 12), 1, 0.1)
+        << NameOf(options) << ", seed " << kCodecSeed;
   }
 }
 
@@ -153,12 +165,16 @@ TEST(CodecErrorTest, ConstantBucketsAreExactAtMinMaxAndZeroAtMaxNorm) {
     for (CodecRounding rounding : {CodecRounding::kNearest, CodecRounding::kStochastic}) {
       for (float constant : {0.1f, -3e30f, 0x1p-149f, kMaxFloat, -kMaxFloat}) {
         const std::vector<float> values(100, constant);
-        EXPECT_EQ(GreatestError({.bits = bits, .scale = CodecScale::kMinMax, .rounding = rounding}, values), 0) << bits << " " << constant;
+        EXPECT_EQ(GreatestError({.bits = bits, .scale = CodecScale::kMinMax, .rounding = rounding},
+                                values),
+                  0)
+            << bits << " " << constant;
       }
       std::vector<float> values(100, 0.0f);
       values[17] = 0.3f;
       if (bits == 1) continue;  // without a zero among its levels
-      const std::vector<float> decoded = RoundTrip(*CodecOf({.bits = bits, .rounding = rounding}), values, kNoise);
+      const std::vector<float> decoded =
+          RoundTrip(*CodecOf({.bits = bits, .rounding = rounding}), values, kNoise);
       for (size_t i = 0; i < values.size(); ++i) {
         EXPECT_NEAR(decoded[i], values[i], 1e-7f) << bits << " bits, value " << i;
         if (i != 17) {
@@ -174,29 +190,36 @@ TEST(CodecErrorTest, ARangeBeyondTheGreatestFloatPoisonsMinMaxOnly) {
   values[0] = kMaxFloat;
   values[1] = -kMaxFloat;
   for (int bits = 1; bits <= 8; ++bits) {
-    const CodecOptions min_max = {.bits = bits, .scale = CodecScale::kMinMax}, max_norm = {.bits = bits};
+    const CodecOptions min_max = {.bits = bits, .scale = CodecScale::kMinMax},
+                       max_norm = {.bits = bits};
     EXPECT_TRUE(std::isnan(CodecErrorBound(min_max, values)));
-    for (float value : RoundTrip(*CodecOf(min_max), values, kNoise)) EXPECT_TRUE(std::isnan(value)) << bits;
+    for (float value : RoundTrip(*CodecOf(min_max), values, kNoise))
+      EXPECT_TRUE(std::isnan(value)) << bits;
     const std::vector<float> decoded = RoundTrip(*CodecOf(max_norm), values, kNoise);
-    EXPECT_TRUE(std::isfinite(decoded[0]) && decoded[0] > 0.999999f * kMaxFloat) << bits << ": " << decoded[0];
-    EXPECT_TRUE(std::isfinite(decoded[1]) && decoded[1] < -0.999999f * kMaxFloat) << bits << ": " << decoded[1];
+    EXPECT_TRUE(std::isfinite(decoded[0]) && decoded[0] > 0.999999f * kMaxFloat)
+        << bits << ": " << decoded[0];
+    EXPECT_TRUE(std::isfinite(decoded[1]) && decoded[1] < -0.999999f * kMaxFloat)
+        << bits << ": " << decoded[1];
   }
 }
 
-// --- Rotation --------------------------------------------------------------------------------------------------------------
+// --- Rotation
 
-// In double, by the definition of the Hadamard matrix: entry (i, j) is -1 to the number of bits that i and j share.
+// In double, by the definition of the Hadamard matrix: entry (i, j) is -1 to the number of bits
+// that i and j share.
 std::vector<double> Rotated(const std::vector<float>& values) {
-  const lowbit::NoiseStream stream =
-      lowbit::MakeNoiseStream(kNoise.seed, kNoise.step, kNoise.tensor, kNoise.rank, lowbit::NoiseUse::kRotation);
+  const lowbit::NoiseStream stream = lowbit::MakeNoiseStream(
+      kNoise.seed, kNoise.step, kNoise.tensor, kNoise.rank, lowbit::NoiseUse::kRotation);
   const size_t count = values.size();
   std::vector<double> rotated(count, 0.0);
   for (size_t at = 0, size; at < count; at += size) {
     size = std::bit_floor(count - at);
     for (size_t i = 0; i < size; ++i) {
       for (size_t j = 0; j < size; ++j) {
-        const double sign = (std::popcount(i & j) % 2 == 0) != lowbit::RotationFlips(stream, at + j) ? 1 : -1;
-        rotated[at + i] += sign * static_cast<double>(values[at + j]) / std::sqrt(static_cast<double>(size));
+        const double sign =
+            (std::popcount(i & j) % 2 == 0) != lowbit::RotationFlips(stream, at + j) ? 1 : -1;
+        rotated[at + i] +=
+            sign * static_cast<double>(values[at + j]) / std::sqrt(static_cast<double>(size));
       }
     }
   }
@@ -212,11 +235,13 @@ TEST(CodecErrorTest, ARotatedBucketIsOffByTheNormOfItsGrid) {
       const auto [low, high] = std::minmax_element(rotated.begin(), rotated.end());
       const std::vector<float> decoded = RoundTrip(*CodecOf(options), values, kNoise);
       double sum = 0;
-      for (size_t i = 0; i < values.size(); ++i) sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
+      for (size_t i = 0; i < values.size(); ++i)
+        sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
       const double bound = RotatedErrorNorm(options, count, *low, *high);
       EXPECT_LE(std::sqrt(sum), bound) << NameOf(options) << " count " << count;
       EXPECT_GE(std::sqrt(sum), 0.2 * bound) << NameOf(options) << " count " << count;
-      EXPECT_LE(std::sqrt(sum), CodecErrorBound(options, values) * std::sqrt(static_cast<double>(count)));
+      EXPECT_LE(std::sqrt(sum),
+                CodecErrorBound(options, values) * std::sqrt(static_cast<double>(count)));
     }
   }
 }
@@ -230,7 +255,8 @@ TEST(CodecErrorTest, RotationHelpsWhereAnOutlierSetsTheGrid) {
   const auto error = [&](const CodecOptions& options) {
     const std::vector<float> decoded = RoundTrip(*CodecOf(options), values, kNoise);
     double sum = 0;
-    for (size_t i = 0; i < values.size(); ++i) sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
+    for (size_t i = 0; i < values.size(); ++i)
+      sum += std::pow(static_cast<double>(decoded[i]) - static_cast<double>(values[i]), 2);
     return sum;
   };
   for (int bits = 1; bits <= 3; ++bits) {

@@ -13,12 +13,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr CodecNoise kNoise = {.seed = 11, .step = 22, .tensor = 33, .rank = 44, .first_element = 0};
+constexpr CodecNoise kNoise = {
+    .seed = 11, .step = 22, .tensor = 33, .rank = 44, .first_element = 0};
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 TEST(CodecTest, OptionsOutOfRangeAreNamed) {
@@ -37,12 +39,15 @@ TEST(CodecTest, OptionsOutOfRangeAreNamed) {
   refused({.kind = CodecKind::kSign, .rotate = true}, "rotate");
   refused({.kind = CodecKind::kTopK, .density = 0}, "density");
   refused({.kind = CodecKind::kTopK, .density = 1.01}, "density");
-  refused({.kind = CodecKind::kTopK, .density = std::numeric_limits<double>::quiet_NaN()}, "density");
+  refused({.kind = CodecKind::kTopK, .density = std::numeric_limits<double>::quiet_NaN()},
+          "density");
   refused({.kind = static_cast<CodecKind>(6)}, "kind");
 }
 
 TEST(CodecTest, SizesAreThoseOfTheDocument) {
-  const auto size = [](const CodecOptions& options, int64_t count) { return CodecOf(options)->EncodedSize(count); };
+  const auto size = [](const CodecOptions& options, int64_t count) {
+    return CodecOf(options)->EncodedSize(count);
+  };
   EXPECT_EQ(size({.kind = CodecKind::kFloat32}, 1000), 4000);
   EXPECT_EQ(size({.kind = CodecKind::kFloat16}, 1001), 2002);
   EXPECT_EQ(size({.kind = CodecKind::kBFloat16}, 7), 14);
@@ -53,7 +58,8 @@ TEST(CodecTest, SizesAreThoseOfTheDocument) {
   EXPECT_EQ(size({.kind = CodecKind::kTopK, .bucket = 512, .density = 0.01}, 512), 6 * 6);
   EXPECT_EQ(size({.kind = CodecKind::kTopK, .bucket = 512, .density = 0.01}, 513), 6 * 6 + 6);
   EXPECT_EQ(size({.kind = CodecKind::kTopK, .bucket = 4096, .density = 1}, 4096), 6 * 4096);
-  for (const CodecOptions& options : AllCases(64)) EXPECT_EQ(size(options, 0), 0) << NameOf(options);
+  for (const CodecOptions& options : AllCases(64))
+    EXPECT_EQ(size(options, 0), 0) << NameOf(options);
   // Beyond 2^31 bytes.
   EXPECT_EQ(size({.bits = 8, .bucket = 512}, int64_t{1} << 32), (int64_t{1} << 32) / 512 * 516);
 }
@@ -61,7 +67,9 @@ TEST(CodecTest, SizesAreThoseOfTheDocument) {
 // Issue 4: at least 7.5 times fewer bytes at 4 bits.
 TEST(CodecTest, FourBitsSaveSevenAndAHalfTimes) {
   const int64_t count = 11'000'000;
-  EXPECT_GE(4.0 * static_cast<double>(count) / static_cast<double>(CodecOf({.bits = 4})->EncodedSize(count)), 7.5);
+  EXPECT_GE(4.0 * static_cast<double>(count) /
+                static_cast<double>(CodecOf({.bits = 4})->EncodedSize(count)),
+            7.5);
 }
 
 TEST(CodecTest, ARangeAtAMultipleOfTheBucketHasTheBytesOfTheWhole) {
@@ -74,12 +82,14 @@ TEST(CodecTest, ARangeAtAMultipleOfTheBucketHasTheBytesOfTheWhole) {
     for (size_t i = 0; i + 1 < cuts.size(); ++i) {
       CodecNoise noise = kNoise;
       noise.first_element = cuts[i];
-      const auto range = absl::MakeConstSpan(values).subspan(static_cast<size_t>(cuts[i]), static_cast<size_t>(cuts[i + 1] - cuts[i]));
+      const auto range = absl::MakeConstSpan(values).subspan(
+          static_cast<size_t>(cuts[i]), static_cast<size_t>(cuts[i + 1] - cuts[i]));
       const std::vector<std::byte> part = Encoded(*codec, range, noise);
       EXPECT_TRUE(SameBits(RoundTrip(*codec, range, noise),
                            [&] {
                              const std::vector<float> all = RoundTrip(*codec, values, kNoise);
-                             return std::vector<float>(all.begin() + cuts[i], all.begin() + cuts[i + 1]);
+                             return std::vector<float>(all.begin() + cuts[i],
+                                                       all.begin() + cuts[i + 1]);
                            }()))
           << NameOf(options);
       parts.insert(parts.end(), part.begin(), part.end());
@@ -111,7 +121,8 @@ TEST(CodecTest, DecodeAddIsDecodeAndAnAddition) {
 TEST(CodecTest, NanAndInfPoisonTheirBucketAndNoOther) {
   for (const CodecOptions& options : AllCases(64)) {
     const auto codec = CodecOf(options);
-    const bool by_itself = options.kind == CodecKind::kFloat32 || options.kind == CodecKind::kFloat16 ||
+    const bool by_itself = options.kind == CodecKind::kFloat32 ||
+                           options.kind == CodecKind::kFloat16 ||
                            options.kind == CodecKind::kBFloat16;
     for (float poison : {kNan, -kNan, kInf, -kInf}) {
       for (size_t place : {64, 65, 100, 127}) {
@@ -122,11 +133,13 @@ TEST(CodecTest, NanAndInfPoisonTheirBucketAndNoOther) {
         for (size_t i = 0; i < values.size(); ++i) {
           const bool hit = by_itself ? i == place : i / 64 == 1;
           if (!hit) {
-            EXPECT_EQ(decoded[i], clean[i]) << NameOf(options) << " " << poison << " at " << place << ", value " << i;
+            EXPECT_EQ(decoded[i], clean[i])
+                << NameOf(options) << " " << poison << " at " << place << ", value " << i;
           } else if (by_itself && std::isinf(poison)) {
             EXPECT_EQ(decoded[i], poison);
           } else {
-            EXPECT_TRUE(std::isnan(decoded[i])) << NameOf(options) << " " << poison << " at " << place << ", value " << i;
+            EXPECT_TRUE(std::isnan(decoded[i]))
+                << NameOf(options) << " " << poison << " at " << place << ", value " << i;
           }
         }
       }
@@ -139,7 +152,8 @@ TEST(CodecTest, AnAllZeroBucketDecodesToPlusZeros) {
     const auto codec = CodecOf(options);
     for (int64_t count : {1, 63, 64, 130}) {
       const std::vector<float> zeros(static_cast<size_t>(count), 0.0f);
-      EXPECT_TRUE(SameBits(RoundTrip(*codec, zeros, kNoise), zeros)) << NameOf(options) << " count " << count;
+      EXPECT_TRUE(SameBits(RoundTrip(*codec, zeros, kNoise), zeros))
+          << NameOf(options) << " count " << count;
     }
   }
 }
@@ -150,10 +164,15 @@ TEST(CodecTest, AWrongNumberOfBytesIsDataLoss) {
     std::vector<float> values = Gradients(130);
     std::vector<std::byte> bytes = Encoded(*codec, values, kNoise);
     bytes.push_back(std::byte{0});
-    EXPECT_EQ(codec->Decode(bytes, kNoise, absl::MakeSpan(values)).code(), absl::StatusCode::kDataLoss) << NameOf(options);
+    EXPECT_EQ(codec->Decode(bytes, kNoise, absl::MakeSpan(values)).code(),
+              absl::StatusCode::kDataLoss)
+        << NameOf(options);
     bytes.resize(bytes.size() - 2);
-    EXPECT_EQ(codec->DecodeAdd(bytes, kNoise, absl::MakeSpan(values)).code(), absl::StatusCode::kDataLoss) << NameOf(options);
-    EXPECT_EQ(codec->Decode({}, kNoise, absl::MakeSpan(values)).code(), absl::StatusCode::kDataLoss) << NameOf(options);
+    EXPECT_EQ(codec->DecodeAdd(bytes, kNoise, absl::MakeSpan(values)).code(),
+              absl::StatusCode::kDataLoss)
+        << NameOf(options);
+    EXPECT_EQ(codec->Decode({}, kNoise, absl::MakeSpan(values)).code(), absl::StatusCode::kDataLoss)
+        << NameOf(options);
   }
 }
 
