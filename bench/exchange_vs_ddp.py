@@ -4,7 +4,8 @@
 
 Two ranks on two hosts (bench/two_hosts.py) of one core each train ResNet-18 on 32x32 images, fp32, SGD. All rivals run one after
 the other, `--rounds` times; the figure is the median step after the warm-up steps. Each run is checked first: finite loss, replicas
-equal, as many parameters on both sides.
+equal, as many parameters on both sides. Beside each of our cases stands what the cost model (comm/compress/cost_model.h) predicts for
+its step from the step without exchange and from the link as ds_comm_bench measures it.
 """
 import argparse
 import csv
@@ -22,6 +23,10 @@ from two_hosts import ADDRESSES, TwoHosts
 HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP = 3
 RIVALS = {"DDP alone": "alone", "DDP fp32": "none", "DDP fp16 hook": "fp16"}
+ALONE = "Downstream alone"
+# As ds_comm_bench names the codecs of our cases.
+CODECS = {"Downstream fp32": "fp32", "Downstream fp16": "fp16", "Downstream 8 bit": "u8", "Downstream 4 bit": "u4", "Downstream 2 bit": "u2",
+          "Downstream 1 bit": "sign"}
 # Overrides of ds_train for each of our cases.
 OURS = {
     "Downstream fp32": ["compression.method=none"],
@@ -58,18 +63,50 @@ def rival(hosts, hook, args):
     return result["step_ms"], result["parameters"], None
 
 
+PARTS = ("data_ms", "forward_ms", "backward_ms", "exchange_exposed_ms", "optimiser_ms")
+
+
+def read_run(run):
+    """A run's steps, each as a dict of its parts in ms, and its summary."""
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    if not all(math.isfinite(float(row["loss"])) for row in rows):
+        sys.exit(f"{run.name}: the loss is not finite")
+    return [{part: float(row[part]) for part in PARTS} for row in rows], json.loads((run / "summary.json").read_text())
+
+
+def write_config(folder, name, steps, ranks, batch):
+    config = pathlib.Path(folder) / f"{name}.yaml"
+    config.write_text(CONFIG.format(name=name, output=folder, size=steps * batch * ranks, batch=batch))
+    return config
+
+
 def ours(hosts, overrides, args):
     with tempfile.TemporaryDirectory() as folder:
-        config = pathlib.Path(folder) / "bench.yaml"
-        config.write_text(CONFIG.format(name="bench", output=folder, size=args.steps * args.batch * 2, batch=args.batch))
+        config = write_config(folder, "bench", args.steps, 2, args.batch)
         hosts.mpirun([args.build / "bin/ds_train", "--config", config, *overrides], stdout=subprocess.DEVNULL)
-        run = pathlib.Path(folder) / "bench"
-        summary = json.loads((run / "summary.json").read_text())
-        rows = [row for row in csv.DictReader((run / "metrics.csv").open()) if row["split"] == "train"]
-    parts = ("data_ms", "forward_ms", "backward_ms", "exchange_exposed_ms", "optimiser_ms")
-    if not all(math.isfinite(float(row["loss"])) for row in rows):
-        sys.exit(f"{overrides}: the loss is not finite")
-    return [sum(float(row[part]) for part in parts) for row in rows], summary["parameters"], summary["wire_bytes_per_step"]
+        return read_run(pathlib.Path(folder) / "bench")
+
+
+def ours_alone(hosts, args):
+    """One rank on each host at the same time, each training for itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        configs = [write_config(folder, f"alone{rank}", args.steps, 1, args.batch) for rank in range(2)]
+        processes = [hosts.start(rank, [args.build / "bin/ds_train", "--config", config], stdout=subprocess.DEVNULL)
+                     for rank, config in enumerate(configs)]
+        if any([process.wait(600) for process in processes]):
+            sys.exit("training without exchange failed")
+        return read_run(pathlib.Path(folder) / "alone0")
+
+
+def predict(hosts, alone, parameters, cases, args):
+    """Milliseconds a step by the cost model, for each of the cases."""
+    step, backward = (statistics.median(values) for values in
+                      ([sum(row.values()) for row in alone], [row["backward_ms"] for row in alone]))
+    codecs = [CODECS[case] for case in cases]
+    out = hosts.mpirun([args.build / "bin/ds_comm_bench", "--sizes", parameters, "--codecs", ",".join(codecs), "--repeats", 1,
+                        "--step-ms", step, "--backward-ms", backward, "--format", "json"], stdout=subprocess.PIPE).stdout
+    return {case: 1e3 * row["model_step_seconds"] for case, row in zip(cases, json.loads(out))}
 
 
 def main():
@@ -79,18 +116,27 @@ def main():
     parser.add_argument("--steps", type=int, default=14)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--cases", nargs="*", default=[*RIVALS, *OURS])
+    parser.add_argument("--cases", nargs="*", default=[*RIVALS, ALONE, *OURS])
     args = parser.parse_args()
-    times, bytes_sent, counts = {}, {}, {}
+    times, bytes_sent, counts, alone, predicted = {}, {}, {}, [], {}
     with TwoHosts(args.rate) as hosts:
         for _ in range(args.rounds):
             for case in args.cases:
+                bytes_sent[case] = None
                 if case in RIVALS:
-                    steps, counts[case], bytes_sent[case] = rival(hosts, RIVALS[case], args)
+                    steps, counts[case], _ = rival(hosts, RIVALS[case], args)
                 else:
-                    steps, counts[case], bytes_sent[case] = ours(hosts, OURS[case], args)
+                    rows, summary = ours_alone(hosts, args) if case == ALONE else ours(hosts, OURS[case], args)
+                    steps, counts[case] = [sum(row.values()) for row in rows], summary["parameters"]
+                    if case == ALONE:
+                        alone += rows[WARM_UP:]
+                    else:
+                        bytes_sent[case] = summary["wire_bytes_per_step"]
                 times.setdefault(case, []).extend(steps[WARM_UP:])
                 print(f"  {case}: {statistics.median(steps[WARM_UP:]):.0f} ms", file=sys.stderr, flush=True)
+        modelled = [case for case in args.cases if case in CODECS]
+        if alone and modelled:
+            predicted = predict(hosts, alone, counts[ALONE], modelled, args)
     if len(set(counts.values())) != 1:
         sys.exit(f"the models differ: {counts}")
     medians = {case: statistics.median(values) for case, values in times.items()}
@@ -98,6 +144,9 @@ def main():
         row = {"rate": args.rate, "case": case, "step_ms": round(ms, 1)}
         if bytes_sent[case] is not None:
             row["sent_mib_a_rank"] = round(bytes_sent[case] / 2**20, 3)
+        if case in predicted:
+            row["predicted_ms"] = round(predicted[case], 1)
+            row["predicted / measured"] = round(predicted[case] / ms, 3)
         for name in RIVALS:
             if name in medians:
                 row[f"{name} / this"] = round(medians[name] / ms, 2)

@@ -75,5 +75,5 @@ class TwoHosts:
         return subprocess.run(
             ["ip", "netns", "exec", NAMES[0], "mpirun", "--host", ",".join(ADDRESSES), "--bind-to", "none",
              "--mca", "plm_rsh_agent", str(self.agent), "--mca", "oob_tcp_if_include", network, "--mca", "btl", "self,tcp",
-             "--mca", "btl_tcp_if_include", network, "--mca", "mpi_yield_when_idle", "1", "-x", "OMP_NUM_THREADS",
+             "--mca", "btl_tcp_if_include", network, "-x", "OMP_NUM_THREADS",
              "-np", "2", *map(str, command)], env=environment, check=True, **options)

@@ -1,5 +1,7 @@
 #include "comm/compress/cost_model.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -24,7 +26,18 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
-absl::StatusOr<double> TimeExchange(Communicator& communicator, int64_t bytes, int repeats) {
+double ProcessCpu() {
+  timespec now = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+struct ExchangeTime {
+  double wall_s = 0, cpu_s = 0;
+};
+
+// Medians, of the slowest rank.
+absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats) {
   const int ranks = communicator.size(), me = communicator.rank();
   const size_t each = static_cast<size_t>(bytes / (ranks - 1));
   std::vector<std::byte> out(each), in(each * static_cast<size_t>(ranks));
@@ -36,16 +49,17 @@ absl::StatusOr<double> TimeExchange(Communicator& communicator, int64_t bytes, i
     receive.push_back(absl::MakeSpan(in).subspan(static_cast<size_t>(r) * each, size));
   }
   DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));  // connections are made, memory is touched
-  std::vector<double> times;
+  std::vector<double> times, cpu_times;
   for (int i = 0; i < repeats; ++i) {
     DS_RETURN_IF_ERROR(communicator.Barrier());
-    const double start = Now();
+    const double start = Now(), cpu_start = ProcessCpu();
     DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
     times.push_back(Now() - start);
+    cpu_times.push_back(ProcessCpu() - cpu_start);
   }
-  double median = Median(std::move(times));
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&median, 1)), ReduceOp::kMax));
-  return median;
+  std::array<double, 2> medians = {Median(std::move(times)), Median(std::move(cpu_times))};
+  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(medians)), ReduceOp::kMax));
+  return ExchangeTime{medians[0], std::min(medians[0], medians[1])};
 }
 
 // The shortest of a few runs, a value.
@@ -68,11 +82,19 @@ absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe
     return absl::InvalidArgumentError("a link is probed with two ascending sizes, at least once");
   }
   if (communicator.size() == 1) return LinkCost();
-  DS_ASSIGN_OR_RETURN(const double small_s, TimeExchange(communicator, probe.small_bytes, probe.repeats));
-  DS_ASSIGN_OR_RETURN(const double large_s, TimeExchange(communicator, probe.large_bytes, probe.repeats));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.repeats));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats));
+  const auto a_byte = [&probe](double small_s, double large_s) {
+    return std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
+  };
+  const auto latency = [&probe](double small_s, double seconds_per_byte) {
+    return std::max(0.0, small_s - static_cast<double>(probe.small_bytes) * seconds_per_byte);
+  };
   LinkCost cost;
-  cost.seconds_per_byte = std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
-  cost.latency_s = std::max(0.0, small_s - static_cast<double>(probe.small_bytes) * cost.seconds_per_byte);
+  cost.seconds_per_byte = a_byte(small.wall_s, large.wall_s);
+  cost.latency_s = latency(small.wall_s, cost.seconds_per_byte);
+  cost.cpu_seconds_per_byte = a_byte(small.cpu_s, large.cpu_s);
+  cost.cpu_latency_s = latency(small.cpu_s, cost.cpu_seconds_per_byte);
   return cost;
 }
 
@@ -124,6 +146,7 @@ absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> bu
     for (int r = 0; r < ranks; ++r) most = std::max(most, plan.WireBytes(r));
     cost.wire_bytes += most;
     cost.link_s += kExchangesABucket * link.latency_s + static_cast<double>(most) * link.seconds_per_byte;
+    cost.link_cpu_s += kExchangesABucket * link.cpu_latency_s + static_cast<double>(most) * link.cpu_seconds_per_byte;
     for (const GradientSegment& segment : bucket) {
       const CodingCost& coding = costs.at(segment.codec.get());
       const double values = static_cast<double>(segment.count());
@@ -131,6 +154,10 @@ absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> bu
     }
   }
   return cost;
+}
+
+double PredictStep(double step_s, double backward_s, const ExchangeCost& cost) {
+  return step_s + cost.coding_s + cost.link_cpu_s + std::max(0.0, cost.link_s - cost.link_cpu_s - backward_s);
 }
 
 absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,

@@ -15,9 +15,12 @@
 namespace ds {
 
 // Of one Communicator::Exchange in which every rank sends the same to each other: latency_s + bytes a rank sends * seconds_per_byte.
+// Of that time this process computes (copies, system calls, polling) cpu_latency_s + bytes * cpu_seconds_per_byte.
 struct LinkCost {
   double latency_s = 0;
   double seconds_per_byte = 0;
+  double cpu_latency_s = 0;
+  double cpu_seconds_per_byte = 0;
 };
 
 struct CostProbe {
@@ -48,6 +51,7 @@ void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool err
 
 struct ExchangeCost {
   double link_s = 0;
+  double link_cpu_s = 0;    // of link_s, what this processor works
   double coding_s = 0;
   int64_t wire_bytes = 0;   // sent by the rank that sends most
   double seconds() const { return link_s + coding_s; }
@@ -56,6 +60,11 @@ struct ExchangeCost {
 // What exchanging the buckets costs on `link`. `costs` must have all their codecs. InvalidArgument as of ExchangePlan.
 absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                              const CodingCosts& costs);
+
+// A training step with this exchange, from the same step without one, on as many cores as the step keeps busy: coding and the work of
+// sending take their time from training, and the link's waits pass while the rest of the backward pass runs. It leaves out that the first bucket is not ready at backward's begin and the last one only at
+// its end: on a link slow enough to matter both are small. Times in seconds.
+double PredictStep(double step_s, double backward_s, const ExchangeCost& cost);
 
 struct CompressionDecision {
   LinkCost link;

@@ -73,6 +73,7 @@ class TorchGraphModule : public GraphModule {
   void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) override {
     run_.dropout_key = {seed, step, rank};
   }
+  void set_value_observer(ValueObserver observer) override { observer_ = std::move(observer); }
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
   const std::vector<int>& forward_order() const override { return forward_order_; }
@@ -177,6 +178,7 @@ class TorchGraphModule : public GraphModule {
     }
     for (size_t i = 0; i < inputs.size(); ++i) {
       values_.full[static_cast<size_t>(graph_.inputs()[i])] = inputs[i];
+      if (observer_) observer_(graph_.inputs()[i], inputs[i]);
     }
     return absl::OkStatus();
   }
@@ -184,6 +186,7 @@ class TorchGraphModule : public GraphModule {
   absl::Status RunStep(const Step& step) {
     try {
       step.kernel(Call(run_, values_, step.inputs, step.outputs, step.is_weight, step.may_overwrite));
+      if (observer_) Observe(step);
     } catch (const c10::Error& error) {
       return StepError(step, error.what_without_backtrace());
     } catch (const std::exception& error) {
@@ -194,6 +197,12 @@ class TorchGraphModule : public GraphModule {
       if (!graph_.IsInitializer(id)) values_.full[static_cast<size_t>(id)].reset();
     }
     return absl::OkStatus();
+  }
+
+  void Observe(const Step& step) const {
+    for (const ValueId id : step.outputs) {
+      if (id != kNoValue) observer_(id, values_.full[static_cast<size_t>(id)]);
+    }
   }
 
   absl::Status StepError(const Step& step, const char* words) const {
@@ -230,6 +239,7 @@ class TorchGraphModule : public GraphModule {
 
   Graph graph_;
   RunState run_;
+  ValueObserver observer_;
   std::vector<Step> steps_;
   ValueTable values_;
   std::vector<NamedTensor> first_use_;

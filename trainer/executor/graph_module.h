@@ -50,6 +50,12 @@ class GraphModule {
   // Parameters in the order in which the forward pass first uses them (indices into parameters()).
   virtual const std::vector<int>& forward_order() const = 0;
 
+  // Called in every forward pass with each input and each node's result as they come to be: what calibration looks at. The
+  // tensor may be overwritten by a later node: it must not be kept. Results inside a fused step (a BatchNormalization whose
+  // Add and Relu run with it) are not seen; fold batch norms first. Null: nobody looks.
+  using ValueObserver = std::function<void(ValueId value, const at::Tensor& tensor)>;
+  virtual void set_value_observer(ValueObserver observer) = 0;
+
   virtual const Graph& graph() const = 0;
   // The graph with the current weights and statistics.
   virtual Graph ExportGraph() const = 0;

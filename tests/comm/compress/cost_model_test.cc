@@ -46,6 +46,13 @@ std::vector<GradientBucket> Buckets(std::vector<float>& memory) {
   return {{{"w", absl::MakeSpan(memory), 0, std::move(*codec), {}}}};
 }
 
+TEST(CostModel, AStepWaitsForTheLinkBeyondBackwardAndForAllWork) {
+  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 1.0, .coding_s = 0.125}), 0.5 + 0.125 + 0.75);
+  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 0.125, .coding_s = 0.125}), 0.5 + 0.125);
+  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 1.0, .link_cpu_s = 0.25, .coding_s = 0.125}), 0.5 + 0.125 + 0.25 + 0.5);
+  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 0.25, .link_cpu_s = 0.125, .coding_s = 0}), 0.5 + 0.125);
+}
+
 TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
   OnEveryRank(3, [&](Communicator& communicator) {
     SlowLink link(communicator, absl::Milliseconds(2), 50e6);
@@ -54,6 +61,8 @@ TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
     EXPECT_NEAR(1 / cost->seconds_per_byte, 50e6, 12e6);
     EXPECT_GT(cost->latency_s, 1.9e-3);
     EXPECT_LT(cost->latency_s, 6e-3);
+    // That link sleeps: the processor has little to do with it.
+    EXPECT_LT(cost->cpu_seconds_per_byte, 0.5 * cost->seconds_per_byte);
   });
 }
 

@@ -1,0 +1,45 @@
+// Which tensors of a graph get integers: the choice that calibration, exporters and the engine share. docs/quantization.md has the rules.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace ds {
+
+// A constant operand of a node that multiplies.
+struct WeightSite {
+  ValueId weight = kNoValue;
+  int node = -1;             // index in the graph of its first reader
+  int channel_axis = 0;      // along which output channels run: one scale each
+};
+
+// A result or graph input that is rounded to integers, and whose range must be known.
+struct ActivationSite {
+  ValueId value = kNoValue;
+  std::vector<int> readers;  // nodes that multiply or add it: where its rounding does harm
+};
+
+// A value that has the integers of another one, since its node only moves them or takes the largest (Flatten, MaxPool ...).
+struct SharedSite {
+  ValueId value = kNoValue;
+  ValueId source = kNoValue;
+};
+
+struct QuantSelection {
+  std::vector<WeightSite> weights;          // in the order of their nodes
+  std::vector<ActivationSite> activations;  // in the order in which they come to be
+  std::vector<SharedSite> shared;           // sources before what they lead to
+  std::vector<int> multipliers;             // the nodes that have weights: the first and the last are the network's ends
+};
+
+// For an inference graph with its batch norms folded. Chosen are the operands of Conv, Gemm and MatMul, of Add where both sides are
+// computed, and of average pooling; and the results of these, after the Relu or Clip that alone reads them. A Gemm's or MatMul's result
+// that is an output of the graph stays float: logits are not rounded.
+QuantSelection SelectForQuantization(const Graph& graph);
+
+// True for an op that hands on its first input's numbers, and none that were not there.
+bool HandsOnValues(const std::string& op);
+
+}  // namespace ds
