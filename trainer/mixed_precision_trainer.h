@@ -100,8 +100,8 @@ struct MixedPrecisionTrainerOptions {
   bool trace = false;
   CompressionOptions compression;          // of what ranks exchange
   int64_t sync_every = 1;                  // above 1: local steps from one outer step to the next
-  double outer_learning_rate = 0.7;        // of local steps
-  double outer_momentum = 0.9;
+  double outer_learning_rate = 1;          // of local steps
+  double outer_momentum = 0;
   Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
   Communicator* communicator = nullptr;    // not owned; null: one rank
   TrainObserver* observer = nullptr;       // not owned

@@ -48,7 +48,8 @@ class LocalSteps(ds_train_test.DsTrain):
                               "adamw": ["optimizer.name=adamw", "optimizer.learning_rate=0.002", "optimizer.accumulate=2"],
                               "powersgd": ["compression=powersgd", "optimizer.clip_norm=1"]}.items():
             with self.subTest(name):
-                whole, killed = self.train_killed_and_resumed(*options, "sync.every=4", "compression.minimum_size=100")
+                whole, killed = self.train_killed_and_resumed(*options, "sync.every=4", "sync.outer_learning_rate=0.7", "sync.outer_momentum=0.9",
+                                                              "compression.minimum_size=100")
                 names = ["model.safetensors", "outer.safetensors", "optimizer-0.safetensors", "optimizer-1.safetensors"]
                 if "compression" in str(options):
                     names += ["residuals-0.safetensors", "residuals-1.safetensors"]

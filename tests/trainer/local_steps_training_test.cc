@@ -18,6 +18,8 @@ namespace {
 AdjustOptions Every(int64_t steps, const CompressionOptions& compression = {}) {
   return [=](int, MixedPrecisionTrainerOptions& options) {
     options.sync_every = steps;
+    options.outer_learning_rate = 0.7;
+    options.outer_momentum = 0.9;
     options.compression = compression;
   };
 }

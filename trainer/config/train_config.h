@@ -118,8 +118,8 @@ struct CompressionConfig {
 
 struct SyncConfig {
   int64_t every = 1;              // local steps between exchanges; 1: gradients at every step
-  double outer_learning_rate = 0.7;
-  double outer_momentum = 0.9;    // Nesterov's
+  double outer_learning_rate = 1;
+  double outer_momentum = 0;      // Nesterov's
 };
 
 struct CheckpointConfig {

@@ -33,8 +33,8 @@ namespace ds {
 
 struct LocalStepsOptions {
   int64_t every = 1;                 // local steps from one outer step to the next, >= 1
-  double outer_learning_rate = 0.7;  // > 0
-  double outer_momentum = 0.9;       // [0, 1)
+  double outer_learning_rate = 1;    // > 0
+  double outer_momentum = 0;         // [0, 1)
   double bucket_mb = 4.0;            // MiB of fp32 that travel together
   bool trace = false;
   CompressionOptions compression;  // of the change; warmup_steps and decide_every count outer steps

@@ -179,7 +179,7 @@ TEST(LocalSteps, ReplicasAreIdenticalAfterEveryOuterStepAndRunsRepeat) {
         std::vector<std::vector<Weights>> seen(static_cast<size_t>(world));
         RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
           const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-          const auto outer = Create(*module, *communicator, {.bucket_mb = bucket_mb, .compression = Method(method)});
+          const auto outer = Create(*module, *communicator, {.outer_learning_rate = 0.7, .outer_momentum = 0.9, .bucket_mb = bucket_mb, .compression = Method(method)});
           for (uint64_t round = 0; round < 3; ++round) {
             Wander(*module, round, rank, 0.1f);
             EXPECT_EQ(Outer(*outer).sync.wire_bytes > 0, world > 1);
@@ -270,7 +270,7 @@ TEST(LocalSteps, SavedLoadedAndContinuedIsBitIdentical) {
   for (const char* method : {"none", "uniform", "powersgd"}) {
     SCOPED_TRACE(method);
     RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
-      const LocalStepsOptions options = {.compression = Method(method)};
+      const LocalStepsOptions options = {.outer_learning_rate = 0.7, .outer_momentum = 0.9, .compression = Method(method)};
       const std::unique_ptr<GraphModule> straight = DeepModule(kSeed), resumed = DeepModule(kSeed + 1);
       const auto first = Create(*straight, *communicator, options);
       Wander(*straight, 0, rank, 0.1f);
