@@ -12,83 +12,12 @@
 #include "base/status.h"
 #include "comm/consistency.h"
 #include "trainer/config/reader.h"
+#include "trainer/data_setup.h"
 #include "trainer/executor/memory.h"
 #include "trainer/model_factory.h"
 
 namespace ds {
 namespace {
-
-using DatasetPtr = std::shared_ptr<const Dataset>;
-
-absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
-  const DataConfig& data = config.data;
-  const bool train = split == "train";
-  DatasetOptions options;
-  options.type = data.type;
-  options.path = data.path;
-  options.split = split;
-  options.limit = train ? data.train_limit : data.test_limit;
-  options.image_size = data.image_size;
-  options.channels = data.channels;
-  options.height = data.height;
-  options.width = data.width;
-  options.classes = data.classes;
-  options.size = train ? data.size : std::max<int64_t>(1, data.size / 5);
-  options.sequence_length = data.sequence_length;
-  options.seed = config.run.seed;
-  return OpenDataset(options);
-}
-
-absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
-  if (train.channels == test.channels && train.height == test.height && train.width == test.width &&
-      train.classes == test.classes) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}), " with ",
-      train.classes, " classes against ", ShapeString({test.channels, test.height, test.width}), " with ",
-      test.classes));
-}
-
-absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
-  if (train.info().kind != SampleKind::kImage) return absl::OkStatus();
-  constexpr int64_t kSamples = 10000;
-  if (data.mean.empty() || data.stddev.empty()) {
-    std::vector<float> mean, stddev;
-    DS_RETURN_IF_ERROR(MeanAndStddev(train, kSamples, &mean, &stddev));
-    if (data.mean.empty()) data.mean.assign(mean.begin(), mean.end());
-    if (data.stddev.empty()) data.stddev.assign(stddev.begin(), stddev.end());
-  }
-  const size_t channels = static_cast<size_t>(train.info().channels);
-  if (data.mean.size() == channels && data.stddev.size() == channels) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ",
-                                                 data.stddev.size(), " entries, the images have ", channels,
-                                                 " channels"));
-}
-
-absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config, DatasetPtr dataset, bool train,
-                                                       const Communicator& communicator) {
-  LoaderOptions options;
-  options.batch_size = train ? config.data.batch_size : config.data.test_batch_size;
-  options.rank = communicator.rank();
-  options.world_size = communicator.size();
-  options.shuffle = train;
-  options.drop_last = train && config.data.drop_last;
-  options.threads = static_cast<int>(config.data.threads);
-  options.seed = config.run.seed;
-  if (train) {
-    options.augment.crop_padding = config.data.augment.crop;
-    options.augment.horizontal_flip = config.data.augment.flip;
-    options.augment.cutout = config.data.augment.cutout;
-  }
-  options.mean.assign(config.data.mean.begin(), config.data.mean.end());
-  options.stddev.assign(config.data.stddev.begin(), config.data.stddev.end());
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader, DataLoader::Create(std::move(dataset), options));
-  if (loader->batches_per_epoch() > 0) return loader;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "data.batch_size ", options.batch_size, " on ", options.world_size, " ranks is more than the ",
-      loader->info().size, " training samples; lower it, or set data.drop_last=false"));
-}
 
 // Everything that must be the same everywhere, as text.
 absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data, const GraphModule& module,
@@ -187,19 +116,17 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const 
                                                      Communicator& communicator) {
   SetUpCompute(config.run, options.local_ranks);
   auto job = std::make_unique<JobObjects>();
-  DS_ASSIGN_OR_RETURN(DatasetPtr train, OpenSplit(config, "train"));
-  DS_ASSIGN_OR_RETURN(DatasetPtr test, OpenSplit(config, "test"));
-  const DatasetInfo data = train->info();
-  DS_RETURN_IF_ERROR(CheckSplits(data, test->info()));
-  DS_RETURN_IF_ERROR(FillInStatistics(*train, config.data));
+  DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
+  const DatasetInfo data = splits.train->info();
   DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, data, config.run.seed));
   DS_ASSIGN_OR_RETURN(job->module, GraphModule::Create(std::move(graph)));
   if (job->module->parameters().empty()) {
     return absl::InvalidArgumentError("the model has no trainable parameters: is it exported with its weights as constants?");
   }
   DS_RETURN_IF_ERROR(CompareRanks(config, data, *job->module, communicator));
-  DS_ASSIGN_OR_RETURN(job->train_loader, MakeLoader(config, std::move(train), true, communicator));
-  DS_ASSIGN_OR_RETURN(job->test_loader, MakeLoader(config, std::move(test), false, communicator));
+  const int rank = communicator.rank(), ranks = communicator.size();
+  DS_ASSIGN_OR_RETURN(job->train_loader, MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));
+  DS_ASSIGN_OR_RETURN(job->test_loader, MakeLoader(config, splits.test, DataUse::kTest, rank, ranks));
   DS_ASSIGN_OR_RETURN(job->optimizer,
                       Optimizer::Create(job->module->parameters(), MakeOptimizerOptions(config.optimizer)));
   DS_ASSIGN_OR_RETURN(job->schedule,
