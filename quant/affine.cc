@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "quant/axis_split.h"
 
 namespace ds {
 namespace {
@@ -29,18 +30,6 @@ inline int32_t Steps(float value, float scale, float low, float high) {
   steps = steps < low ? low : steps;
   steps = steps > high ? high : steps;
   return RoundHalfToEven(steps);
-}
-
-// A tensor as [outer, extent, inner] about the axis of its scales.
-struct Split {
-  int64_t outer = 1, extent = 1, inner = 1;
-};
-
-Split SplitAt(absl::Span<const int64_t> shape, int axis) {
-  Split split;
-  for (int i = 0; i < static_cast<int>(shape.size()); ++i)
-    (i < axis ? split.outer : i == axis ? split.extent : split.inner) *= shape[i];
-  return split;
 }
 
 int64_t Groups(int64_t extent, int64_t group) { return extent / group + (extent % group != 0); }
@@ -87,6 +76,14 @@ Bounds BoundsOf(const QuantType& type, int32_t zero_point) {
   return {static_cast<float>(type.min() - zero_point), static_cast<float>(type.max() - zero_point)};
 }
 
+// The scale, or the greatest whose product with `most` steps is finite.
+float FiniteScale(float scale, int32_t most) {
+  const auto steps = static_cast<float>(most);
+  scale = std::min(scale, std::numeric_limits<float>::max() / steps);
+  while (!std::isfinite(scale * steps)) scale = std::nextafter(scale, 0.0f);
+  return scale;
+}
+
 void CheckSizes(size_t values, absl::Span<const int64_t> shape, const QuantParams& params,
                 size_t out) {
   const absl::Status status = CheckParams(params, shape);
@@ -113,21 +110,26 @@ absl::StatusOr<QuantParams> ParamsForRange(const QuantType& type, float low, flo
   }
   low = std::min(low, 0.0f);
   high = std::max(high, 0.0f);
-  QuantParams params = {.type = type, .scales = {1.0f}, .zero_points = {0}};
-  if (low == high) return params;
-
-  const float steps = static_cast<float>(type.max());
+  if (type.is_signed) {
+    return QuantParams{
+        .type = type, .scales = {SymmetricScale(type, std::max(-low, high))}, .zero_points = {0}};
+  }
+  if (low == high) return QuantParams{.type = type, .scales = {1.0f}, .zero_points = {0}};
   // In double: high - low may be beyond the greatest float.
-  float scale = type.is_signed ? std::max(-low, high) / steps
-                               : static_cast<float>((static_cast<double>(high) - low) / steps);
-  scale = std::max(scale, std::numeric_limits<float>::min());
-  int32_t& zero_point = params.zero_points[0];
-  if (!type.is_signed) zero_point = Steps(-low, scale, 0.0f, steps);
-  const auto most = static_cast<float>(std::max(type.max() - zero_point, zero_point - type.min()));
-  scale = std::min(scale, std::numeric_limits<float>::max() / most);
-  while (!std::isfinite(scale * most)) scale = std::nextafter(scale, 0.0f);
-  params.scales[0] = scale;
-  return params;
+  const float steps = static_cast<float>(type.max());
+  const float scale = std::max(static_cast<float>((static_cast<double>(high) - low) / steps),
+                               std::numeric_limits<float>::min());
+  const int32_t zero_point = Steps(-low, scale, 0.0f, steps);
+  const int32_t most = std::max(type.max() - zero_point, zero_point);
+  return QuantParams{
+      .type = type, .scales = {FiniteScale(scale, most)}, .zero_points = {zero_point}};
+}
+
+float SymmetricScale(const QuantType& type, float limit) {
+  if (limit == 0) return 1.0f;
+  const float scale =
+      std::max(limit / static_cast<float>(type.max()), std::numeric_limits<float>::min());
+  return FiniteScale(scale, -type.min());
 }
 
 absl::Status CheckParams(const QuantParams& params, absl::Span<const int64_t> shape) {
