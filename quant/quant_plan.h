@@ -1,5 +1,5 @@
-// What of a graph is quantised, and how: made by the Quantizer, carried out by exporters and the engine. Names are the graph's, so
-// that a plan outlives copies and rewrites of it.
+// What of a graph is quantised, and how: made by the Quantizer, carried out by exporters and the
+// engine. Names are the graph's, so that a plan outlives copies and rewrites of it.
 #pragma once
 
 #include <map>
@@ -10,7 +10,8 @@
 namespace ds {
 
 struct QuantPlan {
-  // Values (a node's results and the graph's inputs) by name: one scale each. A value that is not here stays float.
+  // Values (a node's results and the graph's inputs) by name: one scale each. A value that is not
+  // here stays float.
   std::map<std::string, QuantParams> activations;
   // Weights of Conv, Gemm and MatMul (float32 initialisers) by name.
   std::map<std::string, QuantParams> weights;
