@@ -1,0 +1,60 @@
+#include "quant/torch/collector.h"
+
+#include "ATen/Functions.h"
+#include "ATen/core/grad_mode.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace ds {
+
+absl::StatusOr<std::unique_ptr<Collector>> Collector::Create(const Graph& graph, const QuantSelection& selection) {
+  std::unique_ptr<Collector> collector(new Collector());
+  for (const ActivationSite& site : selection.activations) collector->activations_[site.value];
+  DS_ASSIGN_OR_RETURN(collector->module_, GraphModule::Create(graph));
+  collector->module_->set_value_observer(
+      [self = collector.get()](ValueId value, const at::Tensor& tensor) { self->Observe(value, tensor); });
+  return collector;
+}
+
+absl::Status Collector::Add(const std::vector<at::Tensor>& inputs) {
+  const at::NoGradGuard no_grad;
+  status_ = absl::OkStatus();
+  DS_RETURN_IF_ERROR(module_->Forward(inputs).status());
+  DS_RETURN_IF_ERROR(status_);
+  if (!inputs.empty() && inputs[0].dim() > 0) samples_ += inputs[0].size(0);
+  return absl::OkStatus();
+}
+
+void Collector::Observe(ValueId value, const at::Tensor& tensor) {
+  const auto found = activations_.find(value);
+  if (found == activations_.end() || tensor.numel() == 0 || !status_.ok()) return;
+  CollectedActivation& activation = found->second;
+  // Order does not matter to a histogram: the bytes are taken as they lie where they lie densely.
+  const at::Tensor dense = tensor.is_non_overlapping_and_dense() ? tensor : tensor.contiguous();
+  const absl::Span<const float> values(dense.data_ptr<float>(), static_cast<size_t>(dense.numel()));
+  activation.statistics.Add(values);
+  const Histogram& histogram = activation.statistics.histogram();
+  if (histogram.nans() + histogram.infinities() > 0) {
+    status_ = absl::InvalidArgumentError(
+        absl::StrCat("calibration: value \"", module_->graph().value(value).name, "\" holds ", histogram.nans(), " NaN and ",
+                     histogram.infinities(), " infinities; look at the data and at the model's weights"));
+    return;
+  }
+  if (tensor.dim() == 4 || tensor.dim() == 2) {
+    const at::Tensor sum = tensor.dim() == 4 ? tensor.sum({0, 2, 3}, false, at::kDouble) : tensor.sum({0}, false, at::kDouble);
+    activation.channel_sum = activation.channel_sum.defined() ? activation.channel_sum + sum : sum;
+    activation.count_a_channel += tensor.numel() / tensor.size(1);
+  }
+  if (kept_.count(value) == 0 && tensor.dim() > 0) {
+    kept_[value] = tensor.narrow(0, 0, std::min(tensor.size(0), kKeptSamples)).clone();
+  }
+}
+
+std::vector<double> Collector::ChannelMeans(ValueId value) const {
+  const auto found = activations_.find(value);
+  if (found == activations_.end() || !found->second.channel_sum.defined()) return {};
+  const at::Tensor means = (found->second.channel_sum / static_cast<double>(found->second.count_a_channel)).contiguous();
+  return {means.data_ptr<double>(), means.data_ptr<double>() + means.numel()};
+}
+
+}  // namespace ds

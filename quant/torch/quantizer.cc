@@ -1,0 +1,215 @@
+#include "quant/torch/quantizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "graph/passes/passes.h"
+#include "graph/schema.h"
+#include "quant/affine.h"
+#include "quant/gaussian_bound.h"
+#include "quant/selection.h"
+#include "quant/torch/bias_correction.h"
+#include "quant/torch/collector.h"
+#include "quant/torch/range_search.h"
+#include "quant/weight_params.h"
+
+namespace ds {
+namespace {
+
+constexpr int kLeastBits = 2, kMostBits = 8;
+
+absl::Status CheckBits(const char* what, int bits) {
+  if (bits >= kLeastBits && bits <= kMostBits) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " is ", bits, "; it must be in 2..8"));
+}
+
+absl::Status CheckOptions(const QuantizerOptions& options) {
+  DS_RETURN_IF_ERROR(CheckBits("bits", options.bits));
+  DS_RETURN_IF_ERROR(CheckBits("activation_bits", options.activation_bits));
+  DS_RETURN_IF_ERROR(CheckBits("end_bits", options.end_bits));
+  for (const auto& [weight, bits] : options.weight_bits) DS_RETURN_IF_ERROR(CheckBits(absl::StrCat("weight_bits of \"", weight, "\"").c_str(), bits));
+  if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
+  const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
+  if (!known_group) return absl::InvalidArgumentError(absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
+  if (!(options.most_clipped >= 0 && options.most_clipped <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("most_clipped is ", options.most_clipped, "; it must be in [0, 1]"));
+  }
+  return absl::OkStatus();
+}
+
+// What runs at inference: batch norms in the convolutions, no Dropout.
+absl::StatusOr<Graph> InferenceGraph(Graph graph) {
+  DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
+  for (const Node& node : graph.nodes()) {
+    if (node.op == "Dropout") graph.ReplaceUses(node.outputs[0], node.inputs[0]);
+  }
+  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
+  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
+  DS_RETURN_IF_ERROR(InferShapes(graph));
+  return graph;
+}
+
+double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rounded) {
+  double power = 0, noise = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double difference = static_cast<double>(values[i]) - static_cast<double>(rounded[i]);
+    power += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    noise += difference * difference;
+  }
+  constexpr double kNothingLost = 200;   // dB
+  return noise > 0 && power > 0 ? std::min(kNothingLost, 10 * std::log10(power / noise)) : kNothingLost;
+}
+
+}  // namespace
+
+class Quantizer::Impl {
+ public:
+  Impl(Graph model, QuantizerOptions options) : options_(std::move(options)), status_(Prepare(std::move(model))) {}
+
+  void Calibrate(const CalibrationData& data) {
+    if (status_.ok()) status_ = Collect(data);
+  }
+
+  absl::StatusOr<QuantizedModel> Convert() {
+    DS_RETURN_IF_ERROR(status_);
+    if (collector_->samples() == 0) {
+      return absl::FailedPreconditionError("there is no calibration data: call calibrate() with at least one batch before convert()");
+    }
+    QuantizedModel model;
+    model.graph = graph_;
+    DS_RETURN_IF_ERROR(RoundWeights(model));
+    DS_RETURN_IF_ERROR(ChooseRanges(model));
+    if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
+    return model;
+  }
+
+ private:
+  absl::Status Prepare(Graph model) {
+    DS_RETURN_IF_ERROR(CheckOptions(options_));
+    DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
+    selection_ = SelectForQuantization(graph_);
+    if (selection_.weights.empty()) {
+      return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
+                                                   "there is nothing to quantise"));
+    }
+    for (const auto& [name, bits] : options_.weight_bits) {
+      const bool known = std::any_of(selection_.weights.begin(), selection_.weights.end(),
+                                     [&](const WeightSite& site) { return graph_.value(site.weight).name == name; });
+      if (!known) return absl::InvalidArgumentError(absl::StrCat("weight_bits names \"", name, "\", which is no weight of the folded model"));
+    }
+    DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
+    return absl::OkStatus();
+  }
+
+  absl::Status Collect(const CalibrationData& data) {
+    while (true) {
+      DS_ASSIGN_OR_RETURN(const std::optional<std::vector<at::Tensor>> batch, data());
+      if (!batch.has_value()) return absl::OkStatus();
+      DS_RETURN_IF_ERROR(collector_->Add(*batch));
+    }
+  }
+
+  bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
+
+  int WeightBits(const WeightSite& site) const {
+    const auto named = options_.weight_bits.find(graph_.value(site.weight).name);
+    if (named != options_.weight_bits.end()) return named->second;
+    return IsEnd(site.node) ? std::max(options_.end_bits, options_.bits) : options_.bits;
+  }
+
+  // The activations that the first and the last layer read keep more bits too.
+  int ActivationBits(const ActivationSite& site) const {
+    const bool at_end = std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
+    return at_end ? std::max(options_.end_bits, options_.activation_bits) : options_.activation_bits;
+  }
+
+  absl::Status RoundWeights(QuantizedModel& model) {
+    for (const WeightSite& site : selection_.weights) {
+      const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
+      const std::string& name = graph_.value(site.weight).name;
+      const Tensor& weight = *graph_.Constant(site.weight);
+      const int bits = WeightBits(site);
+      DS_ASSIGN_OR_RETURN(QuantParams params, WeightParams(node, site, weight, bits));
+      std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
+      FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
+      model.layers.push_back({node.name, node.op, name, bits, weight.num_elements(), SignalToNoise(weight.span<float>(), rounded),
+                              GaussianSignalToNoise(bits)});
+      model.plan.weights[name] = std::move(params);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<QuantParams> WeightParams(const Node& node, const WeightSite& site, const Tensor& weight, int bits) const {
+    WeightQuantOptions options;
+    options.bits = bits;
+    options.method = WeightRangeMethod::kMse;
+    options.axis = site.channel_axis;
+    if (options_.group > 0 && node.op != "Conv" && weight.rank() == 2) {
+      options.axis = 1 - site.channel_axis;   // groups run along the inputs
+      options.group = options_.group;
+    }
+    auto params = ChooseWeightParams(weight.span<float>(), weight.shape(), options);
+    return params.ok() ? params : Annotate(params.status(), absl::StrCat("weight \"", graph_.value(site.weight).name, "\" of node \"", node.name, "\""));
+  }
+
+  absl::Status ChooseRanges(QuantizedModel& model) {
+    for (const ActivationSite& site : selection_.activations) {
+      const std::string& name = graph_.value(site.value).name;
+      const QuantType type = {.bits = ActivationBits(site), .is_signed = false};
+      DS_ASSIGN_OR_RETURN(const ChosenRange chosen,
+                          ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
+      DS_ASSIGN_OR_RETURN(model.plan.activations[name], ParamsForRange(type, chosen.range.low, chosen.range.high));
+      AddReport(name, type, chosen, collector_->at(site.value).statistics, model);
+    }
+    // What only moves numbers has the integers of where they come from.
+    for (const SharedSite& shared : selection_.shared) {
+      const auto source = model.plan.activations.find(graph_.value(shared.source).name);
+      if (source != model.plan.activations.end()) model.plan.activations[graph_.value(shared.value).name] = source->second;
+    }
+    return absl::OkStatus();
+  }
+
+  void AddReport(const std::string& name, const QuantType& type, const ChosenRange& chosen, const ActivationStatistics& statistics,
+                 QuantizedModel& model) const {
+    ActivationReport report;
+    report.value = name;
+    report.bits = type.bits;
+    report.method = std::string(Name(chosen.method));
+    report.low = chosen.range.low;
+    report.high = chosen.range.high;
+    report.seen_low = statistics.histogram().min();
+    report.seen_high = statistics.histogram().max();
+    report.clipped_share = chosen.range.clipped_share;
+    const double noise = chosen.range.squared_error, power = statistics.MeanSquare();
+    report.snr_db = noise > 0 && power > 0 ? 10 * std::log10(power / noise) : 0;
+    if (report.clipped_share > options_.most_clipped) {
+      model.warnings.push_back(absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they reach from %g to %g",
+                                               name, 100 * report.clipped_share, report.low, report.high, report.seen_low, report.seen_high));
+    }
+    model.activations.push_back(std::move(report));
+  }
+
+  const QuantizerOptions options_;
+  Graph graph_;
+  QuantSelection selection_;
+  std::unique_ptr<Collector> collector_;
+  absl::Status status_;   // made last: Prepare fills the others in
+};
+
+Quantizer::Quantizer(Graph model, QuantizerOptions options) : impl_(std::make_unique<Impl>(std::move(model), std::move(options))) {}
+Quantizer::Quantizer(Quantizer&&) = default;
+Quantizer::~Quantizer() = default;
+
+Quantizer& Quantizer::calibrate(const CalibrationData& data) {
+  impl_->Calibrate(data);
+  return *this;
+}
+
+absl::StatusOr<QuantizedModel> Quantizer::convert() { return impl_->Convert(); }
+
+}  // namespace ds

@@ -1,0 +1,88 @@
+// From a trained network to one whose weights and activations are integers, in three steps:
+//
+//   absl::StatusOr<QuantizedModel> model = Quantizer(graph, {.bits = 4}).calibrate(data).convert();
+//
+// collect: the float network runs over the calibration data once and each activation's histogram grows (memory does not depend on
+// the number of samples); calibrate: a clipping range is chosen for each; convert: weights are rounded, biases corrected, and the plan is
+// made that exporters carry out. docs/quantization.md has the whole way.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "quant/observer.h"
+#include "quant/quant_plan.h"
+
+namespace ds {
+
+// Hands out batches, each the model's inputs in order (images [N, C, H, W]), and nothing after the last.
+using CalibrationData = std::function<absl::StatusOr<std::optional<std::vector<at::Tensor>>>()>;
+
+struct QuantizerOptions {
+  int bits = 8;                  // of weights, 2..8
+  int activation_bits = 8;       // 2..8, unsigned
+  int end_bits = 8;              // of the first and the last layer's weights and inputs, 2..8; at least `bits`
+  // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with the least error at the outputs of the
+  // layers that read it.
+  std::string method = "auto";
+  CalibrationOptions calibration;
+  int64_t group = 0;             // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
+  bool bias_correction = true;   // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
+  std::map<std::string, int> weight_bits;  // by the weight's name, instead of `bits` or `end_bits`
+  double most_clipped = 0.01;    // share of an activation's values beyond its range that earns a warning, [0, 1]
+};
+
+// One layer (a node that multiplies by a weight), or one activation, as the report lists them.
+struct LayerReport {
+  std::string node;              // its name
+  std::string op;
+  std::string weight;            // its name
+  int weight_bits = 0;
+  int64_t weights = 0;
+  double weight_snr_db = 0;      // 10 log10 of the weights' power over their rounding error's
+  double gaussian_snr_db = 0;    // what the best uniform quantiser of so many bits reaches on normal values (Max 1960)
+};
+
+struct ActivationReport {
+  std::string value;             // its name
+  int bits = 0;
+  std::string method;
+  float low = 0, high = 0;       // the range before rounding
+  float seen_low = 0, seen_high = 0;
+  double clipped_share = 0;
+  double snr_db = 0;             // expected, from the histogram
+};
+
+struct QuantizedModel {
+  Graph graph;                   // inference graph in float: batch norms folded, biases corrected
+  QuantPlan plan;                // of that graph
+  std::vector<LayerReport> layers;
+  std::vector<ActivationReport> activations;
+  std::vector<std::string> warnings;
+};
+
+class Quantizer {
+ public:
+  explicit Quantizer(Graph model, QuantizerOptions options = {});
+  Quantizer(Quantizer&&);
+  ~Quantizer();
+
+  // Runs the model over all of `data`; may be called again with more. Errors are kept for convert.
+  Quantizer& calibrate(const CalibrationData& data);
+  // InvalidArgument: options out of range, an unknown method, data that holds NaN or Inf or does not fit the model (what and where);
+  // FailedPrecondition: no calibration data; Unimplemented: an operator the executor lacks, or a model in which nothing can be quantised.
+  absl::StatusOr<QuantizedModel> convert();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ds

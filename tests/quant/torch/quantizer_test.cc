@@ -1,0 +1,180 @@
+#include "quant/torch/quantizer.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "ATen/Functions.h"
+#include "ATen/core/grad_mode.h"
+#include "graph/builder.h"
+#include "graph/zoo/zoo.h"
+#include "gtest/gtest.h"
+#include "quant/affine.h"
+#include "trainer/executor/graph_module.h"
+
+namespace ds {
+namespace {
+
+constexpr uint64_t kSeed = 20261124;
+
+Graph SmallNet() {
+  auto graph = BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  return *std::move(graph);
+}
+
+at::Tensor Images(int64_t count, int64_t channels = 1, int64_t side = 16) {
+  at::manual_seed(kSeed);
+  return at::randn({count, channels, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+CalibrationData Batches(std::vector<at::Tensor> batches) {
+  return [batches = std::move(batches), next = size_t{0}]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
+    if (next == batches.size()) return std::nullopt;
+    return std::vector<at::Tensor>{batches[next++]};
+  };
+}
+
+TEST(Quantizer, GivesEveryLayerItsBitsAndTheEndsMore) {
+  const auto model = Quantizer(SmallNet(), {.bits = 4, .activation_bits = 6}).calibrate(Batches({Images(8)})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_EQ(model->layers.size(), model->plan.weights.size());
+  ASSERT_GE(model->layers.size(), 8u);
+  for (size_t i = 0; i < model->layers.size(); ++i) {
+    const LayerReport& layer = model->layers[i];
+    const bool end = i == 0 || i + 1 == model->layers.size();
+    EXPECT_EQ(layer.weight_bits, end ? 8 : 4) << layer.node;
+    EXPECT_EQ(model->plan.weights.at(layer.weight).type.bits, layer.weight_bits);
+    // No worse than a normal distribution would be: a scale a channel and a search help.
+    EXPECT_GT(layer.weight_snr_db, layer.gaussian_snr_db - 1) << layer.node;
+    EXPECT_LT(layer.weight_snr_db, layer.gaussian_snr_db + 12) << layer.node;
+  }
+  for (const ActivationReport& activation : model->activations) {
+    EXPECT_TRUE(activation.bits == 6 || activation.bits == 8) << activation.value;
+    EXPECT_GT(activation.snr_db, 15) << activation.value;
+    EXPECT_EQ(model->plan.activations.at(activation.value).type.bits, activation.bits);
+  }
+  EXPECT_EQ(model->activations.front().bits, 8);   // the image
+  for (const Node& node : model->graph.nodes()) EXPECT_NE(node.op, "BatchNormalization");
+}
+
+TEST(Quantizer, NamedWeightsHaveTheirOwnBits) {
+  auto first = Quantizer(SmallNet(), {}).calibrate(Batches({Images(2)})).convert();
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string name = first->layers[2].weight;
+  const auto model = Quantizer(SmallNet(), {.weight_bits = {{name, 3}}}).calibrate(Batches({Images(2)})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->plan.weights.at(name).type.bits, 3);
+  EXPECT_EQ(model->layers[2].weight_bits, 3);
+}
+
+TEST(Quantizer, OnePassOrManyIsTheSamePlan) {
+  const at::Tensor images = Images(24);
+  const auto whole = Quantizer(SmallNet(), {.method = "mse"}).calibrate(Batches({images})).convert();
+  Quantizer parts(SmallNet(), {.method = "mse"});
+  for (int64_t i = 0; i < 3; ++i) parts.calibrate(Batches({images.narrow(0, 8 * i, 8)}));
+  const auto pieces = parts.convert();
+  ASSERT_TRUE(whole.ok() && pieces.ok()) << whole.status() << pieces.status();
+  ASSERT_EQ(whole->plan.activations.size(), pieces->plan.activations.size());
+  for (const auto& [name, params] : whole->plan.activations) {
+    // A convolution over more images at once may round its last bit differently.
+    EXPECT_NEAR(pieces->plan.activations.at(name).scales[0], params.scales[0], 1e-5f * params.scales[0]) << name;
+  }
+}
+
+// One convolution of 1x1: what correction promises can be computed by hand.
+TEST(Quantizer, BiasCorrectionKeepsTheMeanOfALayersOutputs) {
+  Builder b("one layer", kSeed);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 5, 6, 6});
+  b.Output(b.Conv(x, "conv", {.channels = 7, .kernel = 1, .bias = true}), "y");
+  auto graph = b.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const at::Tensor images = Images(64, 5, 6) + 1.5;   // means far from 0
+  const auto mean_shift = [&](bool correct) {
+    const auto model = Quantizer(*graph, {.bits = 2, .end_bits = 2, .bias_correction = correct}).calibrate(Batches({images})).convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    const Node& node = model->graph.nodes()[0];
+    const Tensor& weight = *model->graph.Constant(node.inputs[1]);
+    Tensor rounded = weight.Clone();
+    FakeQuantize(weight.span<float>(), weight.shape(), model->plan.weights.begin()->second, rounded.mutable_span<float>());
+    const at::NoGradGuard no_grad;
+    const at::Tensor exact = (*(*GraphModule::Create(*graph))->Forward({images}))[0];
+    const at::Tensor got = at::conv2d(images, ToTorch(rounded), ToTorch(*model->graph.Constant(node.inputs[2])));
+    return (got.mean({0, 2, 3}) - exact.mean({0, 2, 3})).abs().max().item<double>();
+  };
+  EXPECT_GT(mean_shift(false), 0.02);
+  EXPECT_LT(mean_shift(true), 1e-5);
+}
+
+TEST(Quantizer, BadInputIsOneClearError) {
+  const auto says = [](const absl::StatusOr<QuantizedModel>& model, absl::StatusCode code, const char* words) {
+    EXPECT_EQ(model.status().code(), code) << model.status();
+    EXPECT_NE(std::string(model.status().message()).find(words), std::string::npos) << model.status();
+  };
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  says(Quantizer(SmallNet()).convert(), absl::StatusCode::kFailedPrecondition, "calibrate()");
+  says(Quantizer(SmallNet()).calibrate(Batches({})).convert(), absl::StatusCode::kFailedPrecondition, "calibrate()");
+  for (const int bits : {-1, 0, 1, 9}) {
+    says(Quantizer(SmallNet(), {.bits = bits}).calibrate(Batches({Images(2)})).convert(), invalid, "2..8");
+    says(Quantizer(SmallNet(), {.activation_bits = bits}).calibrate(Batches({Images(2)})).convert(), invalid, "activation_bits");
+  }
+  says(Quantizer(SmallNet(), {.method = "entropy"}).calibrate(Batches({Images(2)})).convert(), invalid, "entropy");
+  says(Quantizer(SmallNet(), {.group = 48}).calibrate(Batches({Images(2)})).convert(), invalid, "group");
+  says(Quantizer(SmallNet(), {.weight_bits = {{"nowhere", 4}}}).calibrate(Batches({Images(2)})).convert(), invalid, "nowhere");
+  says(Quantizer(SmallNet()).calibrate(Batches({Images(2, 3)})).convert(), invalid, "input");
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    at::Tensor images = Images(2);
+    images[1][0][3][3] = bad;
+    says(Quantizer(SmallNet()).calibrate(Batches({images})).convert(), invalid, "input");
+  }
+  says(Quantizer(SmallNet())
+           .calibrate([]() -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> { return absl::DataLossError("torn file"); })
+           .convert(),
+       absl::StatusCode::kDataLoss, "torn file");
+  Builder b("nothing", 1);
+  b.Output(b.Relu(b.Input("x", DType::kFloat32, {kDynamicDim, 4})), "y");
+  says(Quantizer(*b.Finish()).calibrate(Batches({at::ones({2, 4})})).convert(), absl::StatusCode::kUnimplemented, "nothing to quantise");
+}
+
+// Images that are all alike, all zero, or a single one: ranges degenerate, results must not.
+TEST(Quantizer, DegenerateDataGivesFiniteScales) {
+  for (const at::Tensor& images : {at::zeros({2, 1, 16, 16}), at::full({2, 1, 16, 16}, 3.0), at::full({1, 1, 16, 16}, 1e-30), Images(1)}) {
+    const auto model = Quantizer(SmallNet()).calibrate(Batches({images})).convert();
+    ASSERT_TRUE(model.ok()) << model.status();
+    for (const auto& [name, params] : model->plan.activations) {
+      EXPECT_TRUE(std::isfinite(params.scales[0]) && params.scales[0] > 0) << name;
+    }
+  }
+}
+
+// A channel whose weights are all zero, as pruning leaves behind.
+TEST(Quantizer, ADeadChannelStaysDead) {
+  Graph graph = SmallNet();
+  for (auto& [id, initializer] : graph.mutable_initializers()) {
+    if (initializer.data.rank() != 4) continue;
+    Tensor weight = initializer.data.Clone();
+    const int64_t row = weight.num_elements() / weight.dim(0);
+    for (int64_t i = 0; i < row; ++i) weight.mutable_span<float>()[static_cast<size_t>(i)] = 0;
+    initializer.data = weight;
+  }
+  const auto model = Quantizer(graph, {.bits = 4}).calibrate(Batches({Images(4)})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  for (const LayerReport& layer : model->layers) EXPECT_TRUE(std::isfinite(layer.weight_snr_db)) << layer.node;
+  for (const auto& [name, params] : model->plan.weights) {
+    for (const float scale : params.scales) EXPECT_TRUE(std::isfinite(scale) && scale > 0) << name;
+  }
+}
+
+TEST(Quantizer, WarnsWhereARangeClipsMuch) {
+  at::Tensor images = Images(16);
+  const auto model = Quantizer(SmallNet(), {.method = "percentile", .calibration = {.percentile = 60}}).calibrate(Batches({images})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_FALSE(model->warnings.empty());
+  EXPECT_NE(model->warnings[0].find("clips"), std::string::npos) << model->warnings[0];
+  const auto calm = Quantizer(SmallNet(), {.method = "min-max"}).calibrate(Batches({images})).convert();
+  ASSERT_TRUE(calm.ok()) << calm.status();
+  EXPECT_TRUE(calm->warnings.empty());
+}
+
+}  // namespace
+}  // namespace ds
