@@ -27,6 +27,7 @@ std::vector<OpSchema> MakeTable() {
   schema::AddIndexing(table);
   schema::AddSpatial(table);
   schema::AddConstants(table);
+  schema::AddQuantization(table);
   std::sort(table.begin(), table.end(),
             [](const OpSchema& a, const OpSchema& b) { return a.name < b.name; });
   return table;

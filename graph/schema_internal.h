@@ -27,6 +27,7 @@ void AddReshaping(Table& table);
 void AddIndexing(Table& table);
 void AddSpatial(Table& table);
 void AddConstants(Table& table);
+void AddQuantization(Table& table);
 
 inline AttributeSchema Int(std::string name) { return {std::move(name), AttributeType::kInt}; }
 inline AttributeSchema Float(std::string name) { return {std::move(name), AttributeType::kFloat}; }

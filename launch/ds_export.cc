@@ -35,7 +35,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--output", arguments.output, "file to write")->needs("--format");
   app.add_flag("--describe", arguments.describe, "list nodes, shapes, parameters and MACs");
   app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
-      ->check(CLI::Range(13, 21))
+      ->check(CLI::Range(13, 25))
       ->capture_default_str();
   const auto extent = [&app](const char* flag, int64_t& field, int64_t most, const char* what) {
     app.add_option(flag, field, what)->check(CLI::Range(int64_t{1}, most))->capture_default_str();

@@ -19,6 +19,7 @@ constexpr int kLayerNormalizationOpset = 17;
 constexpr int kReduceAxesInputOpset = 18;
 constexpr int kSplitNumOutputsOpset = 18;
 constexpr int kGeluOpset = 20;
+constexpr int kQuantizedBlocksOpset = 21;
 
 class Decomposer {
  public:
@@ -53,6 +54,11 @@ class Decomposer {
                                                      "opset 17 or newer"));
       }
       node.attributes.erase("allowzero");
+    }
+    if (node.GetInt("block_size", 0) != 0 && opset_ < kQuantizedBlocksOpset) {
+      return absl::UnimplementedError(absl::StrCat("opset ", opset_,
+                                                   " has no \"block_size\"; export opset 21 or "
+                                                   "newer"));
     }
     graph_.AddNode(std::move(node));
     return absl::OkStatus();

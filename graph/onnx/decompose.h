@@ -8,7 +8,7 @@
 namespace ds::onnx_io {
 
 inline constexpr int kOldestExportOpset = 13;
-inline constexpr int kNewestExportOpset = 21;
+inline constexpr int kNewestExportOpset = 25;
 
 // A graph of the same results, inputs, outputs and value names whose nodes are all of `opset`.
 // Unimplemented for an operator that has no equivalent there.

@@ -9,6 +9,7 @@
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
+#include "graph/onnx/shorten.h"
 #include "graph/onnx/tensor_proto.h"
 #include "graph/schema.h"
 
@@ -19,25 +20,35 @@ namespace {
 // A protobuf message has at most 2^31 - 1 bytes; the rest is left for names and shapes.
 constexpr int64_t kMaxWeightBytes = (int64_t{1} << 31) - (int64_t{1} << 26);
 constexpr int kFourBitOpset = 21;
+constexpr int kTwoBitOpset = 25;
 
 // The oldest IR that knows the opset: readers of that time can read the file.
 int IrVersion(int opset) {
   if (opset <= 14) return 7;
   if (opset <= 18) return 8;
-  return opset <= 20 ? 9 : 10;
+  if (opset <= 20) return 9;
+  if (opset <= 22) return 10;
+  return opset - 12;
+}
+
+absl::Status CheckType(const Value& value, int opset) {
+  const int bits = BitWidth(value.dtype);
+  const int needed = bits < 4 ? kTwoBitOpset : bits < 8 ? kFourBitOpset : 0;
+  if (opset >= needed) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("value \"", value.name, "\" is ", std::string(Name(value.dtype)), ", which opset ",
+                   opset, " lacks; int4 and uint4 need opset 21, int2 and uint2 opset 25"));
 }
 
 absl::Status CheckTypes(const Graph& graph, int opset) {
   int64_t bytes = 0;
   for (const auto& [id, initializer] : graph.initializers()) {
-    const DType dtype = initializer.data.dtype();
     bytes += initializer.data.size_bytes();
-    const bool too_new = BitWidth(dtype) < 4 || (BitWidth(dtype) < 8 && opset < kFourBitOpset);
-    if (too_new) {
-      return absl::UnimplementedError(
-          absl::StrCat("initialiser \"", graph.value(id).name, "\" is ", std::string(Name(dtype)),
-                       ", which opset ", opset,
-                       " lacks; int4 and uint4 need opset 21, int2 and uint2 cannot be exported"));
+    DS_RETURN_IF_ERROR(CheckType(graph.value(id), opset));
+  }
+  for (const Node& node : graph.nodes()) {
+    for (const ValueId id : node.outputs) {
+      if (id != kNoValue) DS_RETURN_IF_ERROR(CheckType(graph.value(id), opset));
     }
   }
   if (bytes <= kMaxWeightBytes) return absl::OkStatus();
@@ -63,8 +74,8 @@ void WriteType(const Graph& graph, ValueId id, const DimNames& names, onnx::Valu
   }
 }
 
-void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto* proto) {
-  proto->set_name(node.name);
+void WriteNode(const Graph& graph, const Node& node, bool named, onnx::NodeProto* proto) {
+  if (named) proto->set_name(node.name);
   proto->set_op_type(node.op);
   for (const ValueId id : node.inputs) proto->add_input(id == kNoValue ? "" : graph.value(id).name);
   for (const ValueId id : node.outputs)
@@ -73,7 +84,8 @@ void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto* proto) {
     AttributeToProto(name, value, proto->add_attribute());
 }
 
-void WriteGraph(const Graph& graph, const DimNames& names, onnx::GraphProto* proto) {
+// `compact`: without what a reader can do without.
+void WriteGraph(const Graph& graph, const DimNames& names, bool compact, onnx::GraphProto* proto) {
   proto->set_name(graph.name.empty() ? "graph" : graph.name);
   for (const ValueId id : graph.inputs()) WriteType(graph, id, names, proto->add_input());
   for (const ValueId id : graph.outputs()) WriteType(graph, id, names, proto->add_output());
@@ -83,7 +95,8 @@ void WriteGraph(const Graph& graph, const DimNames& names, onnx::GraphProto* pro
     tensor->set_name(graph.value(id).name);
   }
   for (const Node& node : graph.nodes()) {
-    WriteNode(graph, node, proto->add_node());
+    WriteNode(graph, node, !compact, proto->add_node());
+    if (compact) continue;
     for (const ValueId id : node.outputs) {
       const bool is_output =
           std::find(graph.outputs().begin(), graph.outputs().end(), id) != graph.outputs().end();
@@ -115,7 +128,8 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
   }
   const onnx_io::DimNames names = onnx_io::NameDynamicDims(*lowered);
   onnx_io::UseNewForms(*lowered, options.opset);
-  onnx_io::WriteGraph(*lowered, names, model.mutable_graph());
+  if (options.compact) onnx_io::Shorten(*lowered);
+  onnx_io::WriteGraph(*lowered, names, options.compact, model.mutable_graph());
   std::string bytes;
   if (!model.SerializeToString(&bytes)) {
     return absl::InternalError("ONNX export: the model could not be written as a protobuf message");

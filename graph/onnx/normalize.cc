@@ -97,6 +97,7 @@ absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>&
   if (op == "Pad") return RewritePad(node);
   if (op == "Resize") return RewriteResize(node);
   if (op == "Swish") return RewriteSwish(node);
+  if (op == "QuantizeLinear" || op == "DequantizeLinear") return RewriteQuantization(node);
   return absl::OkStatus();
 }
 
@@ -278,6 +279,39 @@ absl::Status Normalizer::RewriteSwish(Node& node) {
   const ValueId gate = Emit(node, "Sigmoid", {scaled}, {});
   node.op = "Mul";
   node.inputs = {x, gate};
+  return absl::OkStatus();
+}
+
+// The graph has the type of codes from the zero point alone, and that of reals from the scale.
+absl::Status Normalizer::RewriteQuantization(Node& node) {
+  node.attributes.erase("saturate");  // about float8 only
+  if (!HasInput(node, 1)) return absl::OkStatus();
+  const DType real = graph_.value(node.inputs[1]).dtype;
+  DS_ASSIGN_OR_RETURN(const int64_t precision, Get<int64_t>(node, "precision", 0));
+  DS_ASSIGN_OR_RETURN(const int64_t number, Get<int64_t>(node, "output_dtype", 0));
+  node.attributes.erase("precision");
+  node.attributes.erase("output_dtype");
+  if (precision != 0 && precision != OnnxTypeNumber(real)) {
+    return absl::UnimplementedError(absl::StrCat("attribute \"precision\" is ", precision,
+                                                 "; only the scale's own type is supported"));
+  }
+  if (number == 0) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const DType wanted, DTypeFromOnnxTypeNumber(number));
+  if (node.op == "DequantizeLinear") {
+    if (wanted == real) return absl::OkStatus();
+    return absl::UnimplementedError("attribute \"output_dtype\" must be the scale's type");
+  }
+  if (HasInput(node, 2)) {
+    if (graph_.value(node.inputs[2]).dtype == wanted) return absl::OkStatus();
+    return absl::InvalidArgumentError("attribute \"output_dtype\" must be the zero point's type");
+  }
+  const Tensor* scale = graph_.Constant(node.inputs[1]);
+  if (scale == nullptr) {
+    return absl::UnimplementedError("without a zero point, its scale must be a constant");
+  }
+  DS_ASSIGN_OR_RETURN(Tensor zeros, Tensor::Create(wanted, scale->shape()));
+  node.inputs.resize(3, kNoValue);
+  node.inputs[2] = AddConstant(node, "zero_point", std::move(zeros));
   return absl::OkStatus();
 }
 

@@ -33,6 +33,7 @@ class Normalizer {
   absl::Status RewritePad(Node& node);
   absl::Status RewriteResize(Node& node);
   absl::Status RewriteSwish(Node& node);
+  absl::Status RewriteQuantization(Node& node);
 
   // Moves the ints attribute `key` to input slot `slot`.
   void AttributeToInput(Node& node, const std::string& key, size_t slot);

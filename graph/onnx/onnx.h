@@ -12,7 +12,11 @@
 namespace ds {
 
 struct OnnxExportOptions {
-  int opset = 17;
+  int opset = 17;  // 13..25
+  // The smallest file: values between get short names and no types, nodes get no names, attributes
+  // at their defaults are left out. What is computed stays the same, and so do the names of inputs
+  // and outputs.
+  bool compact = false;
   std::string producer_name = "downstream";
 };
 

@@ -11,6 +11,10 @@ bool IsArithmetic(const std::string& op) {
   return op == "Add" || op == "Sub" || op == "Mul" || op == "Div";
 }
 
+bool IsQuantization(const std::string& op) {
+  return op == "QuantizeLinear" || op == "DequantizeLinear";
+}
+
 }  // namespace
 
 void MarkTrainable(Graph& graph) {
@@ -26,6 +30,14 @@ void MarkTrainable(Graph& graph) {
       const Tensor& data = it->second.data;
       const bool combined = IsArithmetic(node.op) && data.rank() >= 1 && data.num_elements() > 1;
       if (in_slot || combined) it->second.trainable = true;
+    }
+  }
+  // Scales, also where another node reads them too.
+  for (const Node& node : graph.nodes()) {
+    if (!IsQuantization(node.op)) continue;
+    for (const ValueId id : node.inputs) {
+      auto it = graph.mutable_initializers().find(id);
+      if (it != graph.mutable_initializers().end()) it->second.trainable = false;
     }
   }
 }

@@ -61,7 +61,8 @@ class GraphModule {
   virtual Graph ExportGraph() const = 0;
 };
 
-// Host tensor -> LibTorch (shares memory where it can; `owner` semantics kept) and back (contiguous copy).
+// Host tensor -> LibTorch (shares memory where it can; `owner` semantics kept; integers smaller than a byte get one each) and back
+// (contiguous copy).
 at::Tensor ToTorch(const Tensor& tensor);
 absl::StatusOr<Tensor> FromTorch(const at::Tensor& tensor);
 

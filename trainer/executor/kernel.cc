@@ -53,7 +53,11 @@ absl::StatusOr<at::ScalarType> TorchType(DType dtype) {
     case DType::kFloat64: return at::kDouble;
     case DType::kFloat16: return at::kHalf;
     case DType::kBFloat16: return at::kBFloat16;
+    case DType::kInt2:
+    case DType::kInt4:
     case DType::kInt8: return at::kChar;
+    case DType::kUInt2:
+    case DType::kUInt4:
     case DType::kUInt8: return at::kByte;
     case DType::kInt16: return at::kShort;
     case DType::kInt32: return at::kInt;

@@ -126,8 +126,10 @@ void AddNormalization(FactoryTable& table);  // BatchNormalization, LayerNormali
 void AddPooling(FactoryTable& table);
 void AddMovement(FactoryTable& table);      // Concat, Split, Slice, Gather, Pad
 void AddResize(FactoryTable& table);
+void AddQuantization(FactoryTable& table);  // QuantizeLinear, DequantizeLinear
 void AddShapes(FactoryTable& table);        // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
+// Integers smaller than a byte are held in whole ones.
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);
 // `axis` of ONNX (negative from the end) as LibTorch takes it: a tensor of rank 0 has axis 0.
 int64_t Axis(int64_t axis, int64_t rank);

@@ -1,8 +1,9 @@
 // Activations and arithmetic. Low-precision activations stay so; an initialiser that meets one is cast to it.
 #include <limits>
 
-#include "graph/schema.h"
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/schema.h"
 #include "trainer/executor/dropout.h"
 #include "trainer/executor/kernel.h"
 
@@ -113,6 +114,10 @@ absl::StatusOr<Kernel> MakeWhere(const NodeView&) {
 absl::StatusOr<Kernel> MakeCast(const NodeView& view) {
   DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromOnnxTypeNumber(view.node.GetInt("to", 0)));
   DS_ASSIGN_OR_RETURN(const at::ScalarType type, TorchType(dtype));
+  if (BitWidth(dtype) < 8) {
+    return absl::UnimplementedError(absl::StrCat("a cast to ", std::string(Name(dtype)),
+                                                 " cannot be computed; quantise to it instead"));
+  }
   return Kernel([type](const Call& call) { call.Set(0, call.In(0).to(type)); });
 }
 

@@ -20,6 +20,7 @@ const FactoryTable& Factories() {
     AddNormalization(made);
     AddPooling(made);
     AddMovement(made);
+    AddQuantization(made);
     AddResize(made);
     AddShapes(made);
     return made;

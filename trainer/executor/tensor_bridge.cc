@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/int_tensor.h"
 #include "base/status.h"
 #include "trainer/executor/graph_module.h"
 #include "trainer/executor/kernel.h"
@@ -37,6 +38,11 @@ at::Tensor ToTorch(const Tensor& tensor) {
   const auto type = executor::TorchType(tensor.dtype());
   DS_CHECK(type.ok()) << type.status();
   if (tensor.num_elements() == 0) return at::empty(tensor.shape(), at::TensorOptions(*type));
+  if (BitWidth(tensor.dtype()) < 8) {
+    const auto values = IntValues(tensor);
+    DS_CHECK(values.ok()) << values.status();
+    return at::tensor(*values, at::TensorOptions(*type)).reshape(tensor.shape());
+  }
   // The deleter's copy of the host tensor keeps the bytes alive.
   auto owner = std::make_shared<Tensor>(tensor);
   return at::from_blob(
