@@ -1,0 +1,103 @@
+"""ds_quantize as a user runs it: a network that ds_train trained, calibrated, written, and run by ONNX Runtime.
+
+    ds_quantize_test.py DS_TRAIN DS_QUANTIZE
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+
+DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
+CONFIG = """
+run: {name: small, epochs: 4, threads: 2}
+model: {name: resnet8}
+data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 1024, batch_size: 32, test_batch_size: 64}
+optimizer: {learning_rate: 0.05}
+precision: {mode: fp32}
+checkpoint: {enabled: false}
+log: {tensorboard: false}
+"""
+
+
+class DsQuantize(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="ds_quantize_test")
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        (cls.folder / "small.yaml").write_text(CONFIG)
+        subprocess.run([DS_TRAIN, "--config", cls.folder / "small.yaml", f"run.output={cls.folder}"], check=True,
+                       stdout=subprocess.DEVNULL)
+        cls.run_folder = cls.folder / "small"
+        cls.model, cls.config = cls.run_folder / "model.onnx", cls.run_folder / "config.yaml"
+
+    def quantize(self, name, *options, model=None, data=None):
+        output = self.folder / f"{name}.onnx"
+        done = subprocess.run([DS_QUANTIZE, "--model", model or self.model, "--data", data or self.config, "--output", output,
+                               "--samples", "256", *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return done, output
+
+    def test_eight_and_four_bits_keep_the_accuracy_and_shrink_the_file(self):
+        for bits, most in ((8, 0.45), (4, 0.35)):
+            with self.subTest(bits=bits):
+                done, output = self.quantize(f"w{bits}", "--bits", bits)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                report = json.loads(output.with_suffix(".json").read_text())
+                self.assertGreater(report["float_accuracy"], 0.8)
+                self.assertGreater(report["quantized_accuracy"], report["float_accuracy"] - 0.03)
+                self.assertEqual(report["quantized_bytes"], output.stat().st_size)
+                self.assertLess(output.stat().st_size, most * report["float_bytes"])
+                self.assertRegex(done.stdout, rf"W{bits}A8 +\d")
+                self.assertEqual({layer["bits"] for layer in report["layers"][1:-1]}, {bits})
+
+    def test_onnx_runtime_computes_what_the_float_model_does_nearly(self):
+        done, output = self.quantize("runtime")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        images = np.random.default_rng(1).standard_normal((64, 3, 16, 16)).astype(np.float32)
+        logits = []
+        for path in (self.model, output):
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            logits.append(session.run(None, {session.get_inputs()[0].name: images})[0])
+        error = np.square(logits[1] - logits[0]).sum() / np.square(logits[0]).sum()
+        self.assertLess(error, 0.01)
+        self.assertGreater(error, 0)
+
+    def test_the_same_command_gives_the_same_bytes(self):
+        files = [self.quantize(f"again{i}", "--bits", 5)[1].read_bytes() for i in range(2)]
+        self.assertEqual(*files)
+
+    def test_bad_input_is_one_clear_error_and_writes_nothing(self):
+        torn = self.folder / "torn.onnx"
+        torn.write_bytes(self.model.read_bytes()[:1000])
+        other = self.folder / "other.yaml"
+        other.write_text(CONFIG.replace("channels: 3", "channels: 1"))
+        cases = {"missing": (["--bits", 4], dict(model=self.folder / "none.onnx"), "none.onnx"),
+                 "torn": ([], dict(model=torn), "torn.onnx"),
+                 "not onnx": ([], dict(model=self.config), "config.yaml"),
+                 "other data": ([], dict(data=other), "channel"),
+                 "no config": ([], dict(data=self.folder / "none.yaml"), "none.yaml"),
+                 "one bit": (["--bits", 1], {}, "bits"),
+                 "nine bits": (["--activation-bits", 9], {}, "activation-bits"),
+                 "method": (["--method", "entropy"], {}, "entropy"),
+                 "group": (["--group", 48], {}, "group"),
+                 "no samples": (["--samples", 0], {}, "samples"),
+                 "override": (["data.nonsense=1"], {}, "nonsense")}
+        for name, (options, files, fragment) in cases.items():
+            with self.subTest(name):
+                done, output = self.quantize("bad", *options, **files)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(fragment, done.stderr)
+                self.assertFalse(output.exists())
+        done = subprocess.run([DS_QUANTIZE, "--model", self.model, "--data", self.config, "--output", self.model],
+                              stderr=subprocess.PIPE, text=True)
+        self.assertIn("the model itself", done.stderr)
+        self.assertNotEqual(done.returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,44 @@
+// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime: what `ds_quantize` does after it has read
+// its arguments.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quant/torch/quantizer.h"
+#include "trainer/config/train_config.h"
+
+namespace ds {
+
+struct QuantizeJobOptions {
+  std::string model;            // ONNX file, float
+  std::string output;           // ONNX file to write
+  QuantizerOptions quantizer;
+  int64_t samples = 1024;       // of the training split, for calibration; >= 1
+  bool print = true;            // tables on stdout
+};
+
+struct QuantizeSummary {
+  std::string model;
+  std::string output;
+  int bits = 8, activation_bits = 8;
+  double float_accuracy = 0;       // on the test split, share 0..1
+  double quantized_accuracy = 0;   // of the written graph, executed with its integers
+  int64_t float_bytes = 0;         // of the two files
+  int64_t quantized_bytes = 0;
+  std::vector<LayerReport> layers;
+  std::vector<ActivationReport> activations;
+  std::vector<std::string> warnings;   // clipping, and nodes left in float with the reason
+};
+
+// Writes `output` and, beside it, `output` with .json in place of .onnx: the summary. Accuracy is measured before anything is
+// written. Errors say what, where and how to mend it; nothing that was there before is lost.
+absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options);
+
+std::string QuantizeSummaryJson(const QuantizeSummary& summary);
+// Layers, activations, warnings and the totals.
+std::string QuantizeSummaryTable(const QuantizeSummary& summary);
+
+}  // namespace ds
