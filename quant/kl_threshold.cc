@@ -20,7 +20,7 @@
 namespace ds {
 namespace {
 
-constexpr int kRounds = 2;  // of low alone, then high alone
+constexpr int kRounds = 10;  // at most, of high alone, then low alone; two or three settle it
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double TimesLog(double c) { return c > 0 ? c * std::log(c) : 0; }
