@@ -133,7 +133,7 @@ TEST(KlRangeTest, SignedRangesAreTheBestOfAllCandidates) {
 
 TEST(KlRangeTest, UnsignedRangesAreTheBestOfAllCandidatesInEachEnd) {
   for (const Sample& sample : Samples(6000)) {
-    for (const int bits : {sample.name.size() % 2 ? 8 : 4}) {
+    for (const int bits : {sample.name.size() % 2 ? 8 : 4, 2}) {
       const QuantType type = {.bits = bits, .is_signed = false};
       SCOPED_TRACE(sample.name + " " + NameOf(type));
       const KlReference reference(sample.values, type);
@@ -255,6 +255,27 @@ TEST(MseRangeTest, AsymmetricRangesAreWithinThreePercentOfBruteForce) {
       const double error = SquaredErrorReference(sample.values, type, range.low, range.high);
       EXPECT_LE(error, 1.03 * least) << range.low << ".." << range.high;
       EXPECT_NEAR(range.squared_error, error, 0.04 * error);
+    }
+  }
+}
+
+// Either end may go anywhere while the other stays, and the error on the samples is not 1.5% less.
+TEST(MseRangeTest, NoEndAloneIsBetterElsewhere) {
+  for (const auto& values : {Normal(20000), Silu(Normal(20000, 1, 0.5)), Normal(20000, 1, 2.5)}) {
+    const float low = *std::min_element(values.begin(), values.end());
+    const float high = *std::max_element(values.begin(), values.end());
+    const auto statistics = Collected(values);
+    for (const int bits : {4, 6, 8}) {
+      const QuantType type = {.bits = bits, .is_signed = false};
+      const ClipRange range = *ChooseRange(statistics, type, CalibrationMethod::kMse, {});
+      const double error = SquaredErrorReference(values, type, range.low, range.high);
+      for (const double fraction : Fractions(32)) {
+        if (fraction < 0.2) break;
+        const double other_low = SquaredErrorReference(values, type, low * fraction, range.high);
+        const double other_high = SquaredErrorReference(values, type, range.low, high * fraction);
+        EXPECT_LE(error, 1.015 * other_low) << bits << " bits, low times " << fraction;
+        EXPECT_LE(error, 1.015 * other_high) << bits << " bits, high times " << fraction;
+      }
     }
   }
 }
