@@ -12,9 +12,11 @@
 namespace ds {
 namespace {
 
-// Fractions of max|w| that kMse tries: 2^(-i / kStepsAnOctave), i in 0..kSteps.
+// Fractions of max|w| that kMse tries: 2^(-i / kStepsAnOctave), i in 0..kSteps; then about the best
+// of them kFine times as many.
 constexpr int kSteps = 160;
 constexpr int kStepsAnOctave = 32;
+constexpr int kFine = 16;
 // Squares are summed in fp32 over a block, whose rounding errors stay small, and in double beyond.
 constexpr size_t kBlock = 128;
 constexpr size_t kLanes = 8;
@@ -52,15 +54,19 @@ float ChooseScale(absl::Span<const float> values, const QuantType& type, WeightR
   const float widest = SymmetricScale(type, limit);
   if (limit == 0 || method == WeightRangeMethod::kMinMax) return widest;
   float best = widest;
-  double least = std::numeric_limits<double>::infinity();
-  for (int i = 0; i <= kSteps; ++i) {
-    const auto fraction = static_cast<float>(std::exp2(-i / double{kStepsAnOctave}));
-    const float scale = i == 0 ? widest : SymmetricScale(type, limit * fraction);
+  double least = SquaredError(values, type, widest), best_octaves = 0;
+  const auto attempt = [&](double octaves) {
+    if (octaves <= 0) return;
+    const float scale = SymmetricScale(type, limit * static_cast<float>(std::exp2(-octaves)));
     const double error = SquaredError(values, type, scale);
-    if (error >= least) continue;
+    if (error >= least) return;
     least = error;
     best = scale;
-  }
+    best_octaves = octaves;
+  };
+  for (int i = 1; i <= kSteps; ++i) attempt(i / double{kStepsAnOctave});
+  const double middle = best_octaves;
+  for (int i = 1 - kFine; i < kFine; ++i) attempt(middle + i / double{kStepsAnOctave * kFine});
   return best;
 }
 

@@ -120,16 +120,21 @@ TEST(HistogramTest, NeitherOrderNorSplittingMatters) {
     std::swap(shuffled[i], shuffled[random.NextBelow(static_cast<uint32_t>(i + 1))]);
   EXPECT_TRUE(Same(Of(shuffled), all));
 
-  Histogram pieces, merged;
+  Histogram pieces, merged, merged_backwards;
   for (size_t begin = 0; begin < values.size();) {
     const size_t count = std::min<size_t>(random.NextBelow(700), values.size() - begin);
     const std::vector<float> piece(values.begin() + begin, values.begin() + begin + count);
     pieces.Add(piece);
     merged.Merge(Of(piece));
+    Histogram first = Of(piece);
+    first.Merge(
+        merged_backwards);  // the wider one comes to the narrower, above the other way round
+    merged_backwards = first;
     begin += count;
   }
   EXPECT_TRUE(Same(pieces, all));
   EXPECT_TRUE(Same(merged, all));
+  EXPECT_TRUE(Same(merged_backwards, all));
   Histogram the_other_way = Of(backwards);
   the_other_way.Merge(Histogram());
   EXPECT_TRUE(Same(the_other_way, all));
