@@ -188,6 +188,25 @@ TEST(QdqTest, ABiasIsInt32OfBothScales) {
   EXPECT_EQ(Maker(out, bias.inputs[1]).op, "Mul");
 }
 
+TEST(QdqTest, ABiasOfSmallCodesIsStoredAsInt16) {
+  Builder b("net", 1);
+  const ValueId x = b.Input("x", DType::kFloat32, {1, 8});
+  b.Output(b.Linear(x, "fc", 40), "y");
+  Graph graph = *b.Finish();
+  std::vector<float> bias(40, 0.5f);
+  const QuantPlan plan = {.activations = {{"x", Codes(0.01f)}}, .weights = {{"fc.weight", Weight(40, 8, 0.01f)}}};
+  for (const float last : {3.2767f, 3.2768f}) {
+    bias[39] = last;
+    graph.mutable_initializers().at(graph.FindValue("fc.bias")).data = Tensor::From<float>({40}, bias);
+    const Graph out = Insert(graph, plan);
+    const Tensor& codes = *out.Constant(out.FindValue("fc.bias.codes"));
+    EXPECT_EQ(codes.dtype(), last < 3.2768f ? DType::kInt16 : DType::kInt32);
+    EXPECT_EQ((*IntValues(codes))[39], last < 3.2768f ? 32767 : 32768);
+    const Node& real = Maker(out, "fc.bias.dequantized");
+    EXPECT_EQ(out.value(real.inputs[0]).dtype, DType::kInt32);
+  }
+}
+
 TEST(QdqTest, AWeightScaleGrowsUntilTheBiasFits) {
   Graph graph = ConvThen("Relu");
   graph.mutable_initializers().at(graph.FindValue("c.bias")).data = Tensor::From<float>({4}, {3e5f, -1.0f, -4e6f, 0.0f});
@@ -324,6 +343,9 @@ TEST(QdqTest, ANodeLeftInFloatKeepsItsFloatWeight) {
   plan.left_in_float["c"] = "because";
   const Graph out = Insert(ConvThen("Relu"), plan);
   EXPECT_TRUE(out.IsInitializer(Maker(out, Maker(out, Maker(out, "y").inputs[0]).inputs[0]).inputs[1]));
+  // The Clip has no bounds: it only keeps ONNX Runtime from quantising the weight after all.
+  EXPECT_THAT(Chain(out, "y"), ElementsAre("DequantizeLinear", "QuantizeLinear", "Conv", "Clip", "DequantizeLinear", "QuantizeLinear"));
+  EXPECT_EQ(Maker(out, "c.in_float").inputs.size(), 1u);
 }
 
 TEST(QdqTest, AnEmptyPlanChangesNothing) {
