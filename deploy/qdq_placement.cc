@@ -47,7 +47,10 @@ std::vector<int> WeightSlots(const Node& node) {
 
 bool KeepsValues(const Node& node) {
   if (node.op == "Resize") return node.GetString("mode", "nearest") == "nearest";
-  return OnlyMoves(node.op) || node.op == "MaxPool" || node.op == "Slice" || node.op == "Split";
+  for (const char* known : {"MaxPool", "Slice", "Split", "Gather", "Expand", "Tile"}) {
+    if (node.op == known) return true;
+  }
+  return OnlyMoves(node.op);
 }
 
 std::optional<Clamp> ClampOf(const Graph& graph, const Node& node) {

@@ -17,7 +17,6 @@ absl::Status Run(const char* model, const char* in, const char* out) {
   DS_ASSIGN_OR_RETURN(const auto module, GraphModule::Create(std::move(graph)));
   std::vector<at::Tensor> inputs;
   for (const ValueId id : module->graph().inputs()) inputs.push_back(ToTorch(fed.at(module->graph().value(id).name)));
-  at::NoGradGuard no_grad;
   DS_ASSIGN_OR_RETURN(const auto outputs, module->Forward(inputs));
   TensorMap results;
   for (size_t i = 0; i < outputs.size(); ++i) {

@@ -185,6 +185,45 @@ def with_weights(path, plan, target):
     return target
 
 
+def with_values_given(path, target):
+    """A readable quantised model taken apart: what it dequantises is an output, and what reads it reads an input of its own
+    instead, "<name>.given". So every layer is seen with the very codes that another runtime had before it."""
+    model = onnx.load(str(path))
+    made = {o: n for n in model.graph.node for o in n.output}
+    types = {v.name: v for v in [*model.graph.value_info, *model.graph.output]}
+    names = [n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and is_activation(n, made)]
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name in names:
+                node.input[i] = name + ".given"
+    outputs = {o.name for o in model.graph.output}
+    model.graph.output.extend(types[name] for name in names if name not in outputs)
+    for name in names:
+        given = onnx.ValueInfoProto()
+        given.CopyFrom(types[name])
+        given.name = name + ".given"
+        model.graph.input.append(given)
+    onnx.save(model, str(target))
+    return names
+
+
+def is_activation(node, made):
+    """True for a DequantizeLinear of what was computed, not of a constant."""
+    while node is not None and node.op_type in ("DequantizeLinear", "Cast", "Clip"):
+        node = made.get(node.input[0])
+    return node is not None
+
+
+def values_in_runtime(path, names, feeds):
+    """Values between, by name, as ONNX Runtime computes them in its optimised graph."""
+    model = onnx.load(str(path))
+    types = {v.name: v for v in [*model.graph.value_info, *model.graph.output]}
+    outputs = {o.name for o in model.graph.output}
+    model.graph.output.extend(types[name] for name in names if name not in outputs)
+    loaded = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in loaded.get_outputs()], loaded.run(None, feeds)))
+
+
 def snr(reference, found):
     """Signal to noise, dB."""
     reference, found = reference.astype(np.float64), found.astype(np.float64)

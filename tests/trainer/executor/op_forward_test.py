@@ -28,10 +28,11 @@ def ints(*values):
     return np.array(values, dtype=np.int64)
 
 
-def case(name, op, inputs, constants=(), outputs=1, terms=1, like=None, opset=17, **attributes):
-    """`constants`: slots that are initialisers. `terms`: length of the longest sum. `like`: reference model's nodes."""
+def case(name, op, inputs, constants=(), outputs=1, terms=1, like=None, opset=17, packed=None, **attributes):
+    """`constants`: slots that are initialisers. `terms`: length of the longest sum. `like`: reference model's nodes.
+    `packed`: slots of constants whose integers are of a type smaller than a byte, by name."""
     CASES.append(dict(name=name, op=op, inputs=inputs, constants=set(constants), outputs=outputs,
-                      terms=terms, like=like, opset=opset, attributes=attributes))
+                      terms=terms, like=like, opset=opset, packed=packed or {}, attributes=attributes))
 
 
 def linear_cases():
@@ -180,22 +181,68 @@ def movement_cases():
     case("constant_of_shape_zero", "ConstantOfShape", [ints(2, 0)], {0})
 
 
+def quantization_cases():
+    """Codes must be equal; what is dequantised is one product."""
+    def codes(dtype, low, high, *shape):
+        return RNG.integers(low, high + 1, shape).astype(dtype)
+
+    x = rand(3, 5, 7, low=-30, high=30)
+    ties = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 254.5, 255.5, 1e9, -1e9, np.inf, -np.inf, 0.0, -0.0], np.float32)
+    scales, step = rand(5, low=0.01, high=0.4), np.float32(0.1)
+    case("quantize", "QuantizeLinear", [x, step], {1})
+    case("quantize_ties", "QuantizeLinear", [ties, np.float32(1)], {1})
+    case("quantize_ties_odd_zero", "QuantizeLinear", [ties, np.float32(1), np.uint8(3)], {1, 2})
+    case("quantize_u8", "QuantizeLinear", [x, step, np.uint8(128)], {1, 2})
+    case("quantize_s8", "QuantizeLinear", [x, step, np.int8(-7)], {1, 2})
+    case("quantize_one_of_rank_1", "QuantizeLinear", [x, np.array([0.3], np.float32), np.array([9], np.int8)], {1, 2})
+    for axis in (1, -2):
+        case(f"quantize_axis_{axis}", "QuantizeLinear", [x, scales, codes(np.int8, -9, 9, 5)], {1, 2}, axis=axis)
+    case("quantize_computed", "QuantizeLinear", [x, scales, codes(np.uint8, 0, 200, 5)])
+    for block, blocks in ((2, 4), (3, 3), (7, 1)):
+        shape = (3, 5, blocks)
+        case(f"quantize_blocks_{block}", "QuantizeLinear", [x, rand(*shape, low=0.1, high=0.4), codes(np.int8, -9, 9, *shape)],
+             {1, 2}, opset=21, axis=2, block_size=block)
+    for kind, low, high, dtype, opset in (("int4", -8, 7, np.int8, 21), ("uint4", 0, 15, np.uint8, 21), ("int2", -2, 1, np.int8, 25),
+                                          ("uint2", 0, 3, np.uint8, 25)):
+        to = TensorProto.INT8 if low else TensorProto.UINT8
+        zero = codes(dtype, low, high, 5)
+        case("quantize_" + kind, "QuantizeLinear", [x, scales, zero], {1, 2}, opset=opset, packed={2: kind},
+             like=[("QuantizeLinear", ["x0", "x1", "x2"], "q"), ("Cast", ["q"], "y0", {"to": to})])
+        case("dequantize_" + kind, "DequantizeLinear", [codes(dtype, low, high, 3, 5, 7), scales, zero], {0, 1, 2}, opset=opset,
+             packed={0: kind, 2: kind})
+        case("cast_" + kind, "Cast", [codes(dtype, low, high, 3, 5)], {0}, opset=opset, packed={0: kind}, to=to)
+        shape = (3, 3, 7)
+        case("dequantize_blocks_" + kind, "DequantizeLinear",
+             [codes(dtype, low, high, 3, 5, 7), rand(*shape), codes(dtype, low, high, *shape)], {0, 1, 2}, opset=opset,
+             packed={0: kind, 2: kind}, axis=1, block_size=2)
+    for dtype, low, high in ((np.uint8, 0, 255), (np.int8, -128, 127)):
+        q, name = codes(dtype, low, high, 3, 5, 7), np.dtype(dtype).name
+        case("dequantize_" + name, "DequantizeLinear", [q, step, dtype(5)], {1, 2})
+        case("dequantize_axis_" + name, "DequantizeLinear", [q, scales, codes(dtype, 0, 99, 5)], {1, 2})
+        case("dequantize_no_zero_" + name, "DequantizeLinear", [q, step], {1})
+    case("dequantize_int32", "DequantizeLinear", [codes(np.int32, -2**30, 2**30, 5, 3), scales], {0, 1}, axis=0)
+
+
 def reference(test):
     """ONNX Runtime's results."""
     names = [f"x{i}" if v is not None else "" for i, v in enumerate(test["inputs"])]
     outs = [f"y{i}" for i in range(test["outputs"])]
     if test["like"]:
-        nodes = [helper.make_node(op, ins, [out]) for op, ins, out in test["like"]]
+        nodes = [helper.make_node(op, ins, [out], **dict(*attributes)) for op, ins, out, *attributes in test["like"]]
     else:
         nodes = [helper.make_node(test["op"], names, outs, **test["attributes"])]
     values = {n: np.asarray(v) for n, v in zip(names, test["inputs"]) if v is not None}
-    fixed = [numpy_helper.from_array(values[f"x{i}"], f"x{i}") for i in sorted(test["constants"])]
+    fixed = [helper.make_tensor(f"x{i}", getattr(TensorProto, test["packed"][i].upper()), values[f"x{i}"].shape,
+                                values[f"x{i}"].flatten().tolist())
+             if i in test["packed"] else numpy_helper.from_array(values[f"x{i}"], f"x{i}") for i in sorted(test["constants"])]
     fed = {n: v for n, v in values.items() if int(n[1:]) not in test["constants"]}
     graph = helper.make_graph(
         nodes, test["name"],
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in fed.items()],
         [onnx.ValueInfoProto(name=o) for o in outs], fixed)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", test["opset"])], ir_version=8)
+    opset = test["opset"]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
+                              ir_version=8 if opset < 21 else 10 if opset < 25 else 13)
     model = onnx.shape_inference.infer_shapes(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -223,6 +270,8 @@ def run_ours(runner, folder):
             key = f"{test['name']}.in{i}"
             tensors[key] = np.array(value, order="C")
             operands.append(dict(tensor=key, constant=i in test["constants"]))
+            if i in test["packed"]:
+                operands[-1]["dtype"] = test["packed"][i]
         attributes = {k: attribute_spec(k, v, tensors, test["name"]) for k, v in test["attributes"].items()}
         spec.append(dict(name=test["name"], op=test["op"], attributes=attributes, inputs=operands,
                          outputs=test["outputs"]))
@@ -247,7 +296,7 @@ def difference(ours, theirs, terms):
 
 def main():
     runner = sys.argv[1]
-    linear_cases(), elementwise_cases(), statistics_cases(), movement_cases()
+    linear_cases(), elementwise_cases(), statistics_cases(), movement_cases(), quantization_cases()
     with tempfile.TemporaryDirectory() as folder:
         ours = run_ours(runner, Path(folder))
         failures = 0

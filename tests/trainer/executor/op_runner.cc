@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "ATen/ATen.h"
+#include "base/int_tensor.h"
 #include "base/safetensors.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
@@ -41,7 +42,12 @@ absl::StatusOr<std::vector<at::Tensor>> Run(const Json& test, const TensorMap& t
       continue;
     }
     const std::string name = operand.at("tensor");
-    const Tensor& tensor = tensors.at(name);
+    Tensor tensor = tensors.at(name);
+    if (operand.contains("dtype")) {  // smaller than what a safetensors file holds
+      DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromName(operand.at("dtype").get<std::string>()));
+      DS_ASSIGN_OR_RETURN(const std::vector<int32_t> values, IntValues(tensor));
+      DS_ASSIGN_OR_RETURN(tensor, IntTensor(dtype, tensor.shape(), values));
+    }
     if (operand.at("constant")) {
       node.inputs.push_back(graph.AddInitializer(name, tensor, false));
     } else {
