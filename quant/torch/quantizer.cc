@@ -14,7 +14,7 @@
 #include "quant/selection.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
-#include "quant/torch/range_search.h"
+#include "quant/torch/activation_search.h"
 #include "quant/weight_params.h"
 
 namespace ds {

@@ -1,4 +1,4 @@
-#include "quant/torch/range_search.h"
+#include "quant/torch/activation_search.h"
 
 #include <map>
 
@@ -48,7 +48,7 @@ double OutputError(const Case& made, const ClipRange& range, const QuantType& ty
   return difference.to(at::kDouble).square().sum().item<double>();
 }
 
-TEST(RangeSearch, AutoIsTheBestOfAllMethodsAtTheLayersOutput) {
+TEST(ActivationSearch, AutoIsTheBestOfAllMethodsAtTheLayersOutput) {
   const Case made = OutlierCase();
   for (const int bits : {3, 4, 8}) {
     const QuantType type = {.bits = bits, .is_signed = false};
@@ -68,7 +68,7 @@ TEST(RangeSearch, AutoIsTheBestOfAllMethodsAtTheLayersOutput) {
   }
 }
 
-TEST(RangeSearch, UnknownMethodIsRefused) {
+TEST(ActivationSearch, UnknownMethodIsRefused) {
   const Case made = OutlierCase();
   const auto chosen = ChooseActivationRange(made.graph, made.input(), *made.collector, {.is_signed = false}, "entropy", {});
   EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);

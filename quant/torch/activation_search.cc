@@ -1,4 +1,4 @@
-#include "quant/torch/range_search.h"
+#include "quant/torch/activation_search.h"
 
 #include <limits>
 #include <memory>
