@@ -1,4 +1,5 @@
-"""Runs a run's model.onnx in ONNX Runtime on the Fashion-MNIST test set and compares with what the run says of itself.
+"""Runs a run's model.onnx in ONNX Runtime on the Fashion-MNIST test set and compares with what the run says of itself. Quantised models
+beside it (model-*.onnx with the report of ds_quantize) are checked likewise, and a table compares accuracy, size and latency.
 
     .venv/bin/python3 launch/check_onnx.py runs/quickstart [--at-least 0.88]
 """
@@ -7,7 +8,9 @@ import gzip
 import json
 import pathlib
 import re
+import statistics
 import sys
+import time
 
 import numpy as np
 import onnxruntime
@@ -16,6 +19,7 @@ FOLDERS = ["data/fashion-mnist", "/usr/share/datasets/fashion-mnist"]
 # Training may run in bf16, ONNX Runtime runs in fp32: a few images near the border change sides, more of them after a short run.
 TOLERANCE = 0.01
 BATCH = 500
+LATENCY_RUNS, LATENCY_WARM_UP = 200, 20
 
 
 def read(folders, name, header_bytes):
@@ -34,22 +38,54 @@ def setting(config, key, pattern=r"(.*)"):
     return match[1]
 
 
-def accuracy_in_onnx_runtime(run, config):
+def read_test_images(config):
     path = setting(config, "path").strip('"')
     folders = [path] if path else FOLDERS
     mean, stddev = (float(setting(config, key, r"\[([^],]*)\]")) for key in ("mean", "stddev"))
     labels = read(folders, "t10k-labels-idx1-ubyte", 8)
     images = read(folders, "t10k-images-idx3-ubyte", 16).reshape(len(labels), 1, 28, 28)
     count = min(int(setting(config, "test_limit")) or len(labels), len(labels))
-    session = onnxruntime.InferenceSession(str(run / "model.onnx"), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    hits = 0
-    for start in range(0, count, BATCH):
-        stop = min(start + BATCH, count)
-        batch = (images[start:stop].astype(np.float32) / 255 - mean) / stddev
-        logits = session.run(None, {name: batch.astype(np.float32)})[0]
-        hits += int((logits.argmax(1) == labels[start:stop]).sum())
-    return hits / count, count
+    return ((images[:count].astype(np.float32) / 255 - mean) / stddev).astype(np.float32), labels[:count]
+
+
+class Model:
+    """One ONNX file, run on one thread."""
+
+    def __init__(self, path):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.path = path
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def run(self, images):
+        return self.session.run(None, {self.input: images})[0]
+
+    def accuracy(self, images, labels):
+        hits = sum(int((self.run(images[i:i + BATCH]).argmax(1) == labels[i:i + BATCH]).sum()) for i in range(0, len(labels), BATCH))
+        return hits / len(labels)
+
+    def latency_ms(self, image):
+        """Median of single images."""
+        times = []
+        for _ in range(LATENCY_RUNS + LATENCY_WARM_UP):
+            start = time.perf_counter()
+            self.run(image)
+            times.append(time.perf_counter() - start)
+        return 1e3 * statistics.median(times[LATENCY_WARM_UP:])
+
+
+def check(what, accuracy, claimed, count):
+    print(f"{what} in ONNX Runtime: {100 * accuracy:.2f} % on {count} test images; Downstream: {100 * claimed:.2f} %")
+    if abs(accuracy - claimed) > TOLERANCE:
+        sys.exit(f"check_onnx: {what} does not do in ONNX Runtime what Downstream says")
+
+
+def print_table(rows):
+    print(f"\n{'model':<8} {'accuracy':>9} {'bytes':>10} {'of fp32':>8} {'ms an image':>12} {'speed':>7}")
+    for name, accuracy, size, latency in rows:
+        print(f"{name:<8} {100 * accuracy:>7.2f} % {size:>10} {100 * size / rows[0][2]:>6.1f} % {latency:>12.3f} {rows[0][3] / latency:>6.2f}x")
+    print("ONNX Runtime, one thread, one image at a time; the median.\n")
 
 
 def main():
@@ -59,12 +95,20 @@ def main():
     arguments = parser.parse_args()
     config = (arguments.run / "config.yaml").read_text()
     claimed = json.loads((arguments.run / "summary.json").read_text())["test_accuracy"]
-    accuracy, count = accuracy_in_onnx_runtime(arguments.run, config)
-    print(f"ONNX Runtime: {100 * accuracy:.2f} % on {count} test images; Downstream: {100 * claimed:.2f} %")
-    if abs(accuracy - claimed) > TOLERANCE:
-        sys.exit("check_onnx: the exported network does not do what the trained one did")
+    images, labels = read_test_images(config)
+    model = Model(arguments.run / "model.onnx")
+    accuracy = model.accuracy(images, labels)
+    check("model.onnx", accuracy, claimed, len(labels))
     if min(accuracy, claimed) < arguments.at_least:
         sys.exit(f"check_onnx: {100 * arguments.at_least:.0f} % were expected")
+    rows = [("fp32", accuracy, model.path.stat().st_size, model.latency_ms(images[:1]))]
+    for path in sorted(arguments.run.glob("model-*.onnx"), reverse=True):   # INT8 before INT4
+        report = json.loads(path.with_suffix(".json").read_text())
+        quantised = Model(path)
+        rows.append((f"INT{report['bits']}", quantised.accuracy(images, labels), path.stat().st_size, quantised.latency_ms(images[:1])))
+        check(path.name, rows[-1][1], report["quantized_accuracy"], len(labels))
+    if len(rows) > 1:
+        print_table(rows)
 
 
 if __name__ == "__main__":

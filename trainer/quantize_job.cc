@@ -13,6 +13,7 @@
 #include "deploy/onnx_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "trainer/data_setup.h"
+#include "trainer/executor/memory.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/model_factory.h"
 #include "trainer/optim/loss.h"
@@ -72,6 +73,7 @@ absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader) {
 
 absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
+  KeepFreedMemory();
   QuantizeSummary summary;
   summary.model = options.model;
   summary.output = options.output;
