@@ -50,9 +50,9 @@ TEST(QuantizationSchemaTest, CodesAreOfTheZeroPointsType) {
     ASSERT_TRUE(y.ok()) << y.status();
     EXPECT_EQ(y->dtype, DType::kFloat16);
   }
-  EXPECT_TRUE(Infer("DequantizeLinear", {DType::kInt32, {4}}, {kReal, {4}}, {},
-                    {{"axis", int64_t{0}}})
-                  .ok());
+  EXPECT_TRUE(
+      Infer("DequantizeLinear", {DType::kInt32, {4}}, {kReal, {4}}, {}, {{"axis", int64_t{0}}})
+          .ok());
 }
 
 TEST(QuantizationSchemaTest, ScalesFitTheAxisOrTheBlocks) {
@@ -90,9 +90,11 @@ TEST(QuantizationSchemaTest, WhatDoesNotFitIsNamed) {
   };
   const Operand x{kReal, {2, 4}}, codes{DType::kInt8, {2, 4}}, one{kReal, {}};
   EXPECT_THAT(error(Infer("QuantizeLinear", codes, one)), HasSubstr("int8"));
-  EXPECT_THAT(error(Infer("QuantizeLinear", x, {DType::kInt32, {}})), HasSubstr("the scale is int32"));
+  EXPECT_THAT(error(Infer("QuantizeLinear", x, {DType::kInt32, {}})),
+              HasSubstr("the scale is int32"));
   EXPECT_THAT(error(Infer("QuantizeLinear", x, one, Operand{kReal, {}})), HasSubstr("zero point"));
-  EXPECT_THAT(error(Infer("QuantizeLinear", x, one, Operand{DType::kInt32, {}})), HasSubstr("int32"));
+  EXPECT_THAT(error(Infer("QuantizeLinear", x, one, Operand{DType::kInt32, {}})),
+              HasSubstr("int32"));
   EXPECT_THAT(error(Infer("QuantizeLinear", x, {kReal, {4}}, Operand{DType::kInt8, {}})),
               HasSubstr("zero point has shape []"));
   EXPECT_THAT(error(Infer("DequantizeLinear", x, one)), HasSubstr("float32"));
@@ -105,11 +107,13 @@ TEST(QuantizationSchemaTest, WhatDoesNotFitIsNamed) {
 TEST(QuantizationSchemaTest, PassesKeepIntegerWeights) {
   Builder b("net");
   const ValueId x = b.Input("x", kReal, {1, 2, 4, 4});
-  const ValueId w = b.Op("Cast", {b.Constant("w", Tensor(DType::kInt4, {3, 2, 1, 1}))}, {{"to", int64_t{3}}});
+  const ValueId w =
+      b.Op("Cast", {b.Constant("w", Tensor(DType::kInt4, {3, 2, 1, 1}))}, {{"to", int64_t{3}}});
   const ValueId s = b.Constant("s", Tensor::From<float>({3}, {1, 2, 3}));
   const Attributes axis = {{"axis", int64_t{0}}};
   const ValueId scale = b.Op("Mul", {s, b.Constant("t", Tensor::Scalar(2.0f))});
-  const ValueId bias = b.Op("DequantizeLinear", {b.Constant("b", Tensor(DType::kInt32, {3})), scale}, axis);
+  const ValueId bias =
+      b.Op("DequantizeLinear", {b.Constant("b", Tensor(DType::kInt32, {3})), scale}, axis);
   b.Output(b.Op("Conv", {x, b.Op("DequantizeLinear", {w, s}, axis), bias}), "y");
   Graph graph = *b.Finish();
   ASSERT_TRUE(Simplify(graph).ok());

@@ -53,7 +53,8 @@ TEST(OnnxQuantizationTest, EveryOpsetKeepsWhatItHas) {
         const auto after = ThereAndBack(before, {.opset = opset, .compact = compact});
         if (opset < needed) {
           EXPECT_EQ(after.status().code(), absl::StatusCode::kUnimplemented);
-          EXPECT_THAT(std::string(after.status().message()), HasSubstr("opset " + std::to_string(needed)));
+          EXPECT_THAT(std::string(after.status().message()),
+                      HasSubstr("opset " + std::to_string(needed)));
           continue;
         }
         ASSERT_TRUE(after.ok()) << after.status();
@@ -72,7 +73,8 @@ TEST(OnnxQuantizationTest, EveryOpsetKeepsWhatItHas) {
 
 TEST(OnnxQuantizationTest, BlocksNeedOpset21) {
   const Graph graph = Quantised(DType::kInt8, 2);
-  EXPECT_THAT(std::string(ExportOnnxToBytes(graph, {.opset = 20}).status().message()), HasSubstr("opset 21"));
+  EXPECT_THAT(std::string(ExportOnnxToBytes(graph, {.opset = 20}).status().message()),
+              HasSubstr("opset 21"));
   const auto after = ThereAndBack(graph, {.opset = 21});
   ASSERT_TRUE(after.ok()) << after.status();
   const Node& weight = after->nodes()[after->Producer(after->nodes().back().inputs[1])];
