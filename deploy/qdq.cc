@@ -36,7 +36,10 @@ class Writer {
  public:
   Writer(Graph graph, const QuantPlan& plan, const Placement& placement, const WeightPlan& weights,
          const QdqOptions& options)
-      : graph_(std::move(graph)), plan_(plan), placement_(placement), weights_(weights),
+      : graph_(std::move(graph)),
+        plan_(plan),
+        placement_(placement),
+        weights_(weights),
         options_(options) {
     for (const Node& node : graph_.nodes()) node_names_.insert(node.name);
   }
@@ -175,11 +178,12 @@ class Writer {
       DS_ASSIGN_OR_RETURN(const ValueId stored, BiasConstant(name, codes));
       // A product of constants, which every runtime folds: in the file it takes less than the
       // numbers would.
-      const ValueId scale = Emit("Mul", name + ".scale",
-                                 {weight_scales_.at(use.weight), ScaleConstant(input_scale)});
+      const ValueId scale =
+          Emit("Mul", name + ".scale", {weight_scales_.at(use.weight), ScaleConstant(input_scale)});
       Attributes attributes;
       if (weight.axis != QuantParams::kWholeTensor) attributes["axis"] = int64_t{0};
-      const ValueId real = Emit("DequantizeLinear", name + ".dequantized", {stored, scale}, attributes);
+      const ValueId real =
+          Emit("DequantizeLinear", name + ".dequantized", {stored, scale}, attributes);
       made = biases_.emplace(key, real).first;
     }
     node.inputs[2] = made->second;
@@ -251,7 +255,7 @@ class Writer {
   const QdqOptions options_;
   absl::flat_hash_set<std::string> node_names_;
   std::map<std::pair<ValueId, bool>, ValueId> dequantized_;  // weight, of a convolution?
-  std::map<ValueId, ValueId> weight_scales_;  // weight -> its scales
+  std::map<ValueId, ValueId> weight_scales_;                 // weight -> its scales
   std::map<std::tuple<ValueId, ValueId, uint32_t>, ValueId> biases_;
   std::map<uint32_t, ValueId> scales_;
   std::map<std::tuple<DType, Shape, std::vector<int32_t>>, ValueId> codes_;

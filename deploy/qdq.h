@@ -60,10 +60,11 @@ struct QdqReport {
 // - Operators that only move elements (Flatten, Reshape, Transpose, MaxPool, ...) pass on the
 //   parameters of their input, whatever the plan has for their result.
 // - A weight in plan.weights becomes an integer initialiser and a DequantizeLinear.
-// - A bias becomes int32 (kept as int16 and cast where that saves bytes) with scale input scale * weight scale, zero point 0. Where |bias| / scale
+// - A bias becomes int32 (kept as int16 and cast where that saves bytes) with scale input scale *
+// weight scale, zero point 0. Where |bias| / scale
 //   would exceed 2^30 (the other half of the range is left to the sum of products), or the scale
-//   would be no normal number, that channel's weight scale is enlarged and its weights are quantised
-//   anew.
+//   would be no normal number, that channel's weight scale is enlarged and its weights are
+//   quantised anew.
 // - A Conv or Gemm whose weight stays float reads its input through a Clip without bounds: ONNX
 //   Runtime would quantise that weight by itself.
 // - Dropout and Identity go; ReduceMean over all spatial axes becomes GlobalAveragePool (and

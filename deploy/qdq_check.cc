@@ -22,9 +22,10 @@ absl::Status CheckActivation(const Graph& graph, const Uses& uses, const std::st
   const ValueId id = graph.FindValue(name);
   if (id == kNoValue) return Absent(graph, "the value", name);
   if (graph.IsInitializer(id)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the plan has '", name, "' among its activations, but it is a constant; weights go to "
-        "'weights', other constants stay as they are"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan has '", name,
+                     "' among its activations, but it is a constant; weights go to "
+                     "'weights', other constants stay as they are"));
   }
   const bool is_input =
       std::find(graph.inputs().begin(), graph.inputs().end(), id) != graph.inputs().end();
@@ -42,7 +43,8 @@ absl::Status CheckActivation(const Graph& graph, const Uses& uses, const std::st
                      "'; activations have one scale for the whole tensor"));
   }
   // One scale fits any shape, also one that is not known yet.
-  return Annotate(CheckParams(params, {}), absl::StrCat("the plan for the activation '", name, "'"));
+  return Annotate(CheckParams(params, {}),
+                  absl::StrCat("the plan for the activation '", name, "'"));
 }
 
 absl::Status CheckWeight(const Graph& graph, const std::string& name, const QuantParams& params) {
@@ -50,7 +52,8 @@ absl::Status CheckWeight(const Graph& graph, const std::string& name, const Quan
   if (id == kNoValue) return Absent(graph, "the weight", name);
   const Tensor* weight = graph.Constant(id);
   if (weight == nullptr || weight->dtype() != DType::kFloat32) {
-    return absl::InvalidArgumentError(absl::StrCat("the plan has '", name, "' among its weights, "
+    return absl::InvalidArgumentError(absl::StrCat("the plan has '", name,
+                                                   "' among its weights, "
                                                    "but it is no float32 initialiser"));
   }
   bool read = false;
@@ -58,8 +61,9 @@ absl::Status CheckWeight(const Graph& graph, const std::string& name, const Quan
     for (const int slot : WeightSlots(node)) read = read || node.inputs[slot] == id;
   }
   if (!read) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the plan has '", name, "' among its weights, but no Conv, Gemm or MatMul multiplies by it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan has '", name,
+                     "' among its weights, but no Conv, Gemm or MatMul multiplies by it"));
   }
   return Annotate(CheckParams(params, weight->shape()),
                   absl::StrCat("the plan for the weight '", name, "'"));

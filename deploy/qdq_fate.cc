@@ -17,7 +17,11 @@ class Judge {
  public:
   Judge(const Graph& graph, const QuantPlan& plan, const Placement& placement,
         const WeightPlan& weights, const QdqOptions& options)
-      : graph_(graph), uses_(graph), plan_(plan), placement_(placement), weights_(weights),
+      : graph_(graph),
+        uses_(graph),
+        plan_(plan),
+        placement_(placement),
+        weights_(weights),
         options_(options) {}
 
   std::string WhyFloat(int index) const {

@@ -27,8 +27,8 @@ std::optional<BiasUse> BiasOf(const Graph& graph, const Node& node, const Placem
   const Tensor& data = *graph.Constant(node.inputs[1]);
   const int channels = OutputAxis(node, 1, data.rank());
   const QuantParams& params = weight->second;
-  const bool fits = params.group == 0 &&
-                    (params.axis == QuantParams::kWholeTensor || params.axis == channels);
+  const bool fits =
+      params.group == 0 && (params.axis == QuantParams::kWholeTensor || params.axis == channels);
   // [channels] or [1, channels]: one number a channel, whatever the batch.
   const bool one_each = bias->rank() >= 1 && bias->dim(-1) == data.dim(channels) &&
                         bias->num_elements() == bias->dim(-1);
@@ -73,9 +73,9 @@ absl::StatusOr<WeightPlan> PlanWeights(const Graph& graph, const QuantPlan& plan
     if (!use) continue;
     const auto bias = graph.Constant(use->bias)->span<float>();
     if (!std::all_of(bias.begin(), bias.end(), [](float b) { return std::isfinite(b); })) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("node '", node.name, "' (", node.op, "): its bias '",
-                       graph.value(use->bias).name, "' holds NaN or Inf; train it again"));
+      return absl::InvalidArgumentError(absl::StrCat("node '", node.name, "' (", node.op,
+                                                     "): its bias '", graph.value(use->bias).name,
+                                                     "' holds NaN or Inf; train it again"));
     }
     const float input_scale = placement.values[use->input]->scales[0];
     std::vector<float>& scales = result.weights.at(use->weight).scales;

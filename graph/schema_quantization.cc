@@ -1,4 +1,5 @@
-// QuantizeLinear and DequantizeLinear: per tensor, per index of an axis, or in blocks along an axis.
+// QuantizeLinear and DequantizeLinear: per tensor, per index of an axis, or in blocks along an
+// axis.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -59,9 +60,8 @@ absl::Status CheckScale(const InferenceContext& context, const Shape& input, con
 absl::Status CheckOperands(const InferenceContext& context, const Shape& input) {
   DS_ASSIGN_OR_RETURN(const Shape scale, context.InputShape(1));
   if (!IsFloatingPoint(context.InputDType(1))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the scale is ", std::string(Name(context.InputDType(1))),
-                     "; it must be floating point"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the scale is ", std::string(Name(context.InputDType(1))), "; it must be floating point"));
   }
   DS_RETURN_IF_ERROR(CheckScale(context, input, scale));
   if (!context.HasInput(2)) return absl::OkStatus();
@@ -69,9 +69,9 @@ absl::Status CheckOperands(const InferenceContext& context, const Shape& input) 
   bool same = zero_point.size() == scale.size();
   for (size_t i = 0; same && i < scale.size(); ++i) same = MayEqual(scale[i], zero_point[i]);
   if (same) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the zero point has shape ", ShapeString(zero_point), " but the scale ",
-                   ShapeString(scale), "; both must be the same"));
+  return absl::InvalidArgumentError(absl::StrCat("the zero point has shape ",
+                                                 ShapeString(zero_point), " but the scale ",
+                                                 ShapeString(scale), "; both must be the same"));
 }
 
 Inferred InferQuantizeLinear(const InferenceContext& context) {
@@ -100,9 +100,9 @@ Inferred InferDequantizeLinear(const InferenceContext& context) {
   }
   DS_RETURN_IF_ERROR(CheckOperands(context, input));
   if (context.HasInput(2) && context.InputDType(2) != type) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the zero point is ", std::string(Name(context.InputDType(2))), " but input 0 is ",
-        std::string(Name(type)), "; both must be of one type"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the zero point is ", std::string(Name(context.InputDType(2))),
+                     " but input 0 is ", std::string(Name(type)), "; both must be of one type"));
   }
   return One(context.InputDType(1), std::move(input));
 }

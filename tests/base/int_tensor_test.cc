@@ -9,8 +9,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr DType kIntegers[] = {DType::kInt2,  DType::kUInt2,  DType::kInt4,   DType::kUInt4, DType::kInt8,
-                               DType::kUInt8, DType::kInt16,  DType::kUInt16, DType::kInt32};
+constexpr DType kIntegers[] = {DType::kInt2,  DType::kUInt2,  DType::kInt4,
+                               DType::kUInt4, DType::kInt8,   DType::kUInt8,
+                               DType::kInt16, DType::kUInt16, DType::kInt32};
 
 TEST(IntTensorTest, EveryNumberOfEveryTypeSurvives) {
   for (const DType dtype : kIntegers) {
@@ -20,7 +21,9 @@ TEST(IntTensorTest, EveryNumberOfEveryTypeSurvives) {
       for (int64_t i = 0; i < count; ++i) {
         // Both ends, and steps between them that visit all bits of a byte.
         const int64_t span = static_cast<int64_t>(range.max) - range.min + 1;
-        values.push_back(static_cast<int32_t>(i == 0 ? range.min : i == 1 ? range.max : range.min + i * 7 % span));
+        values.push_back(static_cast<int32_t>(i == 0   ? range.min
+                                              : i == 1 ? range.max
+                                                       : range.min + i * 7 % span));
       }
       const auto tensor = IntTensor(dtype, {count}, values);
       ASSERT_TRUE(tensor.ok()) << tensor.status();
@@ -40,7 +43,8 @@ TEST(IntTensorTest, SmallTypesArePackedLowBitsFirst) {
 }
 
 TEST(IntTensorTest, WhatDoesNotFitIsRefused) {
-  EXPECT_THAT(std::string(IntTensor(DType::kInt4, {1}, {8}).status().message()), HasSubstr("-8 to 7"));
+  EXPECT_THAT(std::string(IntTensor(DType::kInt4, {1}, {8}).status().message()),
+              HasSubstr("-8 to 7"));
   EXPECT_FALSE(IntTensor(DType::kUInt2, {1}, {-1}).ok());
   EXPECT_FALSE(IntTensor(DType::kInt8, {2}, {1}).ok());
   EXPECT_FALSE(IntTensor(DType::kFloat32, {1}, {1}).ok());

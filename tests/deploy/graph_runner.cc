@@ -1,5 +1,5 @@
-// graph_runner MODEL IN OUT: runs an ONNX file on the training executor. IN and OUT are safetensors files with tensors by
-// the names of the model's inputs and outputs.
+// graph_runner MODEL IN OUT: runs an ONNX file on the training executor. IN and OUT are safetensors
+// files with tensors by the names of the model's inputs and outputs.
 #include <cstdio>
 
 #include "ATen/ATen.h"
@@ -16,7 +16,8 @@ absl::Status Run(const char* model, const char* in, const char* out) {
   DS_ASSIGN_OR_RETURN(const TensorMap fed, ReadSafetensors(in));
   DS_ASSIGN_OR_RETURN(const auto module, GraphModule::Create(std::move(graph)));
   std::vector<at::Tensor> inputs;
-  for (const ValueId id : module->graph().inputs()) inputs.push_back(ToTorch(fed.at(module->graph().value(id).name)));
+  for (const ValueId id : module->graph().inputs())
+    inputs.push_back(ToTorch(fed.at(module->graph().value(id).name)));
   DS_ASSIGN_OR_RETURN(const auto outputs, module->Forward(inputs));
   TensorMap results;
   for (size_t i = 0; i < outputs.size(); ++i) {

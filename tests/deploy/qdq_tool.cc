@@ -1,7 +1,9 @@
 // For the Python tests of exports:
 //   qdq_tool fold IN OUT                 IN (an ONNX file) with its batch norms folded
-//   qdq_tool export IN PLAN OUT [FLAG..] IN by PLAN (JSON, the fields of QuantPlan); the report goes to stdout as JSON.
-//                                        FLAG: direct (small weights without Cast), readable (not compact), opset=N
+//   qdq_tool export IN PLAN OUT [FLAG..] IN by PLAN (JSON, the fields of QuantPlan); the report
+//   goes to stdout as JSON.
+//                                        FLAG: direct (small weights without Cast), readable (not
+//                                        compact), opset=N
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -23,7 +25,8 @@ using Json = nlohmann::json;
 std::map<std::string, QuantParams> ReadParams(const Json& entries) {
   std::map<std::string, QuantParams> params;
   for (const auto& [name, entry] : entries.items()) {
-    params[name] = {.type = {.bits = entry.at("bits"), .is_signed = entry.at("signed"),
+    params[name] = {.type = {.bits = entry.at("bits"),
+                             .is_signed = entry.at("signed"),
                              .narrow = entry.value("narrow", false)},
                     .axis = entry.value("axis", QuantParams::kWholeTensor),
                     .group = entry.value("group", int64_t{0}),
@@ -58,15 +61,23 @@ absl::Status Export(const std::vector<std::string>& arguments) {
     if (arguments[i] == "direct") options.qdq.small_weights = SmallWeights::kDirect;
     if (arguments[i] == "readable") options.compact = false;
     if (absl::StartsWith(arguments[i], "opset=")) {
-      if (!absl::SimpleAtoi(arguments[i].substr(6), &options.opset)) return absl::InvalidArgumentError("opset");
+      if (!absl::SimpleAtoi(arguments[i].substr(6), &options.opset))
+        return absl::InvalidArgumentError("opset");
     }
   }
-  DS_ASSIGN_OR_RETURN(const OnnxExportResult result, OnnxExporter(options).Export(graph, plan, arguments[2]));
+  DS_ASSIGN_OR_RETURN(const OnnxExportResult result,
+                      OnnxExporter(options).Export(graph, plan, arguments[2]));
   Json nodes = Json::array();
   for (const NodeFate& fate : result.report.nodes) {
-    nodes.push_back({{"node", fate.node}, {"op", fate.op}, {"quantised", fate.quantised}, {"reason", fate.reason}});
+    nodes.push_back({{"node", fate.node},
+                     {"op", fate.op},
+                     {"quantised", fate.quantised},
+                     {"reason", fate.reason}});
   }
-  const Json report = {{"nodes", nodes}, {"enlarged", result.report.enlarged}, {"opset", result.opset}, {"bytes", result.bytes}};
+  const Json report = {{"nodes", nodes},
+                       {"enlarged", result.report.enlarged},
+                       {"opset", result.opset},
+                       {"bytes", result.bytes}};
   std::printf("%s\n", report.dump().c_str());
   return absl::OkStatus();
 }
@@ -76,7 +87,8 @@ absl::Status Export(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  absl::Status status = absl::InvalidArgumentError("usage: qdq_tool fold IN OUT | export IN PLAN OUT [FLAG...]");
+  absl::Status status =
+      absl::InvalidArgumentError("usage: qdq_tool fold IN OUT | export IN PLAN OUT [FLAG...]");
   const std::vector<std::string> rest(arguments.begin() + (argc > 1), arguments.end());
   if (argc == 4 && arguments[0] == "fold") status = ds::Fold(rest);
   if (argc >= 5 && arguments[0] == "export") status = ds::Export(rest);

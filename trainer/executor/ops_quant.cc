@@ -1,4 +1,5 @@
-// QuantizeLinear and DequantizeLinear as ONNX defines them, in fp32. Integers smaller than a byte are computed with as whole bytes.
+// QuantizeLinear and DequantizeLinear as ONNX defines them, in fp32. Integers smaller than a byte
+// are computed with as whole bytes.
 #include <algorithm>
 
 #include "base/int_tensor.h"

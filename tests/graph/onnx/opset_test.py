@@ -111,8 +111,39 @@ def cases(rng):
     for opset in (24, 28):
         yield "Swish", model(opset, [node("Swish", "x")])
         yield "Swish alpha", model(opset, [node("Swish", "x", alpha=1.7)])
+    yield from quantization_forms(rng)
     yield "nodes out of order", model(17, [node("Relu", ["t"]), node("Sigmoid", "x", ["t"])])
     yield from weight_forms(rng)
+
+
+def quantization_forms(rng):
+    """QuantizeLinear and DequantizeLinear with the attributes that each opset gave them."""
+    scales = {"s": F(.05), "z": np.uint8(128), "sa": rng.uniform(.03, .1, 3).astype(F), "za": rng.integers(-5, 5, 3).astype(np.int8),
+              "sb": rng.uniform(.03, .1, (2, 2, 8, 8)).astype(F), "s1": np.array([.05], F)}
+    ir = {23: 11, 25: 13}
+
+    def there_and_back(opset, quantize, dequantize, operands, **both):
+        made = model(opset, [node("QuantizeLinear", ["x", *operands], ["q"], **quantize, **both),
+                             node("DequantizeLinear", ["q", *operands], **dequantize, **both)],
+                     constants={name: scales[name] for name in operands})
+        made.ir_version = ir.get(opset, made.ir_version)
+        return made
+
+    for opset in (11, 13, 17, 19, 21, 23, 25):
+        yield "QDQ by tensor", there_and_back(opset, {}, {}, ["s", "z"])
+        yield "QDQ without a zero point", there_and_back(opset, {}, {}, ["s"])
+    for opset in (13, 19, 21, 25):
+        yield "QDQ by channel", there_and_back(opset, {}, {}, ["sa", "za"])
+        yield "QDQ by channel, axis from the end", there_and_back(opset, {}, {}, ["sa", "za"], axis=-3)
+        yield "QDQ, one scale of rank 1", there_and_back(opset, {}, {}, ["s1"])
+    for opset in (19, 21, 23):
+        yield "QDQ, saturate", there_and_back(opset, {"saturate": 1}, {}, ["s", "z"])
+    for opset in (21, 23, 25):
+        yield "QDQ, output_dtype", there_and_back(opset, {"output_dtype": TensorProto.INT8}, {}, ["s"])
+        yield "QDQ by channel, output_dtype", there_and_back(opset, {"output_dtype": TensorProto.INT8}, {}, ["sa"], axis=1)
+        yield "QDQ, output_dtype beside a zero point", there_and_back(opset, {"output_dtype": TensorProto.UINT8}, {}, ["s", "z"])
+    for opset in (23, 25):
+        yield "QDQ, precision and output_dtype", there_and_back(opset, {"precision": 1}, {"output_dtype": 1}, ["s", "z"])
 
 
 def weight_forms(rng):
@@ -161,14 +192,29 @@ def main(program):
         for name, made in cases(rng):
             report.case(f"opset {made.opset_import[0].version}: {name}", lambda: compare(made))
 
-        def packed(kind, values):
-            onnx.save(packed_case(kind, values, 21, 10), str(before))
-            convert(program, before, after, "--opset", 21)
+        def packed(kind, values, opset=21, ir=10):
+            onnx.save(packed_case(kind, values, opset, ir), str(before))
+            convert(program, before, after, "--opset", opset)
             tensors = {t.name: t for t in onnx.load(str(after)).graph.initializer}
             assert numpy_helper.to_array(tensors["c"]).astype(int).tolist() == values
 
         report.case("INT4, odd count", lambda: packed(TensorProto.INT4, [-8, 7, -1, 0, 3]))
         report.case("UINT4, even count", lambda: packed(TensorProto.UINT4, [15, 0, 9, 6]))
+        report.case("INT2, odd count", lambda: packed(TensorProto.INT2, [-2, 1, -1, 0, 1], 25, 13))
+        report.case("UINT2, even count", lambda: packed(TensorProto.UINT2, [3, 0, 2, 1], 25, 13))
+
+        def blocks():
+            constants = {"s": rng.uniform(.03, .1, (2, 2, 8, 8)).astype(F), "z": rng.integers(-5, 5, (2, 2, 8, 8)).astype(np.int8)}
+            made = model(21, [node("QuantizeLinear", ["x", "s", "z"], ["q"], block_size=2),
+                              node("DequantizeLinear", ["q", "s", "z"], block_size=2)], constants=constants)
+            made.ir_version = 10
+            onnx.save(made, str(before))
+            for opset in (21, 25):
+                convert(program, before, after, "--opset", opset)
+                feeds = random_feeds(before, rng)
+                assert largest_error(run(before, feeds), run(after, feeds)) == 0.0
+
+        report.case("QDQ by blocks", blocks)
 
         def external():
             weights = {name: rng.standard_normal(64).astype(F) for name in "cd"}

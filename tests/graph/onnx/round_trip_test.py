@@ -69,7 +69,7 @@ def main(program):
 
         for name, (arguments, dynamic) in MODELS.items():
             report.case(name, lambda: round_trip(name, arguments, dynamic))
-        for opset in (13, 14, 16, 18, 20, 21):
+        for opset in (13, 14, 16, 18, 20, 21, 22, 23, 24, 25):
             model = "mobilenet_v3_small" if opset < 17 else "vit_tiny"
 
             def other_opset():
