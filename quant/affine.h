@@ -58,8 +58,8 @@ struct QuantParams {
 // number. InvalidArgument for a type that CheckType refuses, NaN, Inf, or low > high.
 absl::StatusOr<QuantParams> ParamsForRange(const QuantType& type, float low, float high);
 
-// Scale of a symmetric type whose last code shall stand for `limit` >= 0, finite: limit / type.max(),
-// within the bounds above; 1 for a limit of 0.
+// Scale of a symmetric type whose last code shall stand for `limit` (finite, >= 0): limit /
+// type.max(), within the bounds above; 1 for a limit of 0.
 float SymmetricScale(const QuantType& type, float limit);
 
 // InvalidArgument names what does not fit `shape` (type, axis, group, number of scales, a scale

@@ -42,7 +42,7 @@ class ActivationStatistics {
   // weight decay^(n - t), normalised. 0 before the first batch.
   float moving_min() const { return static_cast<float>(weight_ > 0 ? min_sum_ / weight_ : 0); }
   float moving_max() const { return static_cast<float>(weight_ > 0 ? max_sum_ / weight_ : 0); }
-  // Mean of the squares of the finite values, from the histogram (relative error below 1e-6 unless
+  // Mean of the squares of the finite values, from the histogram (relative error below 1e-4 unless
   // nearly all values are in its lowest bins). 0 where there are none.
   double MeanSquare() const;
 
