@@ -17,19 +17,13 @@
 #include "deploy/qdq_weights.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
+#include "quant/packed_codes.h"
 
 namespace ds {
 namespace qdq {
 namespace {
 
 DType ByteType(const QuantType& type) { return type.is_signed ? DType::kInt8 : DType::kUInt8; }
-
-// The smallest type that holds the codes of a weight.
-DType StorageType(const QuantType& type) {
-  if (type.bits == 2) return type.is_signed ? DType::kInt2 : DType::kUInt2;
-  if (type.bits <= 4) return type.is_signed ? DType::kInt4 : DType::kUInt4;
-  return ByteType(type);
-}
 
 // Rebuilds the graph's nodes with the quantisation between them.
 class Writer {
