@@ -25,8 +25,8 @@ struct LinkCost {
 
 struct CostProbe {
   int64_t small_bytes = 4 << 10;     // sent by a rank in the one exchange,
-  int64_t large_bytes = 1 << 20;     // and in the other
-  int repeats = 5;                   // of which the median counts
+  int64_t large_bytes = 2 << 20;     // and in the other: half a bucket of the usual size
+  int repeats = 8;                   // of which the mean counts, after one more
   int64_t coding_values = 1 << 22;   // encoded and decoded: beyond the caches, as gradients are
 };
 
