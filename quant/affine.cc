@@ -1,36 +1,17 @@
 #include "quant/affine.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "quant/affine_steps.h"
 #include "quant/axis_split.h"
 
 namespace ds {
 namespace {
-
-// 1.5 * 2^23: added to a float of magnitude below 2^22 it leaves the nearest integer, ties to even,
-// in the low bits of the sum. Unlike nearbyint it becomes one vector instruction everywhere.
-constexpr float kRoundingShift = 12582912.0f;
-constexpr int32_t kRoundingShiftBits = 0x4B400000;
-
-inline int32_t RoundHalfToEven(float value) {
-  return std::bit_cast<int32_t>(value + kRoundingShift) - kRoundingShiftBits;
-}
-
-// round(value / scale), clamped to [low, high]: the code less its zero point. The bounds are
-// integers, so clamping first is the same and keeps RoundHalfToEven within its range.
-inline int32_t Steps(float value, float scale, float low, float high) {
-  float steps = value / scale;
-  steps = steps == steps ? steps : 0.0f;
-  steps = steps < low ? low : steps;
-  steps = steps > high ? high : steps;
-  return RoundHalfToEven(steps);
-}
 
 int64_t Groups(int64_t extent, int64_t group) { return extent / group + (extent % group != 0); }
 
@@ -67,7 +48,7 @@ void ForEachRun(const QuantParams& params, absl::Span<const int64_t> shape, int6
   }
 }
 
-// The bounds of Steps for a zero point.
+// The bounds of QuantSteps for a zero point.
 struct Bounds {
   float low, high;
 };
@@ -119,7 +100,7 @@ absl::StatusOr<QuantParams> ParamsForRange(const QuantType& type, float low, flo
   const float steps = static_cast<float>(type.max());
   const float scale = std::max(static_cast<float>((static_cast<double>(high) - low) / steps),
                                std::numeric_limits<float>::min());
-  const int32_t zero_point = Steps(-low, scale, 0.0f, steps);
+  const int32_t zero_point = QuantSteps(-low, scale, 0.0f, steps);
   const int32_t most = std::max(type.max() - zero_point, zero_point);
   return QuantParams{
       .type = type, .scales = {FiniteScale(scale, most)}, .zero_points = {zero_point}};
@@ -182,7 +163,7 @@ void QuantizeValues(absl::Span<const float> values, absl::Span<const int64_t> sh
     const auto [low, high] = BoundsOf(params.type, zero_point);
     const float* from = values.data() + begin;
     int32_t* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i) to[i] = Steps(from[i], scale, low, high) + zero_point;
+    for (int64_t i = 0; i < count; ++i) to[i] = QuantSteps(from[i], scale, low, high) + zero_point;
   };
   const auto each = [&](int64_t begin, int64_t count, int64_t s) {
     const float* scales = params.scales.data() + s;
@@ -192,7 +173,7 @@ void QuantizeValues(absl::Span<const float> values, absl::Span<const int64_t> sh
     int32_t* to = out.data() + begin;
     for (int64_t i = 0; i < count; ++i) {
       const auto [low, high] = BoundsOf(type, zero_points[i]);
-      to[i] = Steps(from[i], scales[i], low, high) + zero_points[i];
+      to[i] = QuantSteps(from[i], scales[i], low, high) + zero_points[i];
     }
   };
   ForEachRun(params, shape, static_cast<int64_t>(values.size()), shared, each);
@@ -228,7 +209,7 @@ void FakeQuantize(absl::Span<const float> values, absl::Span<const int64_t> shap
     const float* from = values.data() + begin;
     float* to = out.data() + begin;
     for (int64_t i = 0; i < count; ++i)
-      to[i] = static_cast<float>(Steps(from[i], scale, low, high)) * scale;
+      to[i] = static_cast<float>(QuantSteps(from[i], scale, low, high)) * scale;
   };
   const auto each = [&](int64_t begin, int64_t count, int64_t s) {
     const float* scales = params.scales.data() + s;
@@ -238,7 +219,7 @@ void FakeQuantize(absl::Span<const float> values, absl::Span<const int64_t> shap
     float* to = out.data() + begin;
     for (int64_t i = 0; i < count; ++i) {
       const auto [low, high] = BoundsOf(type, zero_points[i]);
-      to[i] = static_cast<float>(Steps(from[i], scales[i], low, high)) * scales[i];
+      to[i] = static_cast<float>(QuantSteps(from[i], scales[i], low, high)) * scales[i];
     }
   };
   ForEachRun(params, shape, static_cast<int64_t>(values.size()), shared, each);

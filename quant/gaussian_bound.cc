@@ -1,7 +1,9 @@
 #include "quant/gaussian_bound.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <mutex>
 
 namespace ds {
 namespace {
@@ -22,9 +24,7 @@ double Distortion(double step, int levels) {
   return sum * density;
 }
 
-}  // namespace
-
-double GaussianSignalToNoise(int bits) {
+double Search(int bits) {
   const int levels = 1 << bits;
   // The distortion has one minimum in the step: golden-section search.
   const double ratio = (std::sqrt(5.0) - 1) / 2;
@@ -39,6 +39,18 @@ double GaussianSignalToNoise(int bits) {
     }
   }
   return -10 * std::log10(Distortion((low + high) / 2, levels));
+}
+
+}  // namespace
+
+double GaussianSignalToNoise(int bits) {
+  constexpr int kMostBits = 8;
+  static std::array<std::once_flag, kMostBits + 1> once;
+  static std::array<double, kMostBits + 1> bounds;
+  const auto i = static_cast<size_t>(bits);
+  // A search takes tens of milliseconds, and reports ask for the same width again and again.
+  std::call_once(once.at(i), [bits, i] { bounds[i] = Search(bits); });
+  return bounds[i];
 }
 
 }  // namespace ds
