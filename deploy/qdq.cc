@@ -15,6 +15,8 @@
 #include "deploy/qdq_placement.h"
 #include "deploy/qdq_prepare.h"
 #include "deploy/qdq_weights.h"
+#include "deploy/trt_lint.h"
+#include "deploy/trt_placement.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
 #include "quant/packed_codes.h"
@@ -86,6 +88,7 @@ class Writer {
   // ONNX Runtime quantises float weights and biases between codes on its own, to 8 bits. A Clip
   // without bounds, which changes nothing, hides the codes from it.
   void KeepInFloat(Node& node) {
+    if (options_.profile != QdqProfile::kOnnxRuntime) return;
     if (node.op != "Conv" && node.op != "Gemm") return;
     const int producer = graph_.Producer(node.inputs[0]);
     if (producer < 0 || graph_.nodes()[producer].op != "DequantizeLinear") return;
@@ -129,29 +132,41 @@ class Writer {
     return absl::OkStatus();
   }
 
+  // The initialiser that a weight's codes are kept in, and the Cast behind it, if any.
+  absl::StatusOr<std::pair<ValueId, DType>> StoreWeight(const std::string& name,
+                                                        const Tensor& weight,
+                                                        const QuantParams& params, bool of_conv) {
+    std::vector<int32_t> codes(static_cast<size_t>(weight.num_elements()));
+    QuantizeValues(weight.span<float>(), weight.shape(), params, absl::MakeSpan(codes));
+    DType storage = StorageType(params.type);
+    if (options_.profile == QdqProfile::kTensorRT && BitWidth(storage) < 8) {
+      storage = of_conv ? DType::kInt8 : DType::kInt4;
+    }
+    DS_ASSIGN_OR_RETURN(Tensor packed, IntTensor(storage, weight.shape(), codes));
+    const ValueId stored = graph_.AddInitializer(name + ".codes", std::move(packed), false);
+    const bool cast = options_.profile == QdqProfile::kOnnxRuntime && BitWidth(storage) < 8 &&
+                      options_.small_weights == SmallWeights::kCast;
+    if (!cast) return std::make_pair(stored, storage);
+    const DType bytes = ByteType(params.type);
+    return std::make_pair(Emit("Cast", name + ".bytes", {stored}, {{"to", OnnxTypeNumber(bytes)}}),
+                          bytes);
+  }
+
   // ONNX Runtime wants the zero point of a matrix even where it is 0; that of a convolution is left
   // out then, which in a small network's file of 4 bits shows.
   absl::StatusOr<ValueId> AddWeight(ValueId id, const QuantParams& params, bool of_conv) {
     const std::string name = graph_.value(id).name;
     const Tensor weight = *graph_.Constant(id);
-    std::vector<int32_t> codes(static_cast<size_t>(weight.num_elements()));
-    QuantizeValues(weight.span<float>(), weight.shape(), params, absl::MakeSpan(codes));
-    const DType storage = StorageType(params.type);
-    DType type = storage;
-    DS_ASSIGN_OR_RETURN(Tensor packed, IntTensor(storage, weight.shape(), codes));
-    ValueId stored = graph_.AddInitializer(name + ".codes", std::move(packed), false);
-    if (BitWidth(storage) < 8 && options_.small_weights == SmallWeights::kCast) {
-      type = ByteType(params.type);
-      stored = Emit("Cast", name + ".bytes", {stored}, {{"to", OnnxTypeNumber(type)}});
-    }
+    DS_ASSIGN_OR_RETURN(const auto stored, StoreWeight(name, weight, params, of_conv));
     const Shape shape = ScaleShape(params, weight.shape());
     const ValueId scale =
         graph_.AddInitializer(name + ".scale", Tensor::From<float>(shape, params.scales), false);
     weight_scales_[id] = scale;
-    std::vector<ValueId> inputs = {stored, scale};
+    std::vector<ValueId> inputs = {stored.first, scale};
     const auto& zeros = params.zero_points;
-    if (!of_conv || std::count(zeros.begin(), zeros.end(), 0) != std::ssize(zeros)) {
-      DS_ASSIGN_OR_RETURN(const ValueId zero_point, CodeConstant(type, shape, zeros));
+    const bool shifted = std::count(zeros.begin(), zeros.end(), 0) != std::ssize(zeros);
+    if (shifted || (!of_conv && options_.profile == QdqProfile::kOnnxRuntime)) {
+      DS_ASSIGN_OR_RETURN(const ValueId zero_point, CodeConstant(stored.second, shape, zeros));
       inputs.push_back(zero_point);
     }
     Attributes attributes;
@@ -258,6 +273,47 @@ class Writer {
 }  // namespace
 }  // namespace qdq
 
+namespace qdq {
+namespace {
+
+absl::StatusOr<Graph> InsertForOnnxRuntime(Prepared prepared, const QuantPlan& plan,
+                                           const QdqOptions& options, QdqReport* report) {
+  const Placement placement = Place(prepared.graph, prepared.activations);
+  DS_ASSIGN_OR_RETURN(const WeightPlan weights, PlanWeights(prepared.graph, plan, placement));
+  if (report != nullptr) {
+    report->nodes = FatesOf(prepared.graph, plan, placement, weights, options);
+    report->enlarged = weights.enlarged;
+  }
+  return Writer(std::move(prepared.graph), plan, placement, weights, options).Run();
+}
+
+absl::StatusOr<Graph> InsertForTensorRT(Prepared prepared, const QuantPlan& plan,
+                                        const QdqOptions& options, QdqReport* report) {
+  DS_RETURN_IF_ERROR(CheckPlanForTensorRT(prepared.graph, plan));
+  Placement placement = Place(prepared.graph, prepared.activations);
+  KeepWhatTensorRTReads(prepared.graph, plan, placement);
+  WeightPlan weights;  // biases stay as they are
+  for (const auto& [name, params] : plan.weights) {
+    weights.weights[prepared.graph.FindValue(name)] = params;
+  }
+  DS_ASSIGN_OR_RETURN(Graph graph,
+                      Writer(std::move(prepared.graph), plan, placement, weights, options).Run());
+  if (report != nullptr) {
+    *report = {};
+    for (TrtVerdict& verdict : LintForTensorRT(graph).nodes) {
+      const auto left = plan.left_in_float.find(verdict.node);
+      if (left != plan.left_in_float.end() && !left->second.empty()) verdict.reason = left->second;
+      const bool quantised = verdict.fate == TrtFate::kInt8 || verdict.fate == TrtFate::kInt4;
+      report->nodes.push_back(
+          {verdict.node, verdict.op, quantised, quantised ? "" : std::move(verdict.reason)});
+    }
+  }
+  return graph;
+}
+
+}  // namespace
+}  // namespace qdq
+
 absl::StatusOr<Graph> InsertQdq(const Graph& folded, const QuantPlan& plan,
                                 const QdqOptions& options, QdqReport* report) {
   DS_RETURN_IF_ERROR(folded.Validate());
@@ -265,14 +321,10 @@ absl::StatusOr<Graph> InsertQdq(const Graph& folded, const QuantPlan& plan,
   DS_RETURN_IF_ERROR(InferShapes(inferred));
   DS_RETURN_IF_ERROR(qdq::CheckPlan(inferred, plan));
   DS_ASSIGN_OR_RETURN(qdq::Prepared prepared, qdq::Prepare(inferred, plan));
-  const qdq::Placement placement = qdq::Place(prepared.graph, prepared.activations);
-  DS_ASSIGN_OR_RETURN(const qdq::WeightPlan weights,
-                      qdq::PlanWeights(prepared.graph, plan, placement));
-  if (report != nullptr) {
-    report->nodes = qdq::FatesOf(prepared.graph, plan, placement, weights, options);
-    report->enlarged = weights.enlarged;
+  if (options.profile == QdqProfile::kTensorRT) {
+    return qdq::InsertForTensorRT(std::move(prepared), plan, options, report);
   }
-  return qdq::Writer(std::move(prepared.graph), plan, placement, weights, options).Run();
+  return qdq::InsertForOnnxRuntime(std::move(prepared), plan, options, report);
 }
 
 }  // namespace ds

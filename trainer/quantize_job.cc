@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
+#include "deploy/trt_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "trainer/data_setup.h"
 #include "trainer/executor/memory.h"
@@ -69,6 +70,18 @@ absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader) {
   return static_cast<double>(hits) / static_cast<double>(count);
 }
 
+// Writes the file, and for TensorRT what goes with it; its bytes.
+absl::StatusOr<int64_t> Export(const QuantizedModel& model, const QuantizeJobOptions& options) {
+  if (options.profile == QdqProfile::kOnnxRuntime) {
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter().Export(model.graph, model.plan, options.output));
+    return exported.bytes;
+  }
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Export(model.graph, model.plan, options.output));
+  const TrtBuild build = RunTrtRecipe(exported.recipe_path, absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
+  if (options.print) std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path << "\nTensorRT: " << build.message << "\n";
+  return exported.bytes;
+}
+
 }  // namespace
 
 absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options) {
@@ -91,7 +104,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
                       Quantizer(graph, options.quantizer).calibrate(FirstSamples(*calibration, options.samples)).convert());
   QdqReport placed;
-  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, {}, &placed));
+  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, {.profile = options.profile}, &placed));
   DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, Accuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
@@ -102,8 +115,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
     if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
-  DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter().Export(model.graph, model.plan, options.output));
-  summary.quantized_bytes = exported.bytes;
+  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(model, options));
   const std::string report = absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".json");
   DS_RETURN_IF_ERROR(WriteFileAtomically(report, QuantizeSummaryJson(summary)));
   if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << " and " << report << std::endl;

@@ -160,7 +160,7 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = ActivationBits(site), .is_signed = false};
+      const QuantType type = {.bits = ActivationBits(site), .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen,
                           ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
       DS_ASSIGN_OR_RETURN(model.plan.activations[name], ParamsForRange(type, chosen.range.low, chosen.range.high));
