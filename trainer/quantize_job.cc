@@ -35,6 +35,19 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
   return absl::OkStatus();
 }
 
+// For MakeModel, which would give a network with other classes than the data's a new classifier, as fine-tuning wants it.
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path) {
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
+  ModelConfig model = {.onnx = path};
+  if (graph.inputs().size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only one can be calibrated"));
+  }
+  if (graph.outputs().empty()) return model;
+  const auto& shape = graph.value(graph.outputs()[0]).shape;
+  if (shape && !shape->empty() && shape->back() != kDynamicDim) model.classes = shape->back();
+  return model;
+}
+
 // The first `samples` of the loader's epoch, whole batches but the last.
 CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
   return [&loader, left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
@@ -96,7 +109,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration, MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test, MakeLoader(config, splits.test, DataUse::kTest));
-  config.model = {.onnx = options.model};
+  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model));
   DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, Accuracy(graph, *test));
 

@@ -91,6 +91,11 @@ class Quantizer::Impl {
  private:
   absl::Status Prepare(Graph model) {
     DS_RETURN_IF_ERROR(CheckOptions(options_));
+    for (const Node& node : model.nodes()) {
+      if (node.op != "QuantizeLinear" && node.op != "DequantizeLinear") continue;
+      return absl::InvalidArgumentError(absl::StrCat("the model \"", model.name, "\" is quantised already (node \"", node.name,
+                                                     "\" is a ", node.op, "); give the float model that it was made from"));
+    }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
     selection_ = SelectForQuantization(graph_);
     if (selection_.weights.empty()) {
