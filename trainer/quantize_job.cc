@@ -36,7 +36,7 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
 }
 
 // For MakeModel, which would give a network with other classes than the data's a new classifier, as fine-tuning wants it.
-absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path) {
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
   DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
   ModelConfig model = {.onnx = path};
   if (graph.inputs().size() != 1) {
@@ -44,8 +44,11 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path) {
   }
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
-  if (shape && !shape->empty() && shape->back() != kDynamicDim) model.classes = shape->back();
-  return model;
+  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
+  model.classes = shape->back();
+  if (model.classes >= data_classes) return model;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
+                                                 "; give the data that it was trained on"));
 }
 
 // The first `samples` of the loader's epoch, whole batches but the last.
@@ -109,7 +112,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration, MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test, MakeLoader(config, splits.test, DataUse::kTest));
-  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model));
+  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
   DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, Accuracy(graph, *test));
 

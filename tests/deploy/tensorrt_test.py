@@ -11,6 +11,8 @@ import tempfile
 
 from qdq_support import F, Report, Tools, activation, helper, min_max_plan, np, numpy_helper, onnx, ranges, run, snr, weight, with_weights
 
+from code_agreement import UNOPTIMISED, Runtime  # in tests/support
+
 SEED = 20261125
 ZOO = {"resnet20": (["--channels", 1, "--height", 28, "--width", 28], (8, 1, 28, 28)),
        "mobilenet_v2": (["--height", 32, "--width", 32], (4, 3, 32, 32))}
@@ -140,7 +142,7 @@ def seeded_faults(tools, rng):
 
     def computed_scale(parts):
         quantise, dequantise = pair_of(parts, conv(parts).input[0])
-        parts.graph.node.insert(0, helper.make_node("ReduceMax", [parts.graph.input[0].name], ["live"], name="live", keepdims=0))
+        parts.graph.node.insert(0, helper.make_node("ReduceMean", [parts.graph.input[0].name], ["live"], name="live", keepdims=0))
         quantise.input[1] = dequantise.input[1] = "live"
         return quantise.name, "refused", "must be a constant"
 
@@ -189,13 +191,16 @@ def seeded_faults(tools, rng):
         weight.attribute.append(helper.make_attribute("axis", 1))
         return weight.name, "refused", "axis 1 instead of 0"
 
-    def int4_convolution(parts):
-        weight = parts.made[conv(parts).input[1]]
+    def store_as_int4(parts, weight):
         codes = parts.constants[weight.input[0]]
         small = np.clip(numpy_helper.to_array(codes), -7, 7)
         codes.CopyFrom(helper.make_tensor(codes.name, onnx.TensorProto.INT4, small.shape, small.flatten().tolist()))
         del parts.model.opset_import[:]
         parts.model.opset_import.append(helper.make_opsetid("", 21))
+
+    def int4_convolution(parts):
+        weight = parts.made[conv(parts).input[1]]
+        store_as_int4(parts, weight)
         return weight.name, "refused", "Gemm and MatMul only"
 
     def int32_bias(parts):
@@ -231,6 +236,7 @@ def seeded_faults(tools, rng):
 
     def cast_codes(parts):
         weight = parts.made[conv(parts).input[1]]
+        store_as_int4(parts, weight)
         parts.graph.node.insert(0, helper.make_node("Cast", [weight.input[0]], ["cast"], name="cast", to=onnx.TensorProto.INT8))
         weight.input[0] = "cast"
         return weight.name, "refused", "a Cast stands between"
@@ -285,7 +291,10 @@ def blocked_matrix(tools, rng):
     scales = np.repeat(np.array(params["scales"], F).reshape(2, 10), 32, axis=0)
     x = rng.standard_normal((5, 64)).astype(F)
     expected = x @ (np.clip(np.rint(values / scales), -7, 7) * scales)
-    np.testing.assert_allclose(run(exported, {"input": x})["y"], expected, rtol=1e-4, atol=1e-4)
+    # With its optimisations ONNX Runtime rounds the inputs of such a product to 8 bits by itself (MatMulNBits).
+    for found in (Runtime(exported, UNOPTIMISED).run({"input": x})["y"], tools.execute(exported, {"input": x})["y"]):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(exported, {"input": x})["y"], expected, atol=.02 * np.abs(expected).max())
 
 
 def builder(tools):

@@ -16,6 +16,7 @@ try:
     import numpy as np
     import onnx
     import onnxruntime
+    onnxruntime.set_default_logger_severity(3)
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as error:
     print(f"skipped: {error.name} is not installed (launch/setup.sh installs it)")
@@ -27,8 +28,10 @@ CONFIG = """
 model: {name: resnet8}
 data: {type: synthetic, channels: 3, height: 8, width: 8, classes: 4, size: 40, test_batch_size: 8, mean: [0.5, 0.5, 0.5], stddev: [0.25, 0.25, 0.25]}
 """
-# Of the float model's outputs, at 8 bits; a tiny network of random weights on smooth images.
-LEAST_SNR = 25.0
+# Of the float model's outputs, at 8 bits: a tiny network of random weights, calibrated on smooth pictures and tried on noise, some of
+# which is beyond the ranges.
+LEAST_SNR = 20.0
+LEAST_SNR_OF_CONSTANTS = 35.0
 SECONDS = 60
 
 
@@ -160,10 +163,11 @@ class Bench:
         done = self.run(*options, **files)
         assert done.returncode > 0, f"it ended with {done.returncode} instead of an error: {done.stderr or done.stdout}"
         lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("Run with --help")]
-        assert len(lines) == 1, f"{len(lines)} lines instead of one: {done.stderr}"
-        assert all(word in lines[0] for word in words), lines[0]
+        errors = [line for line in lines if line.startswith("ds_quantize:")] or lines
+        assert len(errors) == 1, f"{len(errors)} errors instead of one: {done.stderr}"
+        assert all(word in done.stderr for word in words), done.stderr
         assert not self.output.exists(), "a file was left behind"
-        return lines[0][:110]
+        return errors[0][:110]
 
     def right(self, model, *options, least=LEAST_SNR, shape=(16, 3, 8, 8), data=None):
         """The file computes in ONNX Runtime nearly what the float model does."""
@@ -192,7 +196,7 @@ def files(b):
     yield "a folder as model", lambda: b.refused([str(b.folder)], model=b.folder)
     yield "model that is quantised already", lambda: quantised_twice(b)
     yield "nothing to quantise", lambda: b.refused(["nothing to quantise"], "data.classes=3", model=only_relu())
-    yield "half precision", lambda: b.refused(["float"], model=of_half_precision())
+    yield "half precision", lambda: b.refused(["Half"], model=of_half_precision())
     yield "operator that is not supported", lambda: b.refused(["Einsum"], model=replaced(1, helper.make_node(
         "Einsum", ["c1"], ["r1"], name="e", equation="abcd->abcd")))
     yield "operator of another domain", lambda: b.refused(["Fast"], model=replaced(1, helper.make_node(
@@ -217,7 +221,7 @@ def shapes(b):
     yield "rows as input", lambda: b.refused([""], model=changed(shape=("batch", 192)))
     yield "two inputs", lambda: b.refused(["input"], model=changed(
         lambda net: net.extra_inputs.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1]))))
-    yield "fewer classes than the data", lambda: b.refused(["classes"], model=changed(classes=3))
+    yield "fewer classes than the data", lambda: b.refused(["3 classes", "4"], model=changed(classes=3))
     yield "more classes than the data keep their weights", lambda: b.right(changed(classes=9))
     yield "size of image left open", lambda: b.right(changed(shape=("batch", 3, "h", "w")))
     yield "fixed batch", lambda: b.right(changed(shape=(2, 3, 8, 8)))
@@ -232,7 +236,7 @@ def weights(b):
     yield "weights of 1e-20", lambda: b.right(scaled("w2", 1e-20))
     yield "denormal weights", lambda: b.right(scaled("w2", 1e-42))
     yield "weights of 1e15", lambda: b.right(scaled("w1", 1e15))
-    yield "a layer of zeros", lambda: b.right(scaled("w2", 0))
+    yield "a layer of zeros", lambda: b.right(scaled("w2", 0), least=LEAST_SNR_OF_CONSTANTS)
     yield "a dead channel", lambda: b.right(with_values("w2", 4, 0))
     yield "a channel a million times the others", lambda: b.right(with_values("w3", 2, 1e6))
     yield "huge bias on dead weights", lambda: b.right(huge_bias_on_dead_weights())
