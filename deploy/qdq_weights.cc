@@ -57,7 +57,7 @@ bool MakeRoom(absl::Span<const float> bias, float input_scale, std::vector<float
 // with the 1 that calibration gave it, the bias would be rounded to whole steps of the input.
 void FitDeadChannels(const Tensor& weight, int channel_axis, absl::Span<const float> bias,
                      float input_scale, std::vector<float>& scales) {
-  constexpr double kBiasCode = 1048576.0;  // 2^20: as good as float32
+  constexpr double kBiasCode = 16384.0;  // 2^14: a code that fits int16, which keeps files small
   const auto values = weight.span<float>();
   std::vector<bool> dead(scales.size(), true);
   int64_t inner = 1;
