@@ -107,9 +107,16 @@ class Trimmer {
 
   void Add(const Node& node) {
     const std::optional<size_t> fused = FusedSlot(graph_, uses_, node);
+    // Added to what a float convolution writes, an INT8 operand would be made float first.
+    if (fused && !RunsInInt8(graph_.nodes()[uses_.ProducerIndex(node.inputs[*fused])])) return;
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
       if (slot != fused) Want(node.inputs[slot]);
     }
+  }
+
+  bool RunsInInt8(const Node& conv) const {
+    return !plan_.left_in_float.contains(conv.name) && WeightOf(conv.inputs[1]) != nullptr &&
+           placement_.Quantised(conv.inputs[0]);
   }
 
   const QuantParams* WeightOf(ValueId id) const {

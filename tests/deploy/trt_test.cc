@@ -152,6 +152,20 @@ TEST(TensorRTTest, NothingIsRoundedForAnOperatorThatRunsInFloat) {
   EXPECT_THAT(Why(report, "act"), HasSubstr("HardSwish in float"));
 }
 
+TEST(TensorRTTest, WhatThePlanLeavesInFloatHasNoPairsAndNeitherHasTheAdditionBehindIt) {
+  QuantPlan plan = ResidualPlan();
+  plan.left_in_float["c2"] = "too sensitive";
+  QdqReport report;
+  const Graph out = ForTensorRT(Residual(), plan, &report);
+  EXPECT_EQ(Why(report, "c1"), "integer");
+  EXPECT_EQ(Why(report, "c2"), "too sensitive");
+  EXPECT_NE(Why(report, "sum"), "integer");
+  for (const ValueId id : Maker(out, "sum.out").inputs) {
+    EXPECT_NE(Maker(out, id).op, "DequantizeLinear");
+  }
+  EXPECT_EQ(Why(report, "fc"), "integer");
+}
+
 TEST(TensorRTTest, PlansThatAreNotTensorRTsAreRefused) {
   const auto refusal = [](auto change) {
     QuantPlan plan = ResidualPlan();
