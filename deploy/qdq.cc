@@ -11,7 +11,7 @@
 #include "deploy/qdq_writer.h"
 #include "deploy/trt_lint.h"
 #include "deploy/trt_placement.h"
-#include "graph/passes/passes.h"
+#include "graph/schema.h"
 
 namespace ds {
 namespace qdq {

@@ -18,6 +18,7 @@ struct Arguments {
   std::vector<std::string> overrides;
   int threads = 0;
   std::string profile = "onnxruntime";
+  bool direct_weights = false;
   ds::QuantizeJobOptions job;
 };
 
@@ -43,6 +44,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--profile", arguments.profile, "the runtime the file is for")
       ->check(CLI::IsMember({"onnxruntime", "tensorrt"}))
       ->capture_default_str();
+  app.add_flag("--direct-weights", arguments.direct_weights,
+               "weights of 2 to 4 bits without the Cast to int8 that ONNX Runtime folds (int4 runs in float there, int2 does not load)");
   app.add_option("--samples", arguments.job.samples, "images of the training split to calibrate on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -64,8 +67,9 @@ int main(int argc, char** argv) {
   Arguments arguments;
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
+  if (arguments.direct_weights) arguments.job.qdq.small_weights = ds::SmallWeights::kDirect;
   if (arguments.profile == "tensorrt") {
-    arguments.job.profile = ds::QdqProfile::kTensorRT;
+    arguments.job.qdq.profile = ds::QdqProfile::kTensorRT;
     arguments.job.quantizer.symmetric_activations = true;
   }
   ds::SetUpLog(ds::LogLevel::kInfo, -1);

@@ -88,8 +88,8 @@ absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader) {
 
 // Writes the file, and for TensorRT what goes with it; its bytes.
 absl::StatusOr<int64_t> Export(const QuantizedModel& model, const QuantizeJobOptions& options) {
-  if (options.profile == QdqProfile::kOnnxRuntime) {
-    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter().Export(model.graph, model.plan, options.output));
+  if (options.qdq.profile == QdqProfile::kOnnxRuntime) {
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Export(model.graph, model.plan, options.output));
     return exported.bytes;
   }
   DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Export(model.graph, model.plan, options.output));
@@ -120,7 +120,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
                       Quantizer(graph, options.quantizer).calibrate(FirstSamples(*calibration, options.samples)).convert());
   QdqReport placed;
-  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, {.profile = options.profile}, &placed));
+  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, options.qdq, &placed));
   DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, Accuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());

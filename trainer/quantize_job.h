@@ -17,9 +17,9 @@ struct QuantizeJobOptions {
   std::string model;            // ONNX file, float
   std::string output;           // ONNX file to write
   QuantizerOptions quantizer;
-  // Whose rules the file follows. kTensorRT wants quantizer.symmetric_activations, and writes a recipe for its builder and a lint beside
-  // the file (deploy/trt_exporter.h).
-  QdqProfile profile = QdqProfile::kOnnxRuntime;
+  // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and writes a recipe for its builder and a lint
+  // beside the file (deploy/trt_exporter.h).
+  QdqOptions qdq;
   int64_t samples = 1024;       // of the training split, for calibration; >= 1
   bool print = true;            // tables on stdout
 };

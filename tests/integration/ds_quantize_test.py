@@ -80,6 +80,17 @@ class DsQuantize(unittest.TestCase):
         codes = {value.data_type for value in onnx.load(str(output)).graph.initializer}
         self.assertNotIn(onnx.TensorProto.UINT8, codes)
 
+    def test_small_weights_reach_their_dequantisation_through_a_cast_or_directly(self):
+        for options, casts in (([], True), (["--direct-weights"], False)):
+            with self.subTest(options):
+                done, output = self.quantize("direct", "--bits", 4, *options)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                graph = onnx.load(str(output)).graph
+                small = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT4}
+                readers = {node.op_type for node in graph.node if small.intersection(node.input)}
+                self.assertEqual(readers, {"Cast"} if casts else {"DequantizeLinear"})
+        self.assertEqual(done.stdout.count("no Cast to int8"), len(small))
+
     def test_the_same_command_gives_the_same_bytes(self):
         files = [self.quantize(f"again{i}", "--bits", 5)[1].read_bytes() for i in range(2)]
         self.assertEqual(*files)

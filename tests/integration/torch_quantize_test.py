@@ -1,5 +1,5 @@
-"""MobileNetV3-Large and ResNet-50 as PyTorch's exporters write them, through ds_quantize: they run in ONNX Runtime, compute nearly what the
-float model does, and the report's list of nodes that stay in float, each with its reason, is what ONNX Runtime really leaves in float.
+"""MobileNetV3-Large and ResNet-50 as PyTorch's exporters write them, through ds_quantize: they run in ONNX Runtime, are as near to the float
+model as ONNX Runtime's own static quantisation brings them, and the report's list of nodes that stay in float, each with its reason, is what ONNX Runtime really leaves in float.
 
     torch_quantize_test.py DS_QUANTIZE
 """
@@ -23,6 +23,8 @@ try:
     import onnx
     import onnxruntime
     import torch
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
     from torch import nn
 except ImportError as error:
     print(f"skipped: {error.name} is not installed (launch/setup.sh installs it)")
@@ -38,8 +40,10 @@ model: {{name: resnet8}}
 data: {{type: synthetic, channels: 3, height: {SIDE}, width: {SIDE}, classes: {CLASSES}, size: 40, test_batch_size: 8, mean: [0.5, 0.5, 0.5],
        stddev: [0.25, 0.25, 0.25]}}
 """
-# Random weights; what a trained network's accuracy loses is in docs/benchmarks.md.
-LEAST_SNR = {"ResNet-50": 25.0, "MobileNetV3-Large": 10.0}
+# A deep network of random weights amplifies what rounding does to its first layers, so how near is near is measured: with the ranges that
+# ONNX Runtime's min-max calibration finds on pictures of the same kind, dB. Another draw of pictures changes it by less than this.
+MARGIN = 2.0
+LEAST_SNR = 5.0
 FLOAT_REASON = re.compile(r'node "(.*)" \((\w+)\) stays float: (.+)')
 # Names of operators in ONNX Runtime's optimised graph for what fusions make of ours.
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
@@ -93,6 +97,23 @@ def run(path, x, optimised=None):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
 
 
+class Pictures(CalibrationDataReader):
+    def __init__(self):
+        self.batches = iter([{"x": images(8).numpy()} for _ in range(4)])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def theirs(source, folder):
+    """ONNX Runtime's static quantisation, set up as it advises for its CPU kernels."""
+    prepared, target = folder / "prepared.onnx", folder / "theirs.onnx"
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    quantize_static(str(prepared), str(target), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
+    return target
+
+
 def snr(expected, found):
     noise = np.square(found.astype(np.float64) - expected).sum()
     return 10 * np.log10(np.square(expected.astype(np.float64)).sum() / max(noise, 1e-300))
@@ -109,7 +130,7 @@ def float_ops(optimised):
     return names
 
 
-def quantises(program, folder, name, network, exporter):
+def quantises(program, folder, network, exporter):
     source, target, optimised = (folder / f"{part}.onnx" for part in ("float", "quantised", "optimised"))
     opset = export(network, source, exporter)
     (folder / "config.yaml").write_text(CONFIG)
@@ -119,17 +140,18 @@ def quantises(program, folder, name, network, exporter):
     report = json.loads(target.with_suffix(".json").read_text())
     left = [match.groups() for match in map(FLOAT_REASON.fullmatch, report["warnings"]) if match]
     x = images(8).numpy()
-    found = snr(run(source, x), run(target, x, optimised))
-    assert found >= LEAST_SNR[name], f"{found:.1f} dB"
-    theirs, ours = float_ops(optimised), collections.Counter(op for _, op, _ in left)
+    expected = run(source, x)
+    found, rival = snr(expected, run(target, x, optimised)), snr(expected, run(theirs(source, folder), x))
+    assert found >= max(rival - MARGIN, LEAST_SNR), f"{found:.1f} dB, ONNX Runtime's own quantisation {rival:.1f}"
+    left_there, ours = float_ops(optimised), collections.Counter(op for _, op, _ in left)
     # Only what moves numbers may be counted differently: it has no arithmetic of its own.
     for op in {"Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "HardSwish", "HardSigmoid", "GlobalAveragePool", "ReduceMean"}:
-        assert theirs[op] == ours[op], f"{op}: ONNX Runtime leaves {theirs[op]} in float, the report names {ours[op]}"
+        assert left_there[op] == ours[op], f"{op}: ONNX Runtime leaves {left_there[op]} in float, the report names {ours[op]}"
     layers = sum(isinstance(module, (nn.Conv2d, nn.Linear)) for module in network.modules())
     assert len(report["layers"]) == layers, f"{len(report['layers'])} layers of {layers}"
-    assert theirs["Conv"] == theirs["Gemm"] == 0, dict(theirs)
+    assert left_there["Conv"] == left_there["Gemm"] == 0, dict(left_there)
     kinds = ", ".join(f"{count} {op}" for op, count in sorted(ours.items())) or "nothing"
-    return f"{found:.1f} dB, opset {opset}, in float: {kinds}"
+    return f"{found:.1f} dB (ONNX Runtime's own quantisation {rival:.1f}), opset {opset}, in float: {kinds}"
 
 
 def main(program):
@@ -147,7 +169,7 @@ def main(program):
         for exporter in exporters:
             with tempfile.TemporaryDirectory() as folder:
                 report.case(f"{name}, {exporter} exporter",
-                            lambda: quantises(program, pathlib.Path(folder), name, network, exporter))
+                            lambda: quantises(program, pathlib.Path(folder), network, exporter))
     report.finish(at_least=2)
 
 
