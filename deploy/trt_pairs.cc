@@ -4,12 +4,25 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/int_tensor.h"
 #include "deploy/qdq_placement.h"
 #include "deploy/qdq_weights.h"
 
 namespace ds::qdq {
 namespace {
+
+// The node's scales; none if they are no float32 constant.
+absl::Span<const float> ScalesOf(const Graph& graph, const Node& node) {
+  const Tensor* scale = graph.Constant(node.inputs[1]);
+  if (scale == nullptr || scale->dtype() != DType::kFloat32) return {};
+  return scale->span<float>();
+}
+
+bool SameScales(const Graph& graph, const Node& a, const Node& b) {
+  const absl::Span<const float> scales = ScalesOf(graph, a);
+  return !scales.empty() && scales == ScalesOf(graph, b);
+}
 
 const char* const kMendZero = "; calibrate symmetrically (profile 'tensorrt')";
 
@@ -61,6 +74,7 @@ std::string TrtPairs::Scales(const Node& node) const {
                         "' is computed: it must be a constant");
   }
   if (scale->dtype() != DType::kFloat32) return "its scale is not float32";
+  if (scale->num_elements() == 0) return "its scale is empty";
   const auto values = scale->span<float>();
   const bool fit =
       std::all_of(values.begin(), values.end(), [](float s) { return std::isfinite(s) && s > 0; });
@@ -104,11 +118,8 @@ std::string TrtPairs::Dequantise(const Node& node) const {
   if (maker == nullptr || maker->op != "QuantizeLinear") {
     return "its codes come from no QuantizeLinear";
   }
-  const Tensor* mine = graph_.Constant(node.inputs[1]);
-  const Tensor* other = graph_.Constant(maker->inputs[1]);
-  const bool same = other != nullptr && mine->num_elements() == other->num_elements() &&
-                    mine->span<float>()[0] == other->span<float>()[0];
-  return same ? "" : "its scale is another one than that of the QuantizeLinear before it";
+  if (SameScales(graph_, node, *maker)) return "";
+  return "its scale is another one than that of the QuantizeLinear before it";
 }
 
 std::string TrtPairs::Weight(const Node& node, const Tensor& codes) const {
@@ -144,8 +155,10 @@ std::string TrtPairs::Blocks(const Node& node, const Tensor& codes) const {
   const int64_t block = node.GetInt("block_size", 0);
   if (block == 0) return "";
   if (codes.dtype() != DType::kInt4) return "scales for blocks are for int4 weights only";
-  const int64_t axis = node.GetInt("axis", 1);
-  const int64_t extent = codes.dim(axis < 0 ? axis + codes.rank() : axis);
+  const int64_t given = node.GetInt("axis", 1);
+  const int64_t axis = given < 0 ? given + codes.rank() : given;
+  if (block < 0 || axis < 0 || axis >= codes.rank()) return "its blocks do not fit its codes";
+  const int64_t extent = codes.dim(static_cast<int>(axis));
   if (extent % block == 0) return "";
   return absl::StrCat("blocks of ", block, " do not divide ", extent);
 }
@@ -174,13 +187,9 @@ bool TrtPairs::ComesFrom(ValueId id, const char* op) const {
 bool TrtPairs::SameScale(ValueId input, ValueId result) const {
   const Node* dequantise = Maker(input);
   if (dequantise == nullptr || dequantise->op != "DequantizeLinear") return false;
-  const Tensor* scale = graph_.Constant(dequantise->inputs[1]);
-  if (scale == nullptr) return false;
   return std::any_of(readers_[result].begin(), readers_[result].end(), [&](int index) {
     const Node& reader = graph_.nodes()[index];
-    const Tensor* other =
-        reader.op == "QuantizeLinear" ? graph_.Constant(reader.inputs[1]) : nullptr;
-    return other != nullptr && other->span<float>()[0] == scale->span<float>()[0];
+    return reader.op == "QuantizeLinear" && SameScales(graph_, reader, *dequantise);
   });
 }
 
