@@ -70,24 +70,28 @@ TEST(TensorRTTest, TheIdentityBranchIsQuantisedAndTheConvolutionBesideItIsNot) {
 }
 
 TEST(TensorRTTest, OfTwoConvolutionsTheLaterOneIsComputedWithTheAddition) {
-  Builder b("down", 1);
-  const ValueId x = b.Input("x", DType::kFloat32, {1, 3, 6, 6});
-  const ValueId shortcut = b.Conv(x, "short", {.channels = 4, .kernel = 1});
-  const ValueId main = b.Conv(x, "main", {.channels = 4});
-  const ValueId sum = b.Op("Relu", {b.Op("Add", {main, shortcut}, {}, "sum")}, {}, "r");
-  b.Output(b.Conv(sum, "next", {.channels = 2}), "y");
-  QuantPlan plan;
-  for (const char* name : {"x", "short.out", "main.out", "r.out", "y"}) {
-    plan.activations[name] = Signed(0.02f);
+  for (const bool main_first : {true, false}) {
+    Builder b("down", 1);
+    const ValueId x = b.Input("x", DType::kFloat32, {1, 3, 6, 6});
+    const ValueId shortcut = b.Conv(x, "short", {.channels = 4, .kernel = 1});
+    const ValueId main = b.Conv(x, "main", {.channels = 4});
+    const std::vector<ValueId> operands =
+        main_first ? std::vector{main, shortcut} : std::vector{shortcut, main};
+    const ValueId sum = b.Op("Relu", {b.Op("Add", operands, {}, "sum")}, {}, "r");
+    b.Output(b.Conv(sum, "next", {.channels = 2}), "y");
+    QuantPlan plan;
+    for (const char* name : {"x", "short.out", "main.out", "r.out", "y"}) {
+      plan.activations[name] = Signed(0.02f);
+    }
+    plan.weights = {
+        {"short.weight", Weight(4)}, {"main.weight", Weight(4)}, {"next.weight", Weight(2)}};
+    const Graph out = ForTensorRT(*b.Finish(), plan);
+    const Node& add = Maker(out, "sum.out");
+    EXPECT_EQ(Maker(out, add.inputs[main_first ? 0 : 1]).name, "main");
+    EXPECT_EQ(Maker(out, add.inputs[main_first ? 1 : 0]).op, "DequantizeLinear");
+    // What leaves the network is not rounded: nothing reads it in INT8.
+    EXPECT_EQ(Maker(out, "y").op, "Conv");
   }
-  plan.weights = {
-      {"short.weight", Weight(4)}, {"main.weight", Weight(4)}, {"next.weight", Weight(2)}};
-  const Graph out = ForTensorRT(*b.Finish(), plan);
-  const Node& add = Maker(out, "sum.out");
-  EXPECT_EQ(Maker(out, add.inputs[0]).name, "main");
-  EXPECT_EQ(Maker(out, add.inputs[1]).op, "DequantizeLinear");
-  // What leaves the network is not rounded: nothing reads it in INT8.
-  EXPECT_EQ(Maker(out, "y").op, "Conv");
 }
 
 TEST(TensorRTTest, EveryPairIsSignedSymmetricAndConstantAndBiasesAreFloat) {
