@@ -1,6 +1,6 @@
 // From a float graph and a plan to a graph with QuantizeLinear and DequantizeLinear nodes, placed
-// so that ONNX Runtime's CPU kernels fuse them into integer operators. What each rule is for was
-// measured with ONNX Runtime 1.32; docs/export.md lists it.
+// so that ONNX Runtime's CPU kernels (or TensorRT) fuse them into integer operators. What each rule
+// is for was measured with ONNX Runtime 1.32; docs/export.md lists it.
 //
 // The graph that comes out computes, in floating point, exactly what the plan says; a runtime that
 // fuses nothing gets the same numbers, only slower. Pure functions: any thread may call them.
@@ -26,11 +26,19 @@ enum class SmallWeights {
   kDirect,
 };
 
+// Whose rules the nodes are placed by: the two runtimes want opposite things (docs/export.md).
+enum class QdqProfile {
+  kOnnxRuntime,
+  // deploy/trt_exporter.h says how. small_weights has no meaning here.
+  kTensorRT,
+};
+
 struct QdqOptions {
+  QdqProfile profile = QdqProfile::kOnnxRuntime;
   SmallWeights small_weights = SmallWeights::kCast;
 };
 
-// Whether ONNX Runtime computes a node with integers.
+// Whether the runtime of the profile computes a node with integers.
 struct NodeFate {
   std::string node;
   std::string op;
@@ -67,11 +75,14 @@ struct QdqReport {
 //   quantised anew.
 // - A Conv or Gemm whose weight stays float reads its input through a Clip without bounds: ONNX
 //   Runtime would quantise that weight by itself.
+// - For TensorRT other rules hold: activations only where an INT8 operator reads them, biases in
+//   float, weights as int8, or as int4 that is multiplied in float (Gemm, MatMul).
 // - Dropout and Identity go; ReduceMean over all spatial axes becomes GlobalAveragePool (and
 //   Flatten).
 //
 // InvalidArgument, naming it: a value, weight or node of the plan that the graph does not have or
-// that cannot be quantised, parameters that do not fit it, a bias that is not finite.
+// that cannot be quantised, parameters that do not fit it (or the profile), a bias that is not
+// finite.
 absl::StatusOr<Graph> InsertQdq(const Graph& folded, const QuantPlan& plan,
                                 const QdqOptions& options = {}, QdqReport* report = nullptr);
 

@@ -53,6 +53,32 @@ bool MakeRoom(absl::Span<const float> bias, float input_scale, std::vector<float
   return changed;
 }
 
+// A channel of zeros has no scale of its own, so it takes one that is fine enough for its bias:
+// with the 1 that calibration gave it, the bias would be rounded to whole steps of the input.
+void FitDeadChannels(const Tensor& weight, int channel_axis, absl::Span<const float> bias,
+                     float input_scale, std::vector<float>& scales) {
+  constexpr double kBiasCode = 16384.0;  // 2^14: a code that fits int16, which keeps files small
+  const auto values = weight.span<float>();
+  std::vector<bool> dead(scales.size(), true);
+  int64_t inner = 1;
+  for (int axis = channel_axis + 1; axis < weight.rank(); ++axis) inner *= weight.dim(axis);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto channel = static_cast<size_t>(static_cast<int64_t>(i) / inner) %
+                         static_cast<size_t>(weight.dim(channel_axis));
+    if (values[i] != 0) dead[scales.size() == 1 ? 0 : channel] = false;
+  }
+  for (size_t channel = 0; channel < scales.size(); ++channel) {
+    if (!dead[channel]) continue;
+    double largest = std::abs(static_cast<double>(bias[channel]));
+    if (scales.size() == 1) {
+      for (const float b : bias) largest = std::max(largest, std::abs(static_cast<double>(b)));
+    }
+    const double scale = largest / kBiasCode / input_scale;
+    const bool normal = scale >= std::numeric_limits<float>::min() && scale < scales[channel];
+    if (normal) scales[channel] = static_cast<float>(scale);
+  }
+}
+
 }  // namespace
 
 int OutputAxis(const Node& node, int slot, int rank) {
@@ -66,6 +92,10 @@ absl::StatusOr<WeightPlan> PlanWeights(const Graph& graph, const QuantPlan& plan
   WeightPlan result;
   for (const auto& [name, params] : plan.weights) result.weights[graph.FindValue(name)] = params;
   std::vector<ValueId> enlarged;
+  std::map<ValueId, int> users;
+  for (const Node& node : graph.nodes()) {
+    for (const int slot : WeightSlots(node)) ++users[node.inputs[slot]];
+  }
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];
     if (plan.left_in_float.contains(node.name)) continue;
@@ -79,6 +109,10 @@ absl::StatusOr<WeightPlan> PlanWeights(const Graph& graph, const QuantPlan& plan
     }
     const float input_scale = placement.values[use->input]->scales[0];
     std::vector<float>& scales = result.weights.at(use->weight).scales;
+    const Tensor& weight = *graph.Constant(use->weight);
+    if (users[use->weight] == 1) {
+      FitDeadChannels(weight, OutputAxis(node, 1, weight.rank()), bias, input_scale, scales);
+    }
     if (MakeRoom(bias, input_scale, scales)) enlarged.push_back(use->weight);
     if (!std::all_of(scales.begin(), scales.end(), [](float s) { return std::isfinite(s); })) {
       return absl::InvalidArgumentError(absl::StrCat(

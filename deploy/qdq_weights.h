@@ -23,7 +23,8 @@ struct BiasUse {
 };
 
 struct WeightPlan {
-  // The plan's, with scales enlarged where a bias asks for it.
+  // The plan's, with scales enlarged where a bias asks for it, and those of channels of zeros made
+  // fine enough for theirs.
   std::map<ValueId, QuantParams> weights;
   // By node index.
   std::map<int, BiasUse> biases;

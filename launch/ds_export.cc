@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/safetensors.h"
 #include "base/status.h"
+#include "deploy/trt_lint.h"
 #include "graph/describe.h"
 #include "graph/onnx/onnx.h"
 #include "graph/zoo/zoo.h"
@@ -23,6 +24,7 @@ struct Arguments {
   std::string format;
   std::string output;
   bool describe = false;
+  bool lint_tensorrt = false;
   ds::ModelOptions zoo;
   ds::OnnxExportOptions onnx;
 };
@@ -34,6 +36,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember({"onnx", "safetensors"}));
   app.add_option("--output", arguments.output, "file to write")->needs("--format");
   app.add_flag("--describe", arguments.describe, "list nodes, shapes, parameters and MACs");
+  app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
+               "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
       ->check(CLI::Range(13, 25))
       ->capture_default_str();
@@ -69,6 +73,7 @@ absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {
 absl::Status Run(const Arguments& arguments) {
   DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments));
   if (arguments.describe) std::printf("%s", ds::Describe(graph).c_str());
+  if (arguments.lint_tensorrt) std::printf("%s", ds::LintText(ds::LintForTensorRT(graph)).c_str());
   if (arguments.output.empty()) return absl::OkStatus();
   DS_RETURN_IF_ERROR(Write(graph, arguments));
   std::printf("wrote %s\n", arguments.output.c_str());
@@ -83,8 +88,9 @@ int main(int argc, char** argv) {
   Declare(app, arguments);
   try {
     app.parse(argc, argv);
-    if (arguments.output.empty() && !arguments.describe) {
-      throw CLI::ValidationError("nothing to do: give --format and --output, or --describe");
+    if (arguments.output.empty() && !arguments.describe && !arguments.lint_tensorrt) {
+      throw CLI::ValidationError(
+          "nothing to do: give --format and --output, --describe or --lint-tensorrt");
     }
     if (arguments.format.empty() != arguments.output.empty()) {
       throw CLI::ValidationError("--format and --output go together");

@@ -1,4 +1,4 @@
-// ds_quantize: makes an integer model for ONNX Runtime from a float ONNX file and calibration data.
+// ds_quantize: makes an integer model for ONNX Runtime or TensorRT from a float ONNX file and calibration data.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -17,6 +17,8 @@ struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
   int threads = 0;
+  std::string profile = "onnxruntime";
+  bool direct_weights = false;
   ds::QuantizeJobOptions job;
 };
 
@@ -39,6 +41,11 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--group", quantizer.group, "Gemm and MatMul: weights that share a scale along the input; 0: an output's all")
       ->check(CLI::IsMember({0, 32, 64, 128}))
       ->capture_default_str();
+  app.add_option("--profile", arguments.profile, "the runtime the file is for")
+      ->check(CLI::IsMember({"onnxruntime", "tensorrt"}))
+      ->capture_default_str();
+  app.add_flag("--direct-weights", arguments.direct_weights,
+               "weights of 2 to 4 bits without the Cast to int8 that ONNX Runtime folds (int4 runs in float there, int2 does not load)");
   app.add_option("--samples", arguments.job.samples, "images of the training split to calibrate on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -56,10 +63,15 @@ absl::Status Run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Quantises a model: 2 to 8 bits, calibrated, for ONNX Runtime.");
+  CLI::App app("Quantises a model: 2 to 8 bits, calibrated, for ONNX Runtime or TensorRT.");
   Arguments arguments;
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
+  if (arguments.direct_weights) arguments.job.qdq.small_weights = ds::SmallWeights::kDirect;
+  if (arguments.profile == "tensorrt") {
+    arguments.job.qdq.profile = ds::QdqProfile::kTensorRT;
+    arguments.job.quantizer.symmetric_activations = true;
+  }
   ds::SetUpLog(ds::LogLevel::kInfo, -1);
   const absl::Status status = Run(arguments);
   if (status.ok()) return 0;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
+#include "deploy/trt_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "trainer/data_setup.h"
 #include "trainer/executor/memory.h"
@@ -32,6 +33,22 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
     return absl::InvalidArgumentError("the output is the model itself: give another file, the float model is still needed");
   }
   return absl::OkStatus();
+}
+
+// For MakeModel, which would give a network with other classes than the data's a new classifier, as fine-tuning wants it.
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
+  ModelConfig model = {.onnx = path};
+  if (graph.inputs().size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only one can be calibrated"));
+  }
+  if (graph.outputs().empty()) return model;
+  const auto& shape = graph.value(graph.outputs()[0]).shape;
+  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
+  model.classes = shape->back();
+  if (model.classes >= data_classes) return model;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
+                                                 "; give the data that it was trained on"));
 }
 
 // The first `samples` of the loader's epoch, whole batches but the last.
@@ -69,6 +86,18 @@ absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader) {
   return static_cast<double>(hits) / static_cast<double>(count);
 }
 
+// Writes the file, and for TensorRT what goes with it; its bytes.
+absl::StatusOr<int64_t> Export(const QuantizedModel& model, const QuantizeJobOptions& options) {
+  if (options.qdq.profile == QdqProfile::kOnnxRuntime) {
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Export(model.graph, model.plan, options.output));
+    return exported.bytes;
+  }
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Export(model.graph, model.plan, options.output));
+  const TrtBuild build = RunTrtRecipe(exported.recipe_path, absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
+  if (options.print) std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path << "\nTensorRT: " << build.message << "\n";
+  return exported.bytes;
+}
+
 }  // namespace
 
 absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options) {
@@ -83,7 +112,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration, MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test, MakeLoader(config, splits.test, DataUse::kTest));
-  config.model = {.onnx = options.model};
+  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
   DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, Accuracy(graph, *test));
 
@@ -91,7 +120,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
                       Quantizer(graph, options.quantizer).calibrate(FirstSamples(*calibration, options.samples)).convert());
   QdqReport placed;
-  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, {}, &placed));
+  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, options.qdq, &placed));
   DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, Accuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
@@ -102,8 +131,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
     if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
-  DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter().Export(model.graph, model.plan, options.output));
-  summary.quantized_bytes = exported.bytes;
+  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(model, options));
   const std::string report = absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".json");
   DS_RETURN_IF_ERROR(WriteFileAtomically(report, QuantizeSummaryJson(summary)));
   if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << " and " << report << std::endl;

@@ -1,4 +1,4 @@
-// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime: what `ds_quantize` does after it has read
+// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime or TensorRT: what `ds_quantize` does after it has read
 // its arguments.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "deploy/qdq.h"
 #include "quant/torch/quantizer.h"
 #include "trainer/config/train_config.h"
 
@@ -16,6 +17,9 @@ struct QuantizeJobOptions {
   std::string model;            // ONNX file, float
   std::string output;           // ONNX file to write
   QuantizerOptions quantizer;
+  // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and writes a recipe for its builder and a lint
+  // beside the file (deploy/trt_exporter.h).
+  QdqOptions qdq;
   int64_t samples = 1024;       // of the training split, for calibration; >= 1
   bool print = true;            // tables on stdout
 };

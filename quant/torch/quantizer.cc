@@ -91,6 +91,11 @@ class Quantizer::Impl {
  private:
   absl::Status Prepare(Graph model) {
     DS_RETURN_IF_ERROR(CheckOptions(options_));
+    for (const Node& node : model.nodes()) {
+      if (node.op != "QuantizeLinear" && node.op != "DequantizeLinear") continue;
+      return absl::InvalidArgumentError(absl::StrCat("the model \"", model.name, "\" is quantised already (node \"", node.name,
+                                                     "\" is a ", node.op, "); give the float model that it was made from"));
+    }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
     selection_ = SelectForQuantization(graph_);
     if (selection_.weights.empty()) {
@@ -160,7 +165,7 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = ActivationBits(site), .is_signed = false};
+      const QuantType type = {.bits = ActivationBits(site), .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen,
                           ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
       DS_ASSIGN_OR_RETURN(model.plan.activations[name], ParamsForRange(type, chosen.range.low, chosen.range.high));

@@ -27,7 +27,8 @@ using CalibrationData = std::function<absl::StatusOr<std::optional<std::vector<a
 
 struct QuantizerOptions {
   int bits = 8;                  // of weights, 2..8
-  int activation_bits = 8;       // 2..8, unsigned
+  int activation_bits = 8;       // 2..8
+  bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them, instead of unsigned ones with a zero point
   int end_bits = 8;              // of the first and the last layer's weights and inputs, 2..8; at least `bits`
   // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with the least error at the outputs of the
   // layers that read it.

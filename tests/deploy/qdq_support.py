@@ -15,6 +15,9 @@ except ImportError as error:
     print(f"skipped: {error.name} is not installed (launch/setup.sh installs it)")
     sys.exit(77)
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from case_report import Report  # noqa: E402,F401
+
 onnxruntime.set_default_logger_severity(3)
 F = np.float32
 WEIGHT_SLOT = {"Conv": 1, "Gemm": 1, "MatMul": 1}
@@ -228,24 +231,3 @@ def snr(reference, found):
     """Signal to noise, dB."""
     reference, found = reference.astype(np.float64), found.astype(np.float64)
     return 10 * np.log10((reference ** 2).sum() / max(((reference - found) ** 2).sum(), 1e-300))
-
-
-class Report:
-    """Counts cases, prints those that fail, and ends the program."""
-
-    def __init__(self):
-        self.passed, self.failed = 0, []
-
-    def case(self, name, function):
-        try:
-            note = function()
-            self.passed += 1
-            print(f"ok   {name}{'' if note is None else f'  {note}'}", flush=True)
-        except Exception as error:  # a test's failure must not hide the next one's
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
-
-    def finish(self, at_least):
-        print(f"{self.passed} passed, {len(self.failed)} failed")
-        assert self.passed + len(self.failed) >= at_least, "fewer cases than expected"
-        sys.exit(1 if self.failed else 0)

@@ -3,7 +3,7 @@
 //   qdq_tool export IN PLAN OUT [FLAG..] IN by PLAN (JSON, the fields of QuantPlan); the report
 //   goes to stdout as JSON.
 //                                        FLAG: direct (small weights without Cast), readable (not
-//                                        compact), opset=N
+//                                        compact), opset=N, tensorrt (its exporter)
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
+#include "deploy/trt_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "graph/passes/passes.h"
 #include "nlohmann/json.hpp"
@@ -53,11 +54,26 @@ absl::Status Fold(const std::vector<std::string>& arguments) {
   return ExportOnnx(graph, arguments[1]);
 }
 
+absl::Status ExportForTensorRT(const Graph& graph, const QuantPlan& plan, const std::string& path) {
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult result,
+                      TensorRTExporter().Export(graph, plan, path));
+  Json nodes = Json::array();
+  for (const TrtVerdict& verdict : result.lint.nodes) {
+    nodes.push_back({{"node", verdict.node},
+                     {"op", verdict.op},
+                     {"fate", Name(verdict.fate)},
+                     {"reason", verdict.reason}});
+  }
+  std::printf("%s\n", Json({{"nodes", nodes}, {"opset", result.opset}}).dump().c_str());
+  return absl::OkStatus();
+}
+
 absl::Status Export(const std::vector<std::string>& arguments) {
   DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(arguments[0]));
   DS_ASSIGN_OR_RETURN(const QuantPlan plan, ReadPlan(arguments[1]));
   OnnxExporterOptions options;
   for (size_t i = 3; i < arguments.size(); ++i) {
+    if (arguments[i] == "tensorrt") return ExportForTensorRT(graph, plan, arguments[2]);
     if (arguments[i] == "direct") options.qdq.small_weights = SmallWeights::kDirect;
     if (arguments[i] == "readable") options.compact = false;
     if (absl::StartsWith(arguments[i], "opset=")) {

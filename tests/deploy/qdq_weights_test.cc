@@ -127,5 +127,30 @@ TEST(QdqWeightsTest, ASharedWeightIsWrittenOnceWithScalesThatFitBothBiases) {
   EXPECT_GE(scales[1] * 0.02, 1e6 / 1073741824.0 * 0.999999);
 }
 
+// With scale 1, as calibration gives it, the bias would be rounded to steps of the input's scale.
+TEST(QdqWeightsTest, AChannelOfZerosKeepsItsBias) {
+  Graph graph = ConvThen("");
+  Tensor& weight = graph.mutable_initializers().at(graph.FindValue("c.weight")).data;
+  weight = weight.Clone();
+  const int64_t row = weight.num_elements() / weight.dim(0);
+  for (int64_t i = row; i < 2 * row; ++i) weight.mutable_span<float>()[i] = 0;
+  const std::vector<float> bias = {0.3f, -0.0237f, 0.2f, 0.1f};
+  graph.mutable_initializers().at(graph.FindValue("c.bias")).data = Tensor::From<float>({4}, bias);
+  QuantPlan plan = PlanFor(Codes(0.02f, 7), Codes(0.03f, 90));
+  plan.weights["c.weight"].scales[1] = 1.0f;
+  const Graph out = Insert(graph, plan);
+  const Node* conv = nullptr;
+  for (const Node& node : out.nodes()) {
+    if (node.op == "Conv") conv = &node;
+  }
+  ASSERT_NE(conv, nullptr);
+  const float scale = out.Constant(Maker(out, conv->inputs[1]).inputs[1])->span<float>()[1];
+  const auto codes = IntValues(*out.Constant(Maker(out, conv->inputs[2]).inputs[0]));
+  ASSERT_TRUE(codes.ok());
+  EXPECT_NEAR((*codes)[1] * static_cast<double>(scale) * 0.02f, bias[1], 0.0237 / 32768 * 1.01);
+  // The others are as they were.
+  EXPECT_EQ(out.Constant(Maker(out, conv->inputs[1]).inputs[1])->span<float>()[0], 0.01f);
+}
+
 }  // namespace
 }  // namespace ds

@@ -4,12 +4,14 @@
 """
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
 import numpy as np
+import onnx
 import onnxruntime
 
 DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
@@ -66,6 +68,28 @@ class DsQuantize(unittest.TestCase):
         error = np.square(logits[1] - logits[0]).sum() / np.square(logits[0]).sum()
         self.assertLess(error, 0.01)
         self.assertGreater(error, 0)
+
+    def test_the_profile_for_tensorrt_keeps_the_accuracy_and_says_what_it_wrote(self):
+        done, output = self.quantize("trt", "--profile", "tensorrt")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertGreater(report["quantized_accuracy"], report["float_accuracy"] - 0.03)
+        self.assertIn("--stronglyTyped", output.with_suffix(".trtexec.sh").read_text())
+        self.assertIn(" 0 in float, 0 refused", output.with_suffix(".trt-lint.txt").read_text())
+        self.assertIn("TensorRT: not run" if shutil.which("trtexec") is None else "TensorRT: ", done.stdout)
+        codes = {value.data_type for value in onnx.load(str(output)).graph.initializer}
+        self.assertNotIn(onnx.TensorProto.UINT8, codes)
+
+    def test_small_weights_reach_their_dequantisation_through_a_cast_or_directly(self):
+        for options, casts in (([], True), (["--direct-weights"], False)):
+            with self.subTest(options):
+                done, output = self.quantize("direct", "--bits", 4, *options)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                graph = onnx.load(str(output)).graph
+                small = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT4}
+                readers = {node.op_type for node in graph.node if small.intersection(node.input)}
+                self.assertEqual(readers, {"Cast"} if casts else {"DequantizeLinear"})
+        self.assertEqual(done.stdout.count("no Cast to int8"), len(small))
 
     def test_the_same_command_gives_the_same_bytes(self):
         files = [self.quantize(f"again{i}", "--bits", 5)[1].read_bytes() for i in range(2)]

@@ -1,5 +1,5 @@
-"""MobileNetV3-Small in plain PyTorch (Howard et al. 2019, "Searching for MobileNetV3", table 2), laid out as torchvision's, and
-its export for fine-tuning, as docs/onnx.md says. As a program, for trying that out:
+"""MobileNetV3 in plain PyTorch (Howard et al. 2019, "Searching for MobileNetV3", tables 1 and 2), laid out as torchvision's, and
+MobileNetV3-Small's export for fine-tuning, as docs/onnx.md says. As a program, for trying that out:
 
     mobilenet_v3.py FILE.onnx [--channels 1] [--classes 100] [--momentum 0.1] [--seed 1]
 """
@@ -14,6 +14,11 @@ ROWS = [(3, 16, 16, True, nn.ReLU, 2), (3, 72, 24, False, nn.ReLU, 2), (3, 88, 2
         (5, 96, 40, True, nn.Hardswish, 2), (5, 240, 40, True, nn.Hardswish, 1), (5, 240, 40, True, nn.Hardswish, 1),
         (5, 120, 48, True, nn.Hardswish, 1), (5, 144, 48, True, nn.Hardswish, 1), (5, 288, 96, True, nn.Hardswish, 2),
         (5, 576, 96, True, nn.Hardswish, 1), (5, 576, 96, True, nn.Hardswish, 1)]
+LARGE_ROWS = [(3, 16, 16, False, nn.ReLU, 1), (3, 64, 24, False, nn.ReLU, 2), (3, 72, 24, False, nn.ReLU, 1), (5, 72, 40, True, nn.ReLU, 2),
+              (5, 120, 40, True, nn.ReLU, 1), (5, 120, 40, True, nn.ReLU, 1), (3, 240, 80, False, nn.Hardswish, 2),
+              (3, 200, 80, False, nn.Hardswish, 1), (3, 184, 80, False, nn.Hardswish, 1), (3, 184, 80, False, nn.Hardswish, 1),
+              (3, 480, 112, True, nn.Hardswish, 1), (3, 672, 112, True, nn.Hardswish, 1), (5, 672, 160, True, nn.Hardswish, 2),
+              (5, 960, 160, True, nn.Hardswish, 1), (5, 960, 160, True, nn.Hardswish, 1)]
 # The stem's, the last convolution's, and of each block two or, where it widens, three.
 BATCH_NORMS = 2 + sum(2 + (expanded != before) for (_, expanded, *_), before in
                       zip(ROWS, [16] + [row[2] for row in ROWS]))
@@ -53,18 +58,18 @@ class Block(nn.Module):
         return x + self.block(x) if self.adds else self.block(x)
 
 
-class MobileNetV3Small(nn.Module):
+class MobileNetV3(nn.Module):
     """`momentum` of the running statistics: torchvision has 0.01, for runs of many thousands of steps; 0.1 is PyTorch's default."""
 
-    def __init__(self, channels, classes, momentum=0.01):
+    def __init__(self, rows, hidden, channels, classes, momentum=0.01):
         super().__init__()
         blocks, width = [conv_norm(channels, 16, 3, 2, activation=nn.Hardswish)], 16
-        for row in ROWS:
+        for row in rows:
             blocks.append(Block(width, *row))
             width = row[2]
         blocks.append(conv_norm(width, 6 * width, activation=nn.Hardswish))
         self.features, self.pool = nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Sequential(nn.Linear(6 * width, 1024), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(1024, classes))
+        self.classifier = nn.Sequential(nn.Linear(6 * width, hidden), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(hidden, classes))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -76,6 +81,16 @@ class MobileNetV3Small(nn.Module):
 
     def forward(self, x):
         return self.classifier(self.pool(self.features(x)).flatten(1))
+
+
+class MobileNetV3Small(MobileNetV3):
+    def __init__(self, channels, classes, momentum=0.01):
+        super().__init__(ROWS, 1024, channels, classes, momentum)
+
+
+class MobileNetV3Large(MobileNetV3):
+    def __init__(self, channels, classes, momentum=0.01):
+        super().__init__(LARGE_ROWS, 1280, channels, classes, momentum)
 
 
 def export(path, network, channels, **extra):

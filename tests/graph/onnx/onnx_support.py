@@ -11,6 +11,9 @@ except ImportError as error:
     print(f"skipped: {error.name} is not installed (launch/setup.sh installs it)")
     sys.exit(77)
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "support"))
+from case_report import Report  # noqa: E402,F401
+
 onnxruntime.set_default_logger_severity(3)
 # Of the output's range. Two float32 evaluations of the same graph in another order stay far below it.
 TOLERANCE = 1e-4
@@ -72,24 +75,3 @@ def largest_error(expected, found):
         scale = max(float(a.max() - a.min()), float(np.abs(a).max()), 1e-6)
         worst = max(worst, float(np.abs(a - b).max()) / scale)
     return worst
-
-
-class Report:
-    """Counts cases, prints those that fail, and ends the program."""
-
-    def __init__(self):
-        self.passed, self.failed = 0, []
-
-    def case(self, name, function):
-        try:
-            note = function()
-            self.passed += 1
-            print(f"ok   {name}{'' if note is None else f'  {note}'}")
-        except Exception as error:  # a test's failure must not hide the next one's
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__}: {error}")
-
-    def finish(self, at_least):
-        print(f"{self.passed} passed, {len(self.failed)} failed")
-        assert self.passed + len(self.failed) >= at_least, "fewer cases than expected"
-        sys.exit(1 if self.failed else 0)

@@ -1,0 +1,184 @@
+"""MobileNetV3-Large and ResNet-50 as PyTorch's exporters write them, through ds_quantize: they run in ONNX Runtime, are as near to the float
+model as ONNX Runtime's own static quantisation brings them, and the report's list of nodes that stay in float, each with its reason, is what ONNX Runtime really leaves in float.
+
+    torch_quantize_test.py DS_QUANTIZE
+"""
+import collections
+import contextlib
+import io
+import json
+import logging
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from case_report import Report  # noqa: E402
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime
+    import torch
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from torch import nn
+except ImportError as error:
+    print(f"skipped: {error.name} is not installed (launch/setup.sh installs it)")
+    sys.exit(77)
+
+from mobilenet_v3 import MobileNetV3Large  # noqa: E402
+from resnet50 import ResNet50  # noqa: E402
+
+SEED = 20261127
+CLASSES, SIDE = 10, 64
+CONFIG = f"""
+model: {{name: resnet8}}
+data: {{type: synthetic, channels: 3, height: {SIDE}, width: {SIDE}, classes: {CLASSES}, size: 40, test_batch_size: 8, mean: [0.5, 0.5, 0.5],
+       stddev: [0.25, 0.25, 0.25]}}
+"""
+# A deep network of random weights amplifies what rounding does to its first layers, so how near is near is measured: with the ranges that
+# ONNX Runtime's min-max calibration finds on pictures of the same kind, dB. Another draw of pictures changes it by less than this.
+MARGIN = 2.0
+LEAST_SNR = 5.0
+FLOAT_REASON = re.compile(r'node "(.*)" \((\w+)\) stays float: (.+)')
+# Names of operators in ONNX Runtime's optimised graph for what fusions make of ours.
+FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
+NOT_COMPUTED = {"QuantizeLinear", "DequantizeLinear"}
+PARTS = {"HardSwish": ["HardSigmoid", "Mul"]}    # as ONNX defines it, and ONNX Runtime computes it
+
+onnxruntime.set_default_logger_severity(3)
+warnings.filterwarnings("ignore")
+logging.disable(logging.WARNING)
+
+
+def images(count):
+    """Drawn as the synthetic data set is, from which ds_quantize calibrates: a smooth pattern and as much noise, normalised by CONFIG."""
+    corners = torch.randint(0, 256, (count, 3, 5, 5)).float()
+    pattern = nn.functional.interpolate(corners, SIDE, mode="bilinear", align_corners=True)
+    pixels = (pattern + torch.randint(0, 256, pattern.shape)) / 2
+    return (pixels / 255 - .5) / .25
+
+
+def with_statistics(network):
+    """Weights and running statistics that are not all alike, and activations of a size that a trained network has."""
+    torch.manual_seed(SEED)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, .8, 1.2)
+            nn.init.uniform_(module.bias, -.1, .1)
+            module.momentum = None    # the mean of all batches seen
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, .05)
+    network.train()
+    with torch.no_grad():
+        for _ in range(2):
+            network(images(16))
+    return network.eval()
+
+
+def export(network, path, exporter):
+    sample = images(2)
+    arguments = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+    if exporter == "script":
+        arguments = {"dynamo": False, "opset_version": 17, "dynamic_axes": {"x": {0: "batch"}}}
+    with contextlib.redirect_stdout(io.StringIO()):
+        torch.onnx.export(network, (sample,), str(path), input_names=["x"], output_names=["y"], **arguments)
+    return onnx.load(str(path)).opset_import[0].version
+
+
+def run(path, x, optimised=None):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    if optimised:
+        options.optimized_model_filepath = str(optimised)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+class Pictures(CalibrationDataReader):
+    def __init__(self):
+        self.batches = iter([{"x": images(8).numpy()} for _ in range(4)])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def theirs(source, folder):
+    """ONNX Runtime's static quantisation, set up as it advises for its CPU kernels."""
+    prepared, target = folder / "prepared.onnx", folder / "theirs.onnx"
+    whole = folder / "whole.onnx"    # its preprocessing does not find weights in a file beside the model
+    onnx.save(onnx.load(str(source)), str(whole))
+    quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
+    quantize_static(str(prepared), str(target), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
+    return target
+
+
+def snr(expected, found):
+    noise = np.square(found.astype(np.float64) - expected).sum()
+    return 10 * np.log10(np.square(expected.astype(np.float64)).sum() / max(noise, 1e-300))
+
+
+def in_parts(ops):
+    return collections.Counter(part for op in ops for part in PARTS.get(op, [op]))
+
+
+def float_ops(optimised):
+    """Operators that ONNX Runtime computes in float, by its own graph."""
+    model = onnx.load(str(optimised))
+    names = []
+    for node in model.graph.node:
+        integer = node.op_type.startswith("QLinear") or node.op_type == "QGemm"
+        if not integer and node.op_type not in NOT_COMPUTED:
+            names.append(FUSED.get(node.op_type, node.op_type))
+    return in_parts(names)
+
+
+def quantises(program, folder, network, exporter):
+    source, target, optimised = (folder / f"{part}.onnx" for part in ("float", "quantised", "optimised"))
+    opset = export(network, source, exporter)
+    (folder / "config.yaml").write_text(CONFIG)
+    done = subprocess.run([program, "--model", source, "--data", folder / "config.yaml", "--output", target, "--samples", "32", "--method",
+                           "min-max"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(target.with_suffix(".json").read_text())
+    left = [match.groups() for match in map(FLOAT_REASON.fullmatch, report["warnings"]) if match]
+    x = images(8).numpy()
+    expected = run(source, x)
+    found, rival = snr(expected, run(target, x, optimised)), snr(expected, run(theirs(source, folder), x))
+    assert found >= max(rival - MARGIN, LEAST_SNR), f"{found:.1f} dB, ONNX Runtime's own quantisation {rival:.1f}"
+    left_there, ours = float_ops(optimised), in_parts(op for _, op, _ in left)
+    # Only what moves numbers may be counted differently: it has no arithmetic of its own.
+    for op in {"Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "HardSigmoid", "GlobalAveragePool", "ReduceMean"}:
+        assert left_there[op] == ours[op], f"{op}: ONNX Runtime leaves {left_there[op]} in float, the report names {ours[op]}"
+    layers = sum(isinstance(module, (nn.Conv2d, nn.Linear)) for module in network.modules())
+    assert len(report["layers"]) == layers, f"{len(report['layers'])} layers of {layers}"
+    assert left_there["Conv"] == left_there["Gemm"] == 0, dict(left_there)
+    kinds = ", ".join(f"{count} {op}" for op, count in sorted(collections.Counter(op for _, op, _ in left).items())) or "nothing"
+    return f"{found:.1f} dB (ONNX Runtime's own quantisation {rival:.1f}), opset {opset}, in float: {kinds}"
+
+
+def main(program):
+    print(f"seed {SEED}, torch {torch.__version__}")
+    torch.set_num_threads(1)
+    exporters = ["script"]
+    try:
+        import onnxscript  # noqa: F401
+        exporters.append("dynamo")
+    except ImportError:
+        print("torch.onnx.export(dynamo=True) not tested: onnxscript is not installed")
+    report = Report()
+    for name, make in (("ResNet-50", ResNet50), ("MobileNetV3-Large", MobileNetV3Large)):
+        network = with_statistics(make(3, CLASSES))
+        for exporter in exporters:
+            with tempfile.TemporaryDirectory() as folder:
+                report.case(f"{name}, {exporter} exporter",
+                            lambda: quantises(program, pathlib.Path(folder), network, exporter))
+    report.finish(at_least=2)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
