@@ -41,8 +41,8 @@ data: {{type: synthetic, channels: 3, height: {SIDE}, width: {SIDE}, classes: {C
        stddev: [0.25, 0.25, 0.25]}}
 """
 # A deep network of random weights amplifies what rounding does to its first layers, so how near is near is measured: with the ranges that
-# ONNX Runtime's min-max calibration finds on pictures of the same kind, dB. Another draw of pictures changes it by less than this.
-MARGIN = 2.0
+# ONNX Runtime's min-max calibration finds on pictures of the same kind, dB. Other pictures changed either side by up to 3.
+MARGIN = 4.0
 LEAST_SNR = 5.0
 FLOAT_REASON = re.compile(r'node "(.*)" \((\w+)\) stays float: (.+)')
 # Names of operators in ONNX Runtime's optimised graph for what fusions make of ours.
