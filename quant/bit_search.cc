@@ -14,26 +14,30 @@ namespace {
 
 using Layers = absl::Span<const std::vector<BitChoice>>;
 
-// Sums of doubles taken in another order differ in their last bits: a bound must not cut off for that.
+// Sums of doubles taken in another order differ in their last bits: a bound must not cut off for
+// that.
 constexpr double kSlack = 1e-12;
 
 absl::Status Check(Layers layers, int64_t budget) {
   if (layers.empty()) return absl::InvalidArgumentError("there are no layers to give bits to");
   int64_t least = 0;
   for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i].empty()) return absl::InvalidArgumentError(absl::StrCat("layer ", i, " has no width to choose from"));
+    if (layers[i].empty())
+      return absl::InvalidArgumentError(absl::StrCat("layer ", i, " has no width to choose from"));
     int64_t smallest = std::numeric_limits<int64_t>::max();
     for (const BitChoice& choice : layers[i]) {
       if (choice.bytes < 0 || !std::isfinite(choice.error) || choice.error < 0) {
-        return absl::InvalidArgumentError(absl::StrCat("layer ", i, " at ", choice.bits, " bits: ", choice.bytes, " bytes and an error of ",
-                                                       choice.error, "; both must be at least 0, and finite"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "layer ", i, " at ", choice.bits, " bits: ", choice.bytes, " bytes and an error of ",
+            choice.error, "; both must be at least 0, and finite"));
       }
       smallest = std::min(smallest, choice.bytes);
     }
     least += smallest;
   }
   if (least <= budget) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("the layers' smallest widths take ", least, " bytes, but the budget is ", budget,
+  return absl::FailedPreconditionError(absl::StrCat("the layers' smallest widths take ", least,
+                                                    " bytes, but the budget is ", budget,
                                                     "; allow that much"));
 }
 
@@ -41,7 +45,7 @@ absl::Status Check(Layers layers, int64_t budget) {
 struct State {
   int64_t bytes = 0;
   double error = 0;
-  int32_t before = -1;   // the state it extends, in the layer before
+  int32_t before = -1;  // the state it extends, in the layer before
   int32_t choice = -1;
 };
 
@@ -69,7 +73,9 @@ Relaxed Relax(Layers layers, double price) {
   Relaxed relaxed;
   for (const std::vector<BitChoice>& choices : layers) {
     size_t best = 0;
-    const auto key = [price](const BitChoice& c) { return std::pair(c.error + price * static_cast<double>(c.bytes), c.bytes); };
+    const auto key = [price](const BitChoice& c) {
+      return std::pair(c.error + price * static_cast<double>(c.bytes), c.bytes);
+    };
     for (size_t c = 1; c < choices.size(); ++c) {
       if (key(choices[c]) < key(choices[best])) best = c;
     }
@@ -80,7 +86,8 @@ Relaxed Relax(Layers layers, double price) {
   return relaxed;
 }
 
-// Spends what a feasible assignment leaves of the budget on whatever single change lowers the error most.
+// Spends what a feasible assignment leaves of the budget on whatever single change lowers the error
+// most.
 void Fill(Layers layers, int64_t budget, Relaxed& filled) {
   while (true) {
     size_t at = layers.size();
@@ -90,27 +97,33 @@ void Fill(Layers layers, int64_t budget, Relaxed& filled) {
       const BitChoice& now = layers[i][static_cast<size_t>(filled.choices[i])];
       for (size_t c = 0; c < layers[i].size(); ++c) {
         const BitChoice& other = layers[i][c];
-        if (filled.bytes - now.bytes + other.bytes > budget || now.error - other.error <= gain) continue;
+        if (filled.bytes - now.bytes + other.bytes > budget || now.error - other.error <= gain)
+          continue;
         gain = now.error - other.error;
         at = i;
         to = static_cast<int>(c);
       }
     }
     if (to < 0) return;
-    filled.bytes += layers[at][static_cast<size_t>(to)].bytes - layers[at][static_cast<size_t>(filled.choices[at])].bytes;
+    filled.bytes += layers[at][static_cast<size_t>(to)].bytes -
+                    layers[at][static_cast<size_t>(filled.choices[at])].bytes;
     filled.choices[at] = to;
     filled.error = 0;
-    for (size_t i = 0; i < layers.size(); ++i) filled.error += layers[i][static_cast<size_t>(filled.choices[i])].error;
+    for (size_t i = 0; i < layers.size(); ++i)
+      filled.error += layers[i][static_cast<size_t>(filled.choices[i])].error;
   }
 }
 
-// The search proper. `price_` is the multiplier of the budget: any price >= 0 gives a lower bound of what remains.
+// The search proper. `price_` is the multiplier of the budget: any price >= 0 gives a lower bound
+// of what remains.
 class Search {
  public:
-  Search(Layers layers, int64_t budget, int64_t most_states) : layers_(layers), budget_(budget), most_states_(most_states) {
+  Search(Layers layers, int64_t budget, int64_t most_states)
+      : layers_(layers), budget_(budget), most_states_(most_states) {
     FindPrice();
     Fill(layers_, budget_, incumbent_);
-    // What the layers from i on cost at least, bytes included at their price; and the bytes they need at least.
+    // What the layers from i on cost at least, bytes included at their price; and the bytes they
+    // need at least.
     priced_.assign(layers.size() + 1, 0);
     needed_.assign(layers.size() + 1, 0);
     for (size_t i = layers.size(); i-- > 0;) {
@@ -133,7 +146,7 @@ class Search {
       total += static_cast<int64_t>(table.back().size());
       if (total > most_states_) return Result(incumbent_, std::max(0.0, Bound(State{}, 0)));
     }
-    if (table.back().empty()) return Result(incumbent_, incumbent_.error);   // nothing is better
+    if (table.back().empty()) return Result(incumbent_, incumbent_.error);  // nothing is better
     // The last layer's states: errors fall as bytes rise.
     Relaxed best = Trace(table);
     if (best.error >= incumbent_.error) best = incumbent_;
@@ -166,8 +179,8 @@ class Search {
     for (size_t s = 0; s < states.size(); ++s) {
       for (size_t c = 0; c < layers_[layer].size(); ++c) {
         const BitChoice& choice = layers_[layer][c];
-        const State state = {states[s].bytes + choice.bytes, states[s].error + choice.error, static_cast<int32_t>(s),
-                             static_cast<int32_t>(c)};
+        const State state = {states[s].bytes + choice.bytes, states[s].error + choice.error,
+                             static_cast<int32_t>(s), static_cast<int32_t>(c)};
         if (state.bytes + needed_[layer + 1] > budget_) continue;
         if (Bound(state, layer + 1) > incumbent_.error * (1 + kSlack)) continue;
         extended.push_back(state);
@@ -192,7 +205,10 @@ class Search {
   }
 
   BitAssignment Result(const Relaxed& found, double least) const {
-    BitAssignment result = {.bits = {}, .bytes = found.bytes, .error = found.error, .least_error = std::min(least, found.error)};
+    BitAssignment result = {.bits = {},
+                            .bytes = found.bytes,
+                            .error = found.error,
+                            .least_error = std::min(least, found.error)};
     for (size_t i = 0; i < layers_.size(); ++i) {
       result.bits.push_back(layers_[i][static_cast<size_t>(found.choices[i])].bits);
     }

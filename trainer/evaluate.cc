@@ -14,7 +14,8 @@ absl::StatusOr<Evaluation> EvaluationSums::Mean() const {
   return Evaluation{loss / samples, hits / samples, static_cast<int64_t>(samples)};
 }
 
-absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& loss, DataLoader& loader, const BatchRange& range) {
+absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& loss,
+                                             DataLoader& loader, const BatchRange& range) {
   const at::NoGradGuard no_grad;
   model.set_training(false);
   EvaluationSums sums;
@@ -23,7 +24,8 @@ absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& los
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
     if (!batch.has_value()) break;
     if (batch->size() == 0) continue;
-    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, model.Forward({InputsToTorch(*batch)}));
+    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
+                        model.Forward({InputsToTorch(*batch)}));
     DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
     sums.loss += result.loss.item<double>() * static_cast<double>(result.count);
     sums.hits += static_cast<double>(result.correct.item<int64_t>());
@@ -32,7 +34,8 @@ absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& los
   return sums;
 }
 
-absl::StatusOr<Evaluation> Evaluate(GraphModule& model, const Loss& loss, DataLoader& loader, const BatchRange& range) {
+absl::StatusOr<Evaluation> Evaluate(GraphModule& model, const Loss& loss, DataLoader& loader,
+                                    const BatchRange& range) {
   DS_ASSIGN_OR_RETURN(const EvaluationSums sums, SumEvaluation(model, loss, loader, range));
   return sums.Mean();
 }

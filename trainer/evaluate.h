@@ -1,4 +1,5 @@
-// A model's loss and accuracy over labelled data: the one loop that training, quantisation and whatever else measures share.
+// A model's loss and accuracy over labelled data: the one loop that training, quantisation and
+// whatever else measures share.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 namespace ds {
 
 struct Evaluation {
-  double loss = 0;              // mean over all ranks' samples
-  double accuracy = 0;          // share of hits, 0..1
+  double loss = 0;      // mean over all ranks' samples
+  double accuracy = 0;  // share of hits, 0..1
   int64_t samples = 0;
 };
 
@@ -30,9 +31,12 @@ struct BatchRange {
   int64_t count = std::numeric_limits<int64_t>::max();
 };
 
-// Runs the model without gradients, in evaluation mode (it stays in it), over the loader's batches; empty ones are left out.
-absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& loss, DataLoader& loader, const BatchRange& range = {});
+// Runs the model without gradients, in evaluation mode (it stays in it), over the loader's batches;
+// empty ones are left out.
+absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& loss,
+                                             DataLoader& loader, const BatchRange& range = {});
 // The same of one rank, divided.
-absl::StatusOr<Evaluation> Evaluate(GraphModule& model, const Loss& loss, DataLoader& loader, const BatchRange& range = {});
+absl::StatusOr<Evaluation> Evaluate(GraphModule& model, const Loss& loss, DataLoader& loader,
+                                    const BatchRange& range = {});
 
 }  // namespace ds

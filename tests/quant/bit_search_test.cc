@@ -13,25 +13,30 @@ namespace {
 
 using Layers = std::vector<std::vector<BitChoice>>;
 
-// All combinations, one after the other: the least error within the budget, infinity where there is none.
-double BruteForce(const Layers& layers, int64_t budget, size_t layer = 0, int64_t bytes = 0, double error = 0) {
+// All combinations, one after the other: the least error within the budget, infinity where there is
+// none.
+double BruteForce(const Layers& layers, int64_t budget, size_t layer = 0, int64_t bytes = 0,
+                  double error = 0) {
   if (bytes > budget) return std::numeric_limits<double>::infinity();
   if (layer == layers.size()) return error;
   double least = std::numeric_limits<double>::infinity();
   for (const BitChoice& choice : layers[layer]) {
-    least = std::min(least, BruteForce(layers, budget, layer + 1, bytes + choice.bytes, error + choice.error));
+    least = std::min(
+        least, BruteForce(layers, budget, layer + 1, bytes + choice.bytes, error + choice.error));
   }
   return least;
 }
 
-// `count` layers of widths 2..most; errors fall with the width by chance, ties and increases included.
+// `count` layers of widths 2..most; errors fall with the width by chance, ties and increases
+// included.
 Layers RandomLayers(std::mt19937& rng, int count, int most, bool orderly) {
   Layers layers(static_cast<size_t>(count));
   for (auto& choices : layers) {
     const auto weights = std::uniform_int_distribution<int64_t>(1, 400)(rng);
     const double sensitivity = std::exp(std::uniform_real_distribution<double>(-4, 4)(rng));
     for (int bits = 2; bits <= most; ++bits) {
-      const double error = orderly ? sensitivity * std::pow(4.0, -bits) : std::uniform_int_distribution<int>(0, 9)(rng);
+      const double error = orderly ? sensitivity * std::pow(4.0, -bits)
+                                   : std::uniform_int_distribution<int>(0, 9)(rng);
       choices.push_back({bits, weights * bits, error});
     }
   }
@@ -43,7 +48,8 @@ void ExpectConsistent(const Layers& layers, const BitAssignment& found, int64_t 
   int64_t bytes = 0;
   double error = 0;
   for (size_t i = 0; i < layers.size(); ++i) {
-    const auto choice = std::find_if(layers[i].begin(), layers[i].end(), [&](const BitChoice& c) { return c.bits == found.bits[i]; });
+    const auto choice = std::find_if(layers[i].begin(), layers[i].end(),
+                                     [&](const BitChoice& c) { return c.bits == found.bits[i]; });
     ASSERT_NE(choice, layers[i].end());
     bytes += choice->bytes;
     error += choice->error;
@@ -58,7 +64,8 @@ TEST(BitSearch, IsAsGoodAsTryingAllCombinations) {
   for (int round = 0; round < 600; ++round) {
     const bool orderly = round % 2 == 0;
     const int count = std::uniform_int_distribution<int>(1, 6)(rng);
-    const Layers layers = RandomLayers(rng, count, std::uniform_int_distribution<int>(2, 6)(rng), orderly);
+    const Layers layers =
+        RandomLayers(rng, count, std::uniform_int_distribution<int>(2, 6)(rng), orderly);
     int64_t least = 0, most = 0;
     for (const auto& choices : layers) {
       least += choices.front().bytes;
@@ -74,8 +81,9 @@ TEST(BitSearch, IsAsGoodAsTryingAllCombinations) {
   }
 }
 
-// By hand: 10 bytes are left beyond the smallest. Density alone would take the second layer's upgrade (0.9 for 6 bytes) and then
-// has no room for the first's (1.0 for 9): the greedy choice is 0.1 worse.
+// By hand: 10 bytes are left beyond the smallest. Density alone would take the second layer's
+// upgrade (0.9 for 6 bytes) and then has no room for the first's (1.0 for 9): the greedy choice is
+// 0.1 worse.
 TEST(BitSearch, IsNotGreedy) {
   const Layers layers = {{{2, 1, 1.0}, {4, 10, 0.0}}, {{2, 1, 0.9}, {4, 7, 0.0}}};
   const auto found = SearchBits(layers, 12);
@@ -85,13 +93,13 @@ TEST(BitSearch, IsNotGreedy) {
   EXPECT_DOUBLE_EQ(found->error, 0.9);
 }
 
-// As many layers as ResNet-101 has: no time to try combinations, but the error can only fall as the budget grows, and the bound
-// says how far from the best it can be.
+// As many layers as ResNet-101 has: no time to try combinations, but the error can only fall as the
+// budget grows, and the bound says how far from the best it can be.
 TEST(BitSearch, ManyLayersAreSearchedToTheEnd) {
   std::mt19937 rng(7);
   Layers layers = RandomLayers(rng, 105, 8, true);
   for (auto& choices : layers) {
-    for (BitChoice& choice : choices) choice.bytes *= 5003;   // as large as real ones
+    for (BitChoice& choice : choices) choice.bytes *= 5003;  // as large as real ones
   }
   int64_t most = 0;
   for (const auto& choices : layers) most += choices.back().bytes;
@@ -137,15 +145,19 @@ TEST(BitSearch, SizesAreThoseOfFiles) {
 }
 
 TEST(BitSearch, BadInputIsOneClearError) {
-  const auto says = [](const absl::StatusOr<BitAssignment>& found, absl::StatusCode code, const std::string& words) {
+  const auto says = [](const absl::StatusOr<BitAssignment>& found, absl::StatusCode code,
+                       const std::string& words) {
     EXPECT_EQ(found.status().code(), code) << found.status();
-    EXPECT_NE(std::string(found.status().message()).find(words), std::string::npos) << found.status();
+    EXPECT_NE(std::string(found.status().message()).find(words), std::string::npos)
+        << found.status();
   };
   says(SearchBits(Layers{}, 10), absl::StatusCode::kInvalidArgument, "no layers");
   says(SearchBits(Layers{{{2, 1, 0}}, {}}, 10), absl::StatusCode::kInvalidArgument, "layer 1");
   says(SearchBits(Layers{{{2, -1, 0}}}, 10), absl::StatusCode::kInvalidArgument, "2 bits");
-  says(SearchBits(Layers{{{2, 1, std::nan("")}}}, 10), absl::StatusCode::kInvalidArgument, "finite");
-  says(SearchBits(Layers{{{2, 7, 1}}, {{2, 5, 1}}}, 11), absl::StatusCode::kFailedPrecondition, "12 bytes");
+  says(SearchBits(Layers{{{2, 1, std::nan("")}}}, 10), absl::StatusCode::kInvalidArgument,
+       "finite");
+  says(SearchBits(Layers{{{2, 7, 1}}, {{2, 5, 1}}}, 11), absl::StatusCode::kFailedPrecondition,
+       "12 bytes");
 }
 
 }  // namespace
