@@ -24,7 +24,7 @@ QuantizeSummary Summary() {
   activation.value = "x<'&\">\x01";
   activation.low = -1;
   activation.high = 2;
-  activation.scale = 0.011765f;
+  activation.scale = 0.0117f;
   activation.zero_point = 85;
   activation.clipped_share = 0.25;
   summary.activations = {activation};
@@ -63,7 +63,7 @@ TEST(QuantizeReport, ThePageLoadsNothing) {
 TEST(QuantizeReport, ThePageShowsWhatWasMeasured) {
   const std::string html = QuantizeSummaryHtml(Summary());
   for (const char* text : {"91.17 %", "90.42 %", "-0.75", "13.0 %", "W4A8", "19.3", "20.2",
-                           "0.125 to 0.5", "158", "0.01176", ">85<", "25.000 %", "has drifted"}) {
+                           "0.125 to 0.5", "158", "0.0117", ">85<", "25.000 %", "has drifted"}) {
     EXPECT_NE(html.find(text), std::string::npos) << text;
   }
   // The range's two ends, and four values in four columns, of which one is beyond it.
