@@ -16,9 +16,11 @@ constexpr int kBadInput = 1;
 struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
+  std::string bits = "8";
   int threads = 0;
   std::string profile = "onnxruntime";
   bool direct_weights = false;
+  bool tight = false;
   ds::QuantizeJobOptions job;
 };
 
@@ -27,14 +29,22 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")->required();
   app.add_option("--data", arguments.data, "YAML whose data section says what to calibrate and test on, for instance a run's config.yaml")
       ->required();
-  app.add_option("--output", arguments.job.output, "ONNX file to write; the report goes beside it as .json")->required();
+  app.add_option("--output", arguments.job.output, "ONNX file to write; the report goes beside it as .json and .html")->required();
   app.add_option("overrides", arguments.overrides, "key.path=value of the YAML, e.g. data.path=DIR");
   const auto bits = [&app](const char* flag, int& field, const char* what) {
     app.add_option(flag, field, what)->check(CLI::Range(2, 8))->capture_default_str();
   };
-  bits("--bits", quantizer.bits, "of weights");
+  const std::vector<std::string> widths = {"2", "3", "4", "5", "6", "7", "8", "auto"};
+  app.add_option("--bits", arguments.bits, "of weights; auto: each layer's own, under a budget")->check(CLI::IsMember(widths))->capture_default_str();
+  CLI::Option* size = app.add_option("--size-budget", quantizer.mixed_bits.size_budget,
+                                     "--bits auto: bytes of the weights, as a share of theirs in fp32")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--accuracy-budget", quantizer.mixed_bits.accuracy_budget, "--bits auto: points of accuracy that may go, on held-out training images")
+      ->check(CLI::Range(0.0, 100.0))->excludes(size);
+  app.add_flag("--tight", arguments.tight, "--bits auto: count 3 bits as 3, not as the 4 that they take up in the file");
+  app.add_option("--held-out", arguments.job.held_out, "images of the training split to measure an accuracy budget on")
+      ->check(CLI::PositiveNumber)->capture_default_str();
   bits("--activation-bits", quantizer.activation_bits, "of activations");
-  bits("--end-bits", quantizer.end_bits, "of the first and the last layer, if that is more");
+  bits("--end-bits", quantizer.end_bits, "of the first and the last layer, if that is more; with --bits auto their least");
   app.add_option("--method", quantizer.method, "how activations' ranges are chosen")
       ->check(CLI::IsMember({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}))
       ->capture_default_str();
@@ -53,7 +63,19 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
-absl::Status Run(const Arguments& arguments) {
+// Takes --bits into the options.
+absl::Status ResolveBits(Arguments& arguments) {
+  ds::QuantizerOptions& quantizer = arguments.job.quantizer;
+  const bool chosen = arguments.bits == "auto", budget = quantizer.mixed_bits.wanted();
+  if (chosen && !budget) return absl::InvalidArgumentError("--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");
+  if (!chosen && budget) return absl::InvalidArgumentError("a budget chooses each layer's bits: give --bits auto with it");
+  if (!chosen) quantizer.bits = arguments.bits[0] - '0';
+  if (arguments.tight) quantizer.mixed_bits.storage = ds::CodeStorage::kTight;
+  return absl::OkStatus();
+}
+
+absl::Status Run(Arguments arguments) {
+  if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
   if (!config.ok()) return config.status();

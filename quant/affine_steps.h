@@ -1,5 +1,6 @@
-// The one rounding that all of this project's quantisers share. Internal to quant/ and the executor. Sources that loop over it are
-// compiled with -fno-trapping-math -O3: it then becomes vector instructions on every machine.
+// The one rounding that all of this project's quantisers share. Internal to quant/ and the
+// executor. Sources that loop over it are compiled with -fno-trapping-math -O3: it then becomes
+// vector instructions on every machine.
 #pragma once
 
 #include <bit>
@@ -16,8 +17,8 @@ inline int32_t RoundHalfToEven(float value) {
   return std::bit_cast<int32_t>(value + kRoundingShift) - kRoundingShiftBits;
 }
 
-// round(value / scale), clamped to [low, high] (integers of magnitude below 2^22): the code less its
-// zero point; NaN gives 0. Clamping first is the same as clamping what was rounded, and keeps
+// round(value / scale), clamped to [low, high] (integers of magnitude below 2^22): the code less
+// its zero point; NaN gives 0. Clamping first is the same as clamping what was rounded, and keeps
 // RoundHalfToEven within its range.
 inline int32_t QuantSteps(float value, float scale, float low, float high) {
   float steps = value / scale;

@@ -8,12 +8,13 @@
 namespace ds {
 namespace {
 
-// Mean squared error on a standard normal variable with that step, by the midpoint rule over the positive half.
+// Mean squared error on a standard normal variable with that step, by the midpoint rule over the
+// positive half.
 double Distortion(double step, int levels) {
   constexpr int kIntervals = 20000;
-  constexpr double kEnd = 9.0;   // beyond it lies 1e-19 of the mass
+  constexpr double kEnd = 9.0;  // beyond it lies 1e-19 of the mass
   const double width = kEnd / kIntervals;
-  const double density = std::sqrt(2.0 / std::acos(-1.0)) * width;   // of both halves
+  const double density = std::sqrt(2.0 / std::acos(-1.0)) * width;  // of both halves
   const double top = levels / 2 - 0.5;
   double sum = 0;
   for (int i = 0; i < kIntervals; ++i) {

@@ -339,26 +339,14 @@ absl::Status MixedPrecisionTrainer::WithAveragedWeights(const std::function<absl
 }
 
 absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
-  double totals[3] = {0, 0, 0};  // loss, hits, samples
-  const auto run = [&]() -> absl::Status {
-    at::NoGradGuard no_grad;
-    model_.set_training(false);
-    DS_RETURN_IF_ERROR(loader.StartEpoch(0));
-    while (true) {
-      DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, loader.Next());
-      if (!batch.has_value()) return absl::OkStatus();
-      if (batch->size() == 0) continue;
-      DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({InputsToTorch(*batch)}));
-      DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(*batch)));
-      totals[0] += result.loss.item<double>() * static_cast<double>(result.count);
-      totals[1] += static_cast<double>(result.correct.item<int64_t>());
-      totals[2] += static_cast<double>(result.count);
-    }
-  };
-  DS_RETURN_IF_ERROR(WithAveragedWeights(run));
+  EvaluationSums sums;
+  DS_RETURN_IF_ERROR(WithAveragedWeights([&]() -> absl::Status {
+    DS_ASSIGN_OR_RETURN(sums, SumEvaluation(model_, loss_, loader));
+    return absl::OkStatus();
+  }));
+  double totals[3] = {sums.loss, sums.hits, sums.samples};
   DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
-  if (totals[2] == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
-  return Evaluation{totals[0] / totals[2], totals[1] / totals[2], static_cast<int64_t>(totals[2])};
+  return EvaluationSums{totals[0], totals[1], totals[2]}.Mean();
 }
 
 std::string MixedPrecisionTrainer::ParameterHash() const {

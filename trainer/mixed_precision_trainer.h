@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "trainer/data/loader.h"
+#include "trainer/evaluate.h"
 #include "trainer/executor/graph_module.h"
 #include "trainer/optim/ema.h"
 #include "trainer/optim/loss.h"
@@ -56,12 +57,6 @@ struct StepReport {
   bool synchronized = true;     // replicas are equal after it (local steps: it ended with an outer step)
   int64_t wire_bytes = 0;       // sent by this rank
   StepTimings times;
-};
-
-struct Evaluation {
-  double loss = 0;              // mean over all ranks' samples
-  double accuracy = 0;          // share of hits, 0..1
-  int64_t samples = 0;
 };
 
 struct EpochReport {

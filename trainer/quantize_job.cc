@@ -1,10 +1,11 @@
 #include "trainer/quantize_job.h"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <utility>
 
-#include "ATen/core/grad_mode.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -14,10 +15,12 @@
 #include "deploy/trt_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "trainer/data_setup.h"
+#include "trainer/evaluate.h"
 #include "trainer/executor/memory.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/model_factory.h"
 #include "trainer/optim/loss.h"
+#include "trainer/quantize_html.h"
 
 namespace ds {
 namespace {
@@ -26,6 +29,7 @@ constexpr char kSuffix[] = ".onnx";
 
 absl::Status CheckOptions(const QuantizeJobOptions& options) {
   if (options.samples < 1) return absl::InvalidArgumentError("the number of calibration samples must be at least 1");
+  if (options.held_out < 1) return absl::InvalidArgumentError("the number of held-out samples must be at least 1");
   if (!absl::EndsWith(options.output, kSuffix)) {
     return absl::InvalidArgumentError(absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
   }
@@ -67,23 +71,65 @@ CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
   };
 }
 
-absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader) {
-  const at::NoGradGuard no_grad;
+absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader, const BatchRange& range = {}) {
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module, GraphModule::Create(graph));
   DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
-  int64_t hits = 0, count = 0;
+  DS_ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluate(*module, loss, loader, range));
+  return evaluation.accuracy;
+}
+
+// Points lost by a quantised model on the batches behind those that calibration takes of the same epoch.
+class HeldOut {
+ public:
+  HeldOut(Graph graph, QdqOptions qdq, std::unique_ptr<DataLoader> loader, int64_t calibrated, int64_t samples)
+      : graph_(std::move(graph)), qdq_(qdq), loader_(std::move(loader)) {
+    const int64_t batch = loader_->options().batch_size;
+    range_.first = (calibrated + batch - 1) / batch;
+    range_.count = (samples + batch - 1) / batch;
+  }
+
+  absl::StatusOr<double> Drop(const QuantizedModel& model) {
+    if (range_.first >= loader_->batches_per_epoch()) {
+      return absl::InvalidArgumentError("calibration takes all of the training split: nothing is left to measure an accuracy budget on; give fewer "
+                                        "samples");
+    }
+    if (!float_accuracy_.has_value()) {
+      DS_ASSIGN_OR_RETURN(float_accuracy_, Accuracy(graph_, *loader_, range_));
+    }
+    DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, qdq_));
+    DS_ASSIGN_OR_RETURN(const double accuracy, Accuracy(quantized, *loader_, range_));
+    return 100 * (*float_accuracy_ - accuracy);
+  }
+
+ private:
+  Graph graph_;
+  QdqOptions qdq_;
+  std::unique_ptr<DataLoader> loader_;
+  BatchRange range_;
+  std::optional<double> float_accuracy_;
+};
+
+// The first images of each batch of the test split, so that all of it is looked at.
+absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, DataLoader& loader, int64_t samples) {
+  if (samples <= 0) return std::vector<ValueDrift>{};
+  DS_ASSIGN_OR_RETURN(DriftMonitor monitor, DriftMonitor::Create(model));
+  const int64_t batches = std::max<int64_t>(1, loader.batches_per_epoch());
+  const int64_t a_batch = (samples + batches - 1) / batches;
   DS_RETURN_IF_ERROR(loader.StartEpoch(0));
   while (true) {
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
-    if (!batch.has_value()) break;
+    if (!batch.has_value()) return monitor.Report();
     if (batch->size() == 0) continue;
-    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, module->Forward({InputsToTorch(*batch)}));
-    DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
-    hits += result.correct.item<int64_t>();
-    count += result.count;
+    DS_RETURN_IF_ERROR(monitor.Add({InputsToTorch(*batch).narrow(0, 0, std::min(a_batch, batch->size()))}));
   }
-  if (count == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
-  return static_cast<double>(hits) / static_cast<double>(count);
+}
+
+// The reports, beside the model's file. Their paths as a person reads them.
+absl::StatusOr<std::string> WriteReports(const std::string& output, const QuantizeSummary& summary) {
+  const std::string stem(absl::StripSuffix(output, kSuffix));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".json", QuantizeSummaryJson(summary)));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".html", QuantizeSummaryHtml(summary)));
+  return absl::StrCat(stem, ".json and ", stem, ".html");
 }
 
 // Writes the file, and for TensorRT what goes with it; its bytes.
@@ -116,25 +162,35 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, Accuracy(graph, *test));
 
+  QuantizerOptions quantizer = options.quantizer;
+  std::optional<HeldOut> held_out;
+  if (quantizer.mixed_bits.accuracy_budget > 0) {
+    DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> rest, MakeLoader(config, splits.train, DataUse::kCalibrate));
+    held_out.emplace(graph, options.qdq, std::move(rest), options.samples, options.held_out);
+    quantizer.mixed_bits.drop = [&held_out](const QuantizedModel& model) { return held_out->Drop(model); };
+  }
   DS_RETURN_IF_ERROR(calibration->StartEpoch(0));
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
-                      Quantizer(graph, options.quantizer).calibrate(FirstSamples(*calibration, options.samples)).convert());
+                      Quantizer(graph, std::move(quantizer)).calibrate(FirstSamples(*calibration, options.samples)).convert());
   QdqReport placed;
   DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, options.qdq, &placed));
   DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, Accuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
+  DS_ASSIGN_OR_RETURN(summary.drift, TestDrift(model, *test, options.drift_samples));
   summary.layers = std::move(model.layers);
   summary.activations = std::move(model.activations);
   summary.warnings = std::move(model.warnings);
+  summary.mixed_bits = std::move(model.mixed_bits);
+  summary.histograms = std::move(model.histograms);
+  for (std::string& warning : DriftWarnings(summary.drift)) summary.warnings.push_back(std::move(warning));
   for (const NodeFate& fate : placed.nodes) {
     if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
   DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(model, options));
-  const std::string report = absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".json");
-  DS_RETURN_IF_ERROR(WriteFileAtomically(report, QuantizeSummaryJson(summary)));
-  if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << " and " << report << std::endl;
+  DS_ASSIGN_OR_RETURN(const std::string reports, WriteReports(options.output, summary));
+  if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << ", " << reports << std::endl;
   return summary;
 }
 

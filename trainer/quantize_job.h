@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "deploy/qdq.h"
+#include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
 #include "trainer/config/train_config.h"
 
@@ -16,11 +18,14 @@ namespace ds {
 struct QuantizeJobOptions {
   std::string model;            // ONNX file, float
   std::string output;           // ONNX file to write
+  // With an accuracy budget, `mixed_bits.drop` is the job's own: points lost on `held_out` samples.
   QuantizerOptions quantizer;
   // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and writes a recipe for its builder and a lint
   // beside the file (deploy/trt_exporter.h).
   QdqOptions qdq;
   int64_t samples = 1024;       // of the training split, for calibration; >= 1
+  int64_t held_out = 4096;      // of the training split, others than those, for an accuracy budget; >= 1, rounded up to batches
+  int64_t drift_samples = 2048; // of the test split, from all over it, to look for drift in; 0: none
   bool print = true;            // tables on stdout
 };
 
@@ -34,14 +39,19 @@ struct QuantizeSummary {
   int64_t quantized_bytes = 0;
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
-  std::vector<std::string> warnings;   // clipping, and nodes left in float with the reason
+  std::vector<std::string> warnings;   // clipping, drift, and nodes left in float with the reason
+  MixedBits mixed_bits;                // empty without a budget
+  std::vector<ValueDrift> drift;       // of the test split against the calibration data
+  std::map<std::string, Histogram> histograms;   // of activations in calibration, by name
 };
 
-// Writes `output` and, beside it, `output` with .json in place of .onnx: the summary. Accuracy is measured before anything is
+// Writes `output` and, beside it, `output` with .json and .html in place of .onnx: the summary. Accuracy is measured before anything is
 // written. Errors say what, where and how to mend it; nothing that was there before is lost.
 absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options);
 
 std::string QuantizeSummaryJson(const QuantizeSummary& summary);
+// "W4A8"; with bits of their own for each layer the mean over all weights, "W3.2A8".
+std::string WidthsName(const QuantizeSummary& summary);
 // Layers, activations, warnings and the totals.
 std::string QuantizeSummaryTable(const QuantizeSummary& summary);
 

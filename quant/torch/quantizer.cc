@@ -15,6 +15,7 @@
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
 #include "quant/torch/activation_search.h"
+#include "quant/torch/sensitivity.h"
 #include "quant/weight_params.h"
 
 namespace ds {
@@ -32,6 +33,7 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
   DS_RETURN_IF_ERROR(CheckBits("activation_bits", options.activation_bits));
   DS_RETURN_IF_ERROR(CheckBits("end_bits", options.end_bits));
   for (const auto& [weight, bits] : options.weight_bits) DS_RETURN_IF_ERROR(CheckBits(absl::StrCat("weight_bits of \"", weight, "\"").c_str(), bits));
+  DS_RETURN_IF_ERROR(CheckMixedBits(options.mixed_bits));
   if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
   const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
   if (!known_group) return absl::InvalidArgumentError(absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
@@ -71,6 +73,7 @@ class Quantizer::Impl {
   Impl(Graph model, QuantizerOptions options) : options_(std::move(options)), status_(Prepare(std::move(model))) {}
 
   void Calibrate(const CalibrationData& data) {
+    ranges_.clear();
     if (status_.ok()) status_ = Collect(data);
   }
 
@@ -79,16 +82,47 @@ class Quantizer::Impl {
     if (collector_->samples() == 0) {
       return absl::FailedPreconditionError("there is no calibration data: call calibrate() with at least one batch before convert()");
     }
+    if (!options_.mixed_bits.wanted()) return ConvertWith(options_.weight_bits);
+    DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
+    int64_t float_bytes = 0;
+    for (const WeightSite& site : selection_.weights) float_bytes += graph_.Constant(site.weight)->num_elements() * int64_t{sizeof(float)};
+    DS_ASSIGN_OR_RETURN(MixedBits mixed, ChooseBits(std::move(layers), float_bytes, options_.mixed_bits,
+                                                    [this](const std::map<std::string, int>& bits) { return ConvertWith(bits); }));
+    DS_ASSIGN_OR_RETURN(QuantizedModel model, ConvertWith(mixed.bits));
+    model.mixed_bits = std::move(mixed);
+    return model;
+  }
+
+ private:
+  // `weight_bits` by name; others have the options' bits.
+  absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& weight_bits) {
     QuantizedModel model;
     model.graph = graph_;
-    DS_RETURN_IF_ERROR(RoundWeights(model));
+    model.calibrated = graph_;
+    DS_RETURN_IF_ERROR(RoundWeights(weight_bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(model));
     if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
   }
 
- private:
+  absl::StatusOr<std::vector<LayerSensitivity>> Sensitivity() const {
+    SensitivityOptions options;
+    options.storage = options_.mixed_bits.storage;
+    options.bias_correction = options_.bias_correction;
+    options.widths = [this](const WeightSite& site) -> std::vector<int> {
+      const auto named = options_.weight_bits.find(graph_.value(site.weight).name);
+      if (named != options_.weight_bits.end()) return {named->second};
+      std::vector<int> widths;
+      for (int bits = IsEnd(site.node) ? options_.end_bits : kLeastBits; bits <= kMostBits; ++bits) widths.push_back(bits);
+      return widths;
+    };
+    options.round = [this](const WeightSite& site, int bits) {
+      return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site, *graph_.Constant(site.weight), bits);
+    };
+    return MeasureSensitivity(graph_, selection_, *collector_, kept_inputs_, options);
+  }
+
   absl::Status Prepare(Graph model) {
     DS_RETURN_IF_ERROR(CheckOptions(options_));
     for (const Node& node : model.nodes()) {
@@ -116,14 +150,27 @@ class Quantizer::Impl {
       DS_ASSIGN_OR_RETURN(const std::optional<std::vector<at::Tensor>> batch, data());
       if (!batch.has_value()) return absl::OkStatus();
       DS_RETURN_IF_ERROR(collector_->Add(*batch));
+      if (options_.mixed_bits.wanted()) KeepInputs(*batch);
     }
+  }
+
+  // The first samples, for measuring sensitivity.
+  void KeepInputs(const std::vector<at::Tensor>& batch) {
+    if (batch.empty() || batch[0].dim() == 0 || kept_samples_ >= options_.mixed_bits.samples) return;
+    const int64_t taken = std::min(batch[0].size(0), options_.mixed_bits.samples - kept_samples_);
+    std::vector<at::Tensor>& kept = kept_inputs_.emplace_back();
+    for (const at::Tensor& input : batch) {
+      const bool batched = input.dim() > 0 && input.size(0) == batch[0].size(0);
+      kept.push_back((batched ? input.narrow(0, 0, taken) : input).clone());
+    }
+    kept_samples_ += taken;
   }
 
   bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
 
-  int WeightBits(const WeightSite& site) const {
-    const auto named = options_.weight_bits.find(graph_.value(site.weight).name);
-    if (named != options_.weight_bits.end()) return named->second;
+  int WeightBits(const WeightSite& site, const std::map<std::string, int>& weight_bits) const {
+    const auto named = weight_bits.find(graph_.value(site.weight).name);
+    if (named != weight_bits.end()) return named->second;
     return IsEnd(site.node) ? std::max(options_.end_bits, options_.bits) : options_.bits;
   }
 
@@ -133,17 +180,20 @@ class Quantizer::Impl {
     return at_end ? std::max(options_.end_bits, options_.activation_bits) : options_.activation_bits;
   }
 
-  absl::Status RoundWeights(QuantizedModel& model) {
+  absl::Status RoundWeights(const std::map<std::string, int>& weight_bits, QuantizedModel& model) {
     for (const WeightSite& site : selection_.weights) {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const Tensor& weight = *graph_.Constant(site.weight);
-      const int bits = WeightBits(site);
+      const int bits = WeightBits(site, weight_bits);
       DS_ASSIGN_OR_RETURN(QuantParams params, WeightParams(node, site, weight, bits));
       std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
       FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
+      const auto [least, greatest] = std::minmax_element(params.scales.begin(), params.scales.end());
       model.layers.push_back({node.name, node.op, name, bits, weight.num_elements(), SignalToNoise(weight.span<float>(), rounded),
-                              GaussianSignalToNoise(bits)});
+                              GaussianSignalToNoise(bits),
+                              QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()), CodeStorage::kFile),
+                              *least, *greatest});
       model.plan.weights[name] = std::move(params);
     }
     return absl::OkStatus();
@@ -165,11 +215,24 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
+<<<<<<< HEAD
       const QuantType type = {.bits = ActivationBits(site), .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen,
                           ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
       DS_ASSIGN_OR_RETURN(model.plan.activations[name], ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(name, type, chosen, collector_->at(site.value).statistics, model);
+=======
+      const QuantType type = {.bits = ActivationBits(site), .is_signed = false};
+      // Ranges do not depend on the weights' bits: a search over these makes them once.
+      if (!ranges_.contains(site.value)) {
+        DS_ASSIGN_OR_RETURN(ranges_[site.value],
+                            ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
+      }
+      const ChosenRange& chosen = ranges_.at(site.value);
+      DS_ASSIGN_OR_RETURN(QuantParams params, ParamsForRange(type, chosen.range.low, chosen.range.high));
+      AddReport(name, params, chosen, collector_->at(site.value).statistics, model);
+      model.plan.activations[name] = std::move(params);
+>>>>>>> f87af157208cfd2afb31c36da04934cfcde6769c
     }
     // What only moves numbers has the integers of where they come from.
     for (const SharedSite& shared : selection_.shared) {
@@ -179,11 +242,13 @@ class Quantizer::Impl {
     return absl::OkStatus();
   }
 
-  void AddReport(const std::string& name, const QuantType& type, const ChosenRange& chosen, const ActivationStatistics& statistics,
+  void AddReport(const std::string& name, const QuantParams& params, const ChosenRange& chosen, const ActivationStatistics& statistics,
                  QuantizedModel& model) const {
     ActivationReport report;
     report.value = name;
-    report.bits = type.bits;
+    report.bits = params.type.bits;
+    report.scale = params.scales[0];
+    report.zero_point = params.zero_points[0];
     report.method = std::string(Name(chosen.method));
     report.low = chosen.range.low;
     report.high = chosen.range.high;
@@ -196,6 +261,7 @@ class Quantizer::Impl {
       model.warnings.push_back(absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they reach from %g to %g",
                                                name, 100 * report.clipped_share, report.low, report.high, report.seen_low, report.seen_high));
     }
+    model.histograms.emplace(name, statistics.histogram());
     model.activations.push_back(std::move(report));
   }
 
@@ -203,6 +269,9 @@ class Quantizer::Impl {
   Graph graph_;
   QuantSelection selection_;
   std::unique_ptr<Collector> collector_;
+  std::map<ValueId, ChosenRange> ranges_;
+  std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, for mixed bits only
+  int64_t kept_samples_ = 0;
   absl::Status status_;   // made last: Prepare fills the others in
 };
 

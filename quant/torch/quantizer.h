@@ -19,6 +19,7 @@
 #include "graph/graph.h"
 #include "quant/observer.h"
 #include "quant/quant_plan.h"
+#include "quant/torch/mixed_bits.h"
 
 namespace ds {
 
@@ -37,6 +38,9 @@ struct QuantizerOptions {
   int64_t group = 0;             // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
   bool bias_correction = true;   // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
   std::map<std::string, int> weight_bits;  // by the weight's name, instead of `bits` or `end_bits`
+  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits`; `end_bits` are then the least that the ends may
+  // have, and `weight_bits` hold.
+  MixedBitsOptions mixed_bits;
   double most_clipped = 0.01;    // share of an activation's values beyond its range that earns a warning, [0, 1]
 };
 
@@ -49,6 +53,8 @@ struct LayerReport {
   int64_t weights = 0;
   double weight_snr_db = 0;      // 10 log10 of the weights' power over their rounding error's
   double gaussian_snr_db = 0;    // what the best uniform quantiser of so many bits reaches on normal values (Max 1960)
+  int64_t bytes = 0;             // of its codes as files hold them, and scales
+  float least_scale = 0, greatest_scale = 0;
 };
 
 struct ActivationReport {
@@ -59,6 +65,8 @@ struct ActivationReport {
   float seen_low = 0, seen_high = 0;
   double clipped_share = 0;
   double snr_db = 0;             // expected, from the histogram
+  float scale = 1;
+  int32_t zero_point = 0;
 };
 
 struct QuantizedModel {
@@ -67,6 +75,9 @@ struct QuantizedModel {
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
   std::vector<std::string> warnings;
+  MixedBits mixed_bits;          // empty without a budget
+  Graph calibrated;              // the float graph that calibration ran: what drift is measured on
+  std::map<std::string, Histogram> histograms;  // of the activations in calibration, by name
 };
 
 class Quantizer {
@@ -78,7 +89,7 @@ class Quantizer {
   // Runs the model over all of `data`; may be called again with more. Errors are kept for convert.
   Quantizer& calibrate(const CalibrationData& data);
   // InvalidArgument: options out of range, an unknown method, data that holds NaN or Inf or does not fit the model (what and where);
-  // FailedPrecondition: no calibration data; Unimplemented: an operator the executor lacks, or a model in which nothing can be quantised.
+  // FailedPrecondition: no calibration data, or a budget that cannot be kept; Unimplemented: an operator the executor lacks, or a model in which nothing can be quantised.
   absl::StatusOr<QuantizedModel> convert();
 
  private:

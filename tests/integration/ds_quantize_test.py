@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import numpy as np
 import onnx
@@ -95,6 +96,38 @@ class DsQuantize(unittest.TestCase):
         files = [self.quantize(f"again{i}", "--bits", 5)[1].read_bytes() for i in range(2)]
         self.assertEqual(*files)
 
+    def test_auto_keeps_its_budgets(self):
+        done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertEqual(report["bits"], "auto")
+        self.assertLessEqual(sum(layer["bytes"] for layer in report["layers"]), 0.12 * 4 * sum(layer["weights"] for layer in report["layers"]))
+        self.assertGreater(len({layer["bits"] for layer in report["layers"]}), 1)
+        session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+        self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
+        done, output = self.quantize("points", "--bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        kept = [trial for trial in report["mixed_bits"]["trials"] if trial["drop_points"] <= 1.5]
+        self.assertEqual(report["mixed_bits"]["bytes"], min(trial["bytes"] for trial in kept))
+
+    def test_the_page_is_well_formed_and_whole(self):
+        done, output = self.quantize("page")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        page = xml.etree.ElementTree.fromstring(output.with_suffix(".html").read_text().removeprefix("<!DOCTYPE html>"))
+        report = json.loads(output.with_suffix(".json").read_text())
+        tables = {table.get("class"): table.findall("tr")[1:] for table in page.iter("table")}
+        self.assertEqual([row[0].text for row in tables["layers"]], [layer["node"] for layer in report["layers"]])
+        self.assertEqual([row[0].text for row in tables["activations"]], [a["value"] for a in report["activations"]])
+        self.assertTrue(all(row.find("td/svg/rect") is not None for row in tables["activations"]))
+        self.assertEqual(len(tables["totals"]), 2)
+
+    def test_the_test_split_of_the_same_data_has_not_drifted(self):
+        done, output = self.quantize("calm")
+        self.assertNotIn("drifted", done.stdout)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertEqual(len(report["drift"]), len(report["activations"]))
+
     def test_bad_input_is_one_clear_error_and_writes_nothing(self):
         torn = self.folder / "torn.onnx"
         torn.write_bytes(self.model.read_bytes()[:1000])
@@ -109,6 +142,9 @@ class DsQuantize(unittest.TestCase):
                  "nine bits": (["--activation-bits", 9], {}, "activation-bits"),
                  "method": (["--method", "entropy"], {}, "entropy"),
                  "group": (["--group", 48], {}, "group"),
+                 "auto without a budget": (["--bits", "auto"], {}, "--size-budget"),
+                 "budget without auto": (["--size-budget", 0.2], {}, "--bits auto"),
+                 "budget too small": (["--bits", "auto", "--size-budget", 0.01], {}, "size_budget"),
                  "no samples": (["--samples", 0], {}, "samples"),
                  "override": (["data.nonsense=1"], {}, "nonsense")}
         for name, (options, files, fragment) in cases.items():

@@ -1,0 +1,43 @@
+#include "trainer/evaluate.h"
+
+#include <optional>
+#include <vector>
+
+#include "ATen/core/grad_mode.h"
+#include "base/status.h"
+#include "trainer/mixed_precision_trainer.h"
+
+namespace ds {
+
+absl::StatusOr<Evaluation> EvaluationSums::Mean() const {
+  if (samples == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
+  return Evaluation{loss / samples, hits / samples, static_cast<int64_t>(samples)};
+}
+
+absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& loss,
+                                             DataLoader& loader, const BatchRange& range) {
+  const at::NoGradGuard no_grad;
+  model.set_training(false);
+  EvaluationSums sums;
+  DS_RETURN_IF_ERROR(loader.StartEpoch(0, range.first));
+  for (int64_t i = 0; i < range.count; ++i) {
+    DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
+    if (!batch.has_value()) break;
+    if (batch->size() == 0) continue;
+    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
+                        model.Forward({InputsToTorch(*batch)}));
+    DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
+    sums.loss += result.loss.item<double>() * static_cast<double>(result.count);
+    sums.hits += static_cast<double>(result.correct.item<int64_t>());
+    sums.samples += static_cast<double>(result.count);
+  }
+  return sums;
+}
+
+absl::StatusOr<Evaluation> Evaluate(GraphModule& model, const Loss& loss, DataLoader& loader,
+                                    const BatchRange& range) {
+  DS_ASSIGN_OR_RETURN(const EvaluationSums sums, SumEvaluation(model, loss, loader, range));
+  return sums.Mean();
+}
+
+}  // namespace ds
