@@ -215,14 +215,7 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-<<<<<<< HEAD
       const QuantType type = {.bits = ActivationBits(site), .is_signed = options_.symmetric_activations};
-      DS_ASSIGN_OR_RETURN(const ChosenRange chosen,
-                          ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
-      DS_ASSIGN_OR_RETURN(model.plan.activations[name], ParamsForRange(type, chosen.range.low, chosen.range.high));
-      AddReport(name, type, chosen, collector_->at(site.value).statistics, model);
-=======
-      const QuantType type = {.bits = ActivationBits(site), .is_signed = false};
       // Ranges do not depend on the weights' bits: a search over these makes them once.
       if (!ranges_.contains(site.value)) {
         DS_ASSIGN_OR_RETURN(ranges_[site.value],
@@ -232,7 +225,6 @@ class Quantizer::Impl {
       DS_ASSIGN_OR_RETURN(QuantParams params, ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(name, params, chosen, collector_->at(site.value).statistics, model);
       model.plan.activations[name] = std::move(params);
->>>>>>> f87af157208cfd2afb31c36da04934cfcde6769c
     }
     // What only moves numbers has the integers of where they come from.
     for (const SharedSite& shared : selection_.shared) {
