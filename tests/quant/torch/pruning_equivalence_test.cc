@@ -1,0 +1,267 @@
+// A pruned network computes what the whole one does with the same channels' filters, biases, gammas
+// and betas set to 0: on the zoo and on random graphs. The executor is the oracle; it knows nothing
+// of channel groups.
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <set>
+#include <string>
+
+#include "ATen/Functions.h"
+#include "ATen/core/grad_mode.h"
+#include "absl/strings/str_cat.h"
+#include "graph/builder.h"
+#include "graph/zoo/zoo.h"
+#include "gtest/gtest.h"
+#include "quant/pruning.h"
+#include "trainer/executor/graph_module.h"
+
+namespace ds {
+namespace {
+
+using Random = std::mt19937_64;
+
+int64_t Draw(Random& random, int64_t low, int64_t high) {
+  return std::uniform_int_distribution<int64_t>(low, high)(random);
+}
+
+// Statistics, gammas, betas and biases that matter.
+void Randomize(Graph& graph, Random& random) {
+  std::normal_distribution<float> normal;
+  const auto fill = [&](ValueId id, float scale, float offset) {
+    for (float& x : graph.mutable_initializers().at(id).data.mutable_span<float>()) {
+      x = offset + scale * (offset > 0 ? std::tanh(normal(random)) : normal(random));
+    }
+  };
+  for (const Node& node : graph.nodes()) {
+    if (node.op == "BatchNormalization") {
+      fill(node.inputs[1], 0.5f, 1.0f);
+      fill(node.inputs[2], 0.5f, 0.0f);
+      fill(node.inputs[3], 0.5f, 0.0f);
+      fill(node.inputs[4], 0.5f, 1.0f);
+    } else if ((node.op == "Conv" || node.op == "Gemm") && node.inputs.size() > 2) {
+      fill(node.inputs[2], 0.5f, 0.0f);
+    }
+  }
+}
+
+void ZeroSlice(Tensor& tensor, int axis, int64_t index) {
+  int64_t inner = 1;
+  for (int i = axis + 1; i < tensor.rank(); ++i) inner *= tensor.dim(i);
+  auto values = tensor.mutable_span<float>();
+  for (int64_t i = 0; i < tensor.num_elements(); ++i) {
+    if (i / inner % tensor.dim(axis) == index) values[static_cast<size_t>(i)] = 0;
+  }
+}
+
+// What computes and shifts the channel, but not what reads it.
+Graph Masked(Graph graph, const std::vector<ChannelGroup>& groups,
+             const std::vector<std::vector<int>>& removed) {
+  std::set<ValueId> shifts;
+  for (const Node& node : graph.nodes()) {
+    const bool has = node.op == "BatchNormalization" ||
+                     ((node.op == "Conv" || node.op == "Gemm") && node.inputs.size() > 2);
+    if (has) shifts.insert(node.inputs[2]);
+  }
+  for (auto& [id, initializer] : graph.mutable_initializers())
+    initializer.data = initializer.data.Clone();
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const int channel : removed[g]) {
+      for (const ChannelPlace& place : groups[g].channels[static_cast<size_t>(channel)].places) {
+        if (place.role == PlaceRole::kOther && shifts.count(place.tensor) == 0) continue;
+        ZeroSlice(graph.mutable_initializers().at(place.tensor).data, place.axis, place.index);
+      }
+    }
+  }
+  return graph;
+}
+
+at::Tensor Outputs(const Graph& graph, const at::Tensor& images) {
+  const at::NoGradGuard no_grad;
+  auto module = GraphModule::Create(graph);
+  EXPECT_TRUE(module.ok()) << module.status();
+  auto outputs = (*module)->Forward({images});
+  EXPECT_TRUE(outputs.ok()) << outputs.status();
+  return outputs->front().clone();
+}
+
+std::vector<std::vector<int>> Choose(const std::vector<ChannelGroup>& groups, double share,
+                                     Random& random) {
+  std::vector<std::vector<int>> removed(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!groups[g].fixed_because.empty()) continue;
+    std::vector<int> all(groups[g].channels.size());
+    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int>(i);
+    std::shuffle(all.begin(), all.end(), random);
+    all.resize(std::min(all.size() - 1,
+                        static_cast<size_t>(share * static_cast<double>(all.size()) + 0.5)));
+    removed[g] = all;
+  }
+  return removed;
+}
+
+// The number of channels that went.
+size_t ExpectPrunedEqualsMasked(Graph graph, const at::Tensor& images, double share,
+                                Random& random) {
+  Randomize(graph, random);
+  const auto groups = FindChannelGroups(graph);
+  EXPECT_TRUE(groups.ok()) << groups.status();
+  const auto removed = Choose(*groups, share, random);
+  size_t count = 0;
+  for (const auto& list : removed) count += list.size();
+  const at::Tensor whole = Outputs(graph, images);
+  const at::Tensor expected = Outputs(Masked(graph, *groups, removed), images);
+  const absl::Status status = RemoveChannels(graph, *groups, removed);
+  EXPECT_TRUE(status.ok()) << status;
+  const at::Tensor actual = Outputs(graph, images);
+  EXPECT_EQ(actual.sizes(), expected.sizes());
+  const double scale = expected.abs().max().item<double>();
+  const double error = (actual - expected).abs().max().item<double>();
+  EXPECT_LE(error, 2e-5 * scale + 1e-7);
+  // The test could fail: what went mattered.
+  if (count > 0 && share > 0.3) {
+    EXPECT_GT((whole - expected).abs().max().item<double>(), 1e-3 * scale);
+  }
+  return count;
+}
+
+TEST(PrunedGraph, OfTheZooComputesWhatTheMaskedOneDoes) {
+  Random random(20261124);
+  at::manual_seed(1);
+  for (const char* name :
+       {"lenet", "resnet20", "mobilenet_v2", "mobilenet_v3_small", "resnet50", "vit_tiny"}) {
+    SCOPED_TRACE(name);
+    auto graph = BuildModel(name, {.channels = 3, .height = 32, .width = 32, .seed = 3});
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    EXPECT_GT(ExpectPrunedEqualsMasked(*graph, at::randn({2, 3, 32, 32}), 0.4, random), 30u);
+  }
+}
+
+// A network of a dozen random layers.
+class RandomNetwork {
+ public:
+  explicit RandomNetwork(uint64_t seed) : random_(seed), b_(absl::StrCat("random", seed), seed) {}
+
+  Graph Build() {
+    values_ = {
+        b_.Conv(b_.Input("x", DType::kFloat32, {kDynamicDim, 3, 6, 6}), "stem", {.channels = 4})};
+    const int64_t layers = Draw(random_, 4, 14);
+    for (int64_t i = 0; i < layers; ++i) AddLayer(absl::StrCat("layer", i));
+    ValueId x = values_.back();
+    for (const ValueId other : values_) {
+      if (other != x && Same(x, other) && Draw(random_, 0, 1) == 1) x = b_.Add(x, other);
+    }
+    if (Draw(random_, 0, 1) == 1) x = b_.GlobalAveragePool(x);
+    x = b_.Relu(b_.Linear(b_.Flatten(x), "hidden", 6));
+    b_.Output(b_.Linear(x, "head", 3), "y");
+    auto graph = b_.Finish();
+    EXPECT_TRUE(graph.ok()) << graph.status();
+    return *std::move(graph);
+  }
+
+ private:
+  ValueId Any() {
+    return values_[static_cast<size_t>(Draw(random_, 0, static_cast<int64_t>(values_.size()) - 1))];
+  }
+
+  bool Same(ValueId a, ValueId b) const {
+    return b_.Extent(a, 1) == b_.Extent(b, 1) && b_.Extent(a, 2) == b_.Extent(b, 2);
+  }
+
+  void AddLayer(const std::string& name) {
+    const ValueId x = Draw(random_, 0, 2) == 0 ? Any() : values_.back();
+    const int64_t channels = b_.Extent(x, 1), pixels = b_.Extent(x, 2);
+    const ValueId other = Any();
+    ValueId y = x;
+    switch (Draw(random_, 0, 10)) {
+      case 0:
+      case 1:
+        y = b_.Conv(
+            x, name,
+            {.channels = Draw(random_, 0, 1) == 0 ? channels : Draw(random_, 2, 6), .bias = true});
+        break;
+      case 2:
+        y = b_.Conv(x, name, {.channels = channels * Draw(random_, 1, 2), .groups = channels});
+        break;
+      case 3:
+        if (channels % 2 == 0)
+          y = b_.Conv(x, name, {.channels = 2 * Draw(random_, 1, 3), .groups = 2});
+        break;
+      case 4:
+      case 5:
+        y = b_.BatchNorm(x, name);
+        break;
+      case 6:
+        y = Draw(random_, 0, 1) == 0 ? b_.Relu(x) : b_.Op("HardSwish", {x});
+        break;
+      case 7:
+        if (Same(x, other)) y = Draw(random_, 0, 2) == 0 ? b_.Mul(x, other) : b_.Add(x, other);
+        break;
+      case 8:
+        if (b_.Extent(other, 2) == pixels && channels + b_.Extent(other, 1) < 16)
+          y = b_.Concat({x, other}, 1);
+        break;
+      case 9:
+        if (pixels > 3) y = b_.MaxPool(x, {});
+        break;
+      default: {
+        const ValueId squeezed = b_.Relu(
+            b_.Conv(b_.GlobalAveragePool(x), name + ".squeeze", {.channels = 3, .kernel = 1}));
+        const ValueId gate =
+            b_.Conv(squeezed, name + ".gate", {.channels = channels, .kernel = 1, .bias = true});
+        y = b_.Mul(x, b_.Op("Sigmoid", {gate}));
+      }
+    }
+    values_.push_back(y);
+  }
+
+  Random random_;
+  Builder b_;
+  std::vector<ValueId> values_;
+};
+
+TEST(PrunedGraph, OfRandomNetworksComputesWhatTheMaskedOneDoes) {
+  at::manual_seed(2);
+  const at::Tensor images = at::randn({2, 3, 6, 6});
+  size_t removed = 0;
+  constexpr int kNetworks = 300;
+  for (uint64_t seed = 0; seed < kNetworks; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    Random random(seed);
+    removed += ExpectPrunedEqualsMasked(RandomNetwork(seed).Build(), images,
+                                        0.25 * static_cast<double>(seed % 4), random);
+    if (HasFailure()) break;
+  }
+  EXPECT_GT(removed, 5u * kNetworks);
+}
+
+// Brute force: each channel alone, so that none hides behind another.
+TEST(PrunedGraph, WithoutAnyOneChannelComputesWhatTheMaskedOneDoes) {
+  at::manual_seed(3);
+  const at::Tensor images = at::randn({2, 3, 6, 6});
+  for (uint64_t seed = 1000; seed < 1015; ++seed) {
+    Graph graph = RandomNetwork(seed).Build();
+    Random random(seed);
+    Randomize(graph, random);
+    const auto groups = FindChannelGroups(graph);
+    ASSERT_TRUE(groups.ok()) << groups.status();
+    for (size_t g = 0; g < groups->size(); ++g) {
+      const auto& group = (*groups)[g];
+      if (!group.fixed_because.empty() || group.channels.size() == 1) continue;
+      for (size_t c = 0; c < group.channels.size(); ++c) {
+        SCOPED_TRACE(absl::StrCat("seed ", seed, " layer ", group.name, " channel ", c));
+        std::vector<std::vector<int>> removed(groups->size());
+        removed[g] = {static_cast<int>(c)};
+        const at::Tensor expected = Outputs(Masked(graph, *groups, removed), images);
+        Graph pruned = graph;
+        const absl::Status status = RemoveChannels(pruned, *groups, removed);
+        ASSERT_TRUE(status.ok()) << status;
+        const double error = (Outputs(pruned, images) - expected).abs().max().item<double>();
+        ASSERT_LE(error, 2e-5 * expected.abs().max().item<double>() + 1e-7);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ds
