@@ -49,8 +49,9 @@ void ZeroSlice(Tensor& tensor, int axis, int64_t index) {
   int64_t inner = 1;
   for (int i = axis + 1; i < tensor.rank(); ++i) inner *= tensor.dim(i);
   auto values = tensor.mutable_span<float>();
-  for (int64_t i = 0; i < tensor.num_elements(); ++i) {
-    if (i / inner % tensor.dim(axis) == index) values[static_cast<size_t>(i)] = 0;
+  const int64_t block = inner * tensor.dim(axis);
+  for (int64_t from = index * inner; from < tensor.num_elements(); from += block) {
+    for (int64_t i = from; i < from + inner; ++i) values[static_cast<size_t>(i)] = 0;
   }
 }
 
@@ -100,15 +101,19 @@ std::vector<std::vector<int>> Choose(const std::vector<ChannelGroup>& groups, do
   return removed;
 }
 
-// The number of channels that went.
-size_t ExpectPrunedEqualsMasked(Graph graph, const at::Tensor& images, double share,
-                                Random& random) {
+struct Outcome {
+  size_t removed = 0;     // channels
+  bool mattered = false;  // to the network's outputs
+};
+
+Outcome ExpectPrunedEqualsMasked(Graph graph, const at::Tensor& images, double share,
+                                 Random& random) {
   Randomize(graph, random);
   const auto groups = FindChannelGroups(graph);
   EXPECT_TRUE(groups.ok()) << groups.status();
   const auto removed = Choose(*groups, share, random);
-  size_t count = 0;
-  for (const auto& list : removed) count += list.size();
+  Outcome outcome;
+  for (const auto& list : removed) outcome.removed += list.size();
   const at::Tensor whole = Outputs(graph, images);
   const at::Tensor expected = Outputs(Masked(graph, *groups, removed), images);
   const absl::Status status = RemoveChannels(graph, *groups, removed);
@@ -116,13 +121,9 @@ size_t ExpectPrunedEqualsMasked(Graph graph, const at::Tensor& images, double sh
   const at::Tensor actual = Outputs(graph, images);
   EXPECT_EQ(actual.sizes(), expected.sizes());
   const double scale = expected.abs().max().item<double>();
-  const double error = (actual - expected).abs().max().item<double>();
-  EXPECT_LE(error, 2e-5 * scale + 1e-7);
-  // The test could fail: what went mattered.
-  if (count > 0 && share > 0.3) {
-    EXPECT_GT((whole - expected).abs().max().item<double>(), 1e-3 * scale);
-  }
-  return count;
+  EXPECT_LE((actual - expected).abs().max().item<double>(), 2e-5 * scale + 1e-7);
+  outcome.mattered = (whole - expected).abs().max().item<double>() > 1e-3 * scale;
+  return outcome;
 }
 
 TEST(PrunedGraph, OfTheZooComputesWhatTheMaskedOneDoes) {
@@ -133,7 +134,10 @@ TEST(PrunedGraph, OfTheZooComputesWhatTheMaskedOneDoes) {
     SCOPED_TRACE(name);
     auto graph = BuildModel(name, {.channels = 3, .height = 32, .width = 32, .seed = 3});
     ASSERT_TRUE(graph.ok()) << graph.status();
-    EXPECT_GT(ExpectPrunedEqualsMasked(*graph, at::randn({2, 3, 32, 32}), 0.4, random), 30u);
+    const Outcome outcome =
+        ExpectPrunedEqualsMasked(*graph, at::randn({2, 3, 32, 32}), 0.4, random);
+    EXPECT_GT(outcome.removed, 30u);
+    EXPECT_TRUE(outcome.mattered);
   }
 }
 
@@ -223,16 +227,21 @@ class RandomNetwork {
 TEST(PrunedGraph, OfRandomNetworksComputesWhatTheMaskedOneDoes) {
   at::manual_seed(2);
   const at::Tensor images = at::randn({2, 3, 6, 6});
-  size_t removed = 0;
+  size_t removed = 0, mattered = 0;
   constexpr int kNetworks = 300;
   for (uint64_t seed = 0; seed < kNetworks; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Random random(seed);
-    removed += ExpectPrunedEqualsMasked(RandomNetwork(seed).Build(), images,
-                                        0.25 * static_cast<double>(seed % 4), random);
+    const double share = 0.25 + 0.25 * static_cast<double>(seed % 3);
+    const Outcome outcome =
+        ExpectPrunedEqualsMasked(RandomNetwork(seed).Build(), images, share, random);
+    removed += outcome.removed;
+    mattered += outcome.mattered ? 1 : 0;
     if (HasFailure()) break;
   }
   EXPECT_GT(removed, 5u * kNetworks);
+  // The test could fail. (Now and then what went is behind a Relu that is shut.)
+  EXPECT_GT(mattered, 9u * kNetworks / 10);
 }
 
 // Brute force: each channel alone, so that none hides behind another.
