@@ -11,6 +11,7 @@
 #include "graph/describe.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
+#include "quant/pruning_two_four.h"
 
 namespace ds {
 namespace {
@@ -319,6 +320,99 @@ TEST(PruneChannels, RefusesWhatItCannotDoAndLeavesTheGraphAlone) {
     EXPECT_EQ(RemoveChannels(graph, groups, removed).code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(ConvWeights(graph).size(), 4u);
   }
+}
+
+// The most that any two of four can keep, of every four input channels, by trying all pairs.
+double BestKept(const Tensor& weight) {
+  const auto w = weight.span<float>();
+  const int64_t inner = weight.dim(2) * weight.dim(3);
+  double kept = 0;
+  for (int64_t m = 0; m < weight.dim(0); ++m) {
+    for (int64_t c = 0; c < weight.dim(1); c += 4) {
+      for (int64_t pixel = 0; pixel < inner; ++pixel) {
+        const auto at = [&](int64_t i) {
+          return std::abs(static_cast<double>(
+              w[static_cast<size_t>((m * weight.dim(1) + c + i) * inner + pixel)]));
+        };
+        double best = 0;
+        for (int64_t i = 0; i < 4; ++i) {
+          for (int64_t j = i + 1; j < 4; ++j) best = std::max(best, at(i) + at(j));
+        }
+        kept += best;
+      }
+    }
+  }
+  return kept;
+}
+
+double Magnitude(const Tensor& weight) {
+  double sum = 0;
+  for (const float x : weight.span<float>()) sum += std::abs(static_cast<double>(x));
+  return sum;
+}
+
+TEST(TwoFour, KeepsTheMostMagnitudeThatThePatternAllows) {
+  Graph graph = Zoo("resnet20");
+  const Graph whole = graph;
+  const auto layers = ApplyTwoFour(graph, {"layer3.0.conv1"});
+  ASSERT_TRUE(layers.ok()) << layers.status();
+  int sparse = 0;
+  for (const TwoFourLayer& layer : *layers) {
+    const Tensor& before = *whole.Constant(whole.FindValue(layer.weight));
+    const Tensor& after = *graph.Constant(graph.FindValue(layer.weight));
+    if (!layer.dense_because.empty()) {
+      EXPECT_EQ(Magnitude(before), Magnitude(after));
+      EXPECT_TRUE(layer.node == "conv1" || layer.node == "layer3.0.conv1") << layer.dense_because;
+      continue;
+    }
+    ++sparse;
+    EXPECT_TRUE(HasTwoFourPattern(after, 1)) << layer.node;
+    EXPECT_FALSE(HasTwoFourPattern(before, 1)) << layer.node;
+    if (layer.node == "fc") continue;
+    EXPECT_NEAR(Magnitude(after), BestKept(before), 1e-9 * BestKept(before)) << layer.node;
+    EXPECT_NEAR(layer.magnitude_lost, 1 - BestKept(before) / Magnitude(before), 1e-9);
+    for (int64_t i = 0; i < before.num_elements(); ++i) {
+      const float x = after.span<float>()[static_cast<size_t>(i)];
+      EXPECT_TRUE(x == 0 || x == before.span<float>()[static_cast<size_t>(i)]);
+    }
+  }
+  EXPECT_EQ(sparse, 20);
+}
+
+TEST(TwoFour, RunsAlongTheInputsOfMatrices) {
+  Builder b("matrices", 1);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 4});
+  b.Output(b.Linear(b.TokenLinear(x, "up", 8), "down", 2), "y");
+  Graph graph = Finished(b);
+  graph.mutable_initializers().at(graph.FindValue("up.weight")).data =
+      Tensor::From<float>({4, 8}, {1, 1, 1, 1, 0, -4, 1, 1,  //
+                                   2, 0, 1, 1, 0, -3, 1, 1,  //
+                                   3, 0, 1, 1, 0, -2, 1, 1,  //
+                                   4, 0, 1, 1, 0, -1, 1, 1});
+  ASSERT_TRUE(ApplyTwoFour(graph).ok());
+  const auto span = graph.Constant(graph.FindValue("up.weight"))->span<float>();
+  EXPECT_EQ(std::vector<float>(span.begin(), span.end()),
+            (std::vector<float>{0, 1, 1, 1, 0, -4, 1, 1,  //
+                                0, 0, 1, 1, 0, -3, 1, 1,  //
+                                3, 0, 0, 0, 0, 0,  0, 0,  //
+                                4, 0, 0, 0, 0, 0,  0, 0}));
+  EXPECT_TRUE(HasTwoFourPattern(*graph.Constant(graph.FindValue("down.weight")), 1));
+}
+
+TEST(TwoFour, RefusesWhatItCannotDoAndLeavesTheGraphAlone) {
+  Graph graph = FourFilters({1, 2, std::nanf(""), 4});
+  EXPECT_NE(ApplyTwoFour(graph, {"nonsense"}).status().message().find("nonsense"),
+            std::string::npos);
+  // conv has one input.
+  EXPECT_NE(ApplyTwoFour(graph, {"head"}).status().message().find("no multiple of 4"),
+            std::string::npos);
+  ASSERT_TRUE(ApplyTwoFour(graph).ok());
+  const ValueId head = graph.FindValue("head.weight");
+  Tensor poisoned = graph.Constant(head)->Clone();
+  for (float& value : poisoned.mutable_span<float>()) value = std::nanf("");
+  graph.mutable_initializers().at(head).data = poisoned;
+  EXPECT_NE(ApplyTwoFour(graph).status().message().find("head.weight"), std::string::npos);
+  EXPECT_FALSE(HasTwoFourPattern(Tensor(DType::kFloat32, {2, 6}), 1));
 }
 
 }  // namespace

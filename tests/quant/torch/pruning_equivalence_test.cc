@@ -14,6 +14,7 @@
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/pruning.h"
+#include "quant/torch/taylor_importance.h"
 #include "trainer/executor/graph_module.h"
 
 namespace ds {
@@ -270,6 +271,71 @@ TEST(PrunedGraph, WithoutAnyOneChannelComputesWhatTheMaskedOneDoes) {
       }
     }
   }
+}
+
+// The loss as a function of a channel's gate, differentiated numerically: gamma and beta (or the
+// filter and its bias) times 1 + h.
+TEST(TaylorImportance, IsTheSquaredDerivativeByTheChannelsGate) {
+  at::manual_seed(4);
+  Random random(4);
+  Builder b("gates", 4);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 3, 6, 6});
+  ValueId y = b.Op("HardSwish", {b.BatchNorm(b.Conv(x, "first", {.channels = 4}), "norm")});
+  y = b.Op("HardSwish", {b.Conv(y, "second", {.channels = 3, .bias = true})});
+  b.Output(b.Linear(b.Flatten(b.GlobalAveragePool(y)), "head", 2), "y");
+  auto graph = b.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  Randomize(*graph, random);
+  const std::vector<at::Tensor> batches = {at::randn({5, 3, 6, 6}), at::randn({3, 3, 6, 6})};
+  const auto loss = [](const at::Tensor& output,
+                       const at::Tensor& labels) -> absl::StatusOr<at::Tensor> {
+    return (output * output).sum() * labels.to(at::kFloat).sum();
+  };
+  const auto next = [&batches,
+                     i = size_t{0}]() mutable -> absl::StatusOr<std::optional<LabelledBatch>> {
+    if (i == batches.size()) return std::nullopt;
+    return LabelledBatch{{batches[i++]}, at::ones({2}, at::kLong)};
+  };
+  const auto importance = TaylorImportance(*graph, next, loss);
+  ASSERT_TRUE(importance.ok()) << importance.status();
+  // "first" is scaled by the batch norm behind it.
+  ASSERT_EQ(importance->size(), 3u);
+  EXPECT_EQ(importance->count("first.weight"), 0u);
+  for (const std::string layer : {"norm", "second", "head"}) {
+    const std::vector<double>& scores = importance->at(layer + ".weight");
+    for (size_t channel = 0; channel < scores.size(); ++channel) {
+      double expected = 0;
+      for (const at::Tensor& batch : batches) {
+        double sides[2];
+        constexpr double kStep = 1e-2;
+        for (int side = 0; side < 2; ++side) {
+          Graph moved = *graph;
+          for (const char* part : {".weight", ".bias"}) {
+            Tensor& tensor = moved.mutable_initializers().at(moved.FindValue(layer + part)).data;
+            tensor = tensor.Clone();
+            const auto values = tensor.mutable_span<float>();
+            const size_t size = values.size() / scores.size();
+            for (size_t i = channel * size; i < (channel + 1) * size; ++i) {
+              values[i] = static_cast<float>(values[i] * (1 + (side == 0 ? -kStep : kStep)));
+            }
+          }
+          const at::Tensor output = Outputs(moved, batch).to(at::kDouble);
+          sides[side] = 2 * (output * output).sum().item<double>();
+        }
+        expected += std::pow((sides[1] - sides[0]) / (2 * kStep), 2) / 2;
+      }
+      EXPECT_NEAR(scores[channel], expected, 0.02 * expected + 1e-5) << layer << " " << channel;
+    }
+  }
+  const auto none = []() -> absl::StatusOr<std::optional<LabelledBatch>> { return std::nullopt; };
+  EXPECT_EQ(TaylorImportance(*graph, none, loss).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  batches[1].fill_(std::nanf(""));
+  const auto poisoned = [&batches]() -> absl::StatusOr<std::optional<LabelledBatch>> {
+    return LabelledBatch{{batches[1]}, at::ones({2}, at::kLong)};
+  };
+  EXPECT_NE(TaylorImportance(*graph, poisoned, loss).status().message().find("not finite"),
+            std::string::npos);
 }
 
 }  // namespace
