@@ -56,7 +56,7 @@ class Gates {
     // A Gemm's addend may be of another shape.
     const bool fits = gate.bias.defined() && gate.bias.dim() == 1 &&
                       gate.bias.size(0) == gate.weight.size(gate.axis);
-    if (!fits) gate.bias = {};
+    if (!fits) gate.bias = at::Tensor();
     gates_.push_back(std::move(gate));
   }
 
