@@ -1,0 +1,83 @@
+// ds_prune: takes channels, or two of every four weights, out of a trained ONNX model.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "ATen/Parallel.h"
+#include "CLI/CLI.hpp"
+#include "base/log.h"
+#include "trainer/config/reader.h"
+#include "trainer/prune_job.h"
+
+namespace {
+
+constexpr int kBadInput = 1;
+
+struct Arguments {
+  std::string data;
+  std::vector<std::string> overrides;
+  int threads = 0;
+  ds::PruneJobOptions job;
+};
+
+void Declare(CLI::App& app, Arguments& arguments) {
+  ds::PruneOptions& prune = arguments.job.prune;
+  app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
+      ->required();
+  app.add_option("--data", arguments.data,
+                 "YAML whose data section says what to measure and test on, for instance a run's "
+                 "config.yaml")
+      ->required();
+  app.add_option("--output", arguments.job.output,
+                 "ONNX file to write; the report goes beside it as .json")
+      ->required();
+  app.add_option("overrides", arguments.overrides,
+                 "key.path=value of the YAML, e.g. data.path=DIR");
+  const auto choice = [&app](const char* flag, std::string& field, std::vector<std::string> values,
+                             const char* what) {
+    app.add_option(flag, field, what)
+        ->check(CLI::IsMember(std::move(values)))
+        ->capture_default_str();
+  };
+  choice("--pattern", arguments.job.pattern, {"channels", "2:4"}, "what goes");
+  choice("--importance", prune.importance, {"l1", "bn", "taylor"}, "by which channels are chosen");
+  choice("--measure", prune.measure, {"filters", "macs"}, "what --amount is a share of");
+  choice("--scope", prune.scope, {"global", "uniform"},
+         "the least important anywhere, or the same share of each group");
+  app.add_option("--amount", prune.amount, "share of the measure that goes, between 0 and 1")
+      ->capture_default_str();
+  app.add_option("--most-of-group", prune.most_of_group,
+                 "share of one group that may go, between 0 and 1")
+      ->capture_default_str();
+  app.add_option("--multiple", prune.multiple, "groups shrink to multiples of this")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app.add_option("--keep", prune.keep, "names of layers to leave alone, by commas")->delimiter(',');
+  app.add_option("--samples", arguments.job.samples, "images of the training split for taylor")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+}
+
+absl::Status Run(const Arguments& arguments) {
+  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
+  if (!config.ok()) return config.status();
+  return ds::RunPruneJob(*std::move(config), arguments.job).status();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Prunes a model: whole channels, or the 2:4 pattern. Fine-tune the result with ds_train and "
+      "model.onnx=FILE.");
+  Arguments arguments;
+  Declare(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  ds::SetUpLog(ds::LogLevel::kInfo, -1);
+  const absl::Status status = Run(arguments);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "ds_prune: %s\n", std::string(status.message()).c_str());
+  return kBadInput;
+}
