@@ -4,12 +4,15 @@
 #include <cmath>
 #include <utility>
 
+#include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
 #include "quant/affine.h"
+#include "quant/bias_repair.h"
+#include "quant/equalization.h"
 #include "quant/gaussian_bound.h"
 #include "quant/selection.h"
 #include "quant/torch/bias_correction.h"
@@ -35,6 +38,7 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
   if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
   const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
   if (!known_group) return absl::InvalidArgumentError(absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
+  DS_RETURN_IF_ERROR(CheckReconstruction(options.reconstruction));
   if (!(options.most_clipped >= 0 && options.most_clipped <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("most_clipped is ", options.most_clipped, "; it must be in [0, 1]"));
   }
@@ -83,7 +87,7 @@ class Quantizer::Impl {
     model.graph = graph_;
     DS_RETURN_IF_ERROR(RoundWeights(model));
     DS_RETURN_IF_ERROR(ChooseRanges(model));
-    if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    DS_RETURN_IF_ERROR(Repair(model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
   }
@@ -92,6 +96,7 @@ class Quantizer::Impl {
   absl::Status Prepare(Graph model) {
     DS_RETURN_IF_ERROR(CheckOptions(options_));
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
+    if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
     selection_ = SelectForQuantization(graph_);
     if (selection_.weights.empty()) {
       return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
@@ -111,7 +116,62 @@ class Quantizer::Impl {
       DS_ASSIGN_OR_RETURN(const std::optional<std::vector<at::Tensor>> batch, data());
       if (!batch.has_value()) return absl::OkStatus();
       DS_RETURN_IF_ERROR(collector_->Add(*batch));
+      Keep(*batch);
     }
+  }
+
+  // The first samples, for reconstruction.
+  void Keep(const std::vector<at::Tensor>& batch) {
+    if (options_.reconstruction.method == "none" || batch.empty() || batch[0].dim() == 0) return;
+    const int64_t taken = std::min(options_.reconstruction.samples - kept_, batch[0].size(0));
+    if (taken < 1) return;
+    kept_ += taken;
+    std::vector<at::Tensor> first;
+    for (const at::Tensor& input : batch) first.push_back(input.narrow(0, 0, taken).clone());
+    samples_.push_back(std::move(first));
+  }
+
+  // One tensor for each input of the model.
+  std::vector<at::Tensor> KeptSamples() const {
+    std::vector<at::Tensor> inputs;
+    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
+      std::vector<at::Tensor> parts;
+      for (const std::vector<at::Tensor>& batch : samples_) parts.push_back(batch[i]);
+      inputs.push_back(at::cat(parts));
+    }
+    return inputs;
+  }
+
+  // What makes up for the rounding without training: room for biases, learnt roundings or corrected biases.
+  absl::Status Repair(QuantizedModel& model) {
+    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
+    ReconstructionOptions reconstruction = options_.reconstruction;
+    reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
+    if (reconstruction.method != "none") {
+      DS_ASSIGN_OR_RETURN(model.units, ReconstructRounding(model.graph, selection_, model.plan, KeptSamples(), reconstruction));
+    } else if (options_.bias_correction) {
+      DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    }
+    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));   // biases have moved
+    return RefreshLayers(model);
+  }
+
+  absl::Status MakeRoomForBiases(QuantizedModel& model) const {
+    DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised, FitBiases(model.graph, selection_, model.plan));
+    for (const RaisedScales& layer : raised) model.warnings.push_back(Describe(layer));
+    return absl::OkStatus();
+  }
+
+  // The rounding error of the weights as they have become, against those that came.
+  absl::Status RefreshLayers(QuantizedModel& model) const {
+    for (size_t i = 0; i < selection_.weights.size(); ++i) {
+      const ValueId id = selection_.weights[i].weight;
+      const Tensor& now = *model.graph.Constant(id);
+      std::vector<float> rounded(static_cast<size_t>(now.num_elements()));
+      FakeQuantize(now.span<float>(), now.shape(), model.plan.weights.at(graph_.value(id).name), absl::MakeSpan(rounded));
+      model.layers[i].weight_snr_db = SignalToNoise(graph_.Constant(id)->span<float>(), rounded);
+    }
+    return absl::OkStatus();
   }
 
   bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
@@ -198,6 +258,8 @@ class Quantizer::Impl {
   Graph graph_;
   QuantSelection selection_;
   std::unique_ptr<Collector> collector_;
+  std::vector<std::vector<at::Tensor>> samples_;   // batches, each the model's inputs
+  int64_t kept_ = 0;                               // samples in them
   absl::Status status_;   // made last: Prepare fills the others in
 };
 

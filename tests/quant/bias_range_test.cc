@@ -89,9 +89,10 @@ TEST(BiasRange, TheSumOfProductsCounts) {
 
 TEST(BiasRange, OneScaleForAllFitsTheWorstChannelAndTheOtherAxisIsSeen) {
   const std::vector<float> weights = {1, 1e-3f, 1, 1e-3f}, bias = {0, 4e6f};
+  const Shape shape = {2, 2};
   QuantParams whole = Params({1e-4f}, QuantParams::kWholeTensor);
   const LayerSums layer = {.weights = weights,
-                           .shape = Shape{2, 2},
+                           .shape = shape,
                            .channel_axis = 1,
                            .bias = bias,
                            .input_scale = 0.01f,
