@@ -36,7 +36,7 @@ CalibrationData OneBatch(at::Tensor images) {
   };
 }
 
-at::Tensor Run(const Graph& graph, const at::Tensor& images) {
+at::Tensor Outputs(const Graph& graph, const at::Tensor& images) {
   const at::NoGradGuard no_grad;
   auto module = GraphModule::Create(graph);
   EXPECT_TRUE(module.ok()) << module.status();
@@ -166,7 +166,7 @@ Outcome Quantised(const Graph& graph, QuantizerOptions options, const at::Tensor
   EXPECT_TRUE(model.ok()) << model.status();
   const auto placed = InsertQdq(model->graph, model->plan);
   EXPECT_TRUE(placed.ok()) << placed.status();
-  return {SquaredError(Run(*placed, test), Run(graph, test)), *std::move(model)};
+  return {SquaredError(Outputs(*placed, test), Outputs(graph, test)), *std::move(model)};
 }
 
 // The graph that is measured is the one that is exported, integers and all.
@@ -267,7 +267,7 @@ TEST(Equalization, LeavesTheFunctionAsItWas) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->pairs.size(), 5u);
   const at::Tensor images = Images(16, 3, 12);
-  const at::Tensor was = Run(before, images), is = Run(after, images);
+  const at::Tensor was = Outputs(before, images), is = Outputs(after, images);
   EXPECT_LT((is - was).abs().max().item<double>(), 1e-5 * was.abs().max().item<double>());
   EXPECT_GT(was.abs().max().item<double>(), 0);
 }
@@ -282,7 +282,7 @@ TEST(Equalization, OneScaleForAnActivationThenServesAllItsChannels) {
             .calibrate(OneBatch(images))
             .convert();
     EXPECT_TRUE(model.ok()) << model.status();
-    return SquaredError(Run(*InsertQdq(model->graph, model->plan), test), Run(graph, test));
+    return SquaredError(Outputs(*InsertQdq(model->graph, model->plan), test), Outputs(graph, test));
   };
   EXPECT_LT(error(true), 0.5 * error(false));
 }
@@ -312,7 +312,7 @@ TEST(BiasRepair, ADeadChannelIsNamedAndTheNetworkIsAsItWas) {
     const auto placed = InsertQdq(model->graph, model->plan, {}, &report);
     ASSERT_TRUE(placed.ok()) << placed.status();
     EXPECT_TRUE(report.enlarged.empty()) << "nothing is left for the exporter to mend";
-    const at::Tensor exact = Run(graph, images), got = Run(*placed, images);
+    const at::Tensor exact = Outputs(graph, images), got = Outputs(*placed, images);
     EXPECT_LT((got - exact).select(1, 2).abs().max().item<double>(), 0.01);
     EXPECT_NEAR(got.select(1, 2).mean().item<double>(), 0.7, 0.01);
   }
