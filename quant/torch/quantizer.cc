@@ -158,7 +158,11 @@ class Quantizer::Impl {
 
   absl::Status MakeRoomForBiases(QuantizedModel& model) const {
     DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised, FitBiases(model.graph, selection_, model.plan));
-    for (const RaisedScales& layer : raised) model.warnings.push_back(Describe(layer));
+    for (const RaisedScales& layer : raised) {
+      const std::string warning = Describe(layer);
+      const bool is_new = std::find(model.warnings.begin(), model.warnings.end(), warning) == model.warnings.end();
+      if (is_new) model.warnings.push_back(warning);
+    }
     return absl::OkStatus();
   }
 
