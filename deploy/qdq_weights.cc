@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "quant/bias_range.h"
 
 namespace ds::qdq {
 namespace {
@@ -34,23 +34,6 @@ std::optional<BiasUse> BiasOf(const Graph& graph, const Node& node, const Placem
                         bias->num_elements() == bias->dim(-1);
   if (!fits || !one_each) return std::nullopt;
   return BiasUse{.bias = node.inputs[2], .input = node.inputs[0], .weight = node.inputs[1]};
-}
-
-// Enlarges scales so that every bias code fits. True if one changed.
-bool MakeRoom(absl::Span<const float> bias, float input_scale, std::vector<float>& scales) {
-  bool changed = false;
-  for (size_t channel = 0; channel < bias.size(); ++channel) {
-    float& scale = scales[scales.size() == 1 ? 0 : channel];
-    // The product of the two scales is a number of fp32, and a normal one.
-    const double least = std::max(std::abs(static_cast<double>(bias[channel])) / kMostBiasCode,
-                                  static_cast<double>(std::numeric_limits<float>::min()));
-    auto product = [&] { return static_cast<double>(scale * input_scale); };
-    if (product() >= least) continue;
-    scale = static_cast<float>(least / input_scale);
-    while (product() < least) scale = std::nextafter(scale, std::numeric_limits<float>::max());
-    changed = true;
-  }
-  return changed;
 }
 
 // A channel of zeros has no scale of its own, so it takes one that is fine enough for its bias:
@@ -107,13 +90,21 @@ absl::StatusOr<WeightPlan> PlanWeights(const Graph& graph, const QuantPlan& plan
                                                      "): its bias '", graph.value(use->bias).name,
                                                      "' holds NaN or Inf; train it again"));
     }
-    const float input_scale = placement.values[use->input]->scales[0];
-    std::vector<float>& scales = result.weights.at(use->weight).scales;
+    const QuantParams& input = *placement.values[use->input];
+    const float input_scale = input.scales[0];
     const Tensor& weight = *graph.Constant(use->weight);
+    const LayerSums layer = {.weights = weight.span<float>(),
+                             .shape = weight.shape(),
+                             .channel_axis = OutputAxis(node, 1, weight.rank()),
+                             .bias = bias,
+                             .input_scale = input_scale,
+                             .most_input = MostInput(input)};
+    QuantParams& params = result.weights.at(use->weight);
     if (users[use->weight] == 1) {
-      FitDeadChannels(weight, OutputAxis(node, 1, weight.rank()), bias, input_scale, scales);
+      FitDeadChannels(weight, layer.channel_axis, bias, input_scale, params.scales);
     }
-    if (MakeRoom(bias, input_scale, scales)) enlarged.push_back(use->weight);
+    if (!RaiseScalesForInt32(layer, params).empty()) enlarged.push_back(use->weight);
+    const std::vector<float>& scales = params.scales;
     if (!std::all_of(scales.begin(), scales.end(), [](float s) { return std::isfinite(s); })) {
       return absl::InvalidArgumentError(absl::StrCat(
           "node '", node.name, "' (", node.op, "): its bias '", graph.value(use->bias).name,

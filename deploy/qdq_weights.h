@@ -12,9 +12,6 @@
 
 namespace ds::qdq {
 
-// Most that a bias code may be: half of int32's range is left to the sum of products.
-inline constexpr double kMostBiasCode = 1073741824.0;  // 2^30
-
 // A node whose bias becomes integer.
 struct BiasUse {
   ValueId bias = kNoValue;

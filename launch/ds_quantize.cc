@@ -60,6 +60,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction, "take out what rounding adds on average");
+  app.add_flag("--equalize", quantizer.equalization, "scale channels between layers to equal ranges first");
+  app.add_option("--repair", quantizer.reconstruction.method, "learn each weight's rounding on calibration data")
+      ->check(CLI::IsMember({"none", "adaround", "qdrop"}))
+      ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 

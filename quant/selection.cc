@@ -13,13 +13,6 @@ bool Averages(const std::string& op) { return op == "AveragePool" || op == "Glob
 
 bool Clamps(const std::string& op) { return op == "Relu" || op == "Clip"; }
 
-// Conv [M, C/g, kH, kW]; Gemm [K, N], or [N, K] transposed; MatMul [..., K, N].
-int ChannelAxis(const Node& node, const Shape& weight) {
-  if (node.op == "Conv") return 0;
-  if (node.op == "Gemm") return node.GetInt("transB", 0) != 0 ? 0 : 1;
-  return static_cast<int>(weight.size()) - 1;
-}
-
 class Selector {
  public:
   explicit Selector(const Graph& graph) : graph_(graph) {
@@ -71,7 +64,7 @@ class Selector {
     if (!fits) return false;
     selection_.multipliers.push_back(n);
     if (seen_weights_.insert(id).second) {
-      selection_.weights.push_back({id, n, ChannelAxis(node, weight->shape())});
+      selection_.weights.push_back({id, n, WeightChannelAxis(node, weight->rank())});
     }
     return true;
   }
@@ -144,6 +137,13 @@ class Selector {
 };
 
 }  // namespace
+
+// Conv [M, C/g, kH, kW]; Gemm [K, N], or [N, K] transposed; MatMul [..., K, N].
+int WeightChannelAxis(const Node& node, int rank) {
+  if (node.op == "Conv") return 0;
+  if (node.op == "Gemm") return node.GetInt("transB", 0) != 0 ? 0 : 1;
+  return rank - 1;
+}
 
 bool HandsOnValues(const std::string& op) {
   static const std::set<std::string> ops = {"Dropout",  "Flatten",   "Identity",  "MaxPool", "Reshape",

@@ -39,6 +39,9 @@ struct QuantSelection {
 // that is an output of the graph stays float: logits are not rounded.
 QuantSelection SelectForQuantization(const Graph& graph);
 
+// Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul lie.
+int WeightChannelAxis(const Node& node, int rank);
+
 // True for an op that hands on its first input's numbers, and none that were not there.
 bool HandsOnValues(const std::string& op);
 

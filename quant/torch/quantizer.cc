@@ -4,12 +4,15 @@
 #include <cmath>
 #include <utility>
 
+#include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
 #include "quant/affine.h"
+#include "quant/bias_repair.h"
+#include "quant/equalization.h"
 #include "quant/gaussian_bound.h"
 #include "quant/selection.h"
 #include "quant/torch/bias_correction.h"
@@ -37,6 +40,7 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
   if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
   const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
   if (!known_group) return absl::InvalidArgumentError(absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
+  DS_RETURN_IF_ERROR(CheckReconstruction(options.reconstruction));
   if (!(options.most_clipped >= 0 && options.most_clipped <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("most_clipped is ", options.most_clipped, "; it must be in [0, 1]"));
   }
@@ -101,7 +105,7 @@ class Quantizer::Impl {
     model.calibrated = graph_;
     DS_RETURN_IF_ERROR(RoundWeights(weight_bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(model));
-    if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    DS_RETURN_IF_ERROR(Repair(model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
   }
@@ -131,6 +135,7 @@ class Quantizer::Impl {
                                                      "\" is a ", node.op, "); give the float model that it was made from"));
     }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
+    if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
     selection_ = SelectForQuantization(graph_);
     if (selection_.weights.empty()) {
       return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
@@ -150,20 +155,75 @@ class Quantizer::Impl {
       DS_ASSIGN_OR_RETURN(const std::optional<std::vector<at::Tensor>> batch, data());
       if (!batch.has_value()) return absl::OkStatus();
       DS_RETURN_IF_ERROR(collector_->Add(*batch));
-      if (options_.mixed_bits.wanted()) KeepInputs(*batch);
+      Keep(*batch);
     }
   }
 
-  // The first samples, for measuring sensitivity.
-  void KeepInputs(const std::vector<at::Tensor>& batch) {
-    if (batch.empty() || batch[0].dim() == 0 || kept_samples_ >= options_.mixed_bits.samples) return;
-    const int64_t taken = std::min(batch[0].size(0), options_.mixed_bits.samples - kept_samples_);
+  // How many samples to keep for measuring sensitivity and for reconstruction.
+  int64_t WantedSamples() const {
+    const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
+    const int64_t reconstruction = options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
+    return std::max(sensitivity, reconstruction);
+  }
+
+  void Keep(const std::vector<at::Tensor>& batch) {
+    if (batch.empty() || batch[0].dim() == 0 || kept_samples_ >= WantedSamples()) return;
+    const int64_t taken = std::min(batch[0].size(0), WantedSamples() - kept_samples_);
+    if (taken < 1) return;
     std::vector<at::Tensor>& kept = kept_inputs_.emplace_back();
     for (const at::Tensor& input : batch) {
       const bool batched = input.dim() > 0 && input.size(0) == batch[0].size(0);
       kept.push_back((batched ? input.narrow(0, 0, taken) : input).clone());
     }
     kept_samples_ += taken;
+  }
+
+  // One tensor for each input of the model.
+  std::vector<at::Tensor> SamplesForReconstruction() const {
+    std::vector<at::Tensor> inputs;
+    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
+      std::vector<at::Tensor> parts;
+      for (const std::vector<at::Tensor>& batch : kept_inputs_) parts.push_back(batch[i]);
+      const at::Tensor all = at::cat(parts);
+      inputs.push_back(all.narrow(0, 0, std::min(all.size(0), options_.reconstruction.samples)));
+    }
+    return inputs;
+  }
+
+  // What makes up for the rounding without training: room for biases, learnt roundings or corrected biases.
+  absl::Status Repair(QuantizedModel& model) {
+    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
+    ReconstructionOptions reconstruction = options_.reconstruction;
+    reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
+    if (reconstruction.method != "none") {
+      DS_ASSIGN_OR_RETURN(model.units, ReconstructRounding(model.graph, selection_, model.plan, SamplesForReconstruction(), reconstruction));
+    } else if (options_.bias_correction) {
+      DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    }
+    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));   // biases have moved
+    return RefreshLayers(model);
+  }
+
+  absl::Status MakeRoomForBiases(QuantizedModel& model) const {
+    DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised, FitBiases(model.graph, selection_, model.plan));
+    for (const RaisedScales& layer : raised) {
+      const std::string warning = Describe(layer);
+      const bool is_new = std::find(model.warnings.begin(), model.warnings.end(), warning) == model.warnings.end();
+      if (is_new) model.warnings.push_back(warning);
+    }
+    return absl::OkStatus();
+  }
+
+  // The rounding error of the weights as they have become, against those that came.
+  absl::Status RefreshLayers(QuantizedModel& model) const {
+    for (size_t i = 0; i < selection_.weights.size(); ++i) {
+      const ValueId id = selection_.weights[i].weight;
+      const Tensor& now = *model.graph.Constant(id);
+      std::vector<float> rounded(static_cast<size_t>(now.num_elements()));
+      FakeQuantize(now.span<float>(), now.shape(), model.plan.weights.at(graph_.value(id).name), absl::MakeSpan(rounded));
+      model.layers[i].weight_snr_db = SignalToNoise(graph_.Constant(id)->span<float>(), rounded);
+    }
+    return absl::OkStatus();
   }
 
   bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
@@ -262,7 +322,7 @@ class Quantizer::Impl {
   QuantSelection selection_;
   std::unique_ptr<Collector> collector_;
   std::map<ValueId, ChosenRange> ranges_;
-  std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, for mixed bits only
+  std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, each the model's inputs
   int64_t kept_samples_ = 0;
   absl::Status status_;   // made last: Prepare fills the others in
 };

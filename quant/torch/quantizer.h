@@ -19,6 +19,7 @@
 #include "graph/graph.h"
 #include "quant/observer.h"
 #include "quant/quant_plan.h"
+#include "quant/torch/adaround.h"
 #include "quant/torch/mixed_bits.h"
 
 namespace ds {
@@ -37,6 +38,10 @@ struct QuantizerOptions {
   CalibrationOptions calibration;
   int64_t group = 0;             // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
   bool bias_correction = true;   // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
+  // Channels scaled between layers before anything is measured (quant/equalization.h).
+  bool equalization = false;
+  // Rounding up or down learnt for each weight; its biases then need no correction by means.
+  ReconstructionOptions reconstruction;
   std::map<std::string, int> weight_bits;  // by the weight's name, instead of `bits` or `end_bits`
   // With a budget, each layer's bits come from its measured sensitivity, instead of `bits`; `end_bits` are then the least that the ends may
   // have, and `weight_bits` hold.
@@ -74,6 +79,7 @@ struct QuantizedModel {
   QuantPlan plan;                // of that graph
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
+  std::vector<UnitReconstruction> units;   // with options.reconstruction, in the graph's order
   std::vector<std::string> warnings;
   MixedBits mixed_bits;          // empty without a budget
   Graph calibrated;              // the float graph that calibration ran: what drift is measured on

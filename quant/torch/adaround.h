@@ -1,0 +1,62 @@
+// Chooses for each weight whether to round it down or up, so that the outputs of layers and
+// residual blocks change least: a few hundred samples, no labels, no training of the weights.
+//   AdaRound: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (ICML
+//   2020). By blocks: Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Block
+//   Reconstruction" (ICLR 2021).
+//   QDrop: Wei et al., "QDrop: Randomly Dropping Quantization for Extremely Low-bit Post-Training
+//   Quantization" (ICLR 2022): while learning, each element of an activation stays unrounded by
+//   chance, so that the choice does not lean on one pattern of rounding errors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "quant/quant_plan.h"
+#include "quant/selection.h"
+
+namespace ds {
+
+struct ReconstructionOptions {
+  std::string method = "none";  // none | adaround | qdrop
+  int64_t samples = 512;        // of the calibration data, the first ones; >= 1
+  int iterations = 600;         // steps of Adam a unit, >= 1
+  int64_t batch = 32;           // samples a step, >= 1
+  double learning_rate = 0.02;  // of the roundings, > 0
+  // Weight of the regulariser's mean beside the squared error, which is in units of nearest
+  // rounding's; > 0.
+  double regularisation = 1.0;
+  double warm_up = 0.2;    // share of the steps without regulariser, [0, 1)
+  double drop = 0.5;       // qdrop: share of an activation's elements left unrounded, [0, 1]
+  bool learn_bias = true;  // biases move too: rounding then need not make up for a mean
+  uint64_t seed = 1;
+};
+
+// What came of one unit (quant/reconstruction_units.h). Errors: mean squared difference of its
+// outputs from the float network's, on the samples learnt from, with everything before it and in it
+// rounded.
+struct UnitReconstruction {
+  std::string first, last;  // names of its first and last node
+  int64_t weights = 0;
+  int64_t flipped = 0;  // codes other than the nearest
+  double nearest_error = 0;
+  double error = 0;  // never more: where learning gains nothing, nearest rounding stays
+};
+
+// `graph`: folded, float; `plan` of it. `inputs`: one tensor for each of its inputs, sample by
+// sample along axis 0. Writes weights back as code * scale, so that `plan` rounds them to these
+// very codes, and biases of Conv and Gemm as new initialisers. Deterministic for a seed and a
+// number of threads. Memory: the samples' values at one cut of the network, float and rounded, at a
+// time. InvalidArgument: an option out of range, no samples; Unimplemented: an operator the
+// executor lacks.
+absl::StatusOr<std::vector<UnitReconstruction>> ReconstructRounding(
+    Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
+    const std::vector<at::Tensor>& inputs, const ReconstructionOptions& options);
+
+// InvalidArgument naming the option that is out of range.
+absl::Status CheckReconstruction(const ReconstructionOptions& options);
+
+}  // namespace ds
