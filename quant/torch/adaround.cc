@@ -59,8 +59,9 @@ int64_t FloatElements(const ValueMap& values) {
 class Reconstructor {
  public:
   Reconstructor(Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
-                const ReconstructionOptions& options)
+                const ReconstructionOptions& options, const Graph* corrected)
       : graph_(graph),
+        corrected_(corrected),
         selection_(selection),
         plan_(plan),
         options_(options),
@@ -101,7 +102,7 @@ class Reconstructor {
     ValueMap bias_values, moved_biases;
     std::optional<UnitRunner> runner;
 
-    // The unit's constants. kind: 's'oft, 'h'ard, 'n'earest with the old biases.
+    // The unit's constants. kind: 's'oft, 'h'ard, 'n'earest with the biases that are right for it.
     void Fill(char kind, ValueMap& values) const {
       for (const auto& [id, rounding] : weights) {
         values[id] = kind == 's'   ? rounding.Soft()
@@ -149,7 +150,8 @@ class Reconstructor {
     for (auto& [id, tensor] : next) tensor = Rounded(id, tensor);
     rounded = std::move(next);
     exact = targets;
-    if (kept == 'h') DS_RETURN_IF_ERROR(WriteBack(learner));
+    if (kept == 'h') DS_RETURN_IF_ERROR(WriteWeights(learner));
+    DS_RETURN_IF_ERROR(WriteBiases(learner, kept == 'h' ? learner.moved_biases : learner.bias_values));
     results.push_back(std::move(result));
     return absl::OkStatus();
   }
@@ -189,11 +191,18 @@ class Reconstructor {
       const ValueId bias = node.inputs[2];
       open.insert(bias);
       learner.biases[bias] = n;
-      learner.bias_values[bias] = ToTorch(*graph_.Constant(bias)).clone();
-      learner.moved_biases[bias] = learner.bias_values[bias].clone().set_requires_grad(true);
+      learner.bias_values[bias] = CorrectedBias(n, bias);
+      learner.moved_biases[bias] = ToTorch(*graph_.Constant(bias)).clone().set_requires_grad(true);
     }
     DS_ASSIGN_OR_RETURN(learner.runner, UnitRunner::Create(graph_, unit, open));
     return learner;
+  }
+
+  // Of node `n`, for nearest rounding.
+  at::Tensor CorrectedBias(int n, ValueId bias) const {
+    if (corrected_ == nullptr) return ToTorch(*graph_.Constant(bias)).clone();
+    const Node& node = corrected_->nodes()[static_cast<size_t>(n)];
+    return ToTorch(*corrected_->Constant(node.inputs[2])).clone();
   }
 
   bool HasBias(const Node& node) const {
@@ -290,12 +299,16 @@ class Reconstructor {
     return rows_.narrow(0, at_ - batch, batch);
   }
 
-  absl::Status WriteBack(const Learner& learner) {
+  absl::Status WriteWeights(const Learner& learner) {
     for (const auto& [id, rounding] : learner.weights) {
       DS_ASSIGN_OR_RETURN(graph_.mutable_initializers().at(id).data, FromTorch(rounding.Hard()));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteBiases(const Learner& learner, const ValueMap& values) {
     for (const auto& [id, node] : learner.biases) {
-      DS_ASSIGN_OR_RETURN(Tensor bias, FromTorch(learner.moved_biases.at(id)));
+      DS_ASSIGN_OR_RETURN(Tensor bias, FromTorch(values.at(id)));
       const std::string name =
           absl::StrCat(graph_.nodes()[static_cast<size_t>(node)].name, ".corrected_bias");
       const ValueId fresh = graph_.AddInitializer(name, std::move(bias), true);
@@ -305,6 +318,7 @@ class Reconstructor {
   }
 
   Graph& graph_;
+  const Graph* corrected_;
   const QuantSelection& selection_;
   const QuantPlan& plan_;
   const ReconstructionOptions options_;
@@ -338,14 +352,15 @@ absl::Status CheckReconstruction(const ReconstructionOptions& options) {
 
 absl::StatusOr<std::vector<UnitReconstruction>> ReconstructRounding(
     Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
-    const std::vector<at::Tensor>& inputs, const ReconstructionOptions& options) {
+    const std::vector<at::Tensor>& inputs, const ReconstructionOptions& options,
+    const Graph* corrected) {
   DS_RETURN_IF_ERROR(CheckReconstruction(options));
   if (options.method == "none") return std::vector<UnitReconstruction>();
   if (inputs.size() != graph.inputs().size() || inputs.empty() || inputs[0].size(0) < 1)
     return absl::InvalidArgumentError(
         "reconstruction: no samples; give it one tensor for each of the model's inputs");
   try {
-    return Reconstructor(graph, selection, plan, options).Run(inputs);
+    return Reconstructor(graph, selection, plan, options, corrected).Run(inputs);
   } catch (const c10::Error& error) {
     return absl::InternalError(
         absl::StrCat("reconstruction: LibTorch says: ", error.what_without_backtrace(),

@@ -54,7 +54,8 @@ struct UnitReconstruction {
 // executor lacks.
 absl::StatusOr<std::vector<UnitReconstruction>> ReconstructRounding(
     Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
-    const std::vector<at::Tensor>& inputs, const ReconstructionOptions& options);
+    const std::vector<at::Tensor>& inputs, const ReconstructionOptions& options,
+    const Graph* corrected = nullptr);
 
 // InvalidArgument naming the option that is out of range.
 absl::Status CheckReconstruction(const ReconstructionOptions& options);

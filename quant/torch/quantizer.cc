@@ -195,10 +195,13 @@ class Quantizer::Impl {
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
     ReconstructionOptions reconstruction = options_.reconstruction;
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
-    if (reconstruction.method != "none") {
-      DS_ASSIGN_OR_RETURN(model.units, ReconstructRounding(model.graph, selection_, model.plan, SamplesForReconstruction(), reconstruction));
-    } else if (options_.bias_correction) {
-      DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    if (reconstruction.method == "none") {
+      if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+    } else {
+      Graph corrected = model.graph;
+      if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection_, model.plan, *collector_));
+      DS_ASSIGN_OR_RETURN(model.units, ReconstructRounding(model.graph, selection_, model.plan, SamplesForReconstruction(), reconstruction,
+                                                           &corrected));
     }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));   // biases have moved
     return RefreshLayers(model);
