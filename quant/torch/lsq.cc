@@ -38,7 +38,8 @@ struct Bounds {
 };
 
 Bounds BoundsOf(const LsqOptions& options) {
-  return {static_cast<float>(options.type.min() - options.zero_point), static_cast<float>(options.type.max() - options.zero_point)};
+  return {static_cast<float>(options.type.min() - options.zero_point),
+          static_cast<float>(options.type.max() - options.zero_point)};
 }
 
 // Clamped before it is rounded: the bounds are integers, so it is the same; and NaN passes.
@@ -48,7 +49,8 @@ inline float Nearest(float u, Bounds bounds) {
   return (clamped + kRounder) - kRounder;
 }
 
-void Quantize(const float* __restrict v, float* __restrict out, int64_t count, float step, Bounds bounds) {
+void Quantize(const float* __restrict v, float* __restrict out, int64_t count, float step,
+              Bounds bounds) {
   for (int64_t i = 0; i < count; ++i) out[i] = Nearest(v[i] / step, bounds) * step;
 }
 
@@ -64,8 +66,8 @@ inline Slope SlopeAt(float u, Bounds bounds) {
 }
 
 // Writes the gradient of v and returns the sum for the step.
-double Differentiate(const float* __restrict v, const float* __restrict gradient, float* __restrict out, int64_t count, float step,
-                     Bounds bounds) {
+double Differentiate(const float* __restrict v, const float* __restrict gradient,
+                     float* __restrict out, int64_t count, float step, Bounds bounds) {
   float sums[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
@@ -86,16 +88,19 @@ double Differentiate(const float* __restrict v, const float* __restrict gradient
   return sum;
 }
 
-// body(offset, count, channel, run) for pieces of one channel each, in parallel; `runs` of them in all.
+// body(offset, count, channel, run) for pieces of one channel each, in parallel; `runs` of them in
+// all.
 template <typename Body>
 int64_t ForRuns(const Layout& layout, const Body& body) {
   const int64_t pieces = std::max<int64_t>(1, (layout.inner + kChunk - 1) / kChunk);
   const int64_t runs = layout.outer * layout.channels * pieces;
-  const int64_t grain = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, std::min(layout.inner, kChunk)));
+  const int64_t grain =
+      std::max<int64_t>(1, kChunk / std::max<int64_t>(1, std::min(layout.inner, kChunk)));
   at::parallel_for(0, runs, grain, [&](int64_t begin, int64_t end) {
     for (int64_t run = begin; run < end; ++run) {
       const int64_t row = run / pieces, from = run % pieces * kChunk;
-      body(row * layout.inner + from, std::min(kChunk, layout.inner - from), row % layout.channels, run);
+      body(row * layout.inner + from, std::min(kChunk, layout.inner - from), row % layout.channels,
+           run);
     }
   });
   return runs;
@@ -105,7 +110,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct LsqFunction : torch::autograd::Function<LsqFunction> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& v, const at::Tensor& step, const LsqOptions& options) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& v, const at::Tensor& step,
+                            const LsqOptions& options) {
     context->save_for_backward({v, step});
     context->saved_data["bits"] = static_cast<int64_t>(options.type.bits);
     context->saved_data["signed"] = options.type.is_signed;
@@ -117,9 +123,11 @@ struct LsqFunction : torch::autograd::Function<LsqFunction> {
     const float* from = v.const_data_ptr<float>();
     const float* steps = step.const_data_ptr<float>();
     float* to = out.data_ptr<float>();
-    ForRuns(LayoutOf(v, options.axis), [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel, int64_t) {
-      Quantize(from + offset, to + offset, count, steps[channel], bounds);
-    });
+    ForRuns(
+        LayoutOf(v, options.axis),
+        [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel, int64_t) {
+          Quantize(from + offset, to + offset, count, steps[channel], bounds);
+        });
     return out;
   }
 
@@ -143,17 +151,21 @@ struct LsqFunction : torch::autograd::Function<LsqFunction> {
     const Layout layout = LayoutOf(v, options.axis);
     const int64_t pieces = std::max<int64_t>(1, (layout.inner + kChunk - 1) / kChunk);
     std::vector<double> sums(static_cast<size_t>(layout.outer * layout.channels * pieces));
-    const float *values = v.const_data_ptr<float>(), *steps = step.const_data_ptr<float>(), *in = gradient.const_data_ptr<float>();
+    const float *values = v.const_data_ptr<float>(), *steps = step.const_data_ptr<float>(),
+                *in = gradient.const_data_ptr<float>();
     float* out = of_v.data_ptr<float>();
-    ForRuns(layout, [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel, int64_t run) {
-      sums[static_cast<size_t>(run)] = Differentiate(values + offset, in + offset, out + offset, count, steps[channel], bounds);
+    ForRuns(layout, [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel,
+                                                    int64_t run) {
+      sums[static_cast<size_t>(run)] =
+          Differentiate(values + offset, in + offset, out + offset, count, steps[channel], bounds);
     });
     std::vector<double> totals(static_cast<size_t>(layout.channels));
     for (size_t run = 0; run < sums.size(); ++run) {
       totals[run / static_cast<size_t>(pieces) % totals.size()] += sums[run];
     }
     at::Tensor of_step = at::empty_like(step);
-    for (size_t c = 0; c < totals.size(); ++c) of_step.data_ptr<float>()[c] = static_cast<float>(totals[c] * options.gradient_scale);
+    for (size_t c = 0; c < totals.size(); ++c)
+      of_step.data_ptr<float>()[c] = static_cast<float>(totals[c] * options.gradient_scale);
     return {of_v, of_step, {}};
   }
 };
@@ -162,7 +174,8 @@ struct LsqFunction : torch::autograd::Function<LsqFunction> {
 at::Tensor Operand(const at::Tensor& v, int axis) {
   const at::Tensor full = v.scalar_type() == at::kFloat ? v : v.to(at::kFloat);
   const bool any_order = axis == QuantParams::kWholeTensor && full.is_non_overlapping_and_dense();
-  const bool channels_last = axis == 0 && full.dim() == 4 && full.is_contiguous(at::MemoryFormat::ChannelsLast);
+  const bool channels_last =
+      axis == 0 && full.dim() == 4 && full.is_contiguous(at::MemoryFormat::ChannelsLast);
   return any_order || channels_last ? full : full.contiguous();
 }
 
@@ -170,8 +183,9 @@ at::Tensor Operand(const at::Tensor& v, int axis) {
 
 at::Tensor LsqFakeQuantize(const at::Tensor& v, const at::Tensor& step, const LsqOptions& options) {
   const int64_t steps = options.axis == QuantParams::kWholeTensor ? 1 : v.size(options.axis);
-  TORCH_CHECK(step.numel() == steps && step.scalar_type() == at::kFloat && step.is_contiguous(), "LSQ wants ", steps,
-              " fp32 steps and got ", step.numel(), " of ", step.scalar_type());
+  TORCH_CHECK(step.numel() == steps && step.scalar_type() == at::kFloat && step.is_contiguous(),
+              "LSQ wants ", steps, " fp32 steps and got ", step.numel(), " of ",
+              step.scalar_type());
   return LsqFunction::apply(Operand(v, options.axis), step, options);
 }
 

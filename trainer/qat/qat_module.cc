@@ -27,19 +27,19 @@ constexpr int kNone = -1;
 struct Site {
   std::string name;
   bool is_weight = false;
-  bool at_end = false;      // of the first or the last layer
+  bool at_end = false;  // of the first or the last layer
   QuantType type;
   int axis = QuantParams::kWholeTensor;
-  at::Tensor step;          // fp32 [1], of weights [channels]; a parameter
-  at::Tensor zero_point;    // int32 [1]; of activations
+  at::Tensor step;        // fp32 [1], of weights [channels]; a parameter
+  at::Tensor zero_point;  // int32 [1]; of activations
   int32_t zero() const { return is_weight ? 0 : *zero_point.const_data_ptr<int32_t>(); }
 };
 
 // What the transform does with a value.
 struct Role {
-  int site = kNone;         // whose codes the value has
-  bool rounds = false;      // it is rounded here (else where it came from)
-  int bias_input = kNone;   // of a bias: the sites of its node's input and weight
+  int site = kNone;        // whose codes the value has
+  bool rounds = false;     // it is rounded here (else where it came from)
+  int bias_input = kNone;  // of a bias: the sites of its node's input and weight
   int bias_weight = kNone;
 };
 
@@ -51,8 +51,10 @@ at::Tensor InitialSteps(const at::Tensor& weight, const Site& site, const at::Te
   return at::where(steps > QatModule::kLeastStep, steps, otherwise).contiguous();
 }
 
-// To multiples of the product of both steps, as deploy's BiasCodes rounds; the gradient passes as it is.
-at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step, const at::Tensor& weight_step) {
+// To multiples of the product of both steps, as deploy's BiasCodes rounds; the gradient passes as
+// it is.
+at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
+                     const at::Tensor& weight_step) {
   const at::Tensor constant = bias.detach(), scale = weight_step.detach() * input_step.detach();
   const at::Tensor codes = at::round(constant.to(at::kDouble) / scale.to(at::kDouble));
   return codes.to(at::kFloat) * scale + (bias - constant);
@@ -81,7 +83,8 @@ class LsqModule final : public QatModule {
       bias.bias_weight = roles_[static_cast<size_t>(use.weight)].site;
     }
     ListParameters();
-    inner_->set_value_transform([this](ValueId id, const at::Tensor& tensor) { return Transform(id, tensor); });
+    inner_->set_value_transform(
+        [this](ValueId id, const at::Tensor& tensor) { return Transform(id, tensor); });
     return absl::OkStatus();
   }
 
@@ -98,8 +101,12 @@ class LsqModule final : public QatModule {
   }
   void set_precision(Precision precision) override { inner_->set_precision(precision); }
   Precision precision() const override { return inner_->precision(); }
-  void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) override { inner_->set_dropout_key(seed, step, rank); }
-  void set_value_observer(ValueObserver observer) override { inner_->set_value_observer(std::move(observer)); }
+  void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) override {
+    inner_->set_dropout_key(seed, step, rank);
+  }
+  void set_value_observer(ValueObserver observer) override {
+    inner_->set_value_observer(std::move(observer));
+  }
   // The fake quantisation is this module's transform; another one comes after it.
   void set_value_transform(ValueTransform transform) override { next_ = std::move(transform); }
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
@@ -112,9 +119,11 @@ class LsqModule final : public QatModule {
     QuantPlan plan;
     plan.left_in_float = left_in_float_;
     for (const Site& site : sites_) {
-      QuantParams params = {.type = site.type, .axis = site.axis, .group = 0, .scales = {}, .zero_points = {}};
+      QuantParams params = {
+          .type = site.type, .axis = site.axis, .group = 0, .scales = {}, .zero_points = {}};
       const float* steps = site.step.const_data_ptr<float>();
-      for (int64_t i = 0; i < site.step.numel(); ++i) params.scales.push_back(std::max(steps[i], kLeastStep));
+      for (int64_t i = 0; i < site.step.numel(); ++i)
+        params.scales.push_back(std::max(steps[i], kLeastStep));
       params.zero_points.assign(params.scales.size(), site.zero());
       (site.is_weight ? plan.weights : plan.activations)[site.name] = std::move(params);
     }
@@ -153,12 +162,15 @@ class LsqModule final : public QatModule {
   void FindEnds(const Graph& graph) {
     const QuantSelection selection = SelectForQuantization(graph);
     if (selection.multipliers.empty()) return;
-    const auto is_end = [&](int n) { return n == selection.multipliers.front() || n == selection.multipliers.back(); };
+    const auto is_end = [&](int n) {
+      return n == selection.multipliers.front() || n == selection.multipliers.back();
+    };
     for (const WeightSite& site : selection.weights) {
       if (is_end(site.node)) ends_.insert(graph.value(site.weight).name);
     }
     for (const ActivationSite& site : selection.activations) {
-      if (std::any_of(site.readers.begin(), site.readers.end(), is_end)) ends_.insert(graph.value(site.value).name);
+      if (std::any_of(site.readers.begin(), site.readers.end(), is_end))
+        ends_.insert(graph.value(site.value).name);
     }
   }
 
@@ -180,10 +192,12 @@ class LsqModule final : public QatModule {
     roles_[static_cast<size_t>(id)] = {.site = AddSite(std::move(site)), .rounds = true};
   }
 
-  absl::Status AddNode(const Graph& graph, const QuantPlan& plan, const qdq::Placement& placement, int n) {
+  absl::Status AddNode(const Graph& graph, const QuantPlan& plan, const qdq::Placement& placement,
+                       int n) {
     const Node& node = graph.nodes()[static_cast<size_t>(n)];
     if (!plan.left_in_float.contains(node.name)) {
-      for (const int slot : qdq::WeightSlots(node)) DS_RETURN_IF_ERROR(AddWeight(graph, plan, node.inputs[static_cast<size_t>(slot)]));
+      for (const int slot : qdq::WeightSlots(node))
+        DS_RETURN_IF_ERROR(AddWeight(graph, plan, node.inputs[static_cast<size_t>(slot)]));
     }
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;
@@ -200,16 +214,21 @@ class LsqModule final : public QatModule {
   absl::Status AddWeight(const Graph& graph, const QuantPlan& plan, ValueId id) {
     const std::string& name = graph.value(id).name;
     const auto planned = plan.weights.find(name);
-    if (planned == plan.weights.end() || roles_[static_cast<size_t>(id)].site != kNone) return absl::OkStatus();
+    if (planned == plan.weights.end() || roles_[static_cast<size_t>(id)].site != kNone)
+      return absl::OkStatus();
     const QuantParams& params = planned->second;
     if (params.group > 0) {
-      return absl::InvalidArgumentError(absl::StrCat("weight \"", name, "\": the plan has groups of ", params.group,
-                                                     " weights; in training an output channel has one step: make the plan without groups"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weight \"", name, "\": the plan has groups of ", params.group,
+          " weights; in training an output channel has one step: make the plan without groups"));
     }
-    const auto found = std::find_if(inner_->parameters().begin(), inner_->parameters().end(),
-                                    [&](const NamedTensor& parameter) { return parameter.name == name; });
+    const auto found =
+        std::find_if(inner_->parameters().begin(), inner_->parameters().end(),
+                     [&](const NamedTensor& parameter) { return parameter.name == name; });
     if (found == inner_->parameters().end()) {
-      return absl::InvalidArgumentError(absl::StrCat("weight \"", name, "\" is not trainable: export the model with its weights as initialisers"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("weight \"", name,
+                       "\" is not trainable: export the model with its weights as initialisers"));
     }
     Site site;
     site.name = name;
@@ -222,7 +241,8 @@ class LsqModule final : public QatModule {
     return absl::OkStatus();
   }
 
-  // The inner module's parameters and then the steps; the order of the forward pass has each step where it is used first.
+  // The inner module's parameters and then the steps; the order of the forward pass has each step
+  // where it is used first.
   void ListParameters() {
     parameters_ = inner_->parameters();
     buffers_ = inner_->buffers();
@@ -231,11 +251,13 @@ class LsqModule final : public QatModule {
     for (int i = 0; i < own; ++i) index[parameters_[static_cast<size_t>(i)].name] = i;
     for (const Site& site : sites_) {
       parameters_.push_back({site.name + ".step", site.step, "LearnedStep", 1});
-      if (!site.is_weight) buffers_.push_back({site.name + ".zero_point", site.zero_point, "LearnedStep", 2});
+      if (!site.is_weight)
+        buffers_.push_back({site.name + ".zero_point", site.zero_point, "LearnedStep", 2});
     }
     std::vector<bool> seen(parameters_.size(), false);
     const auto add = [&](int parameter) {
-      if (!std::exchange(seen[static_cast<size_t>(parameter)], true)) forward_order_.push_back(parameter);
+      if (!std::exchange(seen[static_cast<size_t>(parameter)], true))
+        forward_order_.push_back(parameter);
     };
     const auto visit = [&](ValueId id) {
       if (id == kNoValue) return;
@@ -259,13 +281,18 @@ class LsqModule final : public QatModule {
 
   at::Tensor Quantized(const Role& role, const at::Tensor& tensor) const {
     if (role.bias_input != kNone && role.bias_weight != kNone) {
-      return RoundBias(tensor, sites_[static_cast<size_t>(role.bias_input)].step, sites_[static_cast<size_t>(role.bias_weight)].step);
+      return RoundBias(tensor, sites_[static_cast<size_t>(role.bias_input)].step,
+                       sites_[static_cast<size_t>(role.bias_weight)].step);
     }
     if (!role.rounds) return {};
     const Site& site = sites_[static_cast<size_t>(role.site)];
-    const int64_t shared = site.is_weight ? tensor.numel() / site.step.numel() : tensor.numel() / std::max<int64_t>(1, tensor.size(0));
+    const int64_t shared = site.is_weight ? tensor.numel() / site.step.numel()
+                                          : tensor.numel() / std::max<int64_t>(1, tensor.size(0));
     return LsqFakeQuantize(tensor, site.step,
-                           {.type = site.type, .axis = site.axis, .zero_point = site.zero(), .gradient_scale = LsqGradientScale(shared, site.type)});
+                           {.type = site.type,
+                            .axis = site.axis,
+                            .zero_point = site.zero(),
+                            .gradient_scale = LsqGradientScale(shared, site.type)});
   }
 
   std::unique_ptr<GraphModule> inner_;
@@ -282,7 +309,8 @@ class LsqModule final : public QatModule {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<QatModule>> QatModule::Create(const Graph& folded, const QuantPlan& plan) {
+absl::StatusOr<std::unique_ptr<QatModule>> QatModule::Create(const Graph& folded,
+                                                             const QuantPlan& plan) {
   auto module = std::make_unique<LsqModule>();
   DS_RETURN_IF_ERROR(module->Prepare(folded, plan));
   return module;
