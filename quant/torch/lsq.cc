@@ -49,9 +49,16 @@ inline float Nearest(float u, Bounds bounds) {
   return (clamped + kRounder) - kRounder;
 }
 
+// Loops over a fixed number of lanes are what compilers make vectors of.
 void Quantize(const float* __restrict v, float* __restrict out, int64_t count, float step,
               Bounds bounds) {
-  for (int64_t i = 0; i < count; ++i) out[i] = Nearest(v[i] / step, bounds) * step;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      out[i + lane] = Nearest(v[i + lane] / step, bounds) * step;
+    }
+  }
+  for (; i < count; ++i) out[i] = Nearest(v[i] / step, bounds) * step;
 }
 
 // The gradient of one element's step, and whether that of its value passes.

@@ -254,9 +254,9 @@ class LsqModule final : public QatModule {
       if (!site.is_weight)
         buffers_.push_back({site.name + ".zero_point", site.zero_point, "LearnedStep", 2});
     }
-    std::vector<bool> seen(parameters_.size(), false);
+    std::vector<char> seen(parameters_.size(), 0);
     const auto add = [&](int parameter) {
-      if (!std::exchange(seen[static_cast<size_t>(parameter)], true))
+      if (std::exchange(seen[static_cast<size_t>(parameter)], 1) == 0)
         forward_order_.push_back(parameter);
     };
     const auto visit = [&](ValueId id) {
