@@ -116,7 +116,8 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const 
                                                      Communicator& communicator) {
   SetUpCompute(config.run, options.local_ranks);
   auto job = std::make_unique<JobObjects>();
-  DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
+  DS_ASSIGN_OR_RETURN(job->splits, OpenSplits(config));
+  const DataSplits& splits = job->splits;
   const DatasetInfo data = splits.train->info();
   DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, data, config.run.seed));
   DS_ASSIGN_OR_RETURN(job->module, GraphModule::Create(std::move(graph)));
@@ -136,6 +137,21 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const 
       *job->module, *job->optimizer, std::move(loss),
       MakeTrainerOptions(config, options, job->schedule.get(), &communicator));
   return job;
+}
+
+absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options, std::unique_ptr<GraphModule> module,
+                          decltype(MixedPrecisionTrainerOptions::objective) objective, Communicator& communicator, JobObjects& job) {
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer, Optimizer::Create(module->parameters(), MakeOptimizerOptions(config.optimizer)));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
+  MixedPrecisionTrainerOptions trainer_options = MakeTrainerOptions(config, options, job.schedule.get(), &communicator);
+  trainer_options.objective = std::move(objective);
+  auto trainer = std::make_unique<MixedPrecisionTrainer>(*module, *optimizer, std::move(loss), std::move(trainer_options));
+  DS_RETURN_IF_ERROR(trainer->LoadState(job.trainer->State()));
+  // The old trainer refers to the old model and optimiser, and goes first.
+  job.trainer = std::move(trainer);
+  job.optimizer = std::move(optimizer);
+  job.module = std::move(module);
+  return absl::OkStatus();
 }
 
 }  // namespace ds

@@ -9,6 +9,7 @@
 #include "comm/communicator.h"
 #include "trainer/config/train_config.h"
 #include "trainer/data/loader.h"
+#include "trainer/data_setup.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/run_state.h"
 
@@ -16,6 +17,7 @@ namespace ds {
 
 // Everything a run trains with. Destroyed in reverse order of declaration.
 struct JobObjects {
+  DataSplits splits;
   std::unique_ptr<DataLoader> train_loader;
   std::unique_ptr<DataLoader> test_loader;
   std::unique_ptr<GraphModule> module;
@@ -37,5 +39,10 @@ struct JobSetupOptions {
 // filled in if they were measured.
 absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const JobSetupOptions& options,
                                                      Communicator& communicator);
+
+// Puts another model in the place of the job's, with an optimiser and a trainer of its own that go on at the same epoch and step; loaders and
+// schedule stay. `objective` as in MixedPrecisionTrainerOptions.
+absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options, std::unique_ptr<GraphModule> module,
+                          decltype(MixedPrecisionTrainerOptions::objective) objective, Communicator& communicator, JobObjects& job);
 
 }  // namespace ds

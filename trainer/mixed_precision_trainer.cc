@@ -157,14 +157,19 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   // A rank may have run out of samples in the last batch: its gradient counts as zeros.
   if (batch.size() == 0) return sums;
   const int64_t start = NowUs();
-  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({InputsToTorch(batch)}));
+  const at::Tensor inputs = InputsToTorch(batch);
+  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({inputs}));
   DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
+  at::Tensor minimised = result.loss;
+  if (options_.objective) {
+    DS_ASSIGN_OR_RETURN(minimised, options_.objective(inputs, outputs[0], result.loss));
+  }
   const int64_t middle = NowUs();
   try {
     // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over samples.
     const double weight = static_cast<double>(batch.size()) * communicator_->size() /
                           static_cast<double>(global_samples);
-    at::Tensor scaled = result.loss;
+    at::Tensor scaled = minimised;
     const double factor = weight * scaler_.scale();
     if (factor != 1.0) scaled = scaled * factor;
     if (options_.loss_fault) options_.loss_fault(step_, scaled);

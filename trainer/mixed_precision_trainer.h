@@ -100,6 +100,9 @@ struct MixedPrecisionTrainerOptions {
   Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
   Communicator* communicator = nullptr;    // not owned; null: one rank
   TrainObserver* observer = nullptr;       // not owned
+  // What is minimised, from a micro-batch's inputs, the model's first output and its loss (distillation, say); null: the loss. Reports keep
+  // the loss itself.
+  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& inputs, const at::Tensor& output, const at::Tensor& loss)> objective;
   // Test seam: may change the (scaled) loss of a step on this rank before backward.
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };

@@ -44,9 +44,9 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& chec
 }
 
 // All names and shapes are compared before the first tensor is changed.
-absl::Status RestoreModel(const Checkpoint& checkpoint, const GraphModule& module) {
+absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
   using Tensors = std::map<std::string, at::Tensor>;
-  DS_ASSIGN_OR_RETURN(const Tensors saved, Section(checkpoint, "model"));
+  DS_ASSIGN_OR_RETURN(const Tensors saved, Section(checkpoint, section));
   const Tensors live = ModelTensors(module);
   for (const auto& [name, tensor] : live) {
     const auto found = saved.find(name);
@@ -83,6 +83,12 @@ absl::StatusOr<std::map<std::string, double>> Numbers(const Json& state, const c
 
 }  // namespace
 
+absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module) { return ToHost(ModelTensors(module)); }
+
+absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
+  return RestoreModel(checkpoint, section, module);
+}
+
 absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) { return ToHost(optimizer.State()); }
 
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress) {
@@ -105,6 +111,7 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
                       {"best", {{"accuracy", progress.best_accuracy},
                                 {"epoch", static_cast<double>(progress.best_epoch)},
                                 {"loss", progress.best_loss},
+                                {"float_accuracy", progress.float_accuracy},
                                 {"wall_seconds", progress.wall_seconds}}}};
   checkpoint.state_json = state.dump(2);
   return checkpoint;
@@ -132,6 +139,8 @@ absl::StatusOr<SyncState> ExchangeState(const Json& state) {
 
 }  // namespace
 
+bool HasFloatModel(const Checkpoint& checkpoint) { return checkpoint.tensors.contains(kFloatSection); }
+
 bool HasLocalSteps(const Checkpoint& checkpoint) { return checkpoint.tensors.contains("outer"); }
 
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress) {
@@ -145,7 +154,7 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   DS_ASSIGN_OR_RETURN(const NumberMap schedule, Numbers(state, "schedule"));
   DS_ASSIGN_OR_RETURN(NumberMap best, Numbers(state, "best"));
   DS_ASSIGN_OR_RETURN(SyncState exchange, ExchangeState(state));
-  DS_RETURN_IF_ERROR(RestoreModel(checkpoint, *objects.module));
+  DS_RETURN_IF_ERROR(RestoreModel(checkpoint, "model", *objects.module));
   using Tensors = std::map<std::string, at::Tensor>;
   DS_ASSIGN_OR_RETURN(const Tensors optimizer, Section(checkpoint, "optimizer"));
   DS_RETURN_IF_ERROR(objects.optimizer->LoadState(optimizer));
@@ -164,6 +173,7 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   progress->best_epoch = static_cast<int64_t>(best["epoch"]);
   progress->best_loss = best["loss"];
   progress->wall_seconds = best["wall_seconds"];
+  progress->float_accuracy = best["float_accuracy"];  // 0 where it is not there: runs in float
   progress->precision = state["precision"].get<std::string>();
   return absl::OkStatus();
 }

@@ -26,6 +26,7 @@ struct RunProgress {
   double best_loss = 0;
   std::string precision;       // what `auto` chose
   double wall_seconds = 0;     // of training so far, earlier runs included
+  double float_accuracy = 0;   // of the model that quantisation-aware training began with, 0..1
 };
 
 // Without what ranks have of their own (exchange_state.h).
@@ -34,6 +35,13 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
 absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer);
 // Whether the run that wrote it had local steps.
 bool HasLocalSteps(const Checkpoint& checkpoint);
+// Section of a checkpoint: the float model that quantisation-aware training began with, if it has begun.
+inline constexpr char kFloatSection[] = "float";
+bool HasFloatModel(const Checkpoint& checkpoint);
+// Parameters and buffers of a module by name, as a checkpoint's section holds them.
+absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module);
+// Puts section `section` into the module; errors as of RestoreRun.
+absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module);
 // NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model, say).
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress);
 

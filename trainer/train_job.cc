@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "deploy/onnx_exporter.h"
 #include "trainer/config/reader.h"
 #include "trainer/exchange_state.h"
 #include "trainer/job_setup.h"
 #include "trainer/optim/auto_precision.h"
+#include "trainer/quantized_training.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
 #include "trainer/trace_gather.h"
@@ -27,22 +30,29 @@ class TrainJob final : public TrainObserver {
       : config_(config), options_(options), communicator_(communicator), started_(Clock::now()) {}
 
   absl::StatusOr<RunSummary> Run() {
-    DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, {options_.local_ranks, this, options_.loss_fault}, communicator_));
-    if (options_.dry_run) return DryRun();
+    DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
+    const bool rounds_at_once = trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
+    if (options_.dry_run) {
+      if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
+      return DryRun();
+    }
     std::optional<RunFolder> folder;
     DS_RETURN_IF_ERROR(OpenFolder(&folder));
     if (options_.resume) DS_RETURN_IF_ERROR(Restore(folder));
+    if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
     DS_RETURN_IF_ERROR(PrepareTrainer());
     DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
                                                        options_.print && communicator_.rank() == 0,
                                                        options_.resume ? objects_->trainer->step() : -1));
     Introduce();
-    DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status());
+    if (rounds_at_once && root()) DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
+    DS_RETURN_IF_ERROR(Train());
     if (config_.log.trace) {
       DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts, GatherTraces(trace_, communicator_));
       DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
     }
-    const RunSummary summary = Summarize();
+    RunSummary summary = Summarize();
+    DS_RETURN_IF_ERROR(AddExports(summary));
     DS_RETURN_IF_ERROR(reporter_->Finish(summary));
     return summary;
   }
@@ -71,6 +81,7 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
     if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
+    EndStage(done);
     if (config_.checkpoint.enabled &&
         (done % config_.checkpoint.every_epochs == 0 || done == config_.run.epochs)) {
       DS_RETURN_IF_ERROR(WriteState());
@@ -84,6 +95,9 @@ class TrainJob final : public TrainObserver {
 
   bool root() const { return communicator_.rank() == 0; }
   bool local_steps() const { return config_.sync.every > 1; }
+
+  bool trains_quantized() const { return config_.quantization.mode == "qat"; }
+  JobSetupOptions SetupOptions() { return {options_.local_ranks, this, options_.loss_fault}; }
 
   double Seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
 
@@ -101,11 +115,81 @@ class TrainJob final : public TrainObserver {
       }
       if (status.ok()) *folder = *std::move(opened);
     }
+    return AgreeWithRoot(status, "open the run's folder");
+  }
+
+  // All ranks fail where rank 0 has failed to do something alone.
+  absl::Status AgreeWithRoot(const absl::Status& status, absl::string_view what) {
     int32_t failed = status.ok() ? 0 : 1;
     DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
     DS_RETURN_IF_ERROR(status);
-    if (failed != 0) return absl::AbortedError("rank 0 could not open the run's folder; see its message");
+    if (failed != 0) return absl::AbortedError(absl::StrCat("rank 0 could not ", what, "; see its message"));
     return absl::OkStatus();
+  }
+
+  // Epochs in float, then those with the rounding, as the configuration says.
+  absl::Status Train() {
+    if (trains_quantized() && quantized_ == nullptr) {
+      DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.quantization.start_epoch).status());
+      DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
+      DS_RETURN_IF_ERROR(PrepareTrainer());
+    }
+    return objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status();
+  }
+
+  // From the job's float model to a fake-quantised one. `restored`: the float model is a checkpoint's, of the run as it was then.
+  absl::Status StartQuantized(bool restored) {
+    Graph graph = objects_->module->ExportGraph();
+    if (!restored) {
+      DS_ASSIGN_OR_RETURN(const Evaluation in_float, objects_->trainer->evaluate(*objects_->test_loader));
+      DS_RETURN_IF_ERROR(objects_->trainer->WithAveragedWeights([&] {
+        graph = objects_->module->ExportGraph();
+        return absl::OkStatus();
+      }));
+      progress_.float_accuracy = in_float.accuracy;
+      progress_.best_accuracy = -1;
+      progress_.best_epoch = -1;
+    }
+    DS_ASSIGN_OR_RETURN(float_model_, GraphModule::Create(std::move(graph)));
+    DS_ASSIGN_OR_RETURN(quantized_, StartQuantizedTraining(config_, SetupOptions(), *float_model_, communicator_, *objects_));
+    const QatBits bits = StageAt(config_.quantization, objects_->trainer->epoch()).bits;
+    start_note_ = absl::StrFormat("quantisation-aware training from here on: weights %d bits, activations %d; in float %.2f %%", bits.weights,
+                                  bits.activations, 100 * progress_.float_accuracy);
+    if (reporter_ != nullptr) reporter_->Note(start_note_);
+    return absl::OkStatus();
+  }
+
+  // After `done` epochs: fewer bits where the next stage begins. Only the last stage's best epoch is exported.
+  void EndStage(int64_t done) {
+    if (quantized_ == nullptr || done == config_.run.epochs || StageAt(config_.quantization, done - 1).last) return;
+    const QatBits before = StageAt(config_.quantization, done - 1).bits, bits = StageAt(config_.quantization, done).bits;
+    if (before.weights == bits.weights && before.activations == bits.activations) return;
+    quantized_->ChangeBits(bits);
+    progress_.best_accuracy = -1;
+    progress_.best_epoch = -1;
+    reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
+  }
+
+  // Writes and measures what `quantization` asks for; rank 0 works, the others wait.
+  absl::Status AddExports(RunSummary& summary) {
+    const QuantizationConfig& quantization = config_.quantization;
+    summary.quantization = quantization.mode;
+    if (quantization.mode == "none") return absl::OkStatus();
+    summary.float_accuracy = trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
+    absl::Status status;
+    if (root()) {
+      const RunFolder& folder = *reporter_->folder();
+      if (trains_quantized()) {
+        const auto measured = MeasureExport(config_, objects_->splits, folder.path(), quantization.bits, quantization.activation_bits);
+        status = measured.status();
+        if (measured.ok()) summary.exports.push_back(*measured);
+      } else {
+        auto exports = ExportCalibrated(config_, objects_->splits, folder.model_onnx(), folder.path());
+        status = exports.status();
+        if (exports.ok()) summary.exports = *std::move(exports);
+      }
+    }
+    return AgreeWithRoot(status, "write the quantised files");
   }
 
   absl::Status Restore(const std::optional<RunFolder>& folder) {
@@ -122,7 +206,12 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(checkpoint.status());
     DS_ASSIGN_OR_RETURN(TensorMap optimizer, ScatterOptimizers(*checkpoint, local_steps(), communicator_));
     if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
+    if (HasFloatModel(*checkpoint)) {
+      DS_RETURN_IF_ERROR(RestoreModule(*checkpoint, kFloatSection, *objects_->module));
+      DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/true));
+    }
     DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
+    if (quantized_ != nullptr) quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
     objects_->trainer->set_precision(progress_.precision);
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
     DS_ASSIGN_OR_RETURN(CompressorState residuals, ScatterResiduals(*checkpoint, contributor, communicator_));
@@ -149,15 +238,20 @@ class TrainJob final : public TrainObserver {
         objects_->trainer->precision_reason().empty() ? "" : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
         local_steps() ? absl::StrCat(", ", config_.sync.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
+    if (!start_note_.empty()) reporter_->Note(start_note_);
   }
 
   absl::Status KeepBest(int64_t epoch) {
     progress_.best_accuracy = last_evaluation_.accuracy;
     progress_.best_loss = last_evaluation_.loss;
     progress_.best_epoch = epoch;
-    if (!root()) return absl::OkStatus();
-    return objects_->trainer->WithAveragedWeights(
-        [this] { return reporter_->WriteModel(objects_->module->ExportGraph()); });
+    if (!root() || (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)) return absl::OkStatus();
+    return objects_->trainer->WithAveragedWeights([this] {
+      if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
+      const QuantizationConfig& quantization = config_.quantization;
+      const std::string path = reporter_->folder()->File(ExportName(quantization.bits, quantization.activation_bits));
+      return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
+    });
   }
 
   absl::Status WriteState() {
@@ -166,6 +260,9 @@ class TrainJob final : public TrainObserver {
       RunProgress progress = progress_;
       progress.wall_seconds += Seconds();
       DS_ASSIGN_OR_RETURN(checkpoint, CaptureRun(objects_->state(), progress));
+      if (float_model_ != nullptr) {
+        DS_ASSIGN_OR_RETURN(checkpoint.tensors[kFloatSection], ModuleTensors(*float_model_));
+      }
     }
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
     if (local_steps()) {
@@ -231,7 +328,10 @@ class TrainJob final : public TrainObserver {
   const TrainJobOptions& options_;
   Communicator& communicator_;
   const Clock::time_point started_;
+  std::unique_ptr<GraphModule> float_model_;  // that quantisation-aware training began with: the teacher
   std::unique_ptr<JobObjects> objects_;
+  QatModule* quantized_ = nullptr;            // the job's model while it trains with the rounding
+  std::string start_note_;
   std::unique_ptr<RunReporter> reporter_;
   RunProgress progress_;
   EpochReport last_epoch_;

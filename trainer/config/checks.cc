@@ -1,5 +1,7 @@
 #include "trainer/config/checks.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -106,6 +108,57 @@ absl::Status CheckSync(const TrainConfig& config, const PositionOf& at) {
   return absl::OkStatus();
 }
 
+bool IsExportName(const std::string& name) {
+  const auto digit = [](char c) { return c >= '2' && c <= '8'; };
+  return name.size() == 4 && name[0] == 'w' && digit(name[1]) && name[2] == 'a' && digit(name[3]);
+}
+
+// Stages and the epochs at which they end.
+absl::Status CheckStages(const QuantizationConfig& quantization, int64_t epochs, const PositionOf& at) {
+  const std::vector<int64_t>&bits = quantization.stage_bits, &ends = quantization.stage_epochs;
+  if (bits.size() != ends.size()) {
+    return YamlError(at("quantization.stage_epochs"),
+                     absl::StrCat("'quantization.stage_bits' has ", bits.size(), " entries and 'stage_epochs' ", ends.size(),
+                                  "; give each stage the epoch at which it ends"));
+  }
+  for (size_t i = 0; i < bits.size(); ++i) {
+    const int64_t begin = i == 0 ? quantization.start_epoch : ends[i - 1];
+    if (ends[i] <= begin || ends[i] >= epochs) {
+      return YamlError(at("quantization.stage_epochs"), absl::StrCat("'quantization.stage_epochs' must rise, from above ", quantization.start_epoch,
+                                                                     " to below 'run.epochs' (", epochs, "); ", ends[i], " does not fit"));
+    }
+    const int64_t next = i + 1 < bits.size() ? bits[i + 1] : std::min(quantization.bits, quantization.activation_bits);
+    if (bits[i] <= next) {
+      return YamlError(at("quantization.stage_bits"), absl::StrCat("'quantization.stage_bits' must fall, and end above 'bits' or 'activation_bits'; ",
+                                                                   bits[i], " is followed by ", next));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckQuantization(const TrainConfig& config, const PositionOf& at) {
+  const QuantizationConfig& quantization = config.quantization;
+  for (const std::string& name : quantization.exports) {
+    if (IsExportName(name)) continue;
+    return YamlError(at("quantization.exports"),
+                     absl::StrCat("'", name, "' names no export: write the bits of weights and activations, 2 to 8, as w4a8"));
+  }
+  if (quantization.mode != "ptq" && !quantization.exports.empty()) {
+    return YamlError(at("quantization.exports"), "'quantization.exports' is for 'mode: ptq': training with the rounding gives one file");
+  }
+  if (quantization.mode != "qat") {
+    const bool trains = quantization.start_epoch > 0 || !quantization.stage_bits.empty() || !quantization.stage_epochs.empty() ||
+                        quantization.distillation > 0;
+    if (!trains) return absl::OkStatus();
+    return YamlError(at("quantization"), "'start_epoch', 'stage_bits', 'stage_epochs' and 'distillation' are for 'quantization.mode: qat'");
+  }
+  if (quantization.start_epoch >= config.run.epochs) {
+    return YamlError(at("quantization.start_epoch"), absl::StrCat("'quantization.start_epoch' (", quantization.start_epoch,
+                                                                  ") leaves no epoch of 'run.epochs' (", config.run.epochs, ") to it"));
+  }
+  return CheckStages(quantization, config.run.epochs, at);
+}
+
 }  // namespace
 
 absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& position_of) {
@@ -114,6 +167,7 @@ absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& posit
   DS_RETURN_IF_ERROR(CheckOptimizer(config.optimizer, position_of));
   DS_RETURN_IF_ERROR(CheckCompression(config.compression, position_of));
   DS_RETURN_IF_ERROR(CheckSync(config, position_of));
+  DS_RETURN_IF_ERROR(CheckQuantization(config, position_of));
   return CheckSchedule(config.schedule, config.run.epochs, position_of);
 }
 

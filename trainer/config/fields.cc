@@ -199,6 +199,31 @@ void AddCompression(CompressionConfig& c, Fields& out) {
                  "bits: auto: steps from one choice to the next"});
 }
 
+void AddQuantization(QuantizationConfig& c, Fields& out) {
+  out.push_back({"quantization", "mode", &c.mode, OneOf({"none", "ptq", "qat"}),
+                 "integer files: none, of the trained model after calibration, or trained with the rounding"});
+  out.push_back({"quantization", "bits", &c.bits, Between(2, 8), "of weights"});
+  out.push_back({"quantization", "activation_bits", &c.activation_bits, Between(2, 8), "of activations"});
+  out.push_back({"quantization", "end_bits", &c.end_bits, Between(2, 8),
+                 "of the first and the last layer's weights and inputs, if that is more"});
+  out.push_back({"quantization", "method", &c.method,
+                 OneOf({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}),
+                 "how activations' ranges are chosen before training or export"});
+  out.push_back({"quantization", "samples", &c.samples, Between(1, 1e9),
+                 "training images, without augmentation, to calibrate on"});
+  out.push_back({"quantization", "exports", &c.exports, Any(),
+                 "ptq: files to write, as [w8a8, w4a8]; empty: the one of `bits` and `activation_bits`"});
+  out.push_back({"quantization", "start_epoch", &c.start_epoch, Between(0, 1e6),
+                 "qat: epochs in float before it; 0: from the first one, as for `model.onnx`"});
+  out.push_back({"quantization", "stage_bits", &c.stage_bits, Between(2, 8),
+                 "qat: bits of weights and activations on the way to the last ones, falling"});
+  out.push_back({"quantization", "stage_epochs", &c.stage_epochs, Between(1, 1e6),
+                 "qat: epochs done of the run when each stage ends, rising"});
+  out.push_back({"quantization", "distillation", &c.distillation, Between(0, 1),
+                 "qat: share of the float model's soft targets in the loss"});
+  out.push_back({"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});
+}
+
 void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
   out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
@@ -230,6 +255,7 @@ void AddRest(TrainConfig& c, Fields& out) {
                  "share of the ranks' mean change that is applied, where `every` > 1"});
   out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
                  "Nesterov's momentum of those changes"});
+  AddQuantization(c.quantization, out);
   out.push_back({"checkpoint", "enabled", &c.checkpoint.enabled, Any(), "write checkpoints"});
   out.push_back({"checkpoint", "every_epochs", &c.checkpoint.every_epochs, Between(1, 1e6),
                  "epochs from one to the next"});
@@ -271,6 +297,8 @@ std::vector<Section> ConfigSections() {
        "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: {method: auto}`, and so for the others.",
        "method"},
       {"sync", "Local steps, for links slower still (local_steps.md): ranks exchange what they have changed, not gradients."},
+      {"quantization",
+       "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for `quantization: {mode: qat}`.", "mode"},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

@@ -122,6 +122,22 @@ struct SyncConfig {
   double outer_momentum = 0;      // Nesterov's
 };
 
+// docs/qat.md
+struct QuantizationConfig {
+  std::string mode = "none";      // none | ptq | qat
+  int64_t bits = 4;               // of weights, 2..8
+  int64_t activation_bits = 4;    // 2..8
+  int64_t end_bits = 8;           // of the first and the last layer's weights and inputs, if that is more
+  std::string method = "mse";     // how activations' ranges are chosen, as of ds_quantize
+  int64_t samples = 1024;         // training images to calibrate on
+  std::vector<std::string> exports;   // ptq: files to write, as "w4a8"; empty: the one of `bits` and `activation_bits`
+  int64_t start_epoch = 0;        // qat: float epochs before
+  std::vector<int64_t> stage_bits;    // qat: bits on the way to `bits`, falling
+  std::vector<int64_t> stage_epochs;  // qat: epoch of the run at which each of them ends, rising
+  double distillation = 0;        // qat: share of the float model's soft targets in the loss, [0, 1]
+  double temperature = 4;         // of them, > 0
+};
+
 struct CheckpointConfig {
   bool enabled = true;
   int64_t every_epochs = 1;
@@ -146,6 +162,7 @@ struct TrainConfig {
   CommConfig comm;
   CompressionConfig compression;
   SyncConfig sync;
+  QuantizationConfig quantization;
   CheckpointConfig checkpoint;
   LogConfig log;
 };

@@ -55,10 +55,10 @@ class TorchGraphModule : public GraphModule {
 
   absl::StatusOr<std::vector<at::Tensor>> Forward(const std::vector<at::Tensor>& inputs) override {
     DS_RETURN_IF_ERROR(BindInputs(inputs));
-    absl::Status status;
+    absl::Status status = TransformInputs();
     for (const Step& step : steps_) {
-      status = RunStep(step);
       if (!status.ok()) break;
+      status = RunStep(step);
     }
     std::vector<at::Tensor> outputs;
     if (status.ok()) outputs = Outputs();
@@ -74,6 +74,7 @@ class TorchGraphModule : public GraphModule {
     run_.dropout_key = {seed, step, rank};
   }
   void set_value_observer(ValueObserver observer) override { observer_ = std::move(observer); }
+  void set_value_transform(ValueTransform transform) override { transform_ = std::move(transform); }
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
   const std::vector<int>& forward_order() const override { return forward_order_; }
@@ -183,10 +184,34 @@ class TorchGraphModule : public GraphModule {
     return absl::OkStatus();
   }
 
+  // The transform's way with the pass's operands: inputs and parameters.
+  absl::Status TransformInputs() {
+    if (!transform_) return absl::OkStatus();
+    try {
+      for (const ValueId id : graph_.inputs()) Transform(id);
+      for (const auto& [id, master] : owned_) {
+        if (parameter_index_.contains(id)) Transform(id);
+      }
+    } catch (const c10::Error& error) {
+      return absl::InvalidArgumentError(absl::StrCat("the transform of the model's operands failed: ", error.what_without_backtrace()));
+    }
+    return absl::OkStatus();
+  }
+
+  void Transform(ValueId id) {
+    at::Tensor& value = values_.full[static_cast<size_t>(id)];
+    if (at::Tensor changed = transform_(id, value); changed.defined()) value = std::move(changed);
+  }
+
   absl::Status RunStep(const Step& step) {
     try {
       step.kernel(Call(run_, values_, step.inputs, step.outputs, step.is_weight, step.may_overwrite));
       if (observer_) Observe(step);
+      if (transform_) {
+        for (const ValueId id : step.outputs) {
+          if (id != kNoValue) Transform(id);
+        }
+      }
     } catch (const c10::Error& error) {
       return StepError(step, error.what_without_backtrace());
     } catch (const std::exception& error) {
@@ -235,11 +260,13 @@ class TorchGraphModule : public GraphModule {
       values_.low[id].reset();
       if (!graph_.IsInitializer(static_cast<ValueId>(id))) values_.full[id].reset();
     }
+    for (const auto& [id, master] : owned_) values_.full[static_cast<size_t>(id)] = master;
   }
 
   Graph graph_;
   RunState run_;
   ValueObserver observer_;
+  ValueTransform transform_;
   std::vector<Step> steps_;
   ValueTable values_;
   std::vector<NamedTensor> first_use_;

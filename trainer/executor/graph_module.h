@@ -56,6 +56,12 @@ class GraphModule {
   using ValueObserver = std::function<void(ValueId value, const at::Tensor& tensor)>;
   virtual void set_value_observer(ValueObserver observer) = 0;
 
+  // Called in every forward pass with each parameter before the first node runs, and with each input and each node's result as they come to
+  // be (inside a fused step not, as above): what it returns takes the value's place in all nodes that read it, and the parameter itself
+  // stays as it is. Part of autograd. An undefined tensor: no change. c10::Error thrown inside is Forward's error. Null: nothing is changed.
+  using ValueTransform = std::function<at::Tensor(ValueId value, const at::Tensor& tensor)>;
+  virtual void set_value_transform(ValueTransform transform) = 0;
+
   virtual const Graph& graph() const = 0;
   // The graph with the current weights and statistics.
   virtual Graph ExportGraph() const = 0;

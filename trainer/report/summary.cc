@@ -48,6 +48,20 @@ std::string Compression(const RunSummary& summary) {
   return text;
 }
 
+std::string ExportsJson(const std::vector<QuantizedExport>& exports) {
+  std::string json = "[";
+  for (const QuantizedExport& one : exports) {
+    JsonObject entry;
+    entry.Add("file", one.file);
+    entry.Add("bits", static_cast<int64_t>(one.bits));
+    entry.Add("activation_bits", static_cast<int64_t>(one.activation_bits));
+    entry.Add("accuracy", one.accuracy);
+    entry.Add("bytes", one.bytes);
+    absl::StrAppend(&json, json.size() > 1 ? ", " : "", entry.ToString());
+  }
+  return json + "]";
+}
+
 }  // namespace
 
 std::string SummaryJson(const RunSummary& summary) {
@@ -73,6 +87,9 @@ std::string SummaryJson(const RunSummary& summary) {
   json.AddJson("step_ms", StepTimesJson(summary.step_ms));
   json.Add("skipped_steps", summary.skipped_steps);
   json.Add("loss_scale", summary.loss_scale);
+  json.Add("quantization", summary.quantization);
+  json.Add("float_accuracy", summary.float_accuracy);
+  json.AddJson("exports", ExportsJson(summary.exports));
   json.Add("wall_seconds", summary.wall_seconds);
   for (const auto& [name, version] : summary.versions) versions.Add(name, version);
   json.AddJson("versions", versions.ToString());
@@ -91,6 +108,10 @@ std::string SummaryTable(const RunSummary& summary) {
   if (!std::isnan(summary.final_test_accuracy)) {
     table.AddRow(
         {"  after the last epoch", absl::StrFormat("%.2f%%", 100 * summary.final_test_accuracy)});
+  }
+  if (!std::isnan(summary.float_accuracy)) table.AddRow({"float model", absl::StrFormat("%.2f%%", 100 * summary.float_accuracy)});
+  for (const QuantizedExport& one : summary.exports) {
+    table.AddRow({one.file, absl::StrFormat("%.2f%%, %d bytes", 100 * one.accuracy, one.bytes)});
   }
   table.AddRow(
       {"training speed", absl::StrFormat("%.0f images/s", summary.train_images_per_second)});

@@ -22,6 +22,15 @@ struct StepTimes {
   double total = 0;  // wall time
 };
 
+// An integer file that the run wrote.
+struct QuantizedExport {
+  std::string file;       // its name in the run's folder
+  int bits = 0;           // of weights
+  int activation_bits = 0;
+  double accuracy = 0;    // of the file, executed with its integers, share 0..1
+  int64_t bytes = 0;
+};
+
 struct RunSummary {
   static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
@@ -47,6 +56,9 @@ struct RunSummary {
   int64_t skipped_steps = 0;
   double loss_scale = kNone;  // fp16: the last
   double wall_seconds = 0;
+  std::string quantization = "none";   // none | ptq | qat; with qat, test_accuracy is that of the fake-quantised model
+  double float_accuracy = kNone;       // ptq, qat: of the float model that the exports were made or trained from
+  std::vector<QuantizedExport> exports;
   std::vector<std::pair<std::string, std::string>> versions;
 };
 

@@ -76,6 +76,7 @@ class FakeModule final : public GraphModule {
   void set_precision(Precision precision) override { precision_ = precision; }
   Precision precision() const override { return precision_; }
   void set_value_observer(ValueObserver) override {}
+  void set_value_transform(ValueTransform) override {}
   void set_dropout_key(uint64_t, uint64_t, uint64_t) override {}
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }

@@ -1,0 +1,148 @@
+"""Quantisation-aware training and calibrated exports by ds_train: real mpirun, real kills, ONNX Runtime as the judge.
+
+    qat_test.py DS_TRAIN MPIRUN
+"""
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import numpy as np
+import onnxruntime
+
+DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+CONFIG = """
+run: {name: t, epochs: 6, seed: 5, threads: 1}
+model: {name: resnet8}
+data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 768, batch_size: 16, test_batch_size: 64}
+optimizer: {learning_rate: 0.05}
+precision: {mode: fp32}
+log: {tensorboard: false}
+quantization: {mode: qat, bits: 4, activation_bits: 4, samples: 128, start_epoch: 4}
+"""
+CHANCE = 0.25
+
+
+class Qat(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="qat_test")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / "c.yaml").write_text(CONFIG)
+
+    def command(self, ranks, *arguments):
+        launcher = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
+        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+
+    def train(self, output, *arguments, ranks=1):
+        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
+                              capture_output=True, text=True, timeout=250)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        run = self.folder / output / "t"
+        return run, json.loads((run / "summary.json").read_text())
+
+    @staticmethod
+    def digest(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @staticmethod
+    def newest(run):
+        return sorted((run / "checkpoints").glob("step-*"))[-1]
+
+    def logits(self, path):
+        images = np.random.default_rng(1).standard_normal((32, 3, 16, 16)).astype(np.float32)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+    def test_two_ranks_train_to_an_integer_file_that_onnx_runtime_runs(self):
+        run, summary = self.train("two", ranks=2)
+        self.assertEqual(summary["quantization"], "qat")
+        export, = summary["exports"]
+        self.assertEqual(export["file"], "model-w4a4.onnx")
+        self.assertEqual(export["bytes"], (run / export["file"]).stat().st_size)
+        self.assertLess(export["bytes"], 0.4 * (run / "model.onnx").stat().st_size)
+        self.assertGreater(summary["float_accuracy"], 0.8)
+        self.assertGreater(export["accuracy"], summary["float_accuracy"] - 0.15)
+        # fp32: the module that trained and the file agree, but for a rounding at a tie.
+        self.assertAlmostEqual(export["accuracy"], summary["test_accuracy"], delta=0.01)
+        self.assertEqual(self.logits(run / "model-w4a4.onnx").shape, (32, 4))
+
+    def test_it_goes_together_with_bf16_compressed_gradients_averages_and_distillation(self):
+        run, summary = self.train("all", "precision.mode=bf16", "compression.method=uniform", "compression.minimum_size=100",
+                                  "ema.enabled=true", "ema.decay=0.9", "quantization.distillation=0.5", ranks=2)
+        self.assertEqual(summary["precision"], "bf16")
+        self.assertGreater(summary["exports"][0]["accuracy"], CHANCE + 0.2)
+        self.assertTrue(np.isfinite(self.logits(run / "model-w4a4.onnx")).all())
+
+    def test_fewer_bits_in_stages_end_at_the_last_ones(self):
+        run, summary = self.train("stages", "quantization.bits=2", "quantization.activation_bits=2", "quantization.stage_bits=[4, 3]",
+                                  "quantization.stage_epochs=[2, 4]", "quantization.start_epoch=1")
+        self.assertEqual([e["file"] for e in summary["exports"]], ["model-w2a2.onnx"])
+        self.assertGreaterEqual(summary["best_epoch"], 5, "epochs of other widths must not count")
+        self.assertGreater(summary["exports"][0]["accuracy"], CHANCE + 0.1)
+
+    def killed_and_resumed(self, checkpoints, *options):
+        whole, _ = self.train("whole", *options, ranks=2)
+        output = f"run.output={self.folder / 'killed'}"
+        process = subprocess.Popen(self.command(2, output, *options), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        killed = self.folder / "killed" / "t"
+        deadline = time.time() + 120
+        while len((killed / "metrics.csv").read_text().split(",test,") if (killed / "metrics.csv").exists() else []) < checkpoints + 1 \
+                and time.time() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(1)   # ranks of mpirun see its end
+        self.train("killed", *options, "--resume", ranks=2)
+        for name in ("model", "optimizer", "float"):
+            self.assertEqual(self.digest(self.newest(whole) / f"{name}.safetensors"), self.digest(self.newest(killed) / f"{name}.safetensors"), name)
+        self.assertEqual(self.digest(whole / "model-w4a4.onnx"), self.digest(killed / "model-w4a4.onnx"))
+
+    def test_a_run_killed_while_it_trains_with_the_rounding_resumes_to_the_same_bits(self):
+        self.killed_and_resumed(3, "quantization.start_epoch=1", "quantization.distillation=0.5")
+
+    def test_so_does_one_killed_before(self):
+        self.killed_and_resumed(1, "quantization.start_epoch=4")
+
+    def test_calibrated_exports_are_written_as_the_config_asks(self):
+        (self.folder / "c.yaml").write_text(CONFIG.replace("mode: qat", "mode: ptq").replace(", start_epoch: 4", ""))
+        run, summary = self.train("ptq", "quantization.exports=[w8a8, w4a8]", ranks=2)
+        self.assertEqual([e["file"] for e in summary["exports"]], ["model-w8a8.onnx", "model-w4a8.onnx"])
+        self.assertAlmostEqual(summary["exports"][0]["accuracy"], summary["float_accuracy"], delta=0.02)
+        error = np.square(self.logits(run / "model-w8a8.onnx") - self.logits(run / "model.onnx")).sum()
+        self.assertLess(error, 0.02 * np.square(self.logits(run / "model.onnx")).sum())
+
+    def test_a_fine_tuning_starts_from_a_file_and_keeps_it(self):
+        base, _ = self.train("base", "quantization.mode=none", "quantization.start_epoch=0")
+        (self.folder / "c.yaml").write_text(CONFIG.replace("name: resnet8", f"onnx: {base / 'model.onnx'}").replace("start_epoch: 4", "start_epoch: 0"))
+        run, summary = self.train("tuned", "run.epochs=1", "optimizer.learning_rate=0.005")
+        self.assertGreater(summary["exports"][0]["accuracy"], summary["float_accuracy"] - 0.15)
+        np.testing.assert_allclose(self.logits(run / "model.onnx"), self.logits(base / "model.onnx"), rtol=1e-4, atol=1e-4)
+
+    def test_settings_that_contradict_each_other_are_one_clear_error(self):
+        cases = {"start_epoch": ["quantization.start_epoch=6"],
+                 "exports": ["quantization.exports=[w4a4]"],
+                 "w9a1": ["quantization.mode=ptq", "quantization.start_epoch=0", "quantization.exports=[w9a1]"],
+                 "stage_epochs": ["quantization.stage_bits=[6]"],
+                 "must rise": ["quantization.stage_bits=[6, 5]", "quantization.stage_epochs=[5, 5]"],
+                 "must fall": ["quantization.stage_bits=[4]", "quantization.stage_epochs=[5]"],
+                 "mode: qat": ["quantization.mode=none"],
+                 "quantization.bits": ["quantization.bits=9"]}
+        for fragment, options in cases.items():
+            with self.subTest(fragment):
+                done = subprocess.run(self.command(1, *options, f"run.output={self.folder / 'bad'}"), env=ENVIRONMENT, capture_output=True, text=True)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(fragment, done.stderr)
+                self.assertFalse((self.folder / "bad").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)

@@ -1,0 +1,50 @@
+// A graph in training with what the integers will do to it: each weight and activation of a plan
+// goes through LSQ's fake quantisation (quant/torch/lsq.h), its step a parameter like any other.
+// What is quantised where is decided by deploy's own placement (deploy/qdq_placement.h), so that
+// the exported file computes what was trained. Biases are rounded as they will be, to multiples of
+// input step * weight step, straight through.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "quant/quant_plan.h"
+#include "trainer/executor/graph_module.h"
+
+namespace ds {
+
+// Bits of weights and of activations, 2..8; the first and the last layer's weights and inputs have
+// `end` if that is more.
+struct QatBits {
+  int weights = 4;
+  int activations = 4;
+  int end = 8;
+};
+
+// Beside what GraphModule says: parameters() has "<name>.step" of each quantised weight ([output
+// channels]) and value ([1]) too, which are kept at or above kLeastStep whenever a training pass
+// begins; buffers() has "<value>.zero_point" (int32 [1], fixed); ExportGraph is the float graph
+// with the weights that the fake quantisation is applied to.
+class QatModule : public GraphModule {
+ public:
+  static constexpr float kLeastStep = 1e-6f;
+
+  // `folded`: batch norms folded; `plan` of it, as the Quantizer makes both. Steps of weights start
+  // at LSQ's initial step, those of activations at the plan's scale. Weights of fewer than 8 bits
+  // use the whole signed range, as in LSQ's paper. InvalidArgument: a plan that does not fit, or
+  // with groups of weights (a channel has one step). Others as of GraphModule::Create.
+  static absl::StatusOr<std::unique_ptr<QatModule>> Create(const Graph& folded,
+                                                           const QuantPlan& plan);
+
+  // The plan with the steps as they are now: with ExportGraph(), what exporters take.
+  virtual QuantPlan Plan() const = 0;
+  // Only the types: steps and zero points are what they were (a checkpoint's, say).
+  virtual void set_bits(const QatBits& bits) = 0;
+  // To other bits in mid-training: steps of weights start anew, those of activations grow as LSQ's
+  // initial step does, by sqrt(old type.max() / new type.max()), and zero points move with the
+  // range.
+  virtual void ChangeBits(const QatBits& bits) = 0;
+};
+
+}  // namespace ds
