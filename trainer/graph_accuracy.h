@@ -4,13 +4,14 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "trainer/data/loader.h"
+#include "trainer/evaluate.h"
 
 namespace ds {
 
 // Share of samples (tokens) whose label the first output ranks highest, 0..1, in fp32 with running
-// statistics, over one epoch of `loader`. InvalidArgument for an empty data set; errors of the
-// executor and the loader.
-absl::StatusOr<double> GraphAccuracy(const Graph& graph, DataLoader& loader);
+// statistics, over `range` of `loader`'s epoch 0. InvalidArgument where that is empty; errors of
+// the executor and the loader.
+absl::StatusOr<double> GraphAccuracy(const Graph& graph, DataLoader& loader,
+                                     const BatchRange& range = {});
 
 }  // namespace ds

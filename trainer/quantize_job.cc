@@ -14,12 +14,12 @@
 #include "deploy/onnx_exporter.h"
 #include "deploy/trt_exporter.h"
 #include "graph/onnx/onnx.h"
+#include "trainer/calibration_samples.h"
 #include "trainer/data_setup.h"
-#include "trainer/evaluate.h"
 #include "trainer/executor/memory.h"
+#include "trainer/graph_accuracy.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/model_factory.h"
-#include "trainer/optim/loss.h"
 #include "trainer/quantize_html.h"
 
 namespace ds {
@@ -55,29 +55,6 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
                                                  "; give the data that it was trained on"));
 }
 
-// The first `samples` of the loader's epoch, whole batches but the last.
-CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
-  return [&loader, left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-    while (left > 0) {
-      DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
-      if (!batch.has_value()) break;
-      if (batch->size() == 0) continue;
-      // The batch's memory goes back to the loader.
-      const int64_t taken = std::min(left, batch->size());
-      left -= taken;
-      return std::vector<at::Tensor>{InputsToTorch(*batch).narrow(0, 0, taken).clone()};
-    }
-    return std::nullopt;
-  };
-}
-
-absl::StatusOr<double> Accuracy(const Graph& graph, DataLoader& loader, const BatchRange& range = {}) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module, GraphModule::Create(graph));
-  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
-  DS_ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluate(*module, loss, loader, range));
-  return evaluation.accuracy;
-}
-
 // Points lost by a quantised model on the batches behind those that calibration takes of the same epoch.
 class HeldOut {
  public:
@@ -94,10 +71,10 @@ class HeldOut {
                                         "samples");
     }
     if (!float_accuracy_.has_value()) {
-      DS_ASSIGN_OR_RETURN(float_accuracy_, Accuracy(graph_, *loader_, range_));
+      DS_ASSIGN_OR_RETURN(float_accuracy_, GraphAccuracy(graph_, *loader_, range_));
     }
     DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, qdq_));
-    DS_ASSIGN_OR_RETURN(const double accuracy, Accuracy(quantized, *loader_, range_));
+    DS_ASSIGN_OR_RETURN(const double accuracy, GraphAccuracy(quantized, *loader_, range_));
     return 100 * (*float_accuracy_ - accuracy);
   }
 
@@ -160,7 +137,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test, MakeLoader(config, splits.test, DataUse::kTest));
   DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
   DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
-  DS_ASSIGN_OR_RETURN(summary.float_accuracy, Accuracy(graph, *test));
+  DS_ASSIGN_OR_RETURN(summary.float_accuracy, GraphAccuracy(graph, *test));
 
   QuantizerOptions quantizer = options.quantizer;
   std::optional<HeldOut> held_out;
@@ -174,7 +151,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
                       Quantizer(graph, std::move(quantizer)).calibrate(FirstSamples(*calibration, options.samples)).convert());
   QdqReport placed;
   DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, options.qdq, &placed));
-  DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, Accuracy(quantized, *test));
+  DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, GraphAccuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
   DS_ASSIGN_OR_RETURN(summary.drift, TestDrift(model, *test, options.drift_samples));

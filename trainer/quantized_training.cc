@@ -2,38 +2,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <system_error>
 #include <utility>
 
-#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "quant/torch/quantizer.h"
-#include "trainer/optim/loss.h"
+#include "trainer/calibration_samples.h"
+#include "trainer/graph_accuracy.h"
 #include "trainer/qat/distillation.h"
 
 namespace ds {
 namespace {
-
-// The first samples of the loader's epoch.
-CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
-  return [&loader,
-          left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-    while (left > 0) {
-      DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
-      if (!batch.has_value()) break;
-      if (batch->size() == 0) continue;
-      const int64_t taken = std::min(left, batch->size());
-      left -= taken;
-      // The batch's memory goes back to the loader.
-      return std::vector<at::Tensor>{InputsToTorch(*batch).narrow(0, 0, taken).clone()};
-    }
-    return std::nullopt;
-  };
-}
 
 QuantizerOptions MakeQuantizerOptions(const QuantizationConfig& config, const QatBits& bits,
                                       bool bias_correction) {
@@ -59,27 +41,10 @@ absl::StatusOr<QuantizedModel> Calibrate(const TrainConfig& config, const Graph&
 
 absl::StatusOr<double> FileAccuracy(const TrainConfig& config, const DataSplits& splits,
                                     const std::string& path) {
-  const at::NoGradGuard no_grad;
-  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(path));
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
-                      GraphModule::Create(std::move(graph)));
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
                       MakeLoader(config, splits.test, DataUse::kTest));
-  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
-  DS_RETURN_IF_ERROR(loader->StartEpoch(0));
-  int64_t hits = 0, count = 0;
-  while (true) {
-    DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader->Next());
-    if (!batch.has_value()) break;
-    if (batch->size() == 0) continue;
-    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
-                        module->Forward({InputsToTorch(*batch)}));
-    DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
-    hits += result.correct.item<int64_t>();
-    count += result.count;
-  }
-  if (count == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
-  return static_cast<double>(hits) / static_cast<double>(count);
+  return GraphAccuracy(graph, *loader);
 }
 
 // "w4a8", checked when the configuration was read.
