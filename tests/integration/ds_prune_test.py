@@ -66,7 +66,7 @@ class DsPrune(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 report = json.loads(output.with_suffix(".json").read_text())
                 self.assertLessEqual(report["filters_after"], 0.6 * report["filters_before"])
-                self.assertLess(report["macs_after"], 0.6 * report["macs_before"])
+                self.assertLess(report["macs_after"], 0.7 * report["macs_before"])
                 self.assertEqual(report["bytes_after"], output.stat().st_size)
                 self.assertLess(report["bytes_after"], 0.6 * report["bytes_before"])
                 self.assertGreater(report["accuracy_before"], 0.8)
