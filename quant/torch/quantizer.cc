@@ -204,7 +204,8 @@ class Quantizer::Impl {
                                                            &corrected));
     }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));   // biases have moved
-    return RefreshLayers(model);
+    ReportLayers(model);
+    return absl::OkStatus();
   }
 
   absl::Status MakeRoomForBiases(QuantizedModel& model) const {
@@ -217,16 +218,22 @@ class Quantizer::Impl {
     return absl::OkStatus();
   }
 
-  // The rounding error of the weights as they have become, against those that came.
-  absl::Status RefreshLayers(QuantizedModel& model) const {
-    for (size_t i = 0; i < selection_.weights.size(); ++i) {
-      const ValueId id = selection_.weights[i].weight;
-      const Tensor& now = *model.graph.Constant(id);
-      std::vector<float> rounded(static_cast<size_t>(now.num_elements()));
-      FakeQuantize(now.span<float>(), now.shape(), model.plan.weights.at(graph_.value(id).name), absl::MakeSpan(rounded));
-      model.layers[i].weight_snr_db = SignalToNoise(graph_.Constant(id)->span<float>(), rounded);
+  // Of the weights as they have become, their rounding error against those that came.
+  void ReportLayers(QuantizedModel& model) const {
+    for (const WeightSite& site : selection_.weights) {
+      const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
+      const std::string& name = graph_.value(site.weight).name;
+      const QuantParams& params = model.plan.weights.at(name);
+      const Tensor& weight = *model.graph.Constant(site.weight);
+      std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
+      FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
+      const auto [least, greatest] = std::minmax_element(params.scales.begin(), params.scales.end());
+      const int bits = params.type.bits;
+      model.layers.push_back({node.name, node.op, name, bits, weight.num_elements(),
+                              SignalToNoise(graph_.Constant(site.weight)->span<float>(), rounded), GaussianSignalToNoise(bits),
+                              QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()), CodeStorage::kFile),
+                              *least, *greatest});
     }
-    return absl::OkStatus();
   }
 
   bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
@@ -248,16 +255,7 @@ class Quantizer::Impl {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const Tensor& weight = *graph_.Constant(site.weight);
-      const int bits = WeightBits(site, weight_bits);
-      DS_ASSIGN_OR_RETURN(QuantParams params, WeightParams(node, site, weight, bits));
-      std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
-      FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
-      const auto [least, greatest] = std::minmax_element(params.scales.begin(), params.scales.end());
-      model.layers.push_back({node.name, node.op, name, bits, weight.num_elements(), SignalToNoise(weight.span<float>(), rounded),
-                              GaussianSignalToNoise(bits),
-                              QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()), CodeStorage::kFile),
-                              *least, *greatest});
-      model.plan.weights[name] = std::move(params);
+      DS_ASSIGN_OR_RETURN(model.plan.weights[name], WeightParams(node, site, weight, WeightBits(site, weight_bits)));
     }
     return absl::OkStatus();
   }

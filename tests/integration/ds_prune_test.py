@@ -12,23 +12,11 @@ import unittest
 import numpy as np
 import onnx
 import onnx.numpy_helper
-import onnxruntime
+
+from small_network import CONFIG, run
 
 DS_TRAIN, DS_PRUNE, DS_QUANTIZE = sys.argv[1:4]
-CONFIG = """
-run: {name: small, epochs: 4, threads: 2}
-model: {name: resnet8}
-data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 1024, batch_size: 32, test_batch_size: 64}
-optimizer: {learning_rate: 0.05}
-precision: {mode: fp32}
-checkpoint: {enabled: false}
-log: {tensorboard: false}
-"""
 
-
-def run(path, images):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
 def weights(path):

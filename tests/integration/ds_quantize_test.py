@@ -15,16 +15,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from small_network import CONFIG, run
+
 DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
-CONFIG = """
-run: {name: small, epochs: 4, threads: 2}
-model: {name: resnet8}
-data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 1024, batch_size: 32, test_batch_size: 64}
-optimizer: {learning_rate: 0.05}
-precision: {mode: fp32}
-checkpoint: {enabled: false}
-log: {tensorboard: false}
-"""
 
 
 class DsQuantize(unittest.TestCase):
@@ -62,10 +55,7 @@ class DsQuantize(unittest.TestCase):
         done, output = self.quantize("runtime")
         self.assertEqual(done.returncode, 0, done.stderr)
         images = np.random.default_rng(1).standard_normal((64, 3, 16, 16)).astype(np.float32)
-        logits = []
-        for path in (self.model, output):
-            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            logits.append(session.run(None, {session.get_inputs()[0].name: images})[0])
+        logits = [run(path, images) for path in (self.model, output)]
         error = np.square(logits[1] - logits[0]).sum() / np.square(logits[0]).sum()
         self.assertLess(error, 0.01)
         self.assertGreater(error, 0)

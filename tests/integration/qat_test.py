@@ -14,7 +14,8 @@ import time
 import unittest
 
 import numpy as np
-import onnxruntime
+
+from small_network import run as run_onnx
 
 DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
@@ -58,8 +59,7 @@ class Qat(unittest.TestCase):
 
     def logits(self, path):
         images = np.random.default_rng(1).standard_normal((32, 3, 16, 16)).astype(np.float32)
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return session.run(None, {session.get_inputs()[0].name: images})[0]
+        return run_onnx(path, images)
 
     def test_two_ranks_train_to_an_integer_file_that_onnx_runtime_runs(self):
         run, summary = self.train("two", ranks=2)
