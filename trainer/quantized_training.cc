@@ -93,7 +93,7 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
       Calibrate(config, float_model.ExportGraph(), job.splits,
                 MakeQuantizerOptions(quantization, bits, /*bias_correction=*/false)));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module,
-                      QatModule::Create(calibrated.graph, calibrated.plan));
+                      QatModule::Create(float_model.ExportGraph(), calibrated.graph, calibrated.plan));
   QatModule* const model = module.get();
   decltype(MixedPrecisionTrainerOptions::objective) objective;
   if (quantization.distillation > 0) {

@@ -82,6 +82,7 @@ class TrainJob final : public TrainObserver {
     if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
     EndStage(done);
+    FreezeNorms(done);
     if (config_.checkpoint.enabled &&
         (done % config_.checkpoint.every_epochs == 0 || done == config_.run.epochs)) {
       DS_RETURN_IF_ERROR(WriteState());
@@ -134,7 +135,13 @@ class TrainJob final : public TrainObserver {
       DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
       DS_RETURN_IF_ERROR(PrepareTrainer());
     }
+    FreezeNorms(objects_->trainer->epoch());
     return objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status();
+  }
+
+  // Before epoch `epoch`: the last ones with the rounding see the statistics that the exported file will have.
+  void FreezeNorms(int64_t epoch) {
+    objects_->module->set_norms_frozen(quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
   }
 
   // From the job's float model to a fake-quantised one. `restored`: the float model is a checkpoint's, of the run as it was then.

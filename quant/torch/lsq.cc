@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "quant/torch/lsq_kernels.h"
 #include "torch/csrc/autograd/custom_function.h"
 
 namespace ds {
@@ -12,11 +13,6 @@ namespace {
 
 // Elements of a chunk. Fixed, so that sums do not depend on the number of threads.
 constexpr int64_t kChunk = 16384;
-// Running sums side by side: what vectors need, and less rounding.
-constexpr int kLanes = 16;
-// Adding and subtracting 1.5 * 2^23 rounds to an integer, half to even, for magnitudes below 2^22.
-constexpr float kRounder = 12582912.0f;
-
 // Memory as [outer, channels, inner], a step for each channel.
 struct Layout {
   int64_t outer = 1, channels = 1, inner = 1;
@@ -32,67 +28,9 @@ Layout LayoutOf(const at::Tensor& v, int axis) {
   return layout;
 }
 
-// Codes less the zero point, as floats.
-struct Bounds {
-  float low, high;
-};
-
-Bounds BoundsOf(const LsqOptions& options) {
+LsqBounds BoundsOf(const LsqOptions& options) {
   return {static_cast<float>(options.type.min() - options.zero_point),
           static_cast<float>(options.type.max() - options.zero_point)};
-}
-
-// Clamped before it is rounded: the bounds are integers, so it is the same; and NaN passes.
-inline float Nearest(float u, Bounds bounds) {
-  const float above = u < bounds.low ? bounds.low : u;
-  const float clamped = bounds.high < above ? bounds.high : above;
-  return (clamped + kRounder) - kRounder;
-}
-
-// Loops over a fixed number of lanes are what compilers make vectors of.
-void Quantize(const float* __restrict v, float* __restrict out, int64_t count, float step,
-              Bounds bounds) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      out[i + lane] = Nearest(v[i + lane] / step, bounds) * step;
-    }
-  }
-  for (; i < count; ++i) out[i] = Nearest(v[i] / step, bounds) * step;
-}
-
-// The gradient of one element's step, and whether that of its value passes.
-struct Slope {
-  float step, pass;
-};
-
-inline Slope SlopeAt(float u, Bounds bounds) {
-  const bool below = u <= bounds.low, above = u >= bounds.high;
-  const float inside = Nearest(u, bounds) - u;
-  return {below ? bounds.low : above ? bounds.high : inside, below || above ? 0.0f : 1.0f};
-}
-
-// Writes the gradient of v and returns the sum for the step.
-double Differentiate(const float* __restrict v, const float* __restrict gradient,
-                     float* __restrict out, int64_t count, float step, Bounds bounds) {
-  float sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float g = gradient[i + lane];
-      const Slope slope = SlopeAt(v[i + lane] / step, bounds);
-      out[i + lane] = slope.pass * g;
-      sums[lane] += slope.step * g;
-    }
-  }
-  double sum = 0;
-  for (const float lane : sums) sum += static_cast<double>(lane);
-  for (; i < count; ++i) {
-    const Slope slope = SlopeAt(v[i] / step, bounds);
-    out[i] = slope.pass * gradient[i];
-    sum += static_cast<double>(slope.step) * static_cast<double>(gradient[i]);
-  }
-  return sum;
 }
 
 // body(offset, count, channel, run) for pieces of one channel each, in parallel; `runs` of them in
@@ -133,7 +71,7 @@ struct LsqFunction : torch::autograd::Function<LsqFunction> {
     ForRuns(
         LayoutOf(v, options.axis),
         [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel, int64_t) {
-          Quantize(from + offset, to + offset, count, steps[channel], bounds);
+          LsqQuantize(from + offset, to + offset, count, steps[channel], bounds);
         });
     return out;
   }
@@ -163,8 +101,8 @@ struct LsqFunction : torch::autograd::Function<LsqFunction> {
     float* out = of_v.data_ptr<float>();
     ForRuns(layout, [&, bounds = BoundsOf(options)](int64_t offset, int64_t count, int64_t channel,
                                                     int64_t run) {
-      sums[static_cast<size_t>(run)] =
-          Differentiate(values + offset, in + offset, out + offset, count, steps[channel], bounds);
+      sums[static_cast<size_t>(run)] = LsqDifferentiate(values + offset, in + offset, out + offset,
+                                                        count, steps[channel], bounds);
     });
     std::vector<double> totals(static_cast<size_t>(layout.channels));
     for (size_t run = 0; run < sums.size(); ++run) {

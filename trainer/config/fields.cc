@@ -219,6 +219,8 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
                  "qat: bits of weights and activations on the way to the last ones, falling"});
   out.push_back({"quantization", "stage_epochs", &c.stage_epochs, Between(1, 1e6),
                  "qat: epochs done of the run when each stage ends, rising"});
+  out.push_back({"quantization", "freeze_epochs", &c.freeze_epochs, Between(0, 1e6),
+                 "qat: last epochs in which batch norms keep their statistics as they are"});
   out.push_back({"quantization", "distillation", &c.distillation, Between(0, 1),
                  "qat: share of the float model's soft targets in the loss"});
   out.push_back({"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});

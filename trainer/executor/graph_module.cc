@@ -38,8 +38,8 @@ class TorchGraphModule : public GraphModule {
  public:
   explicit TorchGraphModule(Graph graph) : graph_(std::move(graph)) {}
 
-  absl::Status Prepare() {
-    DS_ASSIGN_OR_RETURN(steps_, executor::MakePlan(graph_));
+  absl::Status Prepare(const GraphModuleOptions& options) {
+    DS_ASSIGN_OR_RETURN(steps_, executor::MakePlan(graph_, options.visible));
     const size_t count = graph_.values().size();
     values_.full.resize(count);
     values_.low.resize(count);
@@ -68,6 +68,7 @@ class TorchGraphModule : public GraphModule {
   }
 
   void set_training(bool training) override { run_.training = training; }
+  void set_norms_frozen(bool frozen) override { run_.norms_frozen = frozen; }
   void set_precision(Precision precision) override { run_.precision = precision; }
   Precision precision() const override { return run_.precision; }
   void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) override {
@@ -279,9 +280,9 @@ class TorchGraphModule : public GraphModule {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GraphModule>> GraphModule::Create(Graph graph) {
+absl::StatusOr<std::unique_ptr<GraphModule>> GraphModule::Create(Graph graph, const GraphModuleOptions& options) {
   auto module = std::make_unique<TorchGraphModule>(std::move(graph));
-  DS_RETURN_IF_ERROR(module->Prepare());
+  DS_RETURN_IF_ERROR(module->Prepare(options));
   return module;
 }
 

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,15 @@ struct NamedTensor {
   int slot = 0;
 };
 
+struct GraphModuleOptions {
+  // Values that observer and transform must see: what makes them is not fused with what follows.
+  std::set<ValueId> visible;
+};
+
 class GraphModule {
  public:
   // Takes the graph's weights (copied). Unimplemented naming an op that the executor lacks.
-  static absl::StatusOr<std::unique_ptr<GraphModule>> Create(Graph graph);
+  static absl::StatusOr<std::unique_ptr<GraphModule>> Create(Graph graph, const GraphModuleOptions& options = {});
   virtual ~GraphModule() = default;
 
   // Runs the graph. `inputs` in the order of graph().inputs(). InvalidArgument with the node's name and shapes if LibTorch
@@ -38,6 +44,8 @@ class GraphModule {
 
   // Training: BatchNorm uses the batch's statistics and updates the running ones, Dropout drops. Default: false.
   virtual void set_training(bool training) = 0;
+  // In training too, BatchNorm takes the running statistics and leaves them as they are. Default: false.
+  virtual void set_norms_frozen(bool frozen) = 0;
   virtual void set_precision(Precision precision) = 0;
   virtual Precision precision() const = 0;
   // Key of Dropout's counter-based generator; the trainer sets (seed, step, rank) before each forward pass.
@@ -52,7 +60,7 @@ class GraphModule {
 
   // Called in every forward pass with each input and each node's result as they come to be: what calibration looks at. The
   // tensor may be overwritten by a later node: it must not be kept. Results inside a fused step (a BatchNormalization whose
-  // Add and Relu run with it) are not seen; fold batch norms first. Null: nobody looks.
+  // Add and Relu run with it) are not seen unless GraphModuleOptions names them. Null: nobody looks.
   using ValueObserver = std::function<void(ValueId value, const at::Tensor& tensor)>;
   virtual void set_value_observer(ValueObserver observer) = 0;
 

@@ -25,9 +25,11 @@ struct DropoutKey {
 // What all nodes of one forward pass share.
 struct RunState {
   bool training = false;
+  bool norms_frozen = false;
   Precision precision = Precision::kFloat32;
   DropoutKey dropout_key;
 
+  bool trains_norms() const { return training && !norms_frozen; }
   bool low_precision() const { return precision != Precision::kFloat32; }
   at::ScalarType low_type() const {
     return precision == Precision::kBFloat16 ? at::kBFloat16 : at::kHalf;

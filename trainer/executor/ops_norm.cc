@@ -17,7 +17,7 @@ absl::StatusOr<Kernel> MakeBatchNorm(const NodeView& view) {
   const BatchNormOptions options = ReadBatchNormOptions(view.node);
   return Kernel([options](const Call& call) {
     call.Set(0, BatchNorm({call.In(0), call.In(1), call.In(2), call.In(3), call.In(4)}, {}, options,
-                          call.run.training));
+                          call.run.trains_norms()));
   });
 }
 

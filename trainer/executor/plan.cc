@@ -46,8 +46,8 @@ struct Pattern {
 
 class Planner {
  public:
-  explicit Planner(const Graph& graph)
-      : graph_(graph), uses_(graph.values().size(), 0), reader_(graph.values().size(), -1),
+  Planner(const Graph& graph, const std::set<ValueId>& visible)
+      : graph_(graph), visible_(visible), uses_(graph.values().size(), 0), reader_(graph.values().size(), -1),
         maker_(graph.values().size(), -1), fused_into_(graph.nodes().size(), -1) {
     for (size_t n = 0; n < graph.nodes().size(); ++n) {
       for (const ValueId id : graph.nodes()[n].inputs) {
@@ -83,9 +83,10 @@ class Planner {
  private:
   const Node& Node_(int n) const { return graph_.nodes()[static_cast<size_t>(n)]; }
 
-  // The node that alone reads output 0 of node n, or -1.
+  // The node that alone reads output 0 of node n, or -1; -1 also where others want to see it.
   int OnlyReader(int n) const {
     const size_t out = static_cast<size_t>(Node_(n).outputs[0]);
+    if (visible_.contains(Node_(n).outputs[0])) return -1;
     return uses_[out] == 1 ? reader_[out] : -1;
   }
 
@@ -133,7 +134,7 @@ class Planner {
     Finish(step);
     step.kernel = [options, adds = pattern.add >= 0](const Call& call) {
       call.Set(0, BatchNorm({call.In(0), call.In(1), call.In(2), call.In(3), call.In(4)},
-                            adds ? call.In(5) : at::Tensor(), options, call.run.training));
+                            adds ? call.In(5) : at::Tensor(), options, call.run.trains_norms()));
     };
     return step;
   }
@@ -191,6 +192,7 @@ class Planner {
   }
 
   const Graph& graph_;
+  const std::set<ValueId>& visible_;
   std::vector<int> uses_;        // a graph output counts twice: it is never somebody's alone
   std::vector<int> reader_;      // last node that reads the value
   std::vector<int> maker_;
@@ -200,6 +202,8 @@ class Planner {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Step>> MakePlan(const Graph& graph) { return Planner(graph).Run(); }
+absl::StatusOr<std::vector<Step>> MakePlan(const Graph& graph, const std::set<ValueId>& visible) {
+  return Planner(graph, visible).Run();
+}
 
 }  // namespace ds::executor

@@ -2,6 +2,7 @@
 // addition and the clamp that follow it. Everything that can be decided beforehand is decided here.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@ struct Step {
 };
 
 // Unimplemented, naming node and op, for an op that the executor lacks. The graph must be valid and topologically sorted.
-absl::StatusOr<std::vector<Step>> MakePlan(const Graph& graph);
+// `visible`: values that some step must make, not swallow.
+absl::StatusOr<std::vector<Step>> MakePlan(const Graph& graph, const std::set<ValueId>& visible = {});
 
 }  // namespace ds::executor

@@ -10,13 +10,16 @@
 
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "deploy/qdq_placement.h"
 #include "deploy/qdq_prepare.h"
 #include "deploy/qdq_weights.h"
+#include "graph/passes/passes.h"
 #include "graph/schema.h"
 #include "quant/selection.h"
 #include "quant/torch/lsq.h"
+#include "trainer/qat/live_norms.h"
 
 namespace ds {
 namespace {
@@ -31,6 +34,9 @@ struct Site {
   QuantType type;
   int axis = QuantParams::kWholeTensor;
   at::Tensor step;        // fp32 [1], of weights [channels]; a parameter
+  at::Tensor master;      // of weights: what is rounded
+  ValueId id = kNoValue;  // in the module's graph
+  int norm = kNone;       // of weights: the batch norm that will be folded into it
   at::Tensor zero_point;  // int32 [1]; of activations
   int32_t zero() const { return is_weight ? 0 : *zero_point.const_data_ptr<int32_t>(); }
 };
@@ -43,11 +49,45 @@ struct Role {
   int bias_weight = kNone;
 };
 
-QuantType WeightType(int bits) { return {.bits = bits, .is_signed = true, .narrow = bits == 8}; }
+// What PlanWeights, the placement and the plan say is about the folded graph; what trains is
+// another, with values of the same names but for weights and biases that folding makes anew.
+class Counterparts {
+ public:
+  Counterparts(const Graph& folded, const Graph& live, const std::vector<NormPair>& pairs) {
+    for (size_t id = 0; id < folded.values().size(); ++id) {
+      const ValueId same = live.FindValue(folded.values()[id].name);
+      if (same != kNoValue) live_[static_cast<ValueId>(id)] = same;
+    }
+    std::map<std::string, const Node*> nodes;
+    for (const Node& node : folded.nodes()) nodes[node.name] = &node;
+    for (const NormPair& pair : pairs) {
+      const Node& conv = live.nodes()[static_cast<size_t>(pair.conv)];
+      const Node& made = *nodes.at(conv.name);
+      live_[made.inputs[1]] = conv.inputs[1];
+      live_[made.inputs[2]] = live.nodes()[static_cast<size_t>(pair.norm)].inputs[2];
+    }
+  }
+  // kNoValue where there is none.
+  ValueId Of(ValueId folded) const {
+    const auto found = live_.find(folded);
+    return found == live_.end() ? kNoValue : found->second;
+  }
 
-// The channels' own initial steps; a dead channel keeps the plan's.
-at::Tensor InitialSteps(const at::Tensor& weight, const Site& site, const at::Tensor& otherwise) {
-  const at::Tensor steps = LsqInitialStep(weight, site.axis, site.type);
+ private:
+  std::map<ValueId, ValueId> live_;
+};
+
+constexpr int kWideBits = 8;
+
+QuantType WeightType(int bits) {
+  return {.bits = bits, .is_signed = true, .narrow = bits == kWideBits};
+}
+
+// The channels' own initial steps; a dead channel keeps the plan's. So do all at 8 bits, where the
+// formula's step is several times as wide as the weights need.
+at::Tensor InitialSteps(const Site& site, const at::Tensor& otherwise) {
+  if (site.type.bits == kWideBits) return otherwise.clone();
+  const at::Tensor steps = LsqInitialStep(site.master, site.axis, site.type);
   return at::where(steps > QatModule::kLeastStep, steps, otherwise).contiguous();
 }
 
@@ -62,26 +102,34 @@ at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
 
 class LsqModule final : public QatModule {
  public:
-  absl::Status Prepare(const Graph& folded, const QuantPlan& plan) {
-    Graph inferred = folded;
-    DS_RETURN_IF_ERROR(InferShapes(inferred));
-    DS_ASSIGN_OR_RETURN(qdq::Prepared prepared, qdq::Prepare(inferred, plan));
+  absl::Status Prepare(const Graph& model, const Graph& folded, const QuantPlan& plan) {
+    DS_ASSIGN_OR_RETURN(const qdq::Prepared prepared, PrepareGraph(folded, plan));
+    DS_ASSIGN_OR_RETURN(qdq::Prepared training, PrepareGraph(model, plan));
     left_in_float_ = plan.left_in_float;
     const Graph& graph = prepared.graph;
     const qdq::Placement placement = qdq::Place(graph, prepared.activations);
     DS_ASSIGN_OR_RETURN(const qdq::WeightPlan weights, qdq::PlanWeights(graph, plan, placement));
-    DS_ASSIGN_OR_RETURN(inner_, GraphModule::Create(graph));
+    DS_ASSIGN_OR_RETURN(const std::vector<NormPair> pairs, FindLiveNorms(training.graph, graph));
+    MakeGammasPositive(training.graph, pairs);
+    const Counterparts counterparts(graph, training.graph, pairs);
+    DS_RETURN_IF_ERROR(CreateInner(std::move(training.graph), graph, placement, counterparts));
+    for (const NormPair& pair : pairs) {
+      const Node& conv = inner_->graph().nodes()[static_cast<size_t>(pair.conv)];
+      norm_of_[conv.inputs[1]] = static_cast<int>(norms_.size());
+      norms_.push_back(NormOf(*inner_, pair));
+    }
     roles_.resize(graph.values().size());
     FindEnds(graph);
     for (const ValueId input : graph.inputs()) AddValue(graph, placement, input);
     for (size_t n = 0; n < graph.nodes().size(); ++n) {
-      DS_RETURN_IF_ERROR(AddNode(graph, plan, placement, static_cast<int>(n)));
+      DS_RETURN_IF_ERROR(AddNode(graph, plan, placement, counterparts, static_cast<int>(n)));
     }
     for (const auto& [node, use] : weights.biases) {
       Role& bias = roles_[static_cast<size_t>(use.bias)];
       bias.bias_input = roles_[static_cast<size_t>(use.input)].site;
       bias.bias_weight = roles_[static_cast<size_t>(use.weight)].site;
     }
+    MoveRoles(counterparts);
     ListParameters();
     inner_->set_value_transform(
         [this](ValueId id, const at::Tensor& tensor) { return Transform(id, tensor); });
@@ -89,16 +137,11 @@ class LsqModule final : public QatModule {
   }
 
   absl::StatusOr<std::vector<at::Tensor>> Forward(const std::vector<at::Tensor>& inputs) override {
-    if (training_) {
-      const at::NoGradGuard no_grad;
-      for (Site& site : sites_) site.step.clamp_min_(kLeastStep);
-    }
+    KeepPositive();
     return inner_->Forward(inputs);
   }
-  void set_training(bool training) override {
-    training_ = training;
-    inner_->set_training(training);
-  }
+  void set_training(bool training) override { inner_->set_training(training); }
+  void set_norms_frozen(bool frozen) override { inner_->set_norms_frozen(frozen); }
   void set_precision(Precision precision) override { inner_->set_precision(precision); }
   Precision precision() const override { return inner_->precision(); }
   void set_dropout_key(uint64_t seed, uint64_t step, uint64_t rank) override {
@@ -113,17 +156,35 @@ class LsqModule final : public QatModule {
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
   const std::vector<int>& forward_order() const override { return forward_order_; }
   const Graph& graph() const override { return inner_->graph(); }
-  Graph ExportGraph() const override { return inner_->ExportGraph(); }
+
+  Graph ExportGraph() const override {
+    const at::NoGradGuard no_grad;
+    KeepPositive();
+    Graph graph = inner_->ExportGraph();
+    for (const Site& site : sites_) {
+      if (!site.is_weight) continue;
+      auto rounded = FromTorch(FakeQuantize(site, site.master));
+      DS_CHECK(rounded.ok()) << rounded.status();
+      graph.mutable_initializers().at(site.id).data = *std::move(rounded);
+    }
+    // The graph went through both when the module was made.
+    absl::Status folded = FoldBatchNorms(graph);
+    if (folded.ok()) folded = InferShapes(graph);
+    DS_CHECK(folded.ok()) << folded;
+    return graph;
+  }
 
   QuantPlan Plan() const override {
     QuantPlan plan;
     plan.left_in_float = left_in_float_;
+    KeepPositive();
     for (const Site& site : sites_) {
       QuantParams params = {
           .type = site.type, .axis = site.axis, .group = 0, .scales = {}, .zero_points = {}};
-      const float* steps = site.step.const_data_ptr<float>();
-      for (int64_t i = 0; i < site.step.numel(); ++i)
-        params.scales.push_back(std::max(steps[i], kLeastStep));
+      at::Tensor folded = site.step.detach();
+      if (site.norm != kNone) folded = folded * norms_[static_cast<size_t>(site.norm)].Factor();
+      const float* steps = folded.const_data_ptr<float>();
+      params.scales.assign(steps, steps + folded.numel());
       params.zero_points.assign(params.scales.size(), site.zero());
       (site.is_weight ? plan.weights : plan.activations)[site.name] = std::move(params);
     }
@@ -141,7 +202,7 @@ class LsqModule final : public QatModule {
       if (before == site.type) continue;
       const double ratio = static_cast<double>(site.type.max()) / before.max();
       if (site.is_weight) {
-        site.step.copy_(InitialSteps(weights_.at(site.name), site, site.step / ratio));
+        site.step.copy_(InitialSteps(site, site.step / ratio));
         continue;
       }
       site.step.div_(std::sqrt(ratio));
@@ -151,6 +212,46 @@ class LsqModule final : public QatModule {
   }
 
  private:
+  // What an optimiser's step may have broken.
+  void KeepPositive() const {
+    const at::NoGradGuard no_grad;
+    for (const Site& site : sites_) site.step.clamp_min_(kLeastStep);
+    for (const LiveNorm& norm : norms_) norm.gamma.clamp_min_(kLeastStep);
+  }
+
+  static absl::StatusOr<qdq::Prepared> PrepareGraph(Graph graph, const QuantPlan& plan) {
+    DS_RETURN_IF_ERROR(InferShapes(graph));
+    return qdq::Prepare(graph, plan);
+  }
+
+  // What is rounded must not be swallowed by a fused step.
+  absl::Status CreateInner(Graph training, const Graph& folded, const qdq::Placement& placement,
+                           const Counterparts& counterparts) {
+    GraphModuleOptions options;
+    for (size_t id = 0; id < folded.values().size(); ++id) {
+      const auto value = static_cast<ValueId>(id);
+      if (!placement.Quantised(value)) continue;
+      const ValueId live = counterparts.Of(value);
+      if (live == kNoValue) {
+        return absl::InternalError(absl::StrCat("value \"", folded.value(value).name,
+                                                "\" is not in the model that was folded"));
+      }
+      options.visible.insert(live);
+    }
+    DS_ASSIGN_OR_RETURN(inner_, GraphModule::Create(std::move(training), options));
+    return absl::OkStatus();
+  }
+
+  // From the folded graph's values to those of the graph that trains.
+  void MoveRoles(const Counterparts& counterparts) {
+    std::vector<Role> moved(graph().values().size());
+    for (size_t id = 0; id < roles_.size(); ++id) {
+      const ValueId live = counterparts.Of(static_cast<ValueId>(id));
+      if (live != kNoValue) moved[static_cast<size_t>(live)] = roles_[id];
+    }
+    roles_ = std::move(moved);
+  }
+
   static QuantType TypeFor(const Site& site, const QatBits& bits) {
     const int wanted = site.is_weight ? bits.weights : bits.activations;
     const int width = site.at_end ? std::max(bits.end, wanted) : wanted;
@@ -193,11 +294,12 @@ class LsqModule final : public QatModule {
   }
 
   absl::Status AddNode(const Graph& graph, const QuantPlan& plan, const qdq::Placement& placement,
-                       int n) {
+                       const Counterparts& counterparts, int n) {
     const Node& node = graph.nodes()[static_cast<size_t>(n)];
     if (!plan.left_in_float.contains(node.name)) {
       for (const int slot : qdq::WeightSlots(node))
-        DS_RETURN_IF_ERROR(AddWeight(graph, plan, node.inputs[static_cast<size_t>(slot)]));
+        DS_RETURN_IF_ERROR(
+            AddWeight(graph, plan, counterparts, node.inputs[static_cast<size_t>(slot)]));
     }
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;
@@ -211,7 +313,8 @@ class LsqModule final : public QatModule {
     return absl::OkStatus();
   }
 
-  absl::Status AddWeight(const Graph& graph, const QuantPlan& plan, ValueId id) {
+  absl::Status AddWeight(const Graph& graph, const QuantPlan& plan,
+                         const Counterparts& counterparts, ValueId id) {
     const std::string& name = graph.value(id).name;
     const auto planned = plan.weights.find(name);
     if (planned == plan.weights.end() || roles_[static_cast<size_t>(id)].site != kNone)
@@ -222,21 +325,29 @@ class LsqModule final : public QatModule {
           "weight \"", name, "\": the plan has groups of ", params.group,
           " weights; in training an output channel has one step: make the plan without groups"));
     }
+    Site site;
+    site.id = counterparts.Of(id);
+    const std::string& own_name = this->graph().value(site.id).name;
     const auto found =
         std::find_if(inner_->parameters().begin(), inner_->parameters().end(),
-                     [&](const NamedTensor& parameter) { return parameter.name == name; });
+                     [&](const NamedTensor& parameter) { return parameter.name == own_name; });
     if (found == inner_->parameters().end()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("weight \"", name,
+          absl::StrCat("weight \"", own_name,
                        "\" is not trainable: export the model with its weights as initialisers"));
     }
-    Site site;
     site.name = name;
     site.is_weight = true;
     site.type = WeightType(params.type.bits);
     site.axis = params.axis;
-    weights_[name] = found->tensor;
-    site.step = InitialSteps(found->tensor, site, at::tensor(params.scales, at::kFloat));
+    site.master = found->tensor;
+    at::Tensor planned_steps = at::tensor(params.scales, at::kFloat);
+    if (const auto norm = norm_of_.find(site.id); norm != norm_of_.end()) {
+      site.norm = norm->second;
+      planned_steps =
+          planned_steps / norms_[static_cast<size_t>(site.norm)].Factor().clamp_min(kLeastStep);
+    }
+    site.step = InitialSteps(site, planned_steps);
     roles_[static_cast<size_t>(id)] = {.site = AddSite(std::move(site)), .rounds = true};
     return absl::OkStatus();
   }
@@ -250,7 +361,8 @@ class LsqModule final : public QatModule {
     std::map<std::string, int> index;
     for (int i = 0; i < own; ++i) index[parameters_[static_cast<size_t>(i)].name] = i;
     for (const Site& site : sites_) {
-      parameters_.push_back({site.name + ".step", site.step, "LearnedStep", 1});
+      const std::string& name = site.is_weight ? graph().value(site.id).name : site.name;
+      parameters_.push_back({name + ".step", site.step, "LearnedStep", 1});
       if (!site.is_weight)
         buffers_.push_back({site.name + ".zero_point", site.zero_point, "LearnedStep", 2});
     }
@@ -281,11 +393,19 @@ class LsqModule final : public QatModule {
 
   at::Tensor Quantized(const Role& role, const at::Tensor& tensor) const {
     if (role.bias_input != kNone && role.bias_weight != kNone) {
-      return RoundBias(tensor, sites_[static_cast<size_t>(role.bias_input)].step,
-                       sites_[static_cast<size_t>(role.bias_weight)].step);
+      const at::Tensor& input_step = sites_[static_cast<size_t>(role.bias_input)].step;
+      const Site& weight = sites_[static_cast<size_t>(role.bias_weight)];
+      if (weight.norm == kNone) return RoundBias(tensor, input_step, weight.step);
+      // Folded and rounded, the bias will differ from the unrounded one by what beta gets here.
+      const LiveNorm& norm = norms_[static_cast<size_t>(weight.norm)];
+      const at::Tensor folded = norm.FoldedBias();
+      return tensor + (RoundBias(folded, input_step, weight.step * norm.Factor()) - folded);
     }
     if (!role.rounds) return {};
-    const Site& site = sites_[static_cast<size_t>(role.site)];
+    return FakeQuantize(sites_[static_cast<size_t>(role.site)], tensor);
+  }
+
+  static at::Tensor FakeQuantize(const Site& site, const at::Tensor& tensor) {
     const int64_t shared = site.is_weight ? tensor.numel() / site.step.numel()
                                           : tensor.numel() / std::max<int64_t>(1, tensor.size(0));
     return LsqFakeQuantize(tensor, site.step,
@@ -299,20 +419,21 @@ class LsqModule final : public QatModule {
   std::map<std::string, std::string> left_in_float_;
   std::set<std::string> ends_;
   std::vector<Site> sites_;
-  std::vector<Role> roles_;                    // by ValueId
-  std::map<std::string, at::Tensor> weights_;  // masters of the quantised ones
+  std::vector<Role> roles_;  // by ValueId
+  std::vector<LiveNorm> norms_;
+  std::map<ValueId, int> norm_of_;  // by the weight that comes before it, into norms_
   std::vector<NamedTensor> parameters_, buffers_;
   std::vector<int> forward_order_;
   ValueTransform next_;
-  bool training_ = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<QatModule>> QatModule::Create(const Graph& folded,
+absl::StatusOr<std::unique_ptr<QatModule>> QatModule::Create(const Graph& model,
+                                                             const Graph& folded,
                                                              const QuantPlan& plan) {
   auto module = std::make_unique<LsqModule>();
-  DS_RETURN_IF_ERROR(module->Prepare(folded, plan));
+  DS_RETURN_IF_ERROR(module->Prepare(model, folded, plan));
   return module;
 }
 

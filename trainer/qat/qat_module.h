@@ -2,7 +2,8 @@
 // goes through LSQ's fake quantisation (quant/torch/lsq.h), its step a parameter like any other.
 // What is quantised where is decided by deploy's own placement (deploy/qdq_placement.h), so that
 // the exported file computes what was trained. Biases are rounded as they will be, to multiples of
-// input step * weight step, straight through.
+// input step * weight step, straight through. Batch norms stay live, and are folded only in what is
+// exported (live_norms.h).
 #pragma once
 
 #include <memory>
@@ -23,18 +24,20 @@ struct QatBits {
 };
 
 // Beside what GraphModule says: parameters() has "<name>.step" of each quantised weight ([output
-// channels]) and value ([1]) too, which are kept at or above kLeastStep whenever a training pass
-// begins; buffers() has "<value>.zero_point" (int32 [1], fixed); ExportGraph is the float graph
-// with the weights that the fake quantisation is applied to.
+// channels]) and value ([1]) too, which are kept at or above kLeastStep whenever a pass or an
+// export begins, as are the batch norms' gammas; buffers() has "<value>.zero_point" (int32 [1],
+// fixed); ExportGraph has its batch norms folded and its weights rounded already, and activations
+// in float.
 class QatModule : public GraphModule {
  public:
   static constexpr float kLeastStep = 1e-6f;
 
-  // `folded`: batch norms folded; `plan` of it, as the Quantizer makes both. Steps of weights start
-  // at LSQ's initial step, those of activations at the plan's scale. Weights of fewer than 8 bits
-  // use the whole signed range, as in LSQ's paper. InvalidArgument: a plan that does not fit, or
-  // with groups of weights (a channel has one step). Others as of GraphModule::Create.
-  static absl::StatusOr<std::unique_ptr<QatModule>> Create(const Graph& folded,
+  // `model`: the float graph; `folded`: the same with its batch norms folded, and `plan` of it, as
+  // the Quantizer makes both. Steps of weights start at LSQ's initial step, those of 8 bits and of
+  // activations at the plan's scale. Weights of fewer than 8 bits use the whole signed range, as in
+  // LSQ's paper. InvalidArgument: a plan that does not fit, or with groups of weights (a channel
+  // has one step). Unimplemented: as of FindLiveNorms and GraphModule::Create.
+  static absl::StatusOr<std::unique_ptr<QatModule>> Create(const Graph& model, const Graph& folded,
                                                            const QuantPlan& plan);
 
   // The plan with the steps as they are now: with ExportGraph(), what exporters take.

@@ -73,6 +73,7 @@ class FakeModule final : public GraphModule {
     return std::vector<at::Tensor>{forward_(*this, inputs.at(0))};
   }
   void set_training(bool training) override { training_ = training; }
+  void set_norms_frozen(bool) override {}
   void set_precision(Precision precision) override { precision_ = precision; }
   Precision precision() const override { return precision_; }
   void set_value_observer(ValueObserver) override {}
