@@ -113,7 +113,7 @@ absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptio
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
                       MakeLoader(config, splits.test, DataUse::kTest));
-  config.model = {.onnx = options.model};
+  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
   DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(const std::string whole, ExportOnnxToBytes(graph));
   summary.bytes_before = static_cast<int64_t>(whole.size());

@@ -39,22 +39,6 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
   return absl::OkStatus();
 }
 
-// For MakeModel, which would give a network with other classes than the data's a new classifier, as fine-tuning wants it.
-absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
-  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
-  ModelConfig model = {.onnx = path};
-  if (graph.inputs().size() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only one can be calibrated"));
-  }
-  if (graph.outputs().empty()) return model;
-  const auto& shape = graph.value(graph.outputs()[0]).shape;
-  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
-  model.classes = shape->back();
-  if (model.classes >= data_classes) return model;
-  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
-                                                 "; give the data that it was trained on"));
-}
-
 // Points lost by a quantised model on the batches behind those that calibration takes of the same epoch.
 class HeldOut {
  public:
