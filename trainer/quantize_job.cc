@@ -94,12 +94,12 @@ absl::StatusOr<std::string> WriteReports(const std::string& output, const Quanti
 }
 
 // Writes the file, and for TensorRT what goes with it; its bytes.
-absl::StatusOr<int64_t> Export(const QuantizedModel& model, const QuantizeJobOptions& options) {
+absl::StatusOr<int64_t> Export(const Graph& placed, const QuantizeJobOptions& options) {
   if (options.qdq.profile == QdqProfile::kOnnxRuntime) {
-    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Export(model.graph, model.plan, options.output));
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Write(placed, options.output));
     return exported.bytes;
   }
-  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Export(model.graph, model.plan, options.output));
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Write(placed, options.output));
   const TrtBuild build = RunTrtRecipe(exported.recipe_path, absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
   if (options.print) std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path << "\nTensorRT: " << build.message << "\n";
   return exported.bytes;
@@ -149,7 +149,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
     if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
-  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(model, options));
+  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(quantized, options));
   DS_ASSIGN_OR_RETURN(const std::string reports, WriteReports(options.output, summary));
   if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << ", " << reports << std::endl;
   return summary;
