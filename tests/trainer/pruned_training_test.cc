@@ -179,7 +179,9 @@ std::vector<std::vector<std::string>> Hashes(const TrainConfig& config, int rank
       };
       const auto summary = RunTrainJob(mine, options, *group[r]);
       EXPECT_TRUE(summary.ok()) << summary.status();
-      if (summary.ok()) EXPECT_GT(summary->pruned_share, 0.1);
+      if (summary.ok()) {
+        EXPECT_GT(summary->pruned_share, 0.1);
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -190,8 +192,11 @@ TEST(PrunedTraining, ReplicasAreIdenticalAndRunsRepeat) {
   for (const char* mode : {"l1", "bn", "taylor", "2:4"}) {
     SCOPED_TRACE(mode);
     TrainConfig config = Config();
-    if (config.pruning.importance = mode; std::string(mode) == "2:4")
+    if (std::string(mode) == "2:4") {
       config.pruning = {.mode = mode, .start_epoch = 1};
+    } else {
+      config.pruning.importance = mode;
+    }
     const auto hashes = Hashes(config, 3);
     EXPECT_EQ(hashes[0].size(), 8u);  // 96 images, 3 ranks of 16
     EXPECT_EQ(hashes[1], hashes[0]);
