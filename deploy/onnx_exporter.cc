@@ -3,21 +3,26 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "deploy/onnx_opset.h"
-#include "graph/onnx/onnx.h"
 
 namespace ds {
 
 absl::StatusOr<OnnxExportResult> OnnxExporter::Export(const Graph& graph, const QuantPlan& plan,
                                                       const std::string& path) const {
+  QdqReport report;
+  DS_ASSIGN_OR_RETURN(const Graph placed, InsertQdq(graph, plan, options_.qdq, &report));
+  DS_ASSIGN_OR_RETURN(OnnxExportResult result, Write(placed, path));
+  result.report = std::move(report);
+  return result;
+}
+
+absl::StatusOr<OnnxExportResult> OnnxExporter::Write(const Graph& placed,
+                                                     const std::string& path) const {
+  DS_ASSIGN_OR_RETURN(const OnnxFile file,
+                      EncodeOnnx(placed, options_.opset, options_.compact, options_.producer_name));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(path, file.bytes));
   OnnxExportResult result;
-  DS_ASSIGN_OR_RETURN(const Graph quantised, InsertQdq(graph, plan, options_.qdq, &result.report));
-  result.opset = options_.opset != 0 ? options_.opset : OldestOpsetFor(quantised);
-  DS_ASSIGN_OR_RETURN(const std::string bytes,
-                      ExportOnnxToBytes(quantised, {.opset = result.opset,
-                                                    .compact = options_.compact,
-                                                    .producer_name = options_.producer_name}));
-  result.bytes = static_cast<int64_t>(bytes.size());
-  DS_RETURN_IF_ERROR(WriteFileAtomically(path, bytes));
+  result.opset = file.opset;
+  result.bytes = static_cast<int64_t>(file.bytes.size());
   return result;
 }
 

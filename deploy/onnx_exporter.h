@@ -37,6 +37,9 @@ class OnnxExporter {
   // Errors are InsertQdq's and ExportOnnx's; nothing is written then.
   absl::StatusOr<OnnxExportResult> Export(const Graph& graph, const QuantPlan& plan,
                                           const std::string& path) const;
+  // The same of a graph in which Q/DQ are placed already (InsertQdq with these options): the
+  // result's report is empty.
+  absl::StatusOr<OnnxExportResult> Write(const Graph& placed, const std::string& path) const;
 
  private:
   OnnxExporterOptions options_;

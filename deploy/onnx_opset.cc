@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/status.h"
+#include "graph/onnx/onnx.h"
+
 namespace ds {
 namespace {
 
@@ -21,6 +24,15 @@ int OldestOpsetFor(const Graph& graph) {
     if (node.attributes.contains("block_size")) opset = std::max(opset, kFourBitOpset);
   }
   return opset;
+}
+
+absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, int opset, bool compact,
+                                    const std::string& producer_name) {
+  OnnxFile file = {.opset = opset != 0 ? opset : OldestOpsetFor(graph)};
+  DS_ASSIGN_OR_RETURN(file.bytes, ExportOnnxToBytes(graph, {.opset = file.opset,
+                                                            .compact = compact,
+                                                            .producer_name = producer_name}));
+  return file;
 }
 
 }  // namespace ds

@@ -1,6 +1,9 @@
-// Which ONNX opset a quantised graph needs.
+// Which ONNX opset a quantised graph needs, and its file with that opset.
 #pragma once
 
+#include <string>
+
+#include "absl/status/statusor.h"
 #include "graph/graph.h"
 
 namespace ds {
@@ -8,5 +11,14 @@ namespace ds {
 // The oldest that has all of the graph's types and attributes, but not below 17: int4 and scales
 // for groups need 21, int2 needs 25.
 int OldestOpsetFor(const Graph& graph);
+
+struct OnnxFile {
+  int opset = 0;
+  std::string bytes;
+};
+
+// `opset` 0: OldestOpsetFor(graph). Errors are ExportOnnx's.
+absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, int opset, bool compact,
+                                    const std::string& producer_name);
 
 }  // namespace ds

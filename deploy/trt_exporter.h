@@ -49,6 +49,8 @@ class TensorRTExporter {
   // InsertQdq's, TrtRecipe's and ExportOnnx's; nothing is written then.
   absl::StatusOr<TensorRTExportResult> Export(const Graph& graph, const QuantPlan& plan,
                                               const std::string& path) const;
+  // The same of a graph in which Q/DQ are placed already (InsertQdq for kTensorRT).
+  absl::StatusOr<TensorRTExportResult> Write(const Graph& placed, const std::string& path) const;
 
  private:
   TensorRTExporterOptions options_;

@@ -23,6 +23,7 @@ struct Arguments {
   std::string plugin;
   std::string format;
   std::string output;
+  std::string profile;
   bool describe = false;
   bool lint_tensorrt = false;
   ds::ModelOptions zoo;
@@ -38,6 +39,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_flag("--describe", arguments.describe, "list nodes, shapes, parameters and MACs");
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
+  app.add_option("--profile", arguments.profile,
+                 "refused: the runtime is chosen where a model is quantised, ds_quantize --profile")
+      ->check(CLI::IsMember({"onnxruntime", "tensorrt"}));
   app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
       ->check(CLI::Range(13, 25))
       ->capture_default_str();
@@ -70,8 +74,21 @@ absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {
   return ds::WriteSafetensors(arguments.output, tensors, graph.metadata);
 }
 
+// The profiles do not differ in where nodes stand alone: TensorRT's codes are symmetric, and no
+// range of the one says what calibration would have chosen for the other.
+absl::Status RefuseProfile(const ds::Graph& graph, const Arguments& arguments) {
+  bool placed = false;
+  for (const ds::Node& node : graph.nodes()) placed |= node.op == "QuantizeLinear";
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--profile ", arguments.profile, ": '", arguments.model, "' ",
+      placed ? "was calibrated for one runtime and cannot be turned into a file for the other"
+             : "is not quantised, and a profile says how integers are laid out",
+      "; quantise the float model with ds_quantize --profile ", arguments.profile));
+}
+
 absl::Status Run(const Arguments& arguments) {
   DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments));
+  if (!arguments.profile.empty()) return RefuseProfile(graph, arguments);
   if (arguments.describe) std::printf("%s", ds::Describe(graph).c_str());
   if (arguments.lint_tensorrt) std::printf("%s", ds::LintText(ds::LintForTensorRT(graph)).c_str());
   if (arguments.output.empty()) return absl::OkStatus();
@@ -88,7 +105,8 @@ int main(int argc, char** argv) {
   Declare(app, arguments);
   try {
     app.parse(argc, argv);
-    if (arguments.output.empty() && !arguments.describe && !arguments.lint_tensorrt) {
+    if (arguments.output.empty() && arguments.profile.empty() && !arguments.describe &&
+        !arguments.lint_tensorrt) {
       throw CLI::ValidationError(
           "nothing to do: give --format and --output, --describe or --lint-tensorrt");
     }

@@ -15,6 +15,12 @@ namespace {
 
 using AxisOf = std::pair<ValueId, int>;
 
+absl::Status CheckMeasure(const std::string& measure) {
+  if (measure == "filters" || measure == "macs") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("measure is \"", measure, "\"; it must be filters or macs"));
+}
+
 absl::Status CheckOptions(const PruneOptions& options) {
   const auto share = [](const char* name, double value) {
     if (value > 0 && value < 1) return absl::OkStatus();
@@ -23,10 +29,7 @@ absl::Status CheckOptions(const PruneOptions& options) {
   };
   DS_RETURN_IF_ERROR(share("amount", options.amount));
   DS_RETURN_IF_ERROR(share("most_of_group", options.most_of_group));
-  if (options.measure != "filters" && options.measure != "macs") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("measure is \"", options.measure, "\"; it must be filters or macs"));
-  }
+  DS_RETURN_IF_ERROR(CheckMeasure(options.measure));
   if (options.scope != "global" && options.scope != "uniform") {
     return absl::InvalidArgumentError(
         absl::StrCat("scope is \"", options.scope, "\"; it must be global or uniform"));
@@ -164,8 +167,7 @@ class Pruner {
     std::stable_sort(order.begin(), order.end(), [&scores](int a, int b) {
       return scores[static_cast<size_t>(a)] < scores[static_cast<size_t>(b)];
     });
-    const auto most = std::min(
-        size - 1, static_cast<int64_t>(static_cast<double>(size) * options_.most_of_group));
+    const auto most = std::min(size - 1, MostThatMayGo(groups_[g].name, size));
     int64_t from = 0;
     int64_t to = size % options_.multiple != 0 ? size % options_.multiple : options_.multiple;
     for (; to <= most; from = to, to += options_.multiple) {
@@ -177,6 +179,14 @@ class Pruner {
         step.rank = static_cast<double>(to) / static_cast<double>(size);
       steps_.push_back(std::move(step));
     }
+  }
+
+  // Of a group with `size` channels left.
+  int64_t MostThatMayGo(const std::string& group, int64_t size) const {
+    const auto found = options_.channels_at_first.find(group);
+    const int64_t at_first = found == options_.channels_at_first.end() ? size : found->second;
+    const auto most = static_cast<int64_t>(static_cast<double>(at_first) * options_.most_of_group);
+    return most - (at_first - size);
   }
 
   absl::Status TooMuch(double possible) const {
@@ -221,12 +231,32 @@ absl::StatusOr<PruneReport> PruneChannels(Graph& graph, const PruneOptions& opti
                              channels - static_cast<int64_t>(removed[g].size()),
                              group.fixed_because});
   }
-  DS_RETURN_IF_ERROR(RemoveChannels(pruned, pruner.groups(), removed));
+  DS_ASSIGN_OR_RETURN(report.removed, SlicesOfChannels(pruned, pruner.groups(), removed));
+  DS_RETURN_IF_ERROR(RemoveSlices(pruned, report.removed));
   report.filters_after = CountFilters(pruned);
   report.parameters_after = pruned.ParameterCount();
   report.macs_after = TotalMultiplyAccumulates(pruned);
   graph = std::move(pruned);
   return report;
+}
+
+absl::Status RepeatPruning(Graph& graph, const RemovedSlices& removed) {
+  Graph pruned = graph;
+  DS_RETURN_IF_ERROR(InferShapes(pruned));
+  DS_RETURN_IF_ERROR(SimplifyReshapes(pruned));
+  DS_RETURN_IF_ERROR(RemoveSlices(pruned, removed));
+  graph = std::move(pruned);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> PruneMeasure(const Graph& graph, const std::string& measure) {
+  DS_RETURN_IF_ERROR(CheckMeasure(measure));
+  return Measure(graph, measure == "macs").Left();
+}
+
+double GradualShare(double share, int64_t step, int64_t steps) {
+  const double left = 1 - static_cast<double>(step) / static_cast<double>(steps);
+  return share * (1 - left * left * left);
 }
 
 }  // namespace ds

@@ -36,6 +36,9 @@ struct PruneOptions {
   int64_t multiple =
       1;  // groups shrink to multiples of this, 1..256; 8 suits SIMD and tensor cores
   std::vector<std::string> keep;  // names of layers (nodes) whose groups are left alone
+  // Where the graph has been pruned before: a group's name -> its channels at first, which
+  // `most_of_group` is a share of.
+  std::map<std::string, int64_t> channels_at_first;
 };
 
 // An initialiser's name -> importance of each channel it computes or scales: of filters for a
@@ -55,6 +58,7 @@ struct PruneReport {
   int64_t filters_before = 0, filters_after = 0;
   int64_t parameters_before = 0, parameters_after = 0;
   int64_t macs_before = 0, macs_after = 0;  // of one sample
+  RemovedSlices removed;  // for RepeatPruning, and for what goes along with weights
 };
 
 // Scores of groups[g].channels, for fixed groups and those that the method knows nothing of: empty.
@@ -68,5 +72,16 @@ absl::StatusOr<std::vector<std::vector<double>>> ScoreChannels(
 // of range, or less can go than was asked for (how much, and what is fixed why).
 absl::StatusOr<PruneReport> PruneChannels(Graph& graph, const PruneOptions& options,
                                           const ChannelImportance& given = {});
+
+// Takes out of another copy of a model what PruneChannels took out of the first.
+absl::Status RepeatPruning(Graph& graph, const RemovedSlices& removed);
+
+// What `amount` is a share of, as it is now. InvalidArgument for an unknown measure.
+absl::StatusOr<double> PruneMeasure(const Graph& graph, const std::string& measure);
+
+// The share that has gone after `step` of `steps` prunings, 1 <= step <= steps: much at first,
+// little at the end, s (1 - (1 - step / steps)^3). Zhu and Gupta, "To prune, or not to prune"
+// (2017), equation 1, from 0 on.
+double GradualShare(double share, int64_t step, int64_t steps);
 
 }  // namespace ds

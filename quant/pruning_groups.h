@@ -11,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +60,23 @@ absl::StatusOr<std::vector<ChannelGroup>> FindChannelGroups(const Graph& graph);
 // indices out of range, fixed groups, or if a group would be left with nothing.
 absl::Status RemoveChannels(Graph& graph, const std::vector<ChannelGroup>& groups,
                             const std::vector<std::vector<int>>& removed);
+
+// What goes of which initialiser: name -> axis -> indices.
+using RemovedSlices = std::map<std::string, std::map<int, std::set<int64_t>>>;
+
+// The slices that RemoveChannels takes out; errors as there.
+absl::StatusOr<RemovedSlices> SlicesOfChannels(const Graph& graph,
+                                               const std::vector<ChannelGroup>& groups,
+                                               const std::vector<std::vector<int>>& removed);
+
+// The same by slices, for instance of another graph with the same names. InvalidArgument, with the
+// graph as it was: a name that is no initialiser, an axis or index out of range, an axis that would
+// be left with nothing, or a graph that is not valid without them.
+absl::Status RemoveSlices(Graph& graph, const RemovedSlices& removed);
+
+// Adds to `removed` what went after it: indices in `later` count what was left then, those in
+// `removed` what there was at first.
+void AddLaterSlices(const RemovedSlices& later, RemovedSlices& removed);
 
 // Writes Reshapes that only flatten (or only append axes of 1) as Flatten (Unsqueeze): the same
 // result with no extents written out, so that channels before them can be pruned. Shapes must be

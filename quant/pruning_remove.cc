@@ -12,38 +12,27 @@
 namespace ds {
 namespace {
 
-// Initialiser -> axis -> indices that go.
-using Slices = std::map<ValueId, std::map<int, std::set<int64_t>>>;
-
-absl::StatusOr<Slices> CollectSlices(const std::vector<ChannelGroup>& groups,
-                                     const std::vector<std::vector<int>>& removed) {
-  if (groups.size() != removed.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("there are ", groups.size(),
-                                                   " channel groups and ", removed.size(),
-                                                   " lists of what to remove"));
-  }
-  Slices slices;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const ChannelGroup& group = groups[g];
-    const std::set<int> gone(removed[g].begin(), removed[g].end());
-    if (gone.empty()) continue;
-    const auto size = static_cast<int>(group.channels.size());
-    std::string why = group.fixed_because;
-    if (gone.size() != removed[g].size()) why = "an index is listed twice";
-    if (*gone.begin() < 0 || *gone.rbegin() >= size) why = "an index is out of range";
-    if (static_cast<int>(gone.size()) == size) why = "nothing would be left";
-    if (!why.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("cannot remove ", removed[g].size(),
-                                                     " of the ", size, " channels of layer '",
-                                                     group.name, "': ", why));
+absl::Status CheckSlices(const Graph& graph, const RemovedSlices& removed) {
+  for (const auto& [name, axes] : removed) {
+    const Tensor* data = graph.Constant(graph.FindValue(name));
+    if (data == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot prune '", name, "': the model has no initialiser of that name"));
     }
-    for (const int channel : gone) {
-      for (const ChannelPlace& place : group.channels[static_cast<size_t>(channel)].places) {
-        slices[place.tensor][place.axis].insert(place.index);
+    for (const auto& [axis, gone] : axes) {
+      if (axis < 0 || axis >= data->rank()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("cannot prune axis ", axis, " of '", name, "', which has ", data->rank()));
       }
+      const int64_t extent = data->dim(axis);
+      const bool in_range = gone.empty() || (*gone.begin() >= 0 && *gone.rbegin() < extent);
+      if (in_range && static_cast<int64_t>(gone.size()) < extent) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "cannot take ", gone.size(), " slices out of the ", extent, " on axis ", axis, " of '",
+          name, "': ", in_range ? "nothing would be left" : "an index is out of range"));
     }
   }
-  return slices;
+  return absl::OkStatus();
 }
 
 Tensor WithoutSlices(const Tensor& tensor, int axis, const std::set<int64_t>& gone) {
@@ -66,7 +55,7 @@ Tensor WithoutSlices(const Tensor& tensor, int axis, const std::set<int64_t>& go
   return kept;
 }
 
-void Apply(Graph& graph, const Slices& slices) {
+void Apply(Graph& graph, const RemovedSlices& removed) {
   // A depthwise convolution has as many groups as it has inputs left; each keeps its number of
   // filters.
   std::map<size_t, int64_t> filters_a_group;
@@ -78,7 +67,8 @@ void Apply(Graph& graph, const Slices& slices) {
       filters_a_group[n] = weight->dim(0) / node.GetInt("group", 1);
     }
   }
-  for (const auto& [id, axes] : slices) {
+  for (const auto& [name, axes] : removed) {
+    const ValueId id = graph.FindValue(name);
     Tensor& data = graph.mutable_initializers().at(id).data;
     for (const auto& [axis, gone] : axes) data = WithoutSlices(data, axis, gone);
     graph.mutable_value(id).shape = data.shape();
@@ -109,15 +99,64 @@ bool OnlyAppendsOnes(const Shape& from, const Shape& to) {
 
 }  // namespace
 
-absl::Status RemoveChannels(Graph& graph, const std::vector<ChannelGroup>& groups,
-                            const std::vector<std::vector<int>>& removed) {
-  DS_ASSIGN_OR_RETURN(const Slices slices, CollectSlices(groups, removed));
+absl::StatusOr<RemovedSlices> SlicesOfChannels(const Graph& graph,
+                                               const std::vector<ChannelGroup>& groups,
+                                               const std::vector<std::vector<int>>& removed) {
+  if (groups.size() != removed.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("there are ", groups.size(),
+                                                   " channel groups and ", removed.size(),
+                                                   " lists of what to remove"));
+  }
+  RemovedSlices slices;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const ChannelGroup& group = groups[g];
+    const std::set<int> gone(removed[g].begin(), removed[g].end());
+    if (gone.empty()) continue;
+    const auto size = static_cast<int>(group.channels.size());
+    std::string why = group.fixed_because;
+    if (gone.size() != removed[g].size()) why = "an index is listed twice";
+    if (*gone.begin() < 0 || *gone.rbegin() >= size) why = "an index is out of range";
+    if (static_cast<int>(gone.size()) == size) why = "nothing would be left";
+    if (!why.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("cannot remove ", removed[g].size(),
+                                                     " of the ", size, " channels of layer '",
+                                                     group.name, "': ", why));
+    }
+    for (const int channel : gone) {
+      for (const ChannelPlace& place : group.channels[static_cast<size_t>(channel)].places) {
+        slices[graph.value(place.tensor).name][place.axis].insert(place.index);
+      }
+    }
+  }
+  return slices;
+}
+
+absl::Status RemoveSlices(Graph& graph, const RemovedSlices& removed) {
+  DS_RETURN_IF_ERROR(CheckSlices(graph, removed));
   Graph pruned = graph;
-  Apply(pruned, slices);
+  Apply(pruned, removed);
   DS_RETURN_IF_ERROR(InferShapes(pruned));
   DS_RETURN_IF_ERROR(pruned.Validate());
   graph = std::move(pruned);
   return absl::OkStatus();
+}
+
+absl::Status RemoveChannels(Graph& graph, const std::vector<ChannelGroup>& groups,
+                            const std::vector<std::vector<int>>& removed) {
+  DS_ASSIGN_OR_RETURN(const RemovedSlices slices, SlicesOfChannels(graph, groups, removed));
+  return RemoveSlices(graph, slices);
+}
+
+void AddLaterSlices(const RemovedSlices& later, RemovedSlices& removed) {
+  for (const auto& [name, axes] : later) {
+    for (const auto& [axis, gone] : axes) {
+      const std::set<int64_t> earlier = removed[name][axis];
+      for (int64_t index : gone) {
+        for (auto it = earlier.begin(); it != earlier.end() && *it <= index; ++it) ++index;
+        removed[name][axis].insert(index);
+      }
+    }
+  }
 }
 
 absl::Status SimplifyReshapes(Graph& graph) {

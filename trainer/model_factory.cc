@@ -85,6 +85,22 @@ absl::Status MakeBatchDynamic(Graph& graph) {
   return InferShapes(graph);
 }
 
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
+  ModelConfig model = {.onnx = path};
+  if (graph.inputs().size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only models with one can be run on the data"));
+  }
+  if (graph.outputs().empty()) return model;
+  const auto& shape = graph.value(graph.outputs()[0]).shape;
+  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
+  model.classes = shape->back();
+  if (model.classes >= data_classes) return model;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
+                                                 "; give the data that it was trained on"));
+}
+
 absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
   if (!config.onnx.empty()) return LoadForFineTuning(config, data, seed);
   if (!config.plugin.empty()) DS_RETURN_IF_ERROR(LoadModelPlugin(config.plugin));

@@ -1,6 +1,9 @@
 // From a model section and the data's shape to a graph that can be trained on that data.
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "trainer/config/train_config.h"
@@ -12,6 +15,10 @@ namespace ds {
 // is made dynamic and its head replaced when the classes differ. InvalidArgument when model and data do not fit, naming
 // both shapes and what to change.
 absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed);
+
+// The model section for a trained file that is to be worked on as it is: MakeModel would give a network with other classes
+// than the data's a new classifier. InvalidArgument: not one input, or fewer classes than the data has.
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes);
 
 // Makes the first extent of the first input dynamic, and with it Reshape targets that had it written out. No-op if it is
 // dynamic already.

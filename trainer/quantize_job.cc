@@ -39,22 +39,6 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
   return absl::OkStatus();
 }
 
-// For MakeModel, which would give a network with other classes than the data's a new classifier, as fine-tuning wants it.
-absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
-  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
-  ModelConfig model = {.onnx = path};
-  if (graph.inputs().size() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only one can be calibrated"));
-  }
-  if (graph.outputs().empty()) return model;
-  const auto& shape = graph.value(graph.outputs()[0]).shape;
-  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
-  model.classes = shape->back();
-  if (model.classes >= data_classes) return model;
-  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
-                                                 "; give the data that it was trained on"));
-}
-
 // Points lost by a quantised model on the batches behind those that calibration takes of the same epoch.
 class HeldOut {
  public:
@@ -110,12 +94,12 @@ absl::StatusOr<std::string> WriteReports(const std::string& output, const Quanti
 }
 
 // Writes the file, and for TensorRT what goes with it; its bytes.
-absl::StatusOr<int64_t> Export(const QuantizedModel& model, const QuantizeJobOptions& options) {
+absl::StatusOr<int64_t> Export(const Graph& placed, const QuantizeJobOptions& options) {
   if (options.qdq.profile == QdqProfile::kOnnxRuntime) {
-    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Export(model.graph, model.plan, options.output));
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Write(placed, options.output));
     return exported.bytes;
   }
-  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Export(model.graph, model.plan, options.output));
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Write(placed, options.output));
   const TrtBuild build = RunTrtRecipe(exported.recipe_path, absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
   if (options.print) std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path << "\nTensorRT: " << build.message << "\n";
   return exported.bytes;
@@ -165,7 +149,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
     if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
-  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(model, options));
+  DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(quantized, options));
   DS_ASSIGN_OR_RETURN(const std::string reports, WriteReports(options.output, summary));
   if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << ", " << reports << std::endl;
   return summary;

@@ -1,5 +1,6 @@
 #include "trainer/train_job.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "trainer/exchange_state.h"
 #include "trainer/job_setup.h"
 #include "trainer/optim/auto_precision.h"
+#include "trainer/pruned_training.h"
 #include "trainer/quantized_training.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
@@ -31,6 +33,7 @@ class TrainJob final : public TrainObserver {
 
   absl::StatusOr<RunSummary> Run() {
     DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
+    DS_ASSIGN_OR_RETURN(pruning_, PrunedTraining::Create(config_, objects_->module->graph()));
     const bool rounds_at_once = trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
     if (options_.dry_run) {
       if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
@@ -130,6 +133,7 @@ class TrainJob final : public TrainObserver {
 
   // Epochs in float, then those with the rounding, as the configuration says.
   absl::Status Train() {
+    if (pruning_ != nullptr) DS_RETURN_IF_ERROR(TrainAndPrune());
     if (trains_quantized() && quantized_ == nullptr) {
       DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.quantization.start_epoch).status());
       DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
@@ -142,6 +146,19 @@ class TrainJob final : public TrainObserver {
   // Before epoch `epoch`: the last ones with the rounding see the statistics that the exported file will have.
   void FreezeNorms(int64_t epoch) {
     objects_->module->set_norms_frozen(quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
+  }
+
+  // Up to the last pruning. Results before it are another model's: the best epoch is looked for behind it.
+  absl::Status TrainAndPrune() {
+    for (int64_t done = std::max(pruning_->first_epoch(), objects_->trainer->epoch()); done <= pruning_->last_epoch(); ++done) {
+      DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, done).status());
+      DS_ASSIGN_OR_RETURN(const std::string note, pruning_->Prune(SetupOptions(), communicator_, *objects_));
+      progress_.best_accuracy = -1;
+      progress_.best_epoch = -1;
+      DS_RETURN_IF_ERROR(PrepareTrainer());
+      reporter_->Note(note);
+    }
+    return absl::OkStatus();
   }
 
   // From the job's float model to a fake-quantised one. `restored`: the float model is a checkpoint's, of the run as it was then.
@@ -213,6 +230,9 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(checkpoint.status());
     DS_ASSIGN_OR_RETURN(TensorMap optimizer, ScatterOptimizers(*checkpoint, local_steps(), communicator_));
     if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
+    if (pruning_ != nullptr && checkpoint->tensors.contains(kPruningSection)) {
+      DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(), communicator_, *objects_));
+    }
     if (HasFloatModel(*checkpoint)) {
       DS_RETURN_IF_ERROR(RestoreModule(*checkpoint, kFloatSection, *objects_->module));
       DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/true));
@@ -270,6 +290,10 @@ class TrainJob final : public TrainObserver {
       if (float_model_ != nullptr) {
         DS_ASSIGN_OR_RETURN(checkpoint.tensors[kFloatSection], ModuleTensors(*float_model_));
       }
+      if (pruning_ != nullptr) {
+        DS_ASSIGN_OR_RETURN(TensorMap gone, pruning_->State());
+        if (!gone.empty()) checkpoint.tensors[kPruningSection] = std::move(gone);
+      }
     }
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
     if (local_steps()) {
@@ -326,6 +350,8 @@ class TrainJob final : public TrainObserver {
                        times_.total() / epochs};
     summary.skipped_steps = objects_->trainer->skipped_steps();
     if (objects_->trainer->scaler().enabled()) summary.loss_scale = objects_->trainer->scaler().scale();
+    summary.pruning = config_.pruning.mode;
+    if (pruning_ != nullptr) summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
     summary.wall_seconds = progress_.wall_seconds + Seconds();
     summary.versions = HostVersions();
     return summary;
@@ -337,6 +363,7 @@ class TrainJob final : public TrainObserver {
   const Clock::time_point started_;
   std::unique_ptr<GraphModule> float_model_;  // that quantisation-aware training began with: the teacher
   std::unique_ptr<JobObjects> objects_;
+  std::unique_ptr<PrunedTraining> pruning_;   // null: nothing is pruned
   QatModule* quantized_ = nullptr;            // the job's model while it trains with the rounding
   std::string start_note_;
   std::unique_ptr<RunReporter> reporter_;

@@ -45,6 +45,7 @@ absl::StatusOr<SoftRounding> SoftRounding::Create(const Tensor& weight, const Qu
   const at::Tensor steps = ToTorch(weight) / rounding.scale_;
   rounding.floor_ = steps.floor();
   const at::Tensor share = steps - rounding.floor_;
+  rounding.free_ = steps.ne(0).to(at::kFloat);
   rounding.nearest_up_ =
       (steps.round() - rounding.floor_).clamp(0, 1);  // ties to even, as everywhere
   rounding.variable_ = -((kHigh - kLow) / (share - kLow) - 1).log();
@@ -53,7 +54,7 @@ absl::StatusOr<SoftRounding> SoftRounding::Create(const Tensor& weight, const Qu
 }
 
 at::Tensor SoftRounding::Codes(const at::Tensor& up) const {
-  return (floor_ + up).clamp(type_.min(), type_.max());
+  return (floor_ + up * free_).clamp(type_.min(), type_.max());
 }
 
 at::Tensor SoftRounding::Soft() const { return Codes(RectifiedSigmoid(variable_)) * scale_; }

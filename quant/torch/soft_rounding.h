@@ -21,7 +21,8 @@ at::Tensor RoundingRegulariser(const at::Tensor& h, double beta);
 // One weight. Copies share the variable.
 class SoftRounding {
  public:
-  // The soft weight starts as the weight itself, clipped. `params` symmetric, of the tensor, an
+  // The soft weight starts as the weight itself, clipped; a weight of exactly 0 stays that, so that
+  // learning does not fill what was pruned. `params` symmetric, of the tensor, an
   // axis or groups; InvalidArgument if it does not fit the weight (float32).
   static absl::StatusOr<SoftRounding> Create(const Tensor& weight, const QuantParams& params);
 
@@ -36,7 +37,7 @@ class SoftRounding {
  private:
   at::Tensor Codes(const at::Tensor& up) const;
 
-  at::Tensor floor_, nearest_up_, scale_, variable_;
+  at::Tensor floor_, nearest_up_, free_, scale_, variable_;
   QuantType type_;
 };
 

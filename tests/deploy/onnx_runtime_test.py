@@ -2,6 +2,7 @@
 
     onnx_runtime_test.py DS_EXPORT QDQ_TOOL GRAPH_RUNNER
 """
+import subprocess
 import sys
 import tempfile
 
@@ -299,8 +300,20 @@ def small_cases(tools, rng):
         np.testing.assert_array_equal(run(path, feeds)["y"], run(second, feeds)["y"])
         assert optimised_ops(second)["QLinearConv"] == 3
 
+    def other_profile():
+        """A file for one runtime is not passed off as one for the other, nor is a float one."""
+        net = Net(rng, (2, 4, 8, 8))
+        net.op("Relu", net.conv("input", 4, 8), out="y")
+        _, _, path, _ = checked(tools, net, ["y"])
+        for source, fragment in ((path, "was calibrated for one runtime"), (tools.folder / "folded.onnx", "is not quantised")):
+            other = tools.folder / "other.onnx"
+            done = subprocess.run([tools.ds_export, "--model", source, "--profile", "tensorrt", "--format", "onnx", "--output", other],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and not other.exists()
+            assert fragment in done.stderr and "ds_quantize --profile tensorrt" in done.stderr, done.stderr
+
     for case in (chain, depthwise, hard_swish, float_island, four_bit_activations, matmul, grouped_weights, every_width, direct, opsets,
-                 large_bias, readable, again):
+                 large_bias, readable, again, other_profile):
         yield case.__name__, case
 
 

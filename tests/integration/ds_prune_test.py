@@ -92,6 +92,15 @@ class DsPrune(unittest.TestCase):
             magnitudes = np.sort(np.abs(np.moveaxis(whole[name], 1, -1).reshape(-1, 4)), axis=1)
             self.assertAlmostEqual(float(np.abs(blocks).sum()) / float(magnitudes[:, 2:].sum()), 1, places=5)
 
+    def test_a_classifier_of_more_classes_than_the_data_keeps_its_own_head(self):
+        done, output = self.prune("fewer", "--amount", 0.2, "data.classes=3")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(run(output, np.zeros((1, 3, 16, 16), np.float32)).shape, (1, 4))
+        whole, pruned = weights(self.model), weights(output)
+        np.testing.assert_array_equal(pruned["fc.bias"], whole["fc.bias"])
+        kept = {column.tobytes() for column in whole["fc.weight"].T}
+        self.assertLessEqual({column.tobytes() for column in pruned["fc.weight"].T}, kept)
+
     def test_bad_input_is_one_clear_error_and_writes_nothing(self):
         torn = self.folder / "torn.onnx"
         torn.write_bytes(self.model.read_bytes()[:1000])
@@ -104,7 +113,8 @@ class DsPrune(unittest.TestCase):
                  "pattern": (["--pattern", "1:4"], {}, "pattern"),
                  "keep": (["--keep", "conv1,conv99"], {}, "conv99"),
                  "no config": ([], dict(data=self.folder / "none.yaml"), "none.yaml"),
-                 "override": (["data.nonsense=1"], {}, "nonsense")}
+                 "override": (["data.nonsense=1"], {}, "nonsense"),
+                 "more classes": (["data.classes=5"], {}, "tells 4 classes apart")}
         for name, (options, files, fragment) in cases.items():
             with self.subTest(name):
                 done, output = self.prune("bad", *options, **files)

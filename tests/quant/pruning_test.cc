@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <set>
@@ -267,6 +268,97 @@ TEST(PruneChannels, UniformTakesTheSameShareAndMultiplesAreLeft) {
       EXPECT_EQ(group.channels_after % 8, 0) << group.name;
     }
   }
+}
+
+// By name.
+std::map<std::string, Tensor> Weights(const Graph& graph) {
+  std::map<std::string, Tensor> weights;
+  for (const auto& [id, initializer] : graph.initializers())
+    weights[graph.value(id).name] = initializer.data;
+  return weights;
+}
+
+TEST(PruneChannels, InTwoStepsWhatWentCanBeRepeatedOnTheWholeModel) {
+  for (const char* name : {"resnet20", "mobilenet_v2", "lenet"}) {
+    SCOPED_TRACE(name);
+    const Graph whole = Zoo(name, 28);
+    Graph graph = whole, repeated = whole;
+    RemovedSlices removed;
+    for (const double amount : {0.2, 0.3}) {
+      const auto report = PruneChannels(graph, {.amount = amount});
+      ASSERT_TRUE(report.ok()) << report.status();
+      AddLaterSlices(report->removed, removed);
+    }
+    const absl::Status status = RepeatPruning(repeated, removed);
+    ASSERT_TRUE(status.ok()) << status;
+    const auto expected = Weights(graph), weights = Weights(repeated);
+    ASSERT_EQ(weights.size(), expected.size());
+    for (const auto& [weight, tensor] : weights) {
+      ASSERT_EQ(tensor.shape(), expected.at(weight).shape()) << weight;
+      EXPECT_EQ(std::memcmp(tensor.data(), expected.at(weight).data(),
+                            static_cast<size_t>(tensor.size_bytes())),
+                0)
+          << weight;
+    }
+    for (size_t n = 0; n < graph.nodes().size(); ++n) {
+      EXPECT_EQ(repeated.nodes()[n].GetInt("group", 1), graph.nodes()[n].GetInt("group", 1));
+    }
+  }
+}
+
+TEST(PruneChannels, MostOfAGroupCountsFromWhatItHadAtFirst) {
+  Graph graph = Zoo("resnet20");
+  std::map<std::string, int64_t> at_first;
+  for (const ChannelGroup& group : Groups(graph))
+    at_first[group.name] = static_cast<int64_t>(group.channels.size());
+  const PruneOptions options = {
+      .amount = 0.3, .scope = "uniform", .most_of_group = 0.5, .channels_at_first = at_first};
+  ASSERT_TRUE(PruneChannels(graph, options).ok());
+  Graph again = graph;
+  // 0.7 of the filters are left, of which 0.2 / 0.7 may go. Without the memory 0.5 may.
+  const auto refused = PruneChannels(again, options);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("can be removed"), std::string::npos);
+  PruneOptions forgets = options;
+  forgets.channels_at_first.clear();
+  EXPECT_TRUE(PruneChannels(again, forgets).ok());
+  PruneOptions less = options;
+  less.amount = 0.25;
+  EXPECT_TRUE(PruneChannels(graph, less).ok());
+  for (const ChannelGroup& group : Groups(graph))
+    EXPECT_GE(2 * static_cast<int64_t>(group.channels.size()), at_first.at(group.name));
+}
+
+TEST(PruneChannels, TheShareRisesAsACubicToTheWhole) {
+  EXPECT_DOUBLE_EQ(GradualShare(0.4, 1, 1), 0.4);
+  EXPECT_DOUBLE_EQ(GradualShare(0.4, 1, 2), 0.4 * 7 / 8);
+  EXPECT_DOUBLE_EQ(GradualShare(0.8, 1, 4), 0.8 * 37 / 64);
+  EXPECT_DOUBLE_EQ(GradualShare(0.8, 4, 4), 0.8);
+}
+
+TEST(RemoveSlices, IndicesOfALaterStepCountWhatWasLeft) {
+  RemovedSlices removed = {{"w", {{0, {1, 2, 5}}}}};  // of 0..7 are left 0 3 4 6 7
+  AddLaterSlices({{"w", {{0, {0, 1, 4}}, {1, {2}}}}, {"v", {{0, {3}}}}}, removed);
+  EXPECT_EQ(removed,
+            (RemovedSlices{{"w", {{0, {0, 1, 2, 3, 5, 7}}, {1, {2}}}}, {"v", {{0, {3}}}}}));
+}
+
+TEST(RemoveSlices, RefusesWhatDoesNotFitAndLeavesTheGraphAlone) {
+  Graph graph = Zoo("lenet", 28);
+  const auto before = Weights(graph);
+  const std::map<std::string, RemovedSlices> cases = {
+      {"no initialiser", {{"nothing", {{0, {0}}}}}},
+      {"axis 4", {{"conv1.weight", {{4, {0}}}}}},
+      {"out of range", {{"conv1.weight", {{0, {6}}}}}},
+      {"nothing would be left", {{"conv1.weight", {{0, {0, 1, 2, 3, 4, 5}}}}}},
+      {"conv1", {{"conv1.weight", {{0, {2}}}}}}};  // its bias stays: no valid graph
+  for (const auto& [fragment, removed] : cases) {
+    const absl::Status status = RemoveSlices(graph, removed);
+    ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << fragment;
+    EXPECT_NE(status.message().find(fragment), std::string::npos) << status;
+  }
+  for (const auto& [name, tensor] : Weights(graph))
+    EXPECT_EQ(tensor.shape(), before.at(name).shape());
 }
 
 TEST(PruneChannels, KeepsTheLayersItIsToldToKeep) {

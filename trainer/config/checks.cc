@@ -159,6 +159,35 @@ absl::Status CheckQuantization(const TrainConfig& config, const PositionOf& at) 
   return CheckStages(quantization, config.run.epochs, at);
 }
 
+absl::Status CheckPruning(const TrainConfig& config, const PositionOf& at) {
+  const PruningConfig& pruning = config.pruning;
+  const auto error = [&at](const char* key, const auto&... text) { return YamlError(at(key), absl::StrCat(text...)); };
+  if (pruning.mode == "none") {
+    if (pruning.start_epoch == 0 && pruning.end_epoch == 0 && pruning.keep.empty()) return absl::OkStatus();
+    return error("pruning", "'start_epoch', 'end_epoch' and 'keep' are for a 'pruning.mode' of channels or 2:4");
+  }
+  if (pruning.end_epoch != 0 && pruning.mode == "2:4") {
+    return error("pruning.end_epoch", "'pruning.end_epoch' is for 'mode: channels': the 2:4 pattern is made at once");
+  }
+  if (pruning.end_epoch != 0 && pruning.end_epoch < pruning.start_epoch) {
+    return error("pruning.end_epoch", "'pruning.end_epoch' (", pruning.end_epoch, ") is before 'start_epoch' (", pruning.start_epoch, ")");
+  }
+  const int64_t last = std::max(pruning.start_epoch, pruning.end_epoch);
+  if (last >= config.run.epochs) {
+    return error(pruning.end_epoch != 0 ? "pruning.end_epoch" : "pruning.start_epoch", "pruning ends after epoch ", last,
+                 " and leaves no epoch of 'run.epochs' (", config.run.epochs, ") to train what is left");
+  }
+  if (pruning.mode == "2:4" && config.sync.every > 1) {
+    return error("pruning.mode", "'pruning.mode: 2:4' is not built for local steps; remove 'sync.every'");
+  }
+  if (config.quantization.mode != "qat") return absl::OkStatus();
+  if (pruning.mode == "2:4") {
+    return error("pruning.mode", "'pruning.mode: 2:4' is not built for 'quantization.mode: qat', which would fill the pattern; use ptq");
+  }
+  if (last < config.quantization.start_epoch) return absl::OkStatus();
+  return error("quantization.start_epoch", "the last channels go after epoch ", last, ": 'quantization.start_epoch' must be above it");
+}
+
 }  // namespace
 
 absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& position_of) {
@@ -168,6 +197,7 @@ absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& posit
   DS_RETURN_IF_ERROR(CheckCompression(config.compression, position_of));
   DS_RETURN_IF_ERROR(CheckSync(config, position_of));
   DS_RETURN_IF_ERROR(CheckQuantization(config, position_of));
+  DS_RETURN_IF_ERROR(CheckPruning(config, position_of));
   return CheckSchedule(config.schedule, config.run.epochs, position_of);
 }
 

@@ -226,6 +226,21 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
   out.push_back({"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});
 }
 
+void AddPruning(PruningConfig& c, Fields& out) {
+  out.push_back({"pruning", "mode", &c.mode, OneOf({"none", "channels", "2:4"}),
+                 "what goes: nothing, whole channels, or two of every four weights"});
+  out.push_back({"pruning", "share", &c.share, OpenFraction(), "channels: share of the measure that has gone at the end"});
+  out.push_back({"pruning", "measure", &c.measure, OneOf({"filters", "macs"}),
+                 "channels: outputs of all layers, or multiply-accumulates"});
+  out.push_back({"pruning", "importance", &c.importance, OneOf({"l1", "bn", "taylor"}), "channels: by which they are chosen"});
+  out.push_back({"pruning", "start_epoch", &c.start_epoch, Between(0, 1e6), "epochs done when the first go"});
+  out.push_back({"pruning", "end_epoch", &c.end_epoch, Between(0, 1e6),
+                 "channels: epochs done when the last go, a part after each epoch from the first on; 0: all at `start_epoch`"});
+  out.push_back({"pruning", "multiple", &c.multiple, Between(1, 256), "channels: groups shrink to multiples of this"});
+  out.push_back({"pruning", "keep", &c.keep, Any(), "names of layers to leave alone"});
+  out.push_back({"pruning", "samples", &c.samples, Between(1, 1e9), "taylor: training images to measure on"});
+}
+
 void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
   out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
@@ -258,6 +273,7 @@ void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
                  "Nesterov's momentum of those changes"});
   AddQuantization(c.quantization, out);
+  AddPruning(c.pruning, out);
   out.push_back({"checkpoint", "enabled", &c.checkpoint.enabled, Any(), "write checkpoints"});
   out.push_back({"checkpoint", "every_epochs", &c.checkpoint.every_epochs, Between(1, 1e6),
                  "epochs from one to the next"});
@@ -301,6 +317,7 @@ std::vector<Section> ConfigSections() {
       {"sync", "Local steps, for links slower still (local_steps.md): ranks exchange what they have changed, not gradients."},
       {"quantization",
        "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for `quantization: {mode: qat}`.", "mode"},
+      {"pruning", "Channels or weights that leave while it trains (pruning.md). `pruning: channels` stands for `pruning: {mode: channels}`.", "mode"},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

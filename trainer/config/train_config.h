@@ -139,6 +139,19 @@ struct QuantizationConfig {
   double temperature = 4;         // of them, > 0
 };
 
+// docs/pruning.md
+struct PruningConfig {
+  std::string mode = "none";        // none | channels | 2:4
+  double share = 0.4;               // channels: of the measure that has gone at the end, (0, 1)
+  std::string measure = "filters";  // channels: filters | macs
+  std::string importance = "l1";    // channels: l1 | bn | taylor
+  int64_t start_epoch = 0;          // epochs done when the first go
+  int64_t end_epoch = 0;            // channels: epochs done when the last go; 0: all go at `start_epoch`
+  int64_t multiple = 1;             // channels: groups shrink to multiples of this, 1..256
+  std::vector<std::string> keep;    // names of layers to leave alone
+  int64_t samples = 1024;           // taylor: training images to measure on
+};
+
 struct CheckpointConfig {
   bool enabled = true;
   int64_t every_epochs = 1;
@@ -164,6 +177,7 @@ struct TrainConfig {
   CompressionConfig compression;
   SyncConfig sync;
   QuantizationConfig quantization;
+  PruningConfig pruning;
   CheckpointConfig checkpoint;
   LogConfig log;
 };

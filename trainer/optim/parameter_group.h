@@ -42,6 +42,7 @@ class OptimizerBase : public Optimizer {
   void set_learning_rate(double learning_rate) final { options_.learning_rate = learning_rate; }
   double learning_rate() const final { return options_.learning_rate; }
   void ZeroGrad(bool drop) final;
+  absl::Status KeepZeros(const std::map<std::string, at::Tensor>& zeros) final;
   std::map<std::string, at::Tensor> State() const final;
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state) final;
 
@@ -70,11 +71,13 @@ class OptimizerBase : public Optimizer {
  private:
   // The shape that an entry of State() must have, by name.
   std::map<std::string, at::Tensor> Expected() const;
+  void SetZeros();
   absl::Status StepGroup(const std::vector<int>& group, double weight_decay);
 
   bool count_steps_;
   int64_t step_ = 0;
   std::vector<int> decayed_, plain_;  // indices of parameters
+  std::map<int, at::Tensor> zeros_;   // parameter -> bool, of its shape
 };
 
 std::unique_ptr<Optimizer> MakeSgd(const std::vector<NamedTensor>& parameters,

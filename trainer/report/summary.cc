@@ -90,6 +90,8 @@ std::string SummaryJson(const RunSummary& summary) {
   json.Add("quantization", summary.quantization);
   json.Add("float_accuracy", summary.float_accuracy);
   json.AddJson("exports", ExportsJson(summary.exports));
+  json.Add("pruning", summary.pruning);
+  json.Add("pruned_share", summary.pruned_share);
   json.Add("wall_seconds", summary.wall_seconds);
   for (const auto& [name, version] : summary.versions) versions.Add(name, version);
   json.AddJson("versions", versions.ToString());
@@ -104,6 +106,9 @@ std::string SummaryTable(const RunSummary& summary) {
   TextTable table({{"result"}, {summary.name, Align::kRight}});
   const StepTimes& step = summary.step_ms;
   table.AddRow({"model", absl::StrCat(summary.model, ", ", summary.parameters, " parameters")});
+  if (summary.pruning != "none") {
+    table.AddRow({"pruned", absl::StrFormat("%s, %.1f%%", summary.pruning, 100 * summary.pruned_share)});
+  }
   table.AddRow({"test accuracy", Accuracy(summary)});
   if (!std::isnan(summary.final_test_accuracy)) {
     table.AddRow(

@@ -59,6 +59,8 @@ struct RunSummary {
   std::string quantization = "none";   // none | ptq | qat; with qat, test_accuracy is that of the fake-quantised model
   double float_accuracy = kNone;       // ptq, qat: of the float model that the exports were made or trained from
   std::vector<QuantizedExport> exports;
+  std::string pruning = "none";        // none | channels | 2:4
+  double pruned_share = 0;             // channels: of `pruning.measure`; 2:4: of the numbers in trained tensors
   std::vector<std::pair<std::string, std::string>> versions;
 };
 

@@ -95,6 +95,20 @@ TEST(SoftRounding, StartsAsTheWeightAndEndsAtCodesThatThePlanKeeps) {
   }
 }
 
+TEST(SoftRounding, PrunedWeightsStayZeroWhateverIsLearnt) {
+  const Tensor weight = Tensor::From<float>({1, 4}, {0.9f, 0.0f, -0.4f, 0.0f});
+  const QuantParams params = *ChooseWeightParams(weight.span<float>(), weight.shape(), {.bits = 4});
+  const auto rounding = SoftRounding::Create(weight, params);
+  ASSERT_TRUE(rounding.ok()) << rounding.status();
+  const at::NoGradGuard no_grad;
+  rounding->variable().fill_(9);  // all up
+  for (const at::Tensor& values : {rounding->Soft(), rounding->Hard()}) {
+    EXPECT_EQ(values.ne(0).sum().item<int64_t>(), 2);
+    EXPECT_EQ(values[0][1].item<float>(), 0);
+    EXPECT_EQ(values[0][3].item<float>(), 0);
+  }
+}
+
 // One output of 8 inputs that are alike: the best of the 2^8 roundings makes the errors cancel;
 // nearest rounding lets them add up. Learning need not end at the best, but most of the way to it.
 TEST(AdaRound, ClosesMostOfTheGapBetweenNearestAndTheBestRounding) {

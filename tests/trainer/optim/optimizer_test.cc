@@ -212,6 +212,35 @@ TEST_P(OptimizerTest, SavedLoadedAndContinuedIsBitIdentical) {
   EXPECT_EQ(state.at("step").item<int64_t>(), 4) << "State() must copy";
 }
 
+TEST_P(OptimizerTest, ZerosThatAreKeptStayAndAllElseIsAsWithoutThem) {
+  std::vector<NamedTensor> free = TestParameters(), kept = TestParameters();
+  std::map<std::string, at::Tensor> zeros;
+  for (const NamedTensor& parameter : kept) {
+    if (parameter.tensor.dim() > 1) zeros[parameter.name] = parameter.tensor.detach().gt(0);
+  }
+  ASSERT_FALSE(zeros.empty());
+  std::unique_ptr<Optimizer> of_free = Make(free, GetParam()), of_kept = Make(kept, GetParam());
+  ASSERT_TRUE(of_kept->KeepZeros(zeros).ok());
+  for (int step = 0; step < 4; ++step) {
+    for (const NamedTensor& parameter : kept) {
+      if (!zeros.contains(parameter.name)) continue;
+      const at::Tensor values = parameter.tensor.detach().masked_select(zeros.at(parameter.name));
+      EXPECT_TRUE(values.eq(0).all().item<bool>()) << parameter.name << " after step " << step;
+    }
+    SetGradients(free, step);
+    SetGradients(kept, step);
+    ASSERT_TRUE(of_free->Step().ok());
+    ASSERT_TRUE(of_kept->Step().ok());
+  }
+  for (size_t i = 0; i < kept.size() && GetParam().name != "lamb"; ++i) {  // whose steps depend on the whole tensor's norm
+    at::Tensor expected = free[i].tensor.detach().clone();
+    if (zeros.contains(kept[i].name)) expected.masked_fill_(zeros.at(kept[i].name), 0);
+    EXPECT_TRUE(at::equal(kept[i].tensor, expected)) << kept[i].name;
+  }
+  EXPECT_EQ(of_kept->KeepZeros({{"nobody", at::ones({1}, at::kBool)}}).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(of_kept->KeepZeros({{kept[0].name, at::ones({1}, at::kBool)}}).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_P(OptimizerTest, AParameterWithoutGradientIsLeftAlone) {
   std::vector<NamedTensor> parameters = TestParameters();
   std::unique_ptr<Optimizer> optimizer = Make(parameters, GetParam());
