@@ -4,7 +4,7 @@
 
 Two ranks on two hosts (bench/two_hosts.py) of one core each train ResNet-18 on 32x32 images, fp32, SGD. All rivals run one after
 the other, `--rounds` times; the figure is the median step after the warm-up steps. Each run is checked first: finite loss, replicas
-equal, as many parameters on both sides. Each of our runs foretells its own step time (`comm.forecast`) from its first eight steps, which
+equal, as many parameters on both sides. Each of our runs foretells its own step time (`comm.forecast`) from its first ten steps, which
 are exchanged after backward and do not count, and from a probe of link and codec: predicted over measured stands beside it, for each round.
 """
 import argparse
@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP = 3
 RIVALS = {"DDP alone": "alone", "DDP fp32": "none", "DDP fp16 hook": "fp16"}
 ALONE = "Downstream alone"
-WATCHED = 8  # first steps of comm.forecast, which are exchanged after backward
+WATCHED = 10  # first steps of comm.forecast, which are exchanged after backward
 # Overrides of ds_train for each of our cases.
 OURS = {
     "Downstream fp32": ["compression.method=none"],

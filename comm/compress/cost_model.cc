@@ -106,6 +106,17 @@ absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> bu
   return cost;
 }
 
+absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks) {
+  constexpr int64_t kLeastBytes = 64 << 10;
+  CostProbe probe = {.repeats = 4};
+  probe.large_bytes = kLeastBytes;
+  for (const GradientBucket& bucket : buckets) {
+    DS_ASSIGN_OR_RETURN(const int64_t bytes, WireBytes(bucket, ranks));
+    probe.large_bytes = std::max(probe.large_bytes, bytes / kExchangesABucket);
+  }
+  return probe;
+}
+
 absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                                        const SharedCost& shared, const CodingCosts& costs) {
   std::vector<BucketCost> predicted(buckets.size());

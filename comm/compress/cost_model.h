@@ -45,6 +45,9 @@ struct ExchangeCost {
 absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                              const CodingCosts& costs);
 
+// A probe whose large exchange is that of the largest of the buckets: costs are not quite linear, and there it counts.
+absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks);
+
 // The same a bucket, with what it costs beside compute; `ready_s` is left 0. For PredictWindow.
 absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                                        const SharedCost& shared, const CodingCosts& costs);

@@ -86,11 +86,17 @@ struct ExchangeTime {
   double wall_s = 0, stolen_s = 0;
 };
 
-// `load` may be null; `rate`: its work a second when nothing hinders it.
-absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats, const Load* load, double rate) {
+// `load` may be null; `rate`: its work a second when nothing hinders it. `repeat_s`: more repeats where all take less.
+absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats, double repeat_s, const Load* load,
+                                          double rate) {
+  constexpr double kMostRepeats = 64;
   ProbeExchange exchange(communicator, bytes);
   // Connections are made, memory is touched, and what a link lends to bursts is used up.
+  double first = Now();
   DS_RETURN_IF_ERROR(exchange.Run(1));
+  first = Now() - first;
+  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&first, 1)), ReduceOp::kMax));
+  repeats = std::max(repeats, static_cast<int>(std::min(kMostRepeats, repeat_s / std::max(first, 1e-6))));
   const double start = Now(), work = load != nullptr ? load->work() : 0;
   DS_RETURN_IF_ERROR(exchange.Run(repeats));
   const double wall = Now() - start;
@@ -126,8 +132,8 @@ double Rate(const Load& load, const CostProbe& probe) {
 absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
   DS_RETURN_IF_ERROR(CheckProbe(probe));
   if (communicator.size() == 1) return LinkCost();
-  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, nullptr, 0));
-  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, nullptr, 0));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, 0, nullptr, 0));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, nullptr, 0));
   const LinearCost line = Line(probe, small.wall_s, large.wall_s);
   return LinkCost{line.each_s, line.per_byte_s};
 }
@@ -157,8 +163,8 @@ absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute
   constexpr double kMostLoss = 0.95;   // a thread that hardly ran tells nothing
   cost.compute_rate = 1 - std::clamp(losses[0], 0.0, kMostLoss);
   cost.other_rate = 1 - std::clamp(losses[1], 0.0, kMostLoss);
-  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, &compute, alone));
-  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, &compute, alone));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, 0, &compute, alone));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, &compute, alone));
   cost.exchange = Line(probe, small.wall_s, large.wall_s);
   cost.stolen = Line(probe, small.stolen_s, large.stolen_s);
   return cost;

@@ -1,7 +1,6 @@
 #include "trainer/sync/exchange_forecast.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "base/status.h"
 #include "comm/compress/cost_model.h"
@@ -33,10 +32,11 @@ absl::Status ExchangeForecast::StepDone(Communicator& communicator, absl::Span<c
 
 absl::Status ExchangeForecast::Predict(Communicator& communicator, absl::Span<const GradientBucket> buckets) {
   const int ranks = communicator.size();
-  DS_ASSIGN_OR_RETURN(const LinkCost link, MeasureLink(communicator));
-  DS_ASSIGN_OR_RETURN(const SharedCost shared, MeasureShared(communicator, options_.compute_threads));
+  DS_ASSIGN_OR_RETURN(const CostProbe probe, ProbeLike(buckets, ranks));
+  DS_ASSIGN_OR_RETURN(const LinkCost link, MeasureLink(communicator, probe));
+  DS_ASSIGN_OR_RETURN(const SharedCost shared, MeasureShared(communicator, options_.compute_threads, probe));
   CodingCosts codings;
-  MeasureCodecs(buckets, ranks, options_.error_feedback, {}, codings);
+  MeasureCodecs(buckets, ranks, options_.error_feedback, probe, codings);
   DS_ASSIGN_OR_RETURN(std::vector<BucketCost> costs, PredictBuckets(buckets, ranks, link, shared, codings));
   // After the buckets a flag is summed up, in two exchanges.
   costs.push_back({.link_s = 2 * link.latency_s});
@@ -52,10 +52,6 @@ absl::Status ExchangeForecast::Predict(Communicator& communicator, absl::Span<co
     costs[i].coding_s = slowest[2 * i + 1];
   }
   const double compute_s = costs.back().ready_s;
-  if (communicator.rank() == 0) {  // DEBUGTMP
-    fprintf(stderr, "TMP link %.1fus %.3f ns/B | shared %.1fus %.3f ns/B stolen %.1fus %.3f ns/B rates %.2f %.2f | compute %.1f\n", link.latency_s*1e6, link.seconds_per_byte*1e9, shared.exchange.each_s*1e6, shared.exchange.per_byte_s*1e9, shared.stolen.each_s*1e6, shared.stolen.per_byte_s*1e9, shared.compute_rate, shared.other_rate, compute_s*1e3);
-    for (auto& c : costs) fprintf(stderr, "TMP ready %.1f coding %.2f link %.2f shared %.2f stolen %.2f\n", c.ready_s*1e3, c.coding_s*1e3, c.link_s*1e3, c.shared_link_s*1e3, c.stolen_s*1e3);
-  }
   added_s_ = PredictWindow(compute_s, costs, shared) - compute_s;
   return absl::OkStatus();
 }

@@ -22,7 +22,7 @@ struct ExchangeForecastOptions {
 class ExchangeForecast {
  public:
   static constexpr int kWarmUpSteps = 3;    // whose times say little
-  static constexpr int kWatchedSteps = 5;   // after them, of which the medians count
+  static constexpr int kWatchedSteps = 7;   // after them, of which the medians count
 
   ExchangeForecast(ExchangeForecastOptions options, int buckets)
       : options_(options), ready_s_(static_cast<size_t>(buckets) + 1) {}
