@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tests/trainer/sync/sync_testing.h"
+#include "trainer/sync/exchange_forecast.h"
 
 namespace ds {
 namespace {
