@@ -108,7 +108,7 @@ absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> bu
 
 absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks) {
   constexpr int64_t kLeastBytes = 64 << 10;
-  CostProbe probe = {.repeats = 4};
+  CostProbe probe = {.repeats = 4, .repeat_s = 1.2};
   probe.large_bytes = kLeastBytes;
   for (const GradientBucket& bucket : buckets) {
     DS_ASSIGN_OR_RETURN(const int64_t bytes, WireBytes(bucket, ranks));

@@ -38,8 +38,8 @@ class Load {
   }
 
  private:
-  // Half of a usual second-level cache: like a layer's, its data suffer where another thread comes in between.
-  static constexpr size_t kValues = size_t{256 << 10} / sizeof(float);
+  // A usual second-level cache full: like a layer's, its data suffer where another thread comes in between.
+  static constexpr size_t kValues = size_t{512 << 10} / sizeof(float);
 
   void Work(std::atomic<int64_t>& count) const {
     std::vector<float> values(kValues, 1.0f);

@@ -16,7 +16,8 @@ struct CostProbe {
   int64_t small_bytes = 4 << 10;     // sent by a rank in the one exchange,
   int64_t large_bytes = 2 << 20;     // and in the other: half a bucket of the usual size
   int repeats = 8;                   // of the large one at least, of which the mean counts, after one more;
-  double repeat_s = 0.4;             // more, up to 64, where they take less than this together
+  double repeat_s = 0.4;             // more, up to 64, where they take less than this together. TCP that has lost a packet stalls: a mean
+                                     // of few exchanges of megabytes is off by a third
   int small_repeats = 64;            // of the small one
   double window_s = 0.15;            // how long compute is watched without an exchange
   int64_t coding_values = 1 << 22;   // encoded and decoded: beyond the caches, as gradients are

@@ -40,19 +40,23 @@ absl::Status ExchangeForecast::Predict(Communicator& communicator, absl::Span<co
   DS_ASSIGN_OR_RETURN(std::vector<BucketCost> costs, PredictBuckets(buckets, ranks, link, shared, codings));
   // After the buckets a flag is summed up, in two exchanges.
   costs.push_back({.link_s = 2 * link.latency_s});
-  // Buckets go when the last rank has them, and the slowest rank's coding counts.
+  const double own_s = Median(ready_s_.back());
+  // Buckets go when the last rank has them, which is another one in each step, and the slowest rank's coding counts.
   std::vector<double> slowest;
   for (size_t i = 0; i < costs.size(); ++i) {
-    slowest.push_back(Median(options_.overlap ? ready_s_[i] : ready_s_.back()));
     slowest.push_back(costs[i].coding_s);
+    slowest.insert(slowest.end(), ready_s_[i].begin(), ready_s_[i].end());
   }
   DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(slowest)), ReduceOp::kMax));
-  for (size_t i = 0; i < costs.size(); ++i) {
-    costs[i].ready_s = slowest[2 * i];
-    costs[i].coding_s = slowest[2 * i + 1];
+  auto next = slowest.begin();
+  for (size_t i = 0; i < costs.size(); ++i, next += kWatchedSteps) {
+    costs[i].coding_s = *next++;
+    costs[i].ready_s = Median({next, next + kWatchedSteps});
   }
-  const double compute_s = costs.back().ready_s;
-  added_s_ = PredictWindow(compute_s, costs, shared) - compute_s;
+  if (!options_.overlap) {
+    for (BucketCost& cost : costs) cost.ready_s = costs.back().ready_s;
+  }
+  added_s_ = PredictWindow(costs.back().ready_s, costs, shared) - own_s;
   return absl::OkStatus();
 }
 

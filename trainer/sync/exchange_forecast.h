@@ -39,7 +39,7 @@ class ExchangeForecast {
   // When its exchange is over. After the last one measures and predicts. The buckets have the codecs that later steps use. Collective.
   absl::Status StepDone(Communicator& communicator, absl::Span<const GradientBucket> buckets);
 
-  // Seconds by which the exchange lengthens a step, on the slowest rank; below 0: not known yet.
+  // Seconds by which the exchange lengthens a step of this rank, waits for slower ranks included; below 0: not known yet.
   double added_s() const { return added_s_; }
 
  private:
