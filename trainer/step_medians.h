@@ -1,4 +1,5 @@
-// A step's time without exchange, of the steps that the forecast watched, and with it, of those after them.
+// A step's time without exchange, of the steps that the forecast watched, and with it, of those
+// after them.
 #pragma once
 
 #include <algorithm>

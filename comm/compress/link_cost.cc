@@ -23,7 +23,8 @@ class Load {
  public:
   explicit Load(int threads) {
     for (int i = 0; i < threads; ++i) counts_.push_back(std::make_unique<std::atomic<int64_t>>(0));
-    for (const auto& count : counts_) threads_.emplace_back([this, count = count.get()] { Work(*count); });
+    for (const auto& count : counts_)
+      threads_.emplace_back([this, count = count.get()] { Work(*count); });
   }
   ~Load() {
     stopping_ = true;
@@ -38,7 +39,8 @@ class Load {
   }
 
  private:
-  // A usual second-level cache full: like a layer's, its data suffer where another thread comes in between.
+  // A usual second-level cache full: like a layer's, its data suffer where another thread comes in
+  // between.
   static constexpr size_t kValues = size_t{512 << 10} / sizeof(float);
 
   void Work(std::atomic<int64_t>& count) const {
@@ -86,35 +88,41 @@ struct ExchangeTime {
   double wall_s = 0, stolen_s = 0;
 };
 
-// `load` may be null; `rate`: its work a second when nothing hinders it. `repeat_s`: more repeats where all take less.
-absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats, double repeat_s, const Load* load,
-                                          double rate) {
+// `load` may be null; `rate`: its work a second when nothing hinders it. `repeat_s`: more repeats
+// where all take less.
+absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats,
+                                          double repeat_s, const Load* load, double rate) {
   constexpr double kMostRepeats = 64;
   ProbeExchange exchange(communicator, bytes);
   // Connections are made, memory is touched, and what a link lends to bursts is used up.
   double first = Now();
   DS_RETURN_IF_ERROR(exchange.Run(1));
   first = Now() - first;
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&first, 1)), ReduceOp::kMax));
-  repeats = std::max(repeats, static_cast<int>(std::min(kMostRepeats, repeat_s / std::max(first, 1e-6))));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&first, 1)), ReduceOp::kMax));
+  repeats =
+      std::max(repeats, static_cast<int>(std::min(kMostRepeats, repeat_s / std::max(first, 1e-6))));
   const double start = Now(), work = load != nullptr ? load->work() : 0;
   DS_RETURN_IF_ERROR(exchange.Run(repeats));
   const double wall = Now() - start;
   const double stolen = load != nullptr ? wall - (load->work() - work) / rate : 0;
   std::array<double, 2> sums = {wall, std::clamp(stolen, 0.0, wall)};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(sums)), ReduceOp::kMax));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(sums)), ReduceOp::kMax));
   return ExchangeTime{sums[0] / repeats, sums[1] / repeats};
 }
 
 LinearCost Line(const CostProbe& probe, double small_s, double large_s) {
   LinearCost line;
-  line.per_byte_s = std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
+  line.per_byte_s =
+      std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
   line.each_s = std::max(0.0, small_s - static_cast<double>(probe.small_bytes) * line.per_byte_s);
   return line;
 }
 
 absl::Status CheckProbe(const CostProbe& probe) {
-  if (probe.small_bytes >= 0 && probe.large_bytes > probe.small_bytes && probe.repeats >= 1 && probe.small_repeats >= 1) {
+  if (probe.small_bytes >= 0 && probe.large_bytes > probe.small_bytes && probe.repeats >= 1 &&
+      probe.small_repeats >= 1) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError("a link is probed with two ascending sizes, at least once");
@@ -132,15 +140,21 @@ double Rate(const Load& load, const CostProbe& probe) {
 absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
   DS_RETURN_IF_ERROR(CheckProbe(probe));
   if (communicator.size() == 1) return LinkCost();
-  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, 0, nullptr, 0));
-  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, nullptr, 0));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes,
+                                                             probe.small_repeats, 0, nullptr, 0));
+  DS_ASSIGN_OR_RETURN(
+      const ExchangeTime large,
+      TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, nullptr, 0));
   const LinearCost line = Line(probe, small.wall_s, large.wall_s);
   return LinkCost{line.each_s, line.per_byte_s};
 }
 
-absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute_threads, const CostProbe& probe) {
+absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute_threads,
+                                         const CostProbe& probe) {
   DS_RETURN_IF_ERROR(CheckProbe(probe));
-  if (compute_threads < 1) return absl::InvalidArgumentError("exchange is measured beside one compute thread a rank at least");
+  if (compute_threads < 1)
+    return absl::InvalidArgumentError(
+        "exchange is measured beside one compute thread a rank at least");
   SharedCost cost;
   if (communicator.size() == 1) return cost;
   const Load compute(compute_threads);
@@ -159,12 +173,17 @@ absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute
   }
   // The largest loss counts: AllReduce takes the maximum.
   std::array<double, 2> losses = {1 - compute_rate / alone, 1 - other_rate / alone};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(losses)), ReduceOp::kMax));
-  constexpr double kMostLoss = 0.95;   // a thread that hardly ran tells nothing
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(losses)), ReduceOp::kMax));
+  constexpr double kMostLoss = 0.95;  // a thread that hardly ran tells nothing
   cost.compute_rate = 1 - std::clamp(losses[0], 0.0, kMostLoss);
   cost.other_rate = 1 - std::clamp(losses[1], 0.0, kMostLoss);
-  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.small_repeats, 0, &compute, alone));
-  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, &compute, alone));
+  DS_ASSIGN_OR_RETURN(
+      const ExchangeTime small,
+      TimeExchange(communicator, probe.small_bytes, probe.small_repeats, 0, &compute, alone));
+  DS_ASSIGN_OR_RETURN(const ExchangeTime large,
+                      TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s,
+                                   &compute, alone));
   cost.exchange = Line(probe, small.wall_s, large.wall_s);
   cost.stolen = Line(probe, small.stolen_s, large.stolen_s);
   return cost;
