@@ -4,8 +4,8 @@
 
 Two ranks on two hosts (bench/two_hosts.py) of one core each train ResNet-18 on 32x32 images, fp32, SGD. All rivals run one after
 the other, `--rounds` times; the figure is the median step after the warm-up steps. Each run is checked first: finite loss, replicas
-equal, as many parameters on both sides. Beside each of our cases stands what the cost model (comm/compress/cost_model.h) predicts for
-its step from the step without exchange and from the link as ds_comm_bench measures it.
+equal, as many parameters on both sides. Each of our runs foretells its own step time (`comm.forecast`) from its first ten steps, which
+are exchanged after backward and do not count, and from a probe of link and codec: predicted over measured stands beside it, for each round.
 """
 import argparse
 import csv
@@ -24,9 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP = 3
 RIVALS = {"DDP alone": "alone", "DDP fp32": "none", "DDP fp16 hook": "fp16"}
 ALONE = "Downstream alone"
-# As ds_comm_bench names the codecs of our cases.
-CODECS = {"Downstream fp32": "fp32", "Downstream fp16": "fp16", "Downstream 8 bit": "u8", "Downstream 4 bit": "u4", "Downstream 2 bit": "u2",
-          "Downstream 1 bit": "sign"}
+WATCHED = 10  # first steps of comm.forecast, which are exchanged after backward
 # Overrides of ds_train for each of our cases.
 OURS = {
     "Downstream fp32": ["compression.method=none"],
@@ -83,9 +81,10 @@ def write_config(folder, name, steps, ranks, batch):
 
 def ours(hosts, overrides, args):
     with tempfile.TemporaryDirectory() as folder:
-        config = write_config(folder, "bench", args.steps, 2, args.batch)
-        hosts.mpirun([args.build / "bin/ds_train", "--config", config, *overrides], stdout=subprocess.DEVNULL)
-        return read_run(pathlib.Path(folder) / "bench")
+        config = write_config(folder, "bench", args.steps + WATCHED, 2, args.batch)
+        hosts.mpirun([args.build / "bin/ds_train", "--config", config, "comm.forecast=true", *overrides], stdout=subprocess.DEVNULL)
+        rows, summary = read_run(pathlib.Path(folder) / "bench")
+        return rows[WATCHED:], summary
 
 
 def ours_alone(hosts, args):
@@ -99,16 +98,6 @@ def ours_alone(hosts, args):
         return read_run(pathlib.Path(folder) / "alone0")
 
 
-def predict(hosts, alone, parameters, cases, args):
-    """Milliseconds a step by the cost model, for each of the cases."""
-    step, backward = (statistics.median(values) for values in
-                      ([sum(row.values()) for row in alone], [row["backward_ms"] for row in alone]))
-    codecs = [CODECS[case] for case in cases]
-    out = hosts.mpirun([args.build / "bin/ds_comm_bench", "--sizes", parameters, "--codecs", ",".join(codecs), "--repeats", 1,
-                        "--step-ms", step, "--backward-ms", backward, "--format", "json"], stdout=subprocess.PIPE).stdout
-    return {case: 1e3 * row["model_step_seconds"] for case, row in zip(cases, json.loads(out))}
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build")
@@ -118,7 +107,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--cases", nargs="*", default=[*RIVALS, ALONE, *OURS])
     args = parser.parse_args()
-    times, bytes_sent, counts, alone, predicted = {}, {}, {}, [], {}
+    times, bytes_sent, counts, ratios = {}, {}, {}, {}
     with TwoHosts(args.rate) as hosts:
         for _ in range(args.rounds):
             for case in args.cases:
@@ -128,15 +117,13 @@ def main():
                 else:
                     rows, summary = ours_alone(hosts, args) if case == ALONE else ours(hosts, OURS[case], args)
                     steps, counts[case] = [sum(row.values()) for row in rows], summary["parameters"]
-                    if case == ALONE:
-                        alone += rows[WARM_UP:]
-                    else:
+                    if case != ALONE:
                         bytes_sent[case] = summary["wire_bytes_per_step"]
+                        if summary["predicted_step_ms"] is not None:
+                            measured = statistics.median(steps[WARM_UP:])
+                            ratios.setdefault(case, []).append(summary["predicted_step_ms"] / measured)
                 times.setdefault(case, []).extend(steps[WARM_UP:])
                 print(f"  {case}: {statistics.median(steps[WARM_UP:]):.0f} ms", file=sys.stderr, flush=True)
-        modelled = [case for case in args.cases if case in CODECS]
-        if alone and modelled:
-            predicted = predict(hosts, alone, counts[ALONE], modelled, args)
     if len(set(counts.values())) != 1:
         sys.exit(f"the models differ: {counts}")
     medians = {case: statistics.median(values) for case, values in times.items()}
@@ -144,9 +131,9 @@ def main():
         row = {"rate": args.rate, "case": case, "step_ms": round(ms, 1)}
         if bytes_sent[case] is not None:
             row["sent_mib_a_rank"] = round(bytes_sent[case] / 2**20, 3)
-        if case in predicted:
-            row["predicted_ms"] = round(predicted[case], 1)
-            row["predicted / measured"] = round(predicted[case] / ms, 3)
+        if case in ratios:
+            row["predicted / measured"] = round(statistics.median(ratios[case]), 3)
+            row["of each round"] = [round(ratio, 3) for ratio in ratios[case]]
         for name in RIVALS:
             if name in medians:
                 row[f"{name} / this"] = round(medians[name] / ms, 2)

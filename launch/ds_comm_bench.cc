@@ -21,7 +21,7 @@ struct Arguments {
   ds::ExchangeBenchOptions bench;
   std::vector<int> in_process;
   std::string format = "table", scale = "norm", rounding = "nearest";
-  double timeout_s = 600, step_ms = 0, backward_ms = 0;
+  double timeout_s = 600;
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
@@ -38,10 +38,6 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--chunk-bytes", bench.chunk_bytes, "encoded bytes a message; 0: all in one")->capture_default_str();
   app.add_option("--threads", bench.threads, "encoding threads a rank besides its own")->capture_default_str();
   app.add_option("--error-feedback", bench.error_feedback, "keep residuals while timing")->capture_default_str();
-  app.add_option("--step-ms", arguments.step_ms, "a training step without exchange: predicts the step with it")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--backward-ms", arguments.backward_ms, "of which the backward pass, behind which the link's time hides")
-      ->check(CLI::NonNegativeNumber);
   app.add_option("--timeout", arguments.timeout_s, "seconds that one call may take")->capture_default_str();
 }
 
@@ -64,8 +60,6 @@ absl::StatusOr<bool> Run(Arguments& arguments) {
   arguments.bench.codec.scale = arguments.scale == "norm" ? ds::CodecScale::kMaxNorm : ds::CodecScale::kMinMax;
   arguments.bench.codec.rounding =
       arguments.rounding == "nearest" ? ds::CodecRounding::kNearest : ds::CodecRounding::kStochastic;
-  arguments.bench.step_s = 1e-3 * arguments.step_ms;
-  arguments.bench.backward_s = 1e-3 * arguments.backward_ms;
   Rows rows;
   std::unique_ptr<ds::Communicator> communicator;
   for (const int ranks : arguments.in_process) {

@@ -93,6 +93,7 @@ MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const
           .bucket_mb = config.comm.bucket_mb,
           .overlap = config.comm.overlap,
           .trace = config.log.trace,
+          .forecast = config.comm.forecast,
           .compression = MakeCompressionOptions(config),
           .sync_every = config.sync.every,
           .outer_learning_rate = config.sync.outer_learning_rate,

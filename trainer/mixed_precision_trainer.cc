@@ -135,6 +135,7 @@ absl::Status MixedPrecisionTrainer::ConnectRanks() {
                                                                     {.bucket_mb = options_.bucket_mb,
                                                                      .overlap = options_.overlap,
                                                                      .trace = options_.trace,
+                                                                     .forecast = options_.forecast,
                                                                      .compression = options_.compression}));
     return exchange.has_value() ? synchronizer_->ImportState(*exchange) : absl::OkStatus();
   }
@@ -245,6 +246,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   report.times.exchange = sync.exchange_ms;
   report.times.exchange_exposed = sync.exposed_ms;
   report.wire_bytes = sync.wire_bytes;
+  report.watched = sync.watched;
   const int64_t start = NowUs();
   DS_RETURN_IF_ERROR(ApplyGradients(report, sync.found_inf));
   const int64_t end = NowUs();

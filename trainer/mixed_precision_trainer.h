@@ -56,6 +56,7 @@ struct StepReport {
   bool skipped = false;         // non-finite gradients somewhere (local steps: on this rank, or the round was discarded on all)
   bool synchronized = true;     // replicas are equal after it (local steps: it ended with an outer step)
   int64_t wire_bytes = 0;       // sent by this rank
+  bool watched = false;         // for the forecast: its exchange went after its compute
   StepTimings times;
 };
 
@@ -93,6 +94,7 @@ struct MixedPrecisionTrainerOptions {
   double bucket_mb = 4;                    // MiB of fp32 a gradient bucket
   bool overlap = true;
   bool trace = false;
+  bool forecast = false;                   // say what exchange adds to a step, after the first ones (sync/exchange_forecast.h)
   CompressionOptions compression;          // of what ranks exchange
   int64_t sync_every = 1;                  // above 1: local steps from one outer step to the next
   double outer_learning_rate = 1;          // of local steps

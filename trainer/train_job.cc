@@ -17,6 +17,7 @@
 #include "trainer/quantized_training.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
+#include "trainer/step_medians.h"
 #include "trainer/trace_gather.h"
 #include "torch/version.h"
 
@@ -70,6 +71,7 @@ class TrainJob final : public TrainObserver {
         if (trace_.size() < kMaxTraceSpans) trace_.push_back(std::move(span));
       }
     }
+    forecast_.Add(report);
     return reporter_->Step(report, objects_->trainer->skipped_steps(), objects_->trainer->scaler().enabled());
   }
 
@@ -348,6 +350,10 @@ class TrainJob final : public TrainObserver {
     summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
                        times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
                        times_.total() / epochs};
+    if (compression.added_ms >= 0) {
+      summary.predicted_step_ms = forecast_.compute_ms() + compression.added_ms;
+      summary.median_step_ms = forecast_.step_ms();
+    }
     summary.skipped_steps = objects_->trainer->skipped_steps();
     if (objects_->trainer->scaler().enabled()) summary.loss_scale = objects_->trainer->scaler().scale();
     summary.pruning = config_.pruning.mode;
@@ -368,6 +374,7 @@ class TrainJob final : public TrainObserver {
   std::string start_note_;
   std::unique_ptr<RunReporter> reporter_;
   RunProgress progress_;
+  StepMedians forecast_;
   EpochReport last_epoch_;
   Evaluation last_evaluation_;
   StepTimings times_;

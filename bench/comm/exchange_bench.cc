@@ -41,15 +41,13 @@ class Bench {
     MeasureCodecs({bucket_}, communicator_.size(), options_.error_feedback, {.coding_values = options_.model_values}, costs_);
     DS_ASSIGN_OR_RETURN(const ExchangeCost cost, PredictExchange({bucket_}, communicator_.size(), link_, costs_));
     row.model_seconds = cost.seconds();
-    if (options_.step_s > 0) row.model_step_seconds = PredictStep(options_.step_s, options_.backward_s, cost);
     // The slowest and the one that sends most, for all ranks.
-    std::array<double, 3> times = {row.seconds, row.model_seconds, row.model_step_seconds};
+    std::array<double, 2> times = {row.seconds, row.model_seconds};
     std::array<int64_t, 2> bytes = {row.wire_bytes, row.predicted_bytes};
     DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(times)), ReduceOp::kMax));
     DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(bytes)), ReduceOp::kMax));
     row.seconds = times[0];
     row.model_seconds = times[1];
-    row.model_step_seconds = times[2];
     row.wire_bytes = bytes[0];
     row.predicted_bytes = bytes[1];
     return row;

@@ -21,8 +21,6 @@ struct ExchangeBenchOptions {
   int64_t chunk_bytes = 1 << 20;  // as of CompressedAllReduceOptions
   int64_t model_values = 1 << 22; // that the cost model measures a codec on
   int threads = 0;                // encoding threads a rank besides its own
-  double step_s = 0;              // a training step without exchange, and its backward pass: what a step with it takes is predicted
-  double backward_s = 0;
 };
 
 struct ExchangeBenchRow {
@@ -33,7 +31,6 @@ struct ExchangeBenchRow {
   ExchangeCheck check;
   double seconds = 0;             // median, of the slowest rank
   double model_seconds = 0;       // what the cost model predicts
-  double model_step_seconds = 0;  // and of a training step; 0 without ExchangeBenchOptions::step_s
   int64_t wire_bytes = 0;         // in one exchange, of the rank that sends most: counted at the transport,
   int64_t predicted_bytes = 0;    // and predicted
   // fp32 bytes exchanged a second.

@@ -7,13 +7,12 @@
 namespace ds {
 
 std::string ExchangeBenchTable(const std::vector<ExchangeBenchRow>& rows) {
-  TextTable table({{"codec"}, {"ranks", Align::kRight}, {"values", Align::kRight}, {"ms", Align::kRight}, {"model ms", Align::kRight}, {"model step ms", Align::kRight},
+  TextTable table({{"codec"}, {"ranks", Align::kRight}, {"values", Align::kRight}, {"ms", Align::kRight}, {"model ms", Align::kRight},
                    {"GB/s", Align::kRight}, {"sent bytes", Align::kRight}, {"predicted", Align::kRight},
                    {"fewer", Align::kRight}, {"worst error", Align::kRight}, {"of bound", Align::kRight}, {"check"}});
   for (const ExchangeBenchRow& row : rows) {
     table.AddRow({row.codec, absl::StrCat(row.ranks), absl::StrCat(row.values), absl::StrFormat("%.3f", row.seconds * 1e3),
                   absl::StrFormat("%.3f", row.model_seconds * 1e3),
-                  row.model_step_seconds > 0 ? absl::StrFormat("%.1f", row.model_step_seconds * 1e3) : "-",
                   absl::StrFormat("%.2f", row.gb_per_s()),
                   absl::StrCat(row.wire_bytes), absl::StrCat(row.predicted_bytes), absl::StrFormat("%.2fx", row.fewer_bytes()),
                   absl::StrFormat("%.2e", row.check.worst_error), absl::StrFormat("%.3f", row.check.error_over_bound),
@@ -31,7 +30,6 @@ std::string ExchangeBenchJson(const std::vector<ExchangeBenchRow>& rows) {
                     {"values", row.values},
                     {"seconds", row.seconds},
                     {"model_seconds", row.model_seconds},
-                    {"model_step_seconds", row.model_step_seconds},
                     {"gb_per_s", row.gb_per_s()},
                     {"wire_bytes", row.wire_bytes},
                     {"predicted_bytes", row.predicted_bytes},

@@ -1,7 +1,5 @@
 #include "comm/compress/cost_model.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -20,38 +18,6 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double ProcessCpu() {
-  timespec now = {};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-struct ExchangeTime {
-  double wall_s = 0, cpu_s = 0;
-};
-
-// Of one exchange, the slowest rank's mean: exchanges follow one another as those of buckets do, so that a link whose two directions
-// hinder each other, or that stalls now and then, is seen as training will see it.
-absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t bytes, int repeats) {
-  const int ranks = communicator.size(), me = communicator.rank();
-  const size_t each = static_cast<size_t>(bytes / (ranks - 1));
-  std::vector<std::byte> out(each), in(each * static_cast<size_t>(ranks));
-  std::vector<absl::Span<const std::byte>> send;
-  std::vector<absl::Span<std::byte>> receive;
-  for (int r = 0; r < ranks; ++r) {
-    const size_t size = r == me ? 0 : each;
-    send.push_back(absl::MakeConstSpan(out).subspan(0, size));
-    receive.push_back(absl::MakeSpan(in).subspan(static_cast<size_t>(r) * each, size));
-  }
-  // Connections are made, memory is touched, and what a link lends to bursts is used up.
-  DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
-  const double start = Now(), cpu_start = ProcessCpu();
-  for (int i = 0; i < repeats; ++i) DS_RETURN_IF_ERROR(communicator.Exchange(send, receive));
-  std::array<double, 2> sums = {Now() - start, ProcessCpu() - cpu_start};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(sums)), ReduceOp::kMax));
-  return ExchangeTime{sums[0] / repeats, std::min(sums[0], sums[1]) / repeats};
-}
-
 // The shortest of a few runs, a value.
 template <typename F>
 double Shortest(int64_t values, F run) {
@@ -66,27 +32,6 @@ double Shortest(int64_t values, F run) {
 }
 
 }  // namespace
-
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
-  if (probe.small_bytes < 0 || probe.large_bytes <= probe.small_bytes || probe.repeats < 1) {
-    return absl::InvalidArgumentError("a link is probed with two ascending sizes, at least once");
-  }
-  if (communicator.size() == 1) return LinkCost();
-  DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes, probe.repeats));
-  DS_ASSIGN_OR_RETURN(const ExchangeTime large, TimeExchange(communicator, probe.large_bytes, probe.repeats));
-  const auto a_byte = [&probe](double small_s, double large_s) {
-    return std::max(0.0, large_s - small_s) / static_cast<double>(probe.large_bytes - probe.small_bytes);
-  };
-  const auto latency = [&probe](double small_s, double seconds_per_byte) {
-    return std::max(0.0, small_s - static_cast<double>(probe.small_bytes) * seconds_per_byte);
-  };
-  LinkCost cost;
-  cost.seconds_per_byte = a_byte(small.wall_s, large.wall_s);
-  cost.latency_s = latency(small.wall_s, cost.seconds_per_byte);
-  cost.cpu_seconds_per_byte = a_byte(small.cpu_s, large.cpu_s);
-  cost.cpu_latency_s = latency(small.cpu_s, cost.cpu_seconds_per_byte);
-  return cost;
-}
 
 CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback, const CostProbe& probe) {
   const int64_t values = std::max<int64_t>(1, probe.coding_values);
@@ -125,29 +70,67 @@ void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool err
   }
 }
 
+namespace {
+
+constexpr int kExchangesABucket = 2;
+
+// Of the rank that sends most.
+absl::StatusOr<int64_t> WireBytes(const GradientBucket& bucket, int ranks) {
+  DS_ASSIGN_OR_RETURN(const ExchangePlan plan, ExchangePlan::Make(bucket, ranks, 0));
+  int64_t most = 0;
+  for (int r = 0; r < ranks; ++r) most = std::max(most, plan.WireBytes(r));
+  return most;
+}
+
+double CodingSeconds(const GradientBucket& bucket, int ranks, const CodingCosts& costs) {
+  double seconds = 0;
+  for (const GradientSegment& segment : bucket) {
+    const CodingCost& coding = costs.at(segment.codec.get());
+    seconds += static_cast<double>(segment.count()) * (coding.encode_s + (coding.reduce_s + (ranks - 1) * coding.decode_s) / ranks);
+  }
+  return seconds;
+}
+
+}  // namespace
+
 absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                              const CodingCosts& costs) {
-  constexpr double kExchangesABucket = 2;
   ExchangeCost cost;
   if (ranks == 1) return cost;
   for (const GradientBucket& bucket : buckets) {
-    DS_ASSIGN_OR_RETURN(const ExchangePlan plan, ExchangePlan::Make(bucket, ranks, 0));
-    int64_t most = 0;
-    for (int r = 0; r < ranks; ++r) most = std::max(most, plan.WireBytes(r));
-    cost.wire_bytes += most;
-    cost.link_s += kExchangesABucket * link.latency_s + static_cast<double>(most) * link.seconds_per_byte;
-    cost.link_cpu_s += kExchangesABucket * link.cpu_latency_s + static_cast<double>(most) * link.cpu_seconds_per_byte;
-    for (const GradientSegment& segment : bucket) {
-      const CodingCost& coding = costs.at(segment.codec.get());
-      const double values = static_cast<double>(segment.count());
-      cost.coding_s += values * (coding.encode_s + (coding.reduce_s + (ranks - 1) * coding.decode_s) / ranks);
-    }
+    DS_ASSIGN_OR_RETURN(const int64_t bytes, WireBytes(bucket, ranks));
+    cost.wire_bytes += bytes;
+    cost.link_s += kExchangesABucket * link.latency_s + static_cast<double>(bytes) * link.seconds_per_byte;
+    cost.coding_s += CodingSeconds(bucket, ranks, costs);
   }
   return cost;
 }
 
-double PredictStep(double step_s, double backward_s, const ExchangeCost& cost) {
-  return step_s + cost.coding_s + cost.link_cpu_s + std::max(0.0, cost.link_s - cost.link_cpu_s - backward_s);
+absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks) {
+  constexpr int64_t kLeastBytes = 64 << 10;
+  CostProbe probe = {.repeats = 4, .repeat_s = 1.2};
+  probe.large_bytes = kLeastBytes;
+  for (const GradientBucket& bucket : buckets) {
+    DS_ASSIGN_OR_RETURN(const int64_t bytes, WireBytes(bucket, ranks));
+    probe.large_bytes = std::max(probe.large_bytes, bytes / kExchangesABucket);
+  }
+  return probe;
+}
+
+absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                                       const SharedCost& shared, const CodingCosts& costs) {
+  std::vector<BucketCost> predicted(buckets.size());
+  if (ranks == 1) return predicted;
+  const LinearCost alone = {link.latency_s, link.seconds_per_byte};
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    DS_ASSIGN_OR_RETURN(const int64_t wire_bytes, WireBytes(buckets[i], ranks));
+    const double bytes = static_cast<double>(wire_bytes);
+    predicted[i] = {.coding_s = CodingSeconds(buckets[i], ranks, costs),
+                    .link_s = alone.of(bytes, kExchangesABucket),
+                    .shared_link_s = shared.exchange.of(bytes, kExchangesABucket),
+                    .stolen_s = shared.stolen.of(bytes, kExchangesABucket)};
+  }
+  return predicted;
 }
 
 absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,

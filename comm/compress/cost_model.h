@@ -2,36 +2,21 @@
 //
 //   seconds = exchanges * latency + bytes sent * seconds a byte + values encoded, added up and decoded * seconds a value
 //
-// The terms are added, not overlapped: on a CPU, encoding takes its time from training.
+// The terms are added, not overlapped: on a CPU, encoding takes its time from training. What a whole step takes, part of its exchange behind the
+// backward pass, is step_model.h's.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "comm/compress/gradient_segment.h"
+#include "comm/compress/link_cost.h"
+#include "comm/compress/step_model.h"
 
 namespace ds {
-
-// Of one Communicator::Exchange in which every rank sends the same to each other: latency_s + bytes a rank sends * seconds_per_byte.
-// Of that time this process computes (copies, system calls, polling) cpu_latency_s + bytes * cpu_seconds_per_byte.
-struct LinkCost {
-  double latency_s = 0;
-  double seconds_per_byte = 0;
-  double cpu_latency_s = 0;
-  double cpu_seconds_per_byte = 0;
-};
-
-struct CostProbe {
-  int64_t small_bytes = 4 << 10;     // sent by a rank in the one exchange,
-  int64_t large_bytes = 2 << 20;     // and in the other: half a bucket of the usual size
-  int repeats = 8;                   // of which the mean counts, after one more
-  int64_t coding_values = 1 << 22;   // encoded and decoded: beyond the caches, as gradients are
-};
-
-// The slowest rank's figures, the same on every rank. Zeros for one rank. Collective.
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe = {});
 
 // Seconds a value, of the two-shot exchange's three parts (piece_coding.h).
 struct CodingCost {
@@ -51,7 +36,6 @@ void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool err
 
 struct ExchangeCost {
   double link_s = 0;
-  double link_cpu_s = 0;    // of link_s, what this processor works
   double coding_s = 0;
   int64_t wire_bytes = 0;   // sent by the rank that sends most
   double seconds() const { return link_s + coding_s; }
@@ -61,10 +45,12 @@ struct ExchangeCost {
 absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
                                              const CodingCosts& costs);
 
-// A training step with this exchange, from the same step without one, on as many cores as the step keeps busy: coding and the work of
-// sending take their time from training, and the link's waits pass while the rest of the backward pass runs. It leaves out that the first bucket is not ready at backward's begin and the last one only at
-// its end: on a link slow enough to matter both are small. Times in seconds.
-double PredictStep(double step_s, double backward_s, const ExchangeCost& cost);
+// A probe whose large exchange is that of the largest of the buckets: costs are not quite linear, and there it counts.
+absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks);
+
+// The same a bucket, with what it costs beside compute; `ready_s` is left 0. For PredictWindow.
+absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+                                                       const SharedCost& shared, const CodingCosts& costs);
 
 struct CompressionDecision {
   LinkCost link;

@@ -80,6 +80,16 @@ class DsTrain(unittest.TestCase):
         self.assertEqual(self.digest(first / "model.safetensors"), self.digest(second / "model.safetensors"))
         self.assertNotEqual(self.digest(first / "model.safetensors"), self.digest(other / "model.safetensors"))
 
+    def test_a_forecast_is_in_the_summary_and_changes_no_bits(self):
+        plain, _ = self.train("plain", ranks=2)
+        run, out = self.train("forecast", "comm.forecast=true", ranks=2)
+        self.assertEqual(self.digest(plain / "model.safetensors"), self.digest(run / "model.safetensors"))
+        summary = json.loads((run / "summary.json").read_text())
+        self.assertGreater(summary["predicted_step_ms"], 0)
+        self.assertGreater(summary["median_step_ms"], 0)
+        self.assertIn("predicted", out)
+        self.assertIsNone(json.loads((plain / "summary.json").read_text())["predicted_step_ms"])
+
     def newest_model(self, run):
         return sorted((run / "checkpoints").glob("step-*"))[-1] / "model.safetensors"
 

@@ -265,6 +265,8 @@ void AddRest(TrainConfig& c, Fields& out) {
       {"comm", "timeout_s", &c.comm.timeout_s, Above(0), "longest wait of one call, seconds"});
   out.push_back({"comm", "bucket_mb", &c.comm.bucket_mb, Above(0), "gradient bucket, MiB of fp32"});
   out.push_back({"comm", "overlap", &c.comm.overlap, Any(), "exchange during the backward pass"});
+  out.push_back({"comm", "forecast", &c.comm.forecast, Any(),
+                 "measure link, codec and the first 10 steps, and say what a step will take"});
   AddCompression(c.compression, out);
   out.push_back({"sync", "every", &c.sync.every, Between(1, 1e6),
                  "local steps from one exchange to the next; 1: gradients are exchanged at every step"});

@@ -96,6 +96,7 @@ struct CommConfig {
   double timeout_s = 600.0;       // longest wait of one call, seconds
   double bucket_mb = 4.0;         // gradient bucket, MiB of fp32
   bool overlap = true;            // exchange during backward
+  bool forecast = false;          // predict a step's time from the run's first steps (docs/compression.md)
 };
 
 // docs/compression.md

@@ -85,6 +85,8 @@ std::string SummaryJson(const RunSummary& summary) {
   json.Add("compression_reason", summary.compression_reason);
   json.Add("compression_error", summary.compression_error);
   json.AddJson("step_ms", StepTimesJson(summary.step_ms));
+  json.Add("predicted_step_ms", summary.predicted_step_ms);
+  json.Add("median_step_ms", summary.median_step_ms);
   json.Add("skipped_steps", summary.skipped_steps);
   json.Add("loss_scale", summary.loss_scale);
   json.Add("quantization", summary.quantization);
@@ -130,6 +132,9 @@ std::string SummaryTable(const RunSummary& summary) {
   table.AddRow({"  forward", Milliseconds(step.forward, step.total)});
   table.AddRow({"  backward", Milliseconds(step.backward, step.total)});
   table.AddRow({"  optimiser", Milliseconds(step.optimiser, step.total)});
+  if (!std::isnan(summary.predicted_step_ms)) {
+    table.AddRow({"  predicted, median measured", absl::StrFormat("%.2f ms, %.2f ms", summary.predicted_step_ms, summary.median_step_ms)});
+  }
   if (summary.world_size > 1) {
     table.AddRow({"  exchange", Milliseconds(step.exchange, step.total)});
     table.AddRow({"  exchange, not hidden", Milliseconds(step.exchange_exposed, step.total)});

@@ -53,6 +53,8 @@ struct RunSummary {
   std::string compression_reason;      // why `auto` chose it
   double compression_error = kNone;    // relative l2 error of one rank's gradients, as last measured
   StepTimes step_ms;
+  double predicted_step_ms = kNone;    // foretold after the first steps,
+  double median_step_ms = kNone;       // and of the steps after that, in the same run
   int64_t skipped_steps = 0;
   double loss_scale = kNone;  // fp16: the last
   double wall_seconds = 0;

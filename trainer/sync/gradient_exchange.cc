@@ -13,6 +13,10 @@
 namespace ds {
 namespace {
 
+double NowSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 std::string Reason(const CompressionDecision& decision) {
   return absl::StrFormat("a bucket round takes %.2f ms in fp32 and %.2f ms compressed, on this link of %.0f Mbit/s",
                          1e3 * decision.raw.seconds(), 1e3 * decision.compressed.seconds(),
@@ -46,7 +50,8 @@ double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, 
 
 absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(std::unique_ptr<Communicator> communicator,
                                                                            std::vector<GradientBucket> buckets,
-                                                                           CompressionOptions options, bool overlap) {
+                                                                           CompressionOptions options, bool overlap,
+                                                                           int forecast_threads) {
   auto made = std::unique_ptr<GradientExchange>(new GradientExchange(std::move(communicator), std::move(options), overlap));
   made->plain_ = std::move(buckets);
   DS_ASSIGN_OR_RETURN(made->raw_, CompressedAllReduce::Create(made->communicator_.get(), made->plain_, {}));
@@ -56,6 +61,10 @@ absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(std::
     DS_RETURN_IF_ERROR(made->UseMethod(made->options_.method));
   }
   made->exchanger_ = std::make_unique<BucketExchanger>(made->communicator_.get(), made->buckets());
+  if (forecast_threads > 0 && made->Foreseeable()) {
+    made->forecast_ = std::make_unique<ExchangeForecast>(
+        ExchangeForecastOptions{forecast_threads, made->options_.error_feedback, overlap}, made->buckets());
+  }
   return made;
 }
 
@@ -101,7 +110,8 @@ bool GradientExchange::ProbeIsDue() const {
 
 void GradientExchange::Begin(const SyncStep& step) {
   step_ = step;
-  held_back_ = !overlap_ || ProbeIsDue();
+  if (forecasting()) forecast_->Begin(NowSeconds());
+  held_back_ = !overlap_ || ProbeIsDue() || forecasting();
   if (held_back_) return;
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
   exchanger_->Begin(compressor, {static_cast<uint64_t>(step.step),
@@ -109,6 +119,7 @@ void GradientExchange::Begin(const SyncStep& step) {
 }
 
 void GradientExchange::MarkReady(int bucket) {
+  if (forecasting()) forecast_->Ready(bucket, NowSeconds());
   if (!held_back_) exchanger_->MarkReady(bucket);
 }
 
@@ -125,7 +136,16 @@ absl::Status GradientExchange::Probe() {
 }
 
 absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag) {
+  watched_ = forecasting() && forecast_->watches();
   if (!held_back_) return exchanger_->Finish(flag);
+  if (!forecasting()) return FinishHeldBack(flag);
+  forecast_->ComputeDone(NowSeconds());
+  DS_ASSIGN_OR_RETURN(BucketResult result, FinishHeldBack(flag));
+  DS_RETURN_IF_ERROR(forecast_->StepDone(*communicator_, buckets_));
+  return result;
+}
+
+absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
   const auto start = std::chrono::steady_clock::now();
   if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
@@ -174,6 +194,7 @@ CompressionReport GradientExchange::Report() const {
   if (options_.method == "powersgd") absl::StrAppend(&report.method, ", rank ", options_.rank);
   if (options_.method != "none" && options_.error_feedback) absl::StrAppend(&report.method, ", error feedback");
   if (options_.method != "none" && options_.hierarchical) absl::StrAppend(&report.method, ", between hosts");
+  if (forecast_ != nullptr && forecast_->added_s() >= 0) report.added_ms = 1e3 * forecast_->added_s();
   for (int bucket = 0; bucket < buckets(); ++bucket) report.raw_bytes_per_step += raw_->PredictedWireBytes(bucket);
   return report;
 }

@@ -9,6 +9,7 @@
 #include "comm/bucket_exchanger.h"
 #include "comm/compress/auto_bits.h"
 #include "trainer/sync/compression.h"
+#include "trainer/sync/exchange_forecast.h"
 #include "trainer/sync/gradient_synchronizer.h"
 
 namespace ds {
@@ -16,15 +17,18 @@ namespace ds {
 class GradientExchange {
  public:
   // Takes the communicator. The buckets' memory is the caller's and outlives this. Resolves `method: auto` by measuring. Collective.
+  // `forecast_threads`: compute threads of a rank, to foretell what exchange adds to a step (exchange_forecast.h); 0: not wanted.
   static absl::StatusOr<std::unique_ptr<GradientExchange>> Create(std::unique_ptr<Communicator> communicator,
                                                                   std::vector<GradientBucket> buckets, CompressionOptions options,
-                                                                  bool overlap);
+                                                                  bool overlap, int forecast_threads = 0);
 
   // Starts a step. MarkReady(bucket) after it, in any order, once each; then Finish. `flag`: this rank's gradients are not finite.
   void Begin(const SyncStep& step);
   void MarkReady(int bucket);
   absl::StatusOr<BucketResult> Finish(bool flag);
 
+  // The last finished step's times count for the forecast: its exchange went after its compute.
+  bool watched() const { return watched_; }
   int buckets() const { return static_cast<int>(buckets_.size()); }
   SyncState ExportState() const;
   absl::Status ImportState(const SyncState& state);
@@ -37,6 +41,10 @@ class GradientExchange {
   absl::Status UseMethod(const std::string& method);
   absl::Status SetCodecs(const Codecs& codecs);
   absl::Status Probe();
+  absl::StatusOr<BucketResult> FinishHeldBack(bool flag);
+  // Cost model and forecast know two-shot exchanges.
+  bool Foreseeable() const { return options_.method != "powersgd" && !options_.hierarchical; }
+  bool forecasting() const { return forecast_ != nullptr && forecast_->holds_back(); }
   bool DecisionIsDue() const;
   bool ProbeIsDue() const;
   bool lossy() const { return compressed_.compressor != nullptr && step_.step >= options_.warmup_steps; }
@@ -52,6 +60,8 @@ class GradientExchange {
   std::unique_ptr<AutoBits> auto_bits_;
   std::unique_ptr<BucketExchanger> exchanger_;
   SyncStep step_;
+  std::unique_ptr<ExchangeForecast> forecast_;
+  bool watched_ = false;
   bool held_back_ = false;                // this step's buckets go when Finish is called
   double relative_error_ = -1;
 };

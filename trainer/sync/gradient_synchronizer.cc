@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "comm/finite.h"
@@ -83,7 +84,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   absl::Status Connect(std::unique_ptr<Communicator> communicator, std::vector<GradientBucket> segments,
                        const GradientSynchronizerOptions& options) {
     DS_ASSIGN_OR_RETURN(exchange_, GradientExchange::Create(std::move(communicator), std::move(segments), options.compression,
-                                                            options.overlap));
+                                                            options.overlap, options.forecast ? at::get_num_threads() : 0));
     for (size_t i = 0; i < slots_.size(); ++i) AddHook(i);
     return absl::OkStatus();
   }
@@ -118,6 +119,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     if (trace_exchange_) AppendSpans(result, exchange_->buckets(), trace_);
     SyncStats stats = StatsOf(result);
     stats.found_inf = result.flag;
+    stats.watched = exchange_->watched();
     return stats;
   }
 

@@ -22,6 +22,7 @@ struct GradientSynchronizerOptions {
   double bucket_mb = 4.0;   // MiB of fp32 a bucket
   bool overlap = true;      // false: all buckets go when Finish is called
   bool trace = false;
+  bool forecast = false;    // hold the first steps' buckets back, then say what exchange adds to a step (exchange_forecast.h)
   CompressionOptions compression;
 };
 
@@ -36,6 +37,7 @@ struct SyncStats {
   double exchange_ms = 0;        // wall time with an exchange under way
   double exposed_ms = 0;         // of it, not hidden: the wait in Finish
   int64_t wire_bytes = 0;        // sent by this rank in this step
+  bool watched = false;          // for the forecast: its exchange went after its compute, of which times.total() - exposed is seen alone
   bool found_inf = false;        // any rank had a non-finite raw gradient
 };
 
@@ -48,6 +50,7 @@ struct SyncState {
 
 // For people, at the end of a run.
 struct CompressionReport {
+  double added_ms = -1;            // by which exchange lengthens a step, as foretold; below 0: not foretold
   std::string method;              // "none", "uniform, 4 bit", ...
   std::string reason;              // why `auto` chose it; empty otherwise
   int64_t raw_bytes_per_step = 0;  // what this rank would send in fp32

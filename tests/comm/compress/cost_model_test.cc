@@ -46,11 +46,61 @@ std::vector<GradientBucket> Buckets(std::vector<float>& memory) {
   return {{{"w", absl::MakeSpan(memory), 0, std::move(*codec), {}}}};
 }
 
-TEST(CostModel, AStepWaitsForTheLinkBeyondBackwardAndForAllWork) {
-  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 1.0, .coding_s = 0.125}), 0.5 + 0.125 + 0.75);
-  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 0.125, .coding_s = 0.125}), 0.5 + 0.125);
-  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 1.0, .link_cpu_s = 0.25, .coding_s = 0.125}), 0.5 + 0.125 + 0.25 + 0.5);
-  EXPECT_DOUBLE_EQ(PredictStep(0.5, 0.25, {.link_s = 0.25, .link_cpu_s = 0.125, .coding_s = 0}), 0.5 + 0.125);
+// Compute of 8 s; a thread beside it halves it and is halved itself.
+constexpr SharedCost kOneCore = {.compute_rate = 0.5, .other_rate = 0.5};
+
+TEST(StepModel, WithoutBucketsOrCostsItIsTheCompute) {
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {}, kOneCore), 8);
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 8}, {.ready_s = 9}}, kOneCore), 8);
+}
+
+TEST(StepModel, ALinkWithACoreOfItsOwnIsHiddenAsFarAsComputeGoesOn) {
+  const SharedCost spare;
+  // From 2 to 5 beside compute; from 6 on 3 beside it, of which one is left at its end.
+  const std::vector<BucketCost> buckets = {{.ready_s = 2, .link_s = 3, .shared_link_s = 3}, {.ready_s = 6, .link_s = 3, .shared_link_s = 3}};
+  EXPECT_DOUBLE_EQ(PredictWindow(8, buckets, spare), 9);
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 2, .coding_s = 5}}, spare), 8);
+}
+
+TEST(StepModel, WhatIsStolenIsAdded) {
+  // 4 s beside compute that advances by 3: one second longer.
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 1}}, kOneCore), 9);
+  // Coding of 1 s takes 2 of them and leaves compute half: one second longer, wherever it falls.
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .coding_s = 1}}, kOneCore), 9);
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 8, .coding_s = 1}}, kOneCore), 9);
+  // All of compute is stolen while the link is busy.
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 4}}, kOneCore), 12);
+}
+
+TEST(StepModel, BucketsGoOneAfterTheOtherAndFasterOnceComputeIsOver) {
+  // The first from 6: in 4 s beside compute that leaves it the 2 it needs, both end at 10. The second has the link to itself: 3.
+  const BucketCost bucket = {.ready_s = 6, .link_s = 3, .shared_link_s = 4, .stolen_s = 2};
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {bucket, bucket}, kOneCore), 13);
+  // From 7: compute's last second takes 2, half of it is done then; the other half takes 1.5 alone.
+  BucketCost late = bucket;
+  late.ready_s = 7;
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {late}, kOneCore), 10.5);
+  // A bucket that is ready early waits for the one before it.
+  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 7, .link_s = 2, .shared_link_s = 2}, {.ready_s = 1, .link_s = 2, .shared_link_s = 2}}, {}), 11);
+}
+
+TEST(StepModel, BucketsCostWhatTheirBytesAndValuesDo) {
+  std::vector<float> memory(1 << 20);
+  const std::vector<GradientBucket> raw = {{{"w", absl::MakeSpan(memory), 0, nullptr, {}}}};
+  CodingCosts codings;
+  codings[nullptr] = {.encode_s = 1, .reduce_s = 2, .decode_s = 4};
+  const SharedCost shared = {.exchange = {0.25, 2}, .stolen = {0.125, 1}};
+  const auto costs = PredictBuckets(raw, 2, {.latency_s = 0.5, .seconds_per_byte = 1}, shared, codings);
+  ASSERT_TRUE(costs.ok()) << costs.status();
+  ASSERT_EQ(costs->size(), 1u);
+  const double bytes = 4 << 20, values = 1 << 20;   // half to the owner, half from it, each way
+  EXPECT_DOUBLE_EQ((*costs)[0].link_s, bytes + 1);
+  EXPECT_DOUBLE_EQ((*costs)[0].shared_link_s, 2 * bytes + 0.5);
+  EXPECT_DOUBLE_EQ((*costs)[0].stolen_s, bytes + 0.25);
+  EXPECT_DOUBLE_EQ((*costs)[0].coding_s, values * (1 + 2.0 / 2 + 4.0 / 2));
+  const auto probe = ProbeLike(raw, 2);
+  ASSERT_TRUE(probe.ok());
+  EXPECT_EQ(probe->large_bytes, 2 << 20);
 }
 
 TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
@@ -61,9 +111,33 @@ TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
     EXPECT_NEAR(1 / cost->seconds_per_byte, 50e6, 12e6);
     EXPECT_GT(cost->latency_s, 1.9e-3);
     EXPECT_LT(cost->latency_s, 6e-3);
-    // That link sleeps: the processor has little to do with it.
-    EXPECT_LT(cost->cpu_seconds_per_byte, 0.5 * cost->seconds_per_byte);
   });
+}
+
+// That link sleeps: neither hinders the other much, whatever the machine; and all ranks know the same.
+TEST(CostModel, FindsWhatExchangeAndComputeDoToEachOther) {
+  std::mutex mutex;
+  std::vector<SharedCost> costs;
+  OnEveryRank(2, [&](Communicator& communicator) {
+    SlowLink link(communicator, absl::Milliseconds(2), 50e6);
+    const auto cost = MeasureShared(link, 1);
+    ASSERT_TRUE(cost.ok()) << cost.status();
+    EXPECT_GT(cost->exchange.each_s, 1.9e-3);
+    EXPECT_GT(cost->exchange.of(2 << 20), (2 << 20) / 50e6);
+    EXPECT_GE(cost->stolen.each_s, 0);
+    EXPECT_LT(cost->stolen.of(2 << 20), cost->exchange.of(2 << 20));
+    for (const double rate : {cost->compute_rate, cost->other_rate}) {
+      EXPECT_GT(rate, 0);
+      EXPECT_LE(rate, 1);
+    }
+    std::lock_guard lock(mutex);
+    costs.push_back(*cost);
+  });
+  ASSERT_EQ(costs.size(), 2u);
+  EXPECT_EQ(std::memcmp(&costs[0], &costs[1], sizeof(SharedCost)), 0);
+  const std::unique_ptr<Communicator> alone = CreateSingleCommunicator();
+  EXPECT_EQ(MeasureShared(*alone, 1)->compute_rate, 1);
+  EXPECT_FALSE(MeasureShared(*alone, 0).ok());
 }
 
 // The decision is that of the slow or fast link, the same everywhere, and the prediction is near what the exchange takes.

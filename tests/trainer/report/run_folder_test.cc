@@ -101,6 +101,7 @@ TEST(RunSummary, JsonHasWhatTheIssueNames) {
   summary.wire_bytes_per_step = int64_t{1} << 40;
   summary.seed = 18446744073709551615u;
   summary.step_ms = {1, 2, 3, 4, 0.5, 6, 12.5};
+  summary.predicted_step_ms = 11.5;
   summary.versions = {{"torch", "2.x"}};
   ASSERT_TRUE(WriteSummary(folder.File("summary.json"), summary).ok());
   const auto json = nlohmann::json::parse(ReadText(folder.File("summary.json")));
@@ -112,6 +113,8 @@ TEST(RunSummary, JsonHasWhatTheIssueNames) {
   EXPECT_EQ(json["wire_bytes_per_step"], int64_t{1} << 40);
   EXPECT_EQ(json["seed"], 18446744073709551615u);
   EXPECT_EQ(json["name"], "a \"b\"");
+  EXPECT_EQ(json["predicted_step_ms"], 11.5);
+  EXPECT_TRUE(json["median_step_ms"].is_null());
   EXPECT_TRUE(json["loss_scale"].is_null());
   EXPECT_EQ(json["versions"]["torch"], "2.x");
   const std::vector<std::pair<const char*, double>> times = {

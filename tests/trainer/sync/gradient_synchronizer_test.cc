@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tests/trainer/sync/sync_testing.h"
+#include "trainer/sync/exchange_forecast.h"
 
 namespace ds {
 namespace {
@@ -96,6 +97,37 @@ TEST(GradientSynchronizer, TheSameBitsForEveryBucketSizeWithAndWithoutOverlap) {
     }
   }
   EXPECT_GT(std::abs(*std::max_element(reference.begin(), reference.end())), 0);
+}
+
+// Its first steps are exchanged after backward, and watched but for the very first ones; the bits stay as they are.
+TEST(GradientSynchronizer, AForecastIsMadeOnceAndChangesNoBits) {
+  constexpr int kSteps = ExchangeForecast::kWarmUpSteps + ExchangeForecast::kWatchedSteps + 2;
+  for (const char* method : {"none", "uniform", "powersgd"}) {
+    std::vector<std::vector<float>> found(2);
+    for (const bool forecast : {true, false}) {
+      RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
+        const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/11);
+        const bool foreseeable = forecast && method != std::string("powersgd");
+        const Sync sync = Create(*module, *communicator,
+                                 {.bucket_mb = 0.001, .forecast = forecast, .compression = {.method = method, .bits = 4, .minimum_size = 16}});
+        const at::Tensor input = at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
+        for (int step = 0; step < kSteps; ++step) {
+          for (const NamedTensor& parameter : module->parameters()) {
+            if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
+          }
+          const bool known = step >= kSteps - 2;
+          EXPECT_EQ(sync->Report().added_ms >= 0, known && foreseeable) << method << ", step " << step;
+          ASSERT_TRUE(sync->Begin({.step = step}).ok());
+          Backward(*module, input);
+          const absl::StatusOr<SyncStats> stats = sync->Finish();
+          ASSERT_TRUE(stats.ok()) << stats.status();
+          EXPECT_EQ(stats->watched, foreseeable && !known && step >= ExchangeForecast::kWarmUpSteps) << method << ", step " << step;
+        }
+        if (rank == 0) found[forecast] = Gradients(*module);
+      });
+    }
+    EXPECT_EQ(found[0], found[1]) << method;
+  }
 }
 
 TEST(GradientSynchronizer, MicroBatchesAccumulateAndAreExchangedOnce) {
