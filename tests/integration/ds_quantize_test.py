@@ -4,6 +4,7 @@
 """
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import onnx
 import onnxruntime
 
 from small_network import CONFIG, run
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from activation_error import relative_squared_errors  # noqa: E402
 
 DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
 
@@ -59,6 +63,29 @@ class DsQuantize(unittest.TestCase):
         error = np.square(logits[1] - logits[0]).sum() / np.square(logits[0]).sum()
         self.assertLess(error, 0.01)
         self.assertGreater(error, 0)
+
+    def test_eight_bits_lose_less_than_half_a_percent_of_each_activation(self):
+        # Smooth pictures and as much noise, as the data of the training, but with patterns that neither training nor calibration saw.
+        random = np.random.default_rng(1)
+        at = np.linspace(0, 4 - 0.25, 16)
+        base, share = np.floor(at).astype(int), at % 1
+        hat = np.zeros((16, 5))
+        hat[np.arange(16), base], hat[np.arange(16), base + 1] = 1 - share, share
+        smooth = np.einsum("yi,ncij,xj->ncyx", hat, random.uniform(0, 1, (256, 3, 5, 5)), hat)
+        config = self.config.read_text()
+        mean, stddev = (np.array(json.loads(re.search(rf"^ *{key}: *(\[.*\])$", config, re.M)[1])) for key in ("mean", "stddev"))
+        pixels = (smooth + random.uniform(0, 1, smooth.shape)) / 2
+        images = ((pixels - mean.reshape(-1, 1, 1)) / stddev.reshape(-1, 1, 1)).astype(np.float32)
+        errors = {}
+        for method in ("auto", "kl", "min-max"):
+            done, output = self.quantize(f"error-{method}", "--method", method)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            activations = json.loads(output.with_suffix(".json").read_text())["activations"]
+            errors[method] = relative_squared_errors(self.model, activations, images)
+            self.assertGreaterEqual(len(errors[method]), 10)
+        self.assertLess(max(errors["auto"].values()), 0.005)
+        self.assertLess(max(errors["kl"].values()), 0.005)
+        self.assertGreater(min(errors["auto"].values()), 0)
 
     def test_the_profile_for_tensorrt_keeps_the_accuracy_and_says_what_it_wrote(self):
         done, output = self.quantize("trt", "--profile", "tensorrt")
