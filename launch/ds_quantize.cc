@@ -5,6 +5,7 @@
 
 #include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "trainer/config/reader.h"
 #include "trainer/quantize_job.h"
@@ -77,6 +78,10 @@ absl::Status ResolveBits(Arguments& arguments) {
   mixed.weights = arguments.bits == "auto";
   mixed.activations = arguments.activation_bits == "auto";
   const bool chosen = mixed.weights || mixed.activations;
+  if (arguments.profile == "tensorrt" && arguments.activation_bits != "8") {
+    const std::string given = mixed.activations ? "4 bits or 8, as each is best with" : absl::StrCat(arguments.activation_bits, " bits");
+    return absl::InvalidArgumentError(absl::StrCat("TensorRT takes activations of 8 bits, not of ", given, ": leave --activation-bits out"));
+  }
   if (mixed.activations && mixed.accuracy_budget == 0)
     return absl::InvalidArgumentError("--activation-bits auto needs --accuracy-budget POINTS (a size budget is of the weights)");
   if (chosen && !mixed.wanted()) return absl::InvalidArgumentError("--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");

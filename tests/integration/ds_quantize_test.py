@@ -114,7 +114,7 @@ class DsQuantize(unittest.TestCase):
         self.assertEqual(*files)
 
     def test_auto_keeps_its_budgets(self):
-        done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12)
+        done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12, "--repair", "none")
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(output.with_suffix(".json").read_text())
         self.assertEqual(report["bits"], "auto")
@@ -122,11 +122,25 @@ class DsQuantize(unittest.TestCase):
         self.assertGreater(len({layer["bits"] for layer in report["layers"]}), 1)
         session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
         self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
-        done, output = self.quantize("points", "--bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512)
+        done, output = self.quantize("points", "--bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512, "--repair", "none")
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(output.with_suffix(".json").read_text())
         kept = [trial for trial in report["mixed_bits"]["trials"] if trial["drop_points"] <= 1.5]
         self.assertEqual(report["mixed_bits"]["bytes"], min(trial["bytes"] for trial in kept))
+
+    def test_activations_get_bits_of_their_own_within_the_accuracy_budget(self):
+        done, output = self.quantize("mixed", "--bits", 4, "--activation-bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512, "--repair", "none",
+                                     "--method", "mse")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertEqual((report["bits"], report["activation_bits"]), (4, "auto"))
+        self.assertLessEqual({activation["bits"] for activation in report["activations"]}, {4, 8})
+        self.assertIn(4, {activation["bits"] for activation in report["activations"]})
+        self.assertEqual({layer["bits"] for layer in report["layers"][1:-1]}, {4})
+        kept = [trial for trial in report["mixed_bits"]["trials"] if trial["drop_points"] <= 1.5]
+        self.assertEqual(report["mixed_bits"]["bytes"], min(trial["bytes"] for trial in kept))
+        session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+        self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
 
     def test_the_page_is_well_formed_and_whole(self):
         done, output = self.quantize("page")
@@ -160,6 +174,7 @@ class DsQuantize(unittest.TestCase):
                  "method": (["--method", "entropy"], {}, "entropy"),
                  "group": (["--group", 48], {}, "group"),
                  "auto without a budget": (["--bits", "auto"], {}, "--size-budget"),
+                 "activations without a budget": (["--activation-bits", "auto"], {}, "--accuracy-budget"),
                  "budget without auto": (["--size-budget", 0.2], {}, "--bits auto"),
                  "budget too small": (["--bits", "auto", "--size-budget", 0.01], {}, "size_budget"),
                  "no samples": (["--samples", 0], {}, "samples"),
