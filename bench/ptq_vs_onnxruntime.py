@@ -1,6 +1,9 @@
 """Accuracy after quantisation without training: ds_quantize against ONNX Runtime's static quantisation, same models, same data.
 
-    .venv/bin/python bench/ptq_vs_onnxruntime.py RUN [RUN ...] [--samples 1024] [--output DIR]
+    .venv/bin/python bench/ptq_vs_onnxruntime.py RUN [RUN ...] [--cases CASE ...] [--samples 1024] [--output DIR] [--keep]
+
+A case is W4A8, W4A4 and so on, calibrated alone, "W4A4 adaround" or "W4A4 qdrop", with that --repair, or one of ONNX Runtime's two. --keep takes
+files that are there already as they are, so that a long comparison can be made in pieces.
 
 Each RUN is a folder of ds_train with a Fashion-MNIST model (one a seed). Every quantised file is run in ONNX Runtime over the whole test set;
 the figures are drops against the float model there, in points, mean and standard deviation over the runs, and the files' sizes. ONNX Runtime
@@ -11,6 +14,7 @@ import argparse
 import gzip
 import json
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -25,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "launch"))
 import check_onnx  # noqa: E402
 
-OURS = {"W8A8": (8, 8), "W6A8": (6, 8), "W4A8": (4, 8), "W4A4": (4, 4), "W3A8": (3, 8), "W2A8": (2, 8)}
+OURS = ["W8A8", "W6A8", "W4A8", "W4A4", "W3A8", "W2A8", "W4A4 adaround", "W4A4 qdrop", "W2A8 adaround"]
 THEIRS = {"ONNX Runtime min-max": CalibrationMethod.MinMax, "ONNX Runtime entropy": CalibrationMethod.Entropy}
 
 
@@ -45,9 +49,17 @@ def training_images(config, count):
     return ((raw[chosen].astype(np.float32) / 255 - mean) / stddev).astype(np.float32)
 
 
-def ours(run, output, bits, activation_bits, args):
-    subprocess.run([args.program, "--model", run / "model.onnx", "--data", run / "config.yaml", "--output", output, "--bits", str(bits),
-                    "--activation-bits", str(activation_bits), "--samples", str(args.samples)], check=True, stdout=subprocess.DEVNULL)
+def widths(case):
+    """Of weights and of activations, and how roundings are learnt."""
+    return re.fullmatch(r"W(\d)A(\d)(?: (\w+))?", case).groups(default="none")
+
+
+def ours(run, output, case, args):
+    bits, activation_bits, repair = widths(case)
+    if not (args.keep and output.exists()):
+        subprocess.run([args.program, "--model", run / "model.onnx", "--data", run / "config.yaml", "--output", output, "--bits", bits,
+                        "--activation-bits", activation_bits, "--repair", repair, "--samples", str(args.samples)], check=True,
+                       stdout=subprocess.DEVNULL)
     return json.loads(output.with_suffix(".json").read_text())["quantized_accuracy"]
 
 
@@ -67,6 +79,7 @@ def main():
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--cases", nargs="*", default=[*OURS, *THEIRS])
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "runs/ptq")
+    parser.add_argument("--keep", action="store_true", help="do not make files again that are there")
     args = parser.parse_args()
     drops, sizes, speeds = ({case: [] for case in args.cases} for _ in range(3))
     for run in args.runs:
@@ -80,9 +93,9 @@ def main():
         for case in args.cases:
             file = folder / f"{case.replace(' ', '_')}.onnx"
             claimed = None
-            if case in OURS:
-                claimed = ours(run, file, *OURS[case], args)
-            else:
+            if case not in THEIRS:
+                claimed = ours(run, file, case, args)
+            elif not (args.keep and file.exists()):
                 theirs(run, file, THEIRS[case], calibration)
             model = check_onnx.Model(file)
             got = model.accuracy(images, labels)
@@ -95,6 +108,7 @@ def main():
     for case in args.cases:
         print(json.dumps({"case": case, "models": len(args.runs), "drop_mean": round(statistics.mean(drops[case]), 3),
                           "drop_sd": round(statistics.stdev(drops[case]), 3) if len(args.runs) > 1 else None,
+                          "drops": [round(drop, 2) for drop in drops[case]],
                           "size_percent": round(statistics.mean(sizes[case]), 2),
                           "speed_over_float": round(statistics.median(speeds[case]), 2)}), flush=True)
 

@@ -5,6 +5,7 @@
 
 #include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "trainer/config/reader.h"
 #include "trainer/quantize_job.h"
@@ -16,7 +17,7 @@ constexpr int kBadInput = 1;
 struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
-  std::string bits = "8";
+  std::string bits = "8", activation_bits = "8";
   int threads = 0;
   std::string profile = "onnxruntime";
   bool direct_weights = false;
@@ -38,12 +39,13 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--bits", arguments.bits, "of weights; auto: each layer's own, under a budget")->check(CLI::IsMember(widths))->capture_default_str();
   CLI::Option* size = app.add_option("--size-budget", quantizer.mixed_bits.size_budget,
                                      "--bits auto: bytes of the weights, as a share of theirs in fp32")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--accuracy-budget", quantizer.mixed_bits.accuracy_budget, "--bits auto: points of accuracy that may go, on held-out training images")
+  app.add_option("--accuracy-budget", quantizer.mixed_bits.accuracy_budget, "for auto: points of accuracy that may go, on held-out training images")
       ->check(CLI::Range(0.0, 100.0))->excludes(size);
   app.add_flag("--tight", arguments.tight, "--bits auto: count 3 bits as 3, not as the 4 that they take up in the file");
   app.add_option("--held-out", arguments.job.held_out, "images of the training split to measure an accuracy budget on")
       ->check(CLI::PositiveNumber)->capture_default_str();
-  bits("--activation-bits", quantizer.activation_bits, "of activations");
+  app.add_option("--activation-bits", arguments.activation_bits, "of activations; auto: 4 or 8, each its own, under an accuracy budget")
+      ->check(CLI::IsMember(widths))->capture_default_str();
   bits("--end-bits", quantizer.end_bits, "of the first and the last layer, if that is more; with --bits auto their least");
   app.add_option("--method", quantizer.method, "how activations' ranges are chosen")
       ->check(CLI::IsMember({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}))
@@ -61,20 +63,34 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction, "take out what rounding adds on average");
   app.add_flag("--equalize", quantizer.equalization, "scale channels between layers to equal ranges first");
-  app.add_option("--repair", quantizer.reconstruction.method, "learn each weight's rounding on calibration data")
-      ->check(CLI::IsMember({"none", "adaround", "qdrop"}))
+  quantizer.reconstruction.method = "auto";
+  app.add_option("--repair", quantizer.reconstruction.method,
+                 "learn each weight's rounding on calibration data; auto: adaround where weights have 2 or 3 bits or activations 2 to 4, else none")
+      ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
-// Takes --bits into the options.
+// Takes --bits and --activation-bits into the options.
 absl::Status ResolveBits(Arguments& arguments) {
   ds::QuantizerOptions& quantizer = arguments.job.quantizer;
-  const bool chosen = arguments.bits == "auto", budget = quantizer.mixed_bits.wanted();
-  if (chosen && !budget) return absl::InvalidArgumentError("--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");
-  if (!chosen && budget) return absl::InvalidArgumentError("a budget chooses each layer's bits: give --bits auto with it");
-  if (!chosen) quantizer.bits = arguments.bits[0] - '0';
-  if (arguments.tight) quantizer.mixed_bits.storage = ds::CodeStorage::kTight;
+  ds::MixedBitsOptions& mixed = quantizer.mixed_bits;
+  mixed.weights = arguments.bits == "auto";
+  mixed.activations = arguments.activation_bits == "auto";
+  const bool chosen = mixed.weights || mixed.activations;
+  if (arguments.profile == "tensorrt" && arguments.activation_bits != "8") {
+    const std::string given = mixed.activations ? "4 bits or 8, as each is best with" : absl::StrCat(arguments.activation_bits, " bits");
+    return absl::InvalidArgumentError(absl::StrCat("TensorRT takes activations of 8 bits, not of ", given, ": leave --activation-bits out"));
+  }
+  if (mixed.activations && mixed.accuracy_budget == 0)
+    return absl::InvalidArgumentError("--activation-bits auto needs --accuracy-budget POINTS (a size budget is of the weights)");
+  if (chosen && !mixed.wanted()) return absl::InvalidArgumentError("--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");
+  if (!chosen && mixed.wanted()) {
+    return absl::InvalidArgumentError("a budget chooses each layer's bits: give --bits auto or --activation-bits auto with it");
+  }
+  if (!mixed.weights) quantizer.bits = arguments.bits[0] - '0';
+  if (!mixed.activations) quantizer.activation_bits = arguments.activation_bits[0] - '0';
+  if (arguments.tight) mixed.storage = ds::CodeStorage::kTight;
   return absl::OkStatus();
 }
 

@@ -141,6 +141,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   DS_ASSIGN_OR_RETURN(summary.drift, TestDrift(model, *test, options.drift_samples));
   summary.layers = std::move(model.layers);
   summary.activations = std::move(model.activations);
+  summary.units = std::move(model.units);
   summary.warnings = std::move(model.warnings);
   summary.mixed_bits = std::move(model.mixed_bits);
   summary.histograms = std::move(model.histograms);

@@ -39,6 +39,7 @@ struct QuantizeSummary {
   int64_t quantized_bytes = 0;
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
+  std::vector<UnitReconstruction> units;   // whose roundings were learnt; empty without
   std::vector<std::string> warnings;   // clipping, drift, and nodes left in float with the reason
   MixedBits mixed_bits;                // empty without a budget
   std::vector<ValueDrift> drift;       // of the test split against the calibration data
@@ -50,7 +51,7 @@ struct QuantizeSummary {
 absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options);
 
 std::string QuantizeSummaryJson(const QuantizeSummary& summary);
-// "W4A8"; with bits of their own for each layer the mean over all weights, "W3.2A8".
+// "W4A8"; with bits of their own for each layer the mean over all weights, "W3.20A8", or over all elements of a sample's activations.
 std::string WidthsName(const QuantizeSummary& summary);
 // Layers, activations, warnings and the totals.
 std::string QuantizeSummaryTable(const QuantizeSummary& summary);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -36,22 +37,43 @@ nlohmann::ordered_json MixedBitsJson(const MixedBits& mixed) {
   for (const LayerSensitivity& layer : mixed.layers) {
     nlohmann::ordered_json widths;
     for (const BitChoice& width : layer.widths) widths.push_back({{"bits", width.bits}, {"bytes", width.bytes}, {"error", width.error}});
-    json["sensitivity"].push_back({{"weight", layer.weight}, {"widths", widths}});
+    json["sensitivity"].push_back({{layer.activation ? "activation" : "weight", layer.weight}, {"widths", widths}});
   }
-  for (const BitTrial& trial : mixed.trials) json["trials"].push_back({{"bytes", trial.bytes}, {"drop_points", trial.drop}});
+  for (const BitTrial& trial : mixed.trials) {
+    json["trials"].push_back({{"bytes", trial.bytes}, {"drop_points", trial.drop}, {"learnt", trial.learnt}});
+  }
   return json;
+}
+
+// One line, or nothing where no rounding was learnt.
+std::string LearntLine(const std::vector<UnitReconstruction>& units) {
+  if (units.empty()) return "";
+  int64_t weights = 0, flipped = 0;
+  for (const UnitReconstruction& unit : units) {
+    weights += unit.weights;
+    flipped += unit.flipped;
+  }
+  return absl::StrFormat("roundings learnt: %d units, %.1f %% of the codes are not the nearest\n\n", units.size(),
+                         100.0 * static_cast<double>(flipped) / static_cast<double>(std::max<int64_t>(1, weights)));
 }
 
 }  // namespace
 
 std::string WidthsName(const QuantizeSummary& summary) {
-  if (summary.mixed_bits.bits.empty()) return absl::StrCat("W", summary.bits, "A", summary.activation_bits);
-  double bits = 0, weights = 0;
+  const auto chosen = [&](const std::string& name) { return summary.mixed_bits.bits.contains(name); };
+  double weight_bits = 0, weights = 0, activation_bits = 0, elements = 0;
   for (const LayerReport& layer : summary.layers) {
-    bits += static_cast<double>(layer.weight_bits) * static_cast<double>(layer.weights);
+    weight_bits += static_cast<double>(layer.weight_bits) * static_cast<double>(layer.weights);
     weights += static_cast<double>(layer.weights);
   }
-  return absl::StrFormat("W%.2fA%d", bits / weights, summary.activation_bits);
+  for (const ActivationReport& activation : summary.activations) {
+    activation_bits += static_cast<double>(activation.bits) * static_cast<double>(activation.elements);
+    elements += static_cast<double>(activation.elements);
+  }
+  const bool mixed_weights = std::ranges::any_of(summary.layers, chosen, &LayerReport::weight);
+  const bool mixed_activations = std::ranges::any_of(summary.activations, chosen, &ActivationReport::value);
+  return absl::StrCat("W", mixed_weights ? absl::StrFormat("%.2f", weight_bits / weights) : absl::StrCat(summary.bits), "A",
+                      mixed_activations ? absl::StrFormat("%.2f", activation_bits / elements) : absl::StrCat(summary.activation_bits));
 }
 
 std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
@@ -68,7 +90,7 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
   if (summary.mixed_bits.bits.empty()) {
     json["mixed_bits"] = nullptr;
   } else {
-    json["bits"] = "auto";
+    for (const LayerSensitivity& layer : summary.mixed_bits.layers) json[layer.activation ? "activation_bits" : "bits"] = "auto";
     json["mixed_bits"] = MixedBitsJson(summary.mixed_bits);
   }
   for (const LayerReport& layer : summary.layers) {
@@ -101,6 +123,14 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
                              {"stability_index", value.drift.stability_index},
                              {"outside_share", value.drift.outside_share}});
   }
+  for (const UnitReconstruction& unit : summary.units) {
+    json["units"].push_back({{"first", unit.first},
+                             {"last", unit.last},
+                             {"weights", unit.weights},
+                             {"flipped", unit.flipped},
+                             {"nearest_error", unit.nearest_error},
+                             {"error", unit.error}});
+  }
   json["warnings"] = summary.warnings;
   return json.dump(2) + "\n";
 }
@@ -113,7 +143,7 @@ std::string QuantizeSummaryTable(const QuantizeSummary& summary) {
   };
   row("float", summary.float_accuracy, summary.float_bytes);
   row(WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes);
-  std::string text = absl::StrCat(LayerTable(summary.layers), "\n", ActivationTable(summary.activations), "\n");
+  std::string text = absl::StrCat(LayerTable(summary.layers), "\n", ActivationTable(summary.activations), "\n", LearntLine(summary.units));
   for (const std::string& warning : summary.warnings) absl::StrAppend(&text, "warning: ", warning, "\n");
   return absl::StrCat(text, summary.warnings.empty() ? "" : "\n", totals.ToString());
 }

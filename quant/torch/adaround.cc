@@ -67,6 +67,7 @@ class Reconstructor {
         options_(options),
         drop_(options.method == "qdrop" ? options.drop : 0.0, options.seed),
         order_(at::detail::createCPUGenerator(options.seed)) {
+    if (options.learn_bias) AddBiases();
     for (const Node& node : graph.nodes()) {
       for (const ValueId id : node.inputs) {
         if (id != kNoValue) ++reads_[id];
@@ -122,6 +123,23 @@ class Reconstructor {
                                                params.type.min(), params.type.max());
   }
 
+  // Convolutions without a bias get one of zeros: rounding shifts their outputs' means too.
+  void AddBiases() {
+    for (const int n : selection_.multipliers) {
+      const Node& node = graph_.nodes()[static_cast<size_t>(n)];
+      const Tensor* weight = graph_.Constant(node.inputs[1]);
+      const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+      if (node.op != "Conv" || has_bias || weight == nullptr) continue;
+      const Tensor zeros = Tensor::From<float>(
+          {weight->dim(0)}, std::vector<float>(static_cast<size_t>(weight->dim(0))));
+      const ValueId bias =
+          graph_.AddInitializer(absl::StrCat(node.name, ".zero_bias"), zeros, true);
+      Node& changed = graph_.mutable_nodes()[static_cast<size_t>(n)];
+      changed.inputs.resize(3, kNoValue);
+      changed.inputs[2] = bias;
+    }
+  }
+
   absl::Status RunUnit(const ReconstructionUnit& unit, ValueMap& exact, ValueMap& rounded,
                        std::vector<UnitReconstruction>& results) {
     DS_ASSIGN_OR_RETURN(const UnitRunner float_runner, UnitRunner::Create(graph_, unit, {}));
@@ -151,7 +169,8 @@ class Reconstructor {
     rounded = std::move(next);
     exact = targets;
     if (kept == 'h') DS_RETURN_IF_ERROR(WriteWeights(learner));
-    DS_RETURN_IF_ERROR(WriteBiases(learner, kept == 'h' ? learner.moved_biases : learner.bias_values));
+    DS_RETURN_IF_ERROR(
+        WriteBiases(learner, kept == 'h' ? learner.moved_biases : learner.bias_values));
     results.push_back(std::move(result));
     return absl::OkStatus();
   }
@@ -202,6 +221,8 @@ class Reconstructor {
   at::Tensor CorrectedBias(int n, ValueId bias) const {
     if (corrected_ == nullptr) return ToTorch(*graph_.Constant(bias)).clone();
     const Node& node = corrected_->nodes()[static_cast<size_t>(n)];
+    if (node.inputs.size() < 3 || node.inputs[2] == kNoValue)
+      return ToTorch(*graph_.Constant(bias)).clone();
     return ToTorch(*corrected_->Constant(node.inputs[2])).clone();
   }
 
@@ -336,8 +357,9 @@ absl::Status CheckReconstruction(const ReconstructionOptions& options) {
   const auto refuse = [](const auto&... what) {
     return absl::InvalidArgumentError(absl::StrCat("reconstruction: ", what...));
   };
-  if (options.method != "none" && options.method != "adaround" && options.method != "qdrop")
-    return refuse("method is \"", options.method, "\"; it must be none, adaround or qdrop");
+  const std::set<std::string> methods = {"none", "auto", "adaround", "qdrop"};
+  if (!methods.contains(options.method))
+    return refuse("method is \"", options.method, "\"; it must be none, auto, adaround or qdrop");
   if (options.samples < 1 || options.iterations < 1 || options.batch < 1)
     return refuse("samples, iterations and batch are ", options.samples, ", ", options.iterations,
                   " and ", options.batch, "; each must be at least 1");
@@ -356,6 +378,9 @@ absl::StatusOr<std::vector<UnitReconstruction>> ReconstructRounding(
     const Graph* corrected) {
   DS_RETURN_IF_ERROR(CheckReconstruction(options));
   if (options.method == "none") return std::vector<UnitReconstruction>();
+  if (options.method == "auto")
+    return absl::InvalidArgumentError(
+        "reconstruction: only the Quantizer knows what \"auto\" is; give adaround or qdrop");
   if (inputs.size() != graph.inputs().size() || inputs.empty() || inputs[0].size(0) < 1)
     return absl::InvalidArgumentError(
         "reconstruction: no samples; give it one tensor for each of the model's inputs");

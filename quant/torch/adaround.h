@@ -21,7 +21,9 @@
 namespace ds {
 
 struct ReconstructionOptions {
-  std::string method = "none";  // none | adaround | qdrop
+  // none | adaround | qdrop | auto. auto, which only the Quantizer knows: adaround where weights
+  // have at most 3 bits or activations at most 4, else none.
+  std::string method = "none";
   int64_t samples = 512;        // of the calibration data, the first ones; >= 1
   int iterations = 600;         // steps of Adam a unit, >= 1
   int64_t batch = 32;           // samples a step, >= 1
@@ -48,7 +50,9 @@ struct UnitReconstruction {
 
 // `graph`: folded, float; `plan` of it. `inputs`: one tensor for each of its inputs, sample by
 // sample along axis 0. Writes weights back as code * scale, so that `plan` rounds them to these
-// very codes, and biases of Conv and Gemm as new initialisers. Deterministic for a seed and a
+// very codes, and biases of Conv (which gets one where it has none) and Gemm as new initialisers.
+// `corrected`: the graph with the biases that are right for nearest rounding, node by node as
+// `graph`; null: they are as they are. Deterministic for a seed and a
 // number of threads. Memory: the samples' values at one cut of the network, float and rounded, at a
 // time. InvalidArgument: an option out of range, no samples; Unimplemented: an operator the
 // executor lacks.

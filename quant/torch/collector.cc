@@ -1,5 +1,7 @@
 #include "quant/torch/collector.h"
 
+#include <algorithm>
+
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
@@ -48,6 +50,11 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
   if (kept_.count(value) == 0 && tensor.dim() > 0) {
     kept_[value] = tensor.narrow(0, 0, std::min(tensor.size(0), kKeptSamples)).clone();
   }
+}
+
+int64_t Collector::ElementsOfASample(ValueId value) const {
+  const auto found = kept_.find(value);
+  return found == kept_.end() ? 0 : found->second.numel() / std::max<int64_t>(1, found->second.size(0));
 }
 
 std::vector<double> Collector::ChannelMeans(ValueId value) const {

@@ -33,6 +33,7 @@ class Collector {
   // The values of the first few samples, float, for trying ranges out: at most kKeptSamples of them.
   const at::Tensor& kept(ValueId value) const { return kept_.at(value); }
   static constexpr int64_t kKeptSamples = 32;
+  int64_t ElementsOfASample(ValueId value) const;
 
  private:
   Collector() = default;

@@ -1,5 +1,5 @@
-// `bits: auto`: each layer's width from its measured sensitivity, under a budget of bytes or of
-// accuracy.
+// `bits: auto`: each layer's, and if wished each activation's, width from its measured sensitivity,
+// under a budget of bytes or of accuracy.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,10 @@ struct QuantizedModel;
 
 // At most one of the two budgets; with neither, all layers have QuantizerOptions::bits.
 struct MixedBitsOptions {
+  // Whose widths are searched for; at least one. Activations, which get 4 or 8 bits, count with the
+  // bytes of their codes for one sample beside those of the weights, and need an accuracy budget.
+  bool weights = true;
+  bool activations = false;
   // The rounded weights' bytes, scales included, over their bytes in fp32: (0, 1]. 0: none.
   double size_budget = 0;
   // By how many points (percent of samples) `drop` may rise above 0: > 0. 0: none. The least size
@@ -35,14 +39,15 @@ struct MixedBitsOptions {
 // One size that the search under an accuracy budget tried.
 struct BitTrial {
   int64_t bytes = 0;
-  double drop = 0;  // points
+  double drop = 0;      // points
+  bool learnt = false;  // with the roundings learnt, which only the last one is
 };
 
 struct MixedBits {
-  std::map<std::string, int> bits;  // by the weight's name
-  int64_t bytes = 0;                // of the rounded weights
-  int64_t float_bytes = 0;
-  double error = 0;  // expected, in the units of MeasureSensitivity
+  std::map<std::string, int> bits;  // by the weight's or the activation's name
+  int64_t bytes = 0;                // of all these, rounded
+  int64_t float_bytes = 0;          // and in fp32
+  double error = 0;                 // expected, in the units of MeasureSensitivity
   std::vector<LayerSensitivity> layers;
   std::vector<BitTrial> trials;  // in the order in which they were made; empty under a size budget
 };
@@ -50,12 +55,18 @@ struct MixedBits {
 // InvalidArgument for options out of range or two budgets.
 absl::Status CheckMixedBits(const MixedBitsOptions& options);
 
-// `convert` makes the model with these widths; only an accuracy budget needs it. FailedPrecondition
-// where not even the largest widths keep the accuracy budget, or the smallest the size budget (says
-// what they reach).
-absl::StatusOr<MixedBits> ChooseBits(
-    std::vector<LayerSensitivity> layers, int64_t float_bytes, const MixedBitsOptions& options,
-    const std::function<absl::StatusOr<QuantizedModel>(const std::map<std::string, int>&)>&
-        convert);
+// Makes the model with the widths by name.
+using ConvertBits =
+    std::function<absl::StatusOr<QuantizedModel>(const std::map<std::string, int>& bits)>;
+
+// The model with the widths that were found. `convert` makes one without learnt roundings; `learn`,
+// which may be null, one with them, in tens of times as long: it runs once, for the widths that
+// were found, and what it gives is kept unless an accuracy budget is then missed, which is a
+// warning of the model without. Where not even the largest widths keep the accuracy budget, they
+// are tried with `learn` before the error. FailedPrecondition: the largest widths do not keep the
+// accuracy budget, or the smallest the size budget (says what they reach).
+absl::StatusOr<QuantizedModel> ChooseBits(std::vector<LayerSensitivity> layers, int64_t float_bytes,
+                                          const MixedBitsOptions& options,
+                                          const ConvertBits& convert, const ConvertBits& learn);
 
 }  // namespace ds

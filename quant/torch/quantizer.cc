@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "ATen/Functions.h"
@@ -25,6 +26,10 @@ namespace ds {
 namespace {
 
 constexpr int kLeastBits = 2, kMostBits = 8;
+// At most so many bits are worth learnt roundings (docs/benchmarks.md).
+constexpr int kLearntWeightBits = 3, kLearntActivationBits = 4;
+// Widths that a search gives activations.
+constexpr int kActivationWidths[] = {4, 8};
 
 absl::Status CheckBits(const char* what, int bits) {
   if (bits >= kLeastBits && bits <= kMostBits) return absl::OkStatus();
@@ -86,31 +91,38 @@ class Quantizer::Impl {
     if (collector_->samples() == 0) {
       return absl::FailedPreconditionError("there is no calibration data: call calibrate() with at least one batch before convert()");
     }
-    if (!options_.mixed_bits.wanted()) return ConvertWith(options_.weight_bits);
+    if (!options_.mixed_bits.wanted()) return ConvertWith(options_.weight_bits, true);
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
-    for (const WeightSite& site : selection_.weights) float_bytes += graph_.Constant(site.weight)->num_elements() * int64_t{sizeof(float)};
-    DS_ASSIGN_OR_RETURN(MixedBits mixed, ChooseBits(std::move(layers), float_bytes, options_.mixed_bits,
-                                                    [this](const std::map<std::string, int>& bits) { return ConvertWith(bits); }));
-    DS_ASSIGN_OR_RETURN(QuantizedModel model, ConvertWith(mixed.bits));
-    model.mixed_bits = std::move(mixed);
-    return model;
+    for (const LayerSensitivity& layer : layers) float_bytes += layer.elements * int64_t{sizeof(float)};
+    const auto plain = [this](const std::map<std::string, int>& bits) { return ConvertWith(bits, false); };
+    const auto learnt = [this](const std::map<std::string, int>& bits) { return ConvertWith(bits, true); };
+    return ChooseBits(std::move(layers), float_bytes, options_.mixed_bits, plain, options_.reconstruction.method == "none" ? ConvertBits{} : learnt);
   }
 
  private:
-  // `weight_bits` by name; others have the options' bits.
-  absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& weight_bits) {
+  // `bits` of weights and activations by name; others have the options'. `may_learn`: the roundings, if that is asked for.
+  absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& bits, bool may_learn) {
     QuantizedModel model;
     model.graph = graph_;
     model.calibrated = graph_;
-    DS_RETURN_IF_ERROR(RoundWeights(weight_bits, model));
-    DS_RETURN_IF_ERROR(ChooseRanges(model));
-    DS_RETURN_IF_ERROR(Repair(model));
+    DS_RETURN_IF_ERROR(RoundWeights(bits, model));
+    DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
+    DS_RETURN_IF_ERROR(Repair(may_learn ? LearningMethod(model.plan) : "none", model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
   }
 
-  absl::StatusOr<std::vector<LayerSensitivity>> Sensitivity() const {
+  // The reconstruction that the widths call for.
+  std::string LearningMethod(const QuantPlan& plan) const {
+    if (options_.reconstruction.method != "auto") return options_.reconstruction.method;
+    const auto few = [](const std::map<std::string, QuantParams>& all, int most) {
+      return std::any_of(all.begin(), all.end(), [most](const auto& named) { return named.second.type.bits <= most; });
+    };
+    return few(plan.weights, kLearntWeightBits) || few(plan.activations, kLearntActivationBits) ? "adaround" : "none";
+  }
+
+  absl::StatusOr<std::vector<LayerSensitivity>> Sensitivity() {
     SensitivityOptions options;
     options.storage = options_.mixed_bits.storage;
     options.bias_correction = options_.bias_correction;
@@ -124,7 +136,27 @@ class Quantizer::Impl {
     options.round = [this](const WeightSite& site, int bits) {
       return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site, *graph_.Constant(site.weight), bits);
     };
-    return MeasureSensitivity(graph_, selection_, *collector_, kept_inputs_, options);
+    options.activation_widths = [this](const ActivationSite& site) {
+      std::vector<int> widths;
+      for (const int bits : kActivationWidths) {
+        if (!AtEnd(site) || bits >= options_.end_bits) widths.push_back(bits);
+      }
+      return widths;
+    };
+    options.round_activation = [this](const ActivationSite& site, int bits) -> absl::StatusOr<QuantParams> {
+      const QuantType type = {.bits = bits, .is_signed = options_.symmetric_activations};
+      DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
+      return ParamsForRange(type, chosen.range.low, chosen.range.high);
+    };
+    std::vector<LayerSensitivity> layers;
+    if (options_.mixed_bits.weights) {
+      DS_ASSIGN_OR_RETURN(layers, MeasureSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
+    }
+    if (options_.mixed_bits.activations) {
+      DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> more, MeasureActivationSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
+      std::move(more.begin(), more.end(), std::back_inserter(layers));
+    }
+    return layers;
   }
 
   absl::Status Prepare(Graph model) {
@@ -191,9 +223,10 @@ class Quantizer::Impl {
   }
 
   // What makes up for the rounding without training: room for biases, learnt roundings or corrected biases.
-  absl::Status Repair(QuantizedModel& model) {
+  absl::Status Repair(const std::string& method, QuantizedModel& model) {
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
     ReconstructionOptions reconstruction = options_.reconstruction;
+    reconstruction.method = method;
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
     if (reconstruction.method == "none") {
       if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
@@ -238,16 +271,23 @@ class Quantizer::Impl {
 
   bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
 
-  int WeightBits(const WeightSite& site, const std::map<std::string, int>& weight_bits) const {
-    const auto named = weight_bits.find(graph_.value(site.weight).name);
-    if (named != weight_bits.end()) return named->second;
+  int WeightBits(const WeightSite& site, const std::map<std::string, int>& named) const {
+    const auto found = named.find(graph_.value(site.weight).name);
+    if (found != named.end()) return found->second;
+    const auto fixed = options_.weight_bits.find(graph_.value(site.weight).name);
+    if (fixed != options_.weight_bits.end()) return fixed->second;
     return IsEnd(site.node) ? std::max(options_.end_bits, options_.bits) : options_.bits;
   }
 
-  // The activations that the first and the last layer read keep more bits too.
-  int ActivationBits(const ActivationSite& site) const {
-    const bool at_end = std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
-    return at_end ? std::max(options_.end_bits, options_.activation_bits) : options_.activation_bits;
+  // Whether the first or the last layer reads it.
+  bool AtEnd(const ActivationSite& site) const {
+    return std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
+  }
+
+  int ActivationBits(const ActivationSite& site, const std::map<std::string, int>& named) const {
+    const auto found = named.find(graph_.value(site.value).name);
+    if (found != named.end()) return found->second;
+    return AtEnd(site) ? std::max(options_.end_bits, options_.activation_bits) : options_.activation_bits;
   }
 
   absl::Status RoundWeights(const std::map<std::string, int>& weight_bits, QuantizedModel& model) {
@@ -273,18 +313,23 @@ class Quantizer::Impl {
     return params.ok() ? params : Annotate(params.status(), absl::StrCat("weight \"", graph_.value(site.weight).name, "\" of node \"", node.name, "\""));
   }
 
-  absl::Status ChooseRanges(QuantizedModel& model) {
+  // A range does not depend on the weights' bits: a search over these makes it once.
+  absl::StatusOr<ChosenRange> Range(const ActivationSite& site, const QuantType& type) {
+    const std::pair key(site.value, type.bits);
+    if (!ranges_.contains(key)) {
+      DS_ASSIGN_OR_RETURN(ranges_[key],
+                          ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
+    }
+    return ranges_.at(key);
+  }
+
+  absl::Status ChooseRanges(const std::map<std::string, int>& bits, QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = ActivationBits(site), .is_signed = options_.symmetric_activations};
-      // Ranges do not depend on the weights' bits: a search over these makes them once.
-      if (!ranges_.contains(site.value)) {
-        DS_ASSIGN_OR_RETURN(ranges_[site.value],
-                            ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
-      }
-      const ChosenRange& chosen = ranges_.at(site.value);
+      const QuantType type = {.bits = ActivationBits(site, bits), .is_signed = options_.symmetric_activations};
+      DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
       DS_ASSIGN_OR_RETURN(QuantParams params, ParamsForRange(type, chosen.range.low, chosen.range.high));
-      AddReport(name, params, chosen, collector_->at(site.value).statistics, model);
+      AddReport(site, params, chosen, model);
       model.plan.activations[name] = std::move(params);
     }
     // What only moves numbers has the integers of where they come from.
@@ -295,18 +340,20 @@ class Quantizer::Impl {
     return absl::OkStatus();
   }
 
-  void AddReport(const std::string& name, const QuantParams& params, const ChosenRange& chosen, const ActivationStatistics& statistics,
-                 QuantizedModel& model) const {
+  void AddReport(const ActivationSite& site, const QuantParams& params, const ChosenRange& chosen, QuantizedModel& model) const {
+    const std::string& name = graph_.value(site.value).name;
+    const ActivationStatistics& statistics = collector_->at(site.value).statistics;
     ActivationReport report;
     report.value = name;
     report.bits = params.type.bits;
+    report.elements = collector_->ElementsOfASample(site.value);
     report.scale = params.scales[0];
     report.zero_point = params.zero_points[0];
     report.method = std::string(Name(chosen.method));
-    report.low = chosen.range.low;
-    report.high = chosen.range.high;
     report.seen_low = statistics.histogram().min();
     report.seen_high = statistics.histogram().max();
+    report.low = chosen.range.low;
+    report.high = chosen.range.high;
     report.clipped_share = chosen.range.clipped_share;
     const double noise = chosen.range.squared_error, power = statistics.MeanSquare();
     report.snr_db = noise > 0 && power > 0 ? 10 * std::log10(power / noise) : 0;
@@ -322,7 +369,7 @@ class Quantizer::Impl {
   Graph graph_;
   QuantSelection selection_;
   std::unique_ptr<Collector> collector_;
-  std::map<ValueId, ChosenRange> ranges_;
+  std::map<std::pair<ValueId, int>, ChosenRange> ranges_;   // by bits
   std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, each the model's inputs
   int64_t kept_samples_ = 0;
   absl::Status status_;   // made last: Prepare fills the others in

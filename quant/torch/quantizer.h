@@ -43,8 +43,8 @@ struct QuantizerOptions {
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
   ReconstructionOptions reconstruction;
   std::map<std::string, int> weight_bits;  // by the weight's name, instead of `bits` or `end_bits`
-  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits`; `end_bits` are then the least that the ends may
-  // have, and `weight_bits` hold.
+  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or `activation_bits` or both; `end_bits` are then
+  // the least that the ends may have, and `weight_bits` hold.
   MixedBitsOptions mixed_bits;
   double most_clipped = 0.01;    // share of an activation's values beyond its range that earns a warning, [0, 1]
 };
@@ -65,6 +65,7 @@ struct LayerReport {
 struct ActivationReport {
   std::string value;             // its name
   int bits = 0;
+  int64_t elements = 0;          // of one sample
   std::string method;
   float low = 0, high = 0;       // the range before rounding
   float seen_low = 0, seen_high = 0;

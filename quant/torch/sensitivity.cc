@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "quant/quant_plan.h"
 #include "quant/torch/bias_correction.h"
+#include "quant/torch/lsq.h"
 #include "trainer/executor/graph_module.h"
 
 namespace ds {
@@ -16,15 +17,25 @@ namespace {
 
 using Outputs = std::vector<std::vector<at::Tensor>>;  // of each batch
 
-absl::StatusOr<Outputs> Run(Graph graph, const std::vector<std::vector<at::Tensor>>& batches) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
-                      GraphModule::Create(std::move(graph)));
+absl::StatusOr<Outputs> Run(GraphModule& module,
+                            const std::vector<std::vector<at::Tensor>>& batches) {
   Outputs outputs;
   for (const std::vector<at::Tensor>& batch : batches) {
-    DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> of_batch, module->Forward(batch));
+    DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> of_batch, module.Forward(batch));
     outputs.push_back(std::move(of_batch));
   }
   return outputs;
+}
+
+absl::StatusOr<Outputs> Run(Graph graph, const std::vector<std::vector<at::Tensor>>& batches) {
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
+                      GraphModule::Create(std::move(graph)));
+  return Run(*module, batches);
+}
+
+absl::Status CheckBatches(const std::vector<std::vector<at::Tensor>>& batches) {
+  if (!batches.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("there are no samples to measure the layers' sensitivity on");
 }
 
 // One output over all batches: numerator and denominator of its error.
@@ -83,23 +94,53 @@ absl::StatusOr<std::vector<LayerSensitivity>> MeasureSensitivity(
     const Graph& graph, const QuantSelection& selection, const Collector& collector,
     const std::vector<std::vector<at::Tensor>>& batches, const SensitivityOptions& options) {
   const at::NoGradGuard no_grad;
-  if (batches.empty())
-    return absl::InvalidArgumentError("there are no samples to measure the layers' sensitivity on");
+  DS_RETURN_IF_ERROR(CheckBatches(batches));
   DS_ASSIGN_OR_RETURN(const Outputs exact, Run(graph, batches));
   std::vector<LayerSensitivity> layers;
   for (const WeightSite& site : selection.weights) {
-    LayerSensitivity layer = {.weight = graph.value(site.weight).name, .widths = {}};
+    const int64_t weights = graph.Constant(site.weight)->num_elements();
+    LayerSensitivity layer = {
+        .weight = graph.value(site.weight).name, .widths = {}, .elements = weights};
     for (const int bits : options.widths(site)) {
       DS_ASSIGN_OR_RETURN(const QuantParams params, options.round(site, bits));
       DS_ASSIGN_OR_RETURN(Graph rounded, WithRounded(graph, selection, collector, site, params,
                                                      options.bias_correction));
       DS_ASSIGN_OR_RETURN(const Outputs got, Run(std::move(rounded), batches));
-      const int64_t weights = graph.Constant(site.weight)->num_elements();
       layer.widths.push_back(
           {bits,
            QuantizedBytes(weights, bits, static_cast<int64_t>(params.scales.size()),
                           options.storage),
            Error(exact, got)});
+    }
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+absl::StatusOr<std::vector<LayerSensitivity>> MeasureActivationSensitivity(
+    const Graph& graph, const QuantSelection& selection, const Collector& collector,
+    const std::vector<std::vector<at::Tensor>>& batches, const SensitivityOptions& options) {
+  const at::NoGradGuard no_grad;
+  DS_RETURN_IF_ERROR(CheckBatches(batches));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module, GraphModule::Create(graph));
+  DS_ASSIGN_OR_RETURN(const Outputs exact, Run(*module, batches));
+  std::vector<LayerSensitivity> layers;
+  for (const ActivationSite& site : selection.activations) {
+    const int64_t elements = collector.ElementsOfASample(site.value);
+    LayerSensitivity layer = {.weight = graph.value(site.value).name,
+                              .widths = {},
+                              .elements = elements,
+                              .activation = true};
+    for (const int bits : options.activation_widths(site)) {
+      DS_ASSIGN_OR_RETURN(const QuantParams params, options.round_activation(site, bits));
+      const at::Tensor step = at::full({1}, params.scales[0], at::TensorOptions(at::kFloat));
+      const LsqOptions rounding = {.type = params.type, .zero_point = params.zero_points[0]};
+      module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
+        return value == site.value ? LsqFakeQuantize(tensor, step, rounding) : at::Tensor();
+      });
+      DS_ASSIGN_OR_RETURN(const Outputs got, Run(*module, batches));
+      layer.widths.push_back(
+          {bits, QuantizedBytes(elements, bits, 1, options.storage), Error(exact, got)});
     }
     layers.push_back(std::move(layer));
   }

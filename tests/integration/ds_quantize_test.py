@@ -4,6 +4,7 @@
 """
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import onnx
 import onnxruntime
 
 from small_network import CONFIG, run
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from activation_error import relative_squared_errors  # noqa: E402
 
 DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
 
@@ -60,6 +64,29 @@ class DsQuantize(unittest.TestCase):
         self.assertLess(error, 0.01)
         self.assertGreater(error, 0)
 
+    def test_eight_bits_lose_less_than_half_a_percent_of_each_activation(self):
+        # Smooth pictures and as much noise, as the data of the training, but with patterns that neither training nor calibration saw.
+        random = np.random.default_rng(1)
+        at = np.linspace(0, 4 - 0.25, 16)
+        base, share = np.floor(at).astype(int), at % 1
+        hat = np.zeros((16, 5))
+        hat[np.arange(16), base], hat[np.arange(16), base + 1] = 1 - share, share
+        smooth = np.einsum("yi,ncij,xj->ncyx", hat, random.uniform(0, 1, (256, 3, 5, 5)), hat)
+        config = self.config.read_text()
+        mean, stddev = (np.array(json.loads(re.search(rf"^ *{key}: *(\[.*\])$", config, re.M)[1])) for key in ("mean", "stddev"))
+        pixels = (smooth + random.uniform(0, 1, smooth.shape)) / 2
+        images = ((pixels - mean.reshape(-1, 1, 1)) / stddev.reshape(-1, 1, 1)).astype(np.float32)
+        errors = {}
+        for method in ("auto", "kl", "min-max"):
+            done, output = self.quantize(f"error-{method}", "--method", method)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            activations = json.loads(output.with_suffix(".json").read_text())["activations"]
+            errors[method] = relative_squared_errors(self.model, activations, images)
+            self.assertGreaterEqual(len(errors[method]), 10)
+        self.assertLess(max(errors["auto"].values()), 0.005)
+        self.assertLess(max(errors["kl"].values()), 0.005)
+        self.assertGreater(min(errors["auto"].values()), 0)
+
     def test_the_profile_for_tensorrt_keeps_the_accuracy_and_says_what_it_wrote(self):
         done, output = self.quantize("trt", "--profile", "tensorrt")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -87,7 +114,7 @@ class DsQuantize(unittest.TestCase):
         self.assertEqual(*files)
 
     def test_auto_keeps_its_budgets(self):
-        done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12)
+        done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12, "--repair", "none")
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(output.with_suffix(".json").read_text())
         self.assertEqual(report["bits"], "auto")
@@ -95,11 +122,25 @@ class DsQuantize(unittest.TestCase):
         self.assertGreater(len({layer["bits"] for layer in report["layers"]}), 1)
         session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
         self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
-        done, output = self.quantize("points", "--bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512)
+        done, output = self.quantize("points", "--bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512, "--repair", "none")
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(output.with_suffix(".json").read_text())
         kept = [trial for trial in report["mixed_bits"]["trials"] if trial["drop_points"] <= 1.5]
         self.assertEqual(report["mixed_bits"]["bytes"], min(trial["bytes"] for trial in kept))
+
+    def test_activations_get_bits_of_their_own_within_the_accuracy_budget(self):
+        done, output = self.quantize("mixed", "--bits", 4, "--activation-bits", "auto", "--accuracy-budget", 1.5, "--held-out", 512, "--repair", "none",
+                                     "--method", "mse")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertEqual((report["bits"], report["activation_bits"]), (4, "auto"))
+        self.assertLessEqual({activation["bits"] for activation in report["activations"]}, {4, 8})
+        self.assertIn(4, {activation["bits"] for activation in report["activations"]})
+        self.assertEqual({layer["bits"] for layer in report["layers"][1:-1]}, {4})
+        kept = [trial for trial in report["mixed_bits"]["trials"] if trial["drop_points"] <= 1.5]
+        self.assertEqual(report["mixed_bits"]["bytes"], min(trial["bytes"] for trial in kept))
+        session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+        self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
 
     def test_the_page_is_well_formed_and_whole(self):
         done, output = self.quantize("page")
@@ -133,6 +174,7 @@ class DsQuantize(unittest.TestCase):
                  "method": (["--method", "entropy"], {}, "entropy"),
                  "group": (["--group", 48], {}, "group"),
                  "auto without a budget": (["--bits", "auto"], {}, "--size-budget"),
+                 "activations without a budget": (["--activation-bits", "auto"], {}, "--accuracy-budget"),
                  "budget without auto": (["--size-budget", 0.2], {}, "--bits auto"),
                  "budget too small": (["--bits", "auto", "--size-budget", 0.01], {}, "size_budget"),
                  "no samples": (["--samples", 0], {}, "samples"),

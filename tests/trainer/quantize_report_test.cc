@@ -92,6 +92,32 @@ TEST(QuantizeReport, JsonHasDifferenceDriftAndMixedBits) {
   EXPECT_EQ(json["widths"], "W5.00A8");  // (300 * 4 + 100 * 8) / 400
   EXPECT_EQ(json["mixed_bits"]["sensitivity"][0]["widths"][0]["error"], 0.25);
   EXPECT_EQ(json["mixed_bits"]["trials"][0]["drop_points"], 0.5);
+  EXPECT_EQ(json["mixed_bits"]["trials"][0]["learnt"], false);
+}
+
+TEST(QuantizeReport, MixedActivationsAndLearntRoundingsAreNamed) {
+  QuantizeSummary summary = Summary();
+  ActivationReport& activation = summary.activations[0];
+  activation.value = "x";
+  activation.bits = 4;
+  activation.elements = 300;
+  summary.drift[0].value = "x";
+  summary.activations.push_back(activation);
+  summary.activations[1].value = "z";
+  summary.activations[1].bits = 8;
+  summary.activations[1].elements = 100;
+  summary.mixed_bits.bits = {{"x", 4}, {"z", 8}};
+  summary.mixed_bits.layers = {{.weight = "x", .widths = {{4, 154, 0.5}}, .activation = true}};
+  EXPECT_EQ(QuantizeSummaryTable(summary).find("roundings learnt"), std::string::npos);
+  summary.units = {{"first", "last", 200, 10, 0.5, 0.25}};
+  const auto json = nlohmann::json::parse(QuantizeSummaryJson(summary));
+  EXPECT_EQ(json["widths"], "W4A5.00");  // (300 * 4 + 100 * 8) / 400
+  EXPECT_EQ(json["bits"], 4);
+  EXPECT_EQ(json["activation_bits"], "auto");
+  EXPECT_EQ(json["mixed_bits"]["sensitivity"][0]["activation"], "x");
+  EXPECT_EQ(json["units"][0]["flipped"], 10);
+  EXPECT_NE(QuantizeSummaryTable(summary).find("roundings learnt: 1 units, 5.0 %"),
+            std::string::npos);
 }
 
 }  // namespace

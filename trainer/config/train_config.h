@@ -135,7 +135,7 @@ struct QuantizationConfig {
   int64_t start_epoch = 0;        // qat: float epochs before
   std::vector<int64_t> stage_bits;    // qat: bits on the way to `bits`, falling
   std::vector<int64_t> stage_epochs;  // qat: epoch of the run at which each of them ends, rising
-  int64_t freeze_epochs = 1;      // qat: last epochs in which batch norms' statistics stand still
+  int64_t freeze_epochs = 0;      // qat: last epochs in which batch norms' statistics stand still
   double distillation = 0;        // qat: share of the float model's soft targets in the loss, [0, 1]
   double temperature = 4;         // of them, > 0
 };

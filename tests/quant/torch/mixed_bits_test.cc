@@ -2,7 +2,9 @@
 // had otherwise.
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
@@ -141,6 +143,130 @@ TEST(MixedBits, TheAccuracyBudgetFindsTheLeastSize) {
   }
 }
 
+// What rounding one activation costs, with LibTorch's own fake quantisation in place of ours.
+TEST(MixedBits, SensitivityOfAnActivationIsTheDivergenceOfTheLogits) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor images = Images(16);
+  const MixedBitsOptions options = {.weights = false,
+                                    .activations = true,
+                                    .accuracy_budget = 1,
+                                    .drop = [](const QuantizedModel&) { return 0.0; },
+                                    .samples = 16};
+  const auto mixed = Quantizer(SmallNet(), {.method = "mse", .mixed_bits = options})
+                         .calibrate(Once(images))
+                         .convert();
+  ASSERT_TRUE(mixed.ok()) << mixed.status();
+  const auto module = *GraphModule::Create(mixed->calibrated);
+  const at::Tensor p = at::softmax((*module->Forward({images}))[0].to(at::kDouble), 1);
+  ASSERT_EQ(mixed->mixed_bits.layers.size(), mixed->activations.size());
+  for (const size_t i : {size_t{1}, size_t{5}}) {
+    const LayerSensitivity& layer = mixed->mixed_bits.layers[i];
+    EXPECT_TRUE(layer.activation);
+    ASSERT_EQ(layer.widths.size(), 2u);
+    for (const BitChoice& width : layer.widths) {
+      const auto fixed =
+          Quantizer(SmallNet(), {.activation_bits = width.bits, .end_bits = 2, .method = "mse"})
+              .calibrate(Once(images))
+              .convert();
+      ASSERT_TRUE(fixed.ok()) << fixed.status();
+      const QuantParams& params = fixed->plan.activations.at(layer.weight);
+      ASSERT_EQ(params.type.bits, width.bits);
+      module->set_value_transform([&](ValueId id, const at::Tensor& value) {
+        if (module->graph().value(id).name != layer.weight) return at::Tensor();
+        return at::fake_quantize_per_tensor_affine(value, params.scales[0], params.zero_points[0],
+                                                   params.type.min(), params.type.max());
+      });
+      const at::Tensor q = at::softmax((*module->Forward({images}))[0].to(at::kDouble), 1);
+      const double expected = (p * (p / q).log()).sum(1).mean().item<double>();
+      EXPECT_GT(expected, 0);
+      EXPECT_NEAR(width.error, expected, 1e-2 * expected + 1e-9) << layer.weight;
+      EXPECT_EQ(width.bytes, layer.elements * width.bits / 8 + 4);
+    }
+    EXPECT_GT(layer.widths[0].error, layer.widths[1].error);
+  }
+}
+
+double MeanActivationBits(const QuantizedModel& model) {
+  double bits = 0, elements = 0;
+  for (const ActivationReport& activation : model.activations) {
+    bits += activation.bits * static_cast<double>(activation.elements);
+    elements += static_cast<double>(activation.elements);
+  }
+  return bits / elements;
+}
+
+// Again a closed form: of the activations' bits. What the first and the last layer read has 8.
+TEST(MixedBits, ActivationsGetFourOrEightBits) {
+  for (const double enough : {5.0, 6.5}) {
+    for (const bool weights : {false, true}) {
+      const auto drop = [enough](const QuantizedModel& model) -> absl::StatusOr<double> {
+        return MeanActivationBits(model) >= enough ? 0.1 : 3.0;
+      };
+      const MixedBitsOptions options = {.weights = weights,
+                                        .activations = true,
+                                        .accuracy_budget = 0.5,
+                                        .drop = drop,
+                                        .samples = 4};
+      const auto model = Quantizer(SmallNet(), {.method = "min-max", .mixed_bits = options})
+                             .calibrate(Once(Images(4)))
+                             .convert();
+      ASSERT_TRUE(model.ok()) << model.status();
+      EXPECT_GE(MeanActivationBits(*model), enough);
+      // The largest value of the net, of 16 in its first block, is a tenth of all.
+      if (!weights) {
+        EXPECT_LT(MeanActivationBits(*model), enough + 0.6);
+      }
+      std::set<int> seen;
+      for (const ActivationReport& activation : model->activations) {
+        seen.insert(activation.bits);
+        EXPECT_EQ(model->plan.activations.at(activation.value).type.bits, activation.bits);
+        EXPECT_EQ(model->mixed_bits.bits.at(activation.value), activation.bits);
+      }
+      EXPECT_EQ(seen, (std::set<int>{4, 8}));
+      EXPECT_EQ(model->activations.front().bits, 8);
+      EXPECT_EQ(model->activations.back().bits, 8);
+      if (!weights) {
+        for (const LayerReport& layer : model->layers) {
+          EXPECT_EQ(layer.weight_bits, 8);
+        }
+      }
+    }
+  }
+}
+
+// Learning takes much longer than all else: the search does without, and its result is verified.
+TEST(MixedBits, RoundingsAreLearntOnceAndTheBudgetIsVerified) {
+  struct Case {
+    double plain, learnt;  // points that models lose
+    bool kept, warned;
+  };
+  for (const Case& c :
+       {Case{0.4, 0.2, true, false}, Case{0.4, 0.9, false, true}, Case{2.0, 0.3, true, false}}) {
+    std::vector<bool> learnt;
+    const auto drop = [&](const QuantizedModel& model) -> absl::StatusOr<double> {
+      learnt.push_back(!model.units.empty());
+      return learnt.back() ? c.learnt : c.plain;
+    };
+    const QuantizerOptions options = {
+        .method = "min-max",
+        .reconstruction = {.method = "adaround", .samples = 4, .iterations = 3, .batch = 4},
+        .mixed_bits = {.accuracy_budget = 0.5, .drop = drop, .samples = 4}};
+    const auto model = Quantizer(SmallNet(), options).calibrate(Once(Images(4))).convert();
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(std::count(learnt.begin(), learnt.end(), true), 1);
+    EXPECT_TRUE(learnt.back());
+    EXPECT_EQ(model->units.empty(), !c.kept);
+    EXPECT_TRUE(model->mixed_bits.trials.back().learnt);
+    const bool warned =
+        std::any_of(model->warnings.begin(), model->warnings.end(), [](const std::string& warning) {
+          return warning.find("0.90 points") != std::string::npos;
+        });
+    EXPECT_EQ(warned, c.warned);
+    const int most = model->layers[1].weight_bits;
+    EXPECT_EQ(most, c.plain > 0.5 ? 8 : 2) << "the largest widths, or the smallest";
+  }
+}
+
 TEST(MixedBits, BadBudgetsAreOneClearError) {
   const auto says = [](MixedBitsOptions options, absl::StatusCode code, const char* words) {
     options.samples = std::min<int64_t>(options.samples, 2);
@@ -160,6 +286,8 @@ TEST(MixedBits, BadBudgetsAreOneClearError) {
   says({.accuracy_budget = 1}, invalid, "drop");
   says({.size_budget = 0.1, .accuracy_budget = 1, .drop = lost}, invalid, "both");
   says({.size_budget = 0.1, .samples = 0}, invalid, "samples");
+  says({.weights = false, .size_budget = 0.1}, invalid, "neither");
+  says({.activations = true, .size_budget = 0.1}, invalid, "accuracy_budget");
   says({.size_budget = 0.01}, impossible, "size_budget 0.01");
   says({.accuracy_budget = 1, .drop = lost}, impossible, "7.00 points");
 }

@@ -226,6 +226,60 @@ TEST(AdaRound, TheExportedNetworkIsCloserToTheFloatOneOnImagesNotSeen) {
   }
 }
 
+// One step too small to turn a code round: nearest rounding stays, with the bias that is right for
+// it, which the convolution did not have.
+TEST(AdaRound, AConvolutionWithoutABiasGetsTheCorrectedOne) {
+  Builder b("no bias", kSeed);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 4, 6, 6});
+  b.Output(b.Conv(x, "conv", {.channels = 5, .kernel = 1}), "y");
+  const Graph graph = *b.Finish();
+  ASSERT_EQ(graph.nodes()[0].inputs.size(), 2u);
+  const at::Tensor images = Images(64, 4, 6) + 1.5;  // means far from 0
+  const auto shift = [&](const char* method) {
+    const QuantizerOptions options = {
+        .bits = 2,
+        .end_bits = 2,
+        .method = "mse",
+        .reconstruction = {.method = method, .iterations = 1, .learning_rate = 1e-9}};
+    const auto model = Quantizer(graph, options).calibrate(OneBatch(images)).convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    const Graph& finished = model->graph;
+    const Tensor& weight = *finished.Constant(finished.nodes()[0].inputs[1]);
+    Tensor rounded = weight.Clone();
+    FakeQuantize(weight.span<float>(), weight.shape(), model->plan.weights.begin()->second,
+                 rounded.mutable_span<float>());
+    const at::NoGradGuard no_grad;
+    const at::Tensor bias = finished.nodes()[0].inputs.size() > 2
+                                ? ToTorch(*finished.Constant(finished.nodes()[0].inputs[2]))
+                                : at::zeros({5});
+    const at::Tensor got =
+        at::conv2d(images.to(at::kDouble), ToTorch(rounded).to(at::kDouble), bias.to(at::kDouble));
+    const at::Tensor wanted = Outputs(graph, images).to(at::kDouble);
+    return (got - wanted).mean({0, 2, 3}).abs().max().item<double>();
+  };
+  EXPECT_LT(shift("adaround"), 1e-5);
+  EXPECT_NEAR(shift("adaround"), shift("none"), 1e-6);
+}
+
+TEST(Reconstruction, AutoLearnsWhereBitsAreFew) {
+  const Graph graph =
+      *BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
+  const auto learns = [&](int bits, int activation_bits) {
+    const QuantizerOptions options = {
+        .bits = bits,
+        .activation_bits = activation_bits,
+        .method = "min-max",
+        .reconstruction = {.method = "auto", .samples = 4, .iterations = 2, .batch = 4}};
+    const auto model = Quantizer(graph, options).calibrate(OneBatch(Images(4, 1, 16))).convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    return !model->units.empty();
+  };
+  EXPECT_FALSE(learns(8, 8));
+  EXPECT_FALSE(learns(4, 5));
+  EXPECT_TRUE(learns(3, 8));
+  EXPECT_TRUE(learns(8, 4));
+}
+
 TEST(AdaRound, OneSeedGivesOneResultAndAnotherSeedAnother) {
   const Graph graph =
       *BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
