@@ -88,12 +88,13 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
                                                   Communicator& communicator, JobObjects& job) {
   const QuantizationConfig& quantization = config.quantization;
   const QatBits bits = StageAt(quantization, job.trainer->epoch()).bits;
+  const Graph graph = float_model.ExportGraph();
   DS_ASSIGN_OR_RETURN(
       const QuantizedModel calibrated,
-      Calibrate(config, float_model.ExportGraph(), job.splits,
+      Calibrate(config, graph, job.splits,
                 MakeQuantizerOptions(quantization, bits, /*bias_correction=*/false)));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module,
-                      QatModule::Create(float_model.ExportGraph(), calibrated.graph, calibrated.plan));
+                      QatModule::Create(graph, calibrated.graph, calibrated.plan));
   QatModule* const model = module.get();
   decltype(MixedPrecisionTrainerOptions::objective) objective;
   if (quantization.distillation > 0) {

@@ -2,10 +2,9 @@
 // after them.
 #pragma once
 
-#include <algorithm>
-#include <limits>
 #include <vector>
 
+#include "base/median.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
@@ -29,13 +28,6 @@ class StepMedians {
 
  private:
   static constexpr size_t kMostSteps = 1000;
-
-  static double Median(std::vector<double> values) {
-    if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-  }
 
   std::vector<double> without_, with_;
 };

@@ -150,13 +150,18 @@ class TrainJob final : public TrainObserver {
     objects_->module->set_norms_frozen(quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
   }
 
+  // From here on the model is another one.
+  void ForgetBest() {
+    progress_.best_accuracy = -1;
+    progress_.best_epoch = -1;
+  }
+
   // Up to the last pruning. Results before it are another model's: the best epoch is looked for behind it.
   absl::Status TrainAndPrune() {
     for (int64_t done = std::max(pruning_->first_epoch(), objects_->trainer->epoch()); done <= pruning_->last_epoch(); ++done) {
       DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, done).status());
       DS_ASSIGN_OR_RETURN(const std::string note, pruning_->Prune(SetupOptions(), communicator_, *objects_));
-      progress_.best_accuracy = -1;
-      progress_.best_epoch = -1;
+      ForgetBest();
       DS_RETURN_IF_ERROR(PrepareTrainer());
       reporter_->Note(note);
     }
@@ -173,8 +178,7 @@ class TrainJob final : public TrainObserver {
         return absl::OkStatus();
       }));
       progress_.float_accuracy = in_float.accuracy;
-      progress_.best_accuracy = -1;
-      progress_.best_epoch = -1;
+      ForgetBest();
     }
     DS_ASSIGN_OR_RETURN(float_model_, GraphModule::Create(std::move(graph)));
     DS_ASSIGN_OR_RETURN(quantized_, StartQuantizedTraining(config_, SetupOptions(), *float_model_, communicator_, *objects_));
@@ -191,8 +195,7 @@ class TrainJob final : public TrainObserver {
     const QatBits before = StageAt(config_.quantization, done - 1).bits, bits = StageAt(config_.quantization, done).bits;
     if (before.weights == bits.weights && before.activations == bits.activations) return;
     quantized_->ChangeBits(bits);
-    progress_.best_accuracy = -1;
-    progress_.best_epoch = -1;
+    ForgetBest();
     reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
   }
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <memory>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "bench/comm/codec_name.h"
@@ -20,13 +20,9 @@ using CodecPointer = std::shared_ptr<const Codec>;
 
 constexpr char kTensor[] = "bench";
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 class Bench {
  public:
-  Bench(Communicator& communicator, const ExchangeBenchOptions& options, const LinkCost& link)
+  Bench(Communicator& communicator, const ExchangeBenchOptions& options, const LinearCost& link)
       : communicator_(communicator), options_(options), link_(link) {
     if (options.threads > 0) pool_ = std::make_unique<ThreadPool>(options.threads);
   }
@@ -79,9 +75,9 @@ class Bench {
     for (int repeat = 0; repeat <= options_.repeats; ++repeat) {
       reducer->BeginStep({static_cast<uint64_t>(repeat), scale()});
       DS_RETURN_IF_ERROR(communicator_.Barrier());
-      const double start = Now();
+      const double start = SteadySeconds();
       DS_RETURN_IF_ERROR(reducer->Exchange(0));
-      if (repeat > 0) times.push_back(Now() - start);  // the first one touches the memory
+      if (repeat > 0) times.push_back(SteadySeconds() - start);  // the first one touches the memory
       reducer->EndStep(true);
     }
     std::sort(times.begin(), times.end());
@@ -91,7 +87,7 @@ class Bench {
 
   Communicator& communicator_;
   const ExchangeBenchOptions& options_;
-  const LinkCost link_;
+  const LinearCost link_;
   CodingCosts costs_;   // of the codecs so far
   std::unique_ptr<ThreadPool> pool_;
   std::vector<float> memory_;
@@ -116,7 +112,7 @@ absl::StatusOr<std::vector<ExchangeBenchRow>> RunExchangeBench(Communicator& com
   if (!sizes || options.repeats < 1 || options.threads < 0) {
     return absl::InvalidArgumentError("sizes and threads are not negative, repeats at least 1");
   }
-  DS_ASSIGN_OR_RETURN(const LinkCost link, MeasureLink(communicator));
+  DS_ASSIGN_OR_RETURN(const LinearCost link, MeasureLink(communicator));
   Bench bench(communicator, options, link);
   std::vector<ExchangeBenchRow> rows;
   for (const int64_t size : options.sizes) {

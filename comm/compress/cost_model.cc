@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "comm/compress/exchange_plan.h"
@@ -14,19 +14,15 @@
 namespace ds {
 namespace {
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // The shortest of a few runs, a value.
 template <typename F>
 double Shortest(int64_t values, F run) {
   constexpr int kRepeats = 3;
   double shortest = 1e9;
   for (int i = 0; i < kRepeats; ++i) {
-    const double start = Now();
+    const double start = SteadySeconds();
     run();
-    shortest = std::min(shortest, Now() - start);
+    shortest = std::min(shortest, SteadySeconds() - start);
   }
   return shortest / static_cast<double>(values);
 }
@@ -93,14 +89,14 @@ double CodingSeconds(const GradientBucket& bucket, int ranks, const CodingCosts&
 
 }  // namespace
 
-absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
                                              const CodingCosts& costs) {
   ExchangeCost cost;
   if (ranks == 1) return cost;
   for (const GradientBucket& bucket : buckets) {
     DS_ASSIGN_OR_RETURN(const int64_t bytes, WireBytes(bucket, ranks));
     cost.wire_bytes += bytes;
-    cost.link_s += kExchangesABucket * link.latency_s + static_cast<double>(bytes) * link.seconds_per_byte;
+    cost.link_s += link.of(static_cast<double>(bytes), kExchangesABucket);
     cost.coding_s += CodingSeconds(bucket, ranks, costs);
   }
   return cost;
@@ -117,16 +113,15 @@ absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, in
   return probe;
 }
 
-absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
                                                        const SharedCost& shared, const CodingCosts& costs) {
   std::vector<BucketCost> predicted(buckets.size());
   if (ranks == 1) return predicted;
-  const LinearCost alone = {link.latency_s, link.seconds_per_byte};
   for (size_t i = 0; i < buckets.size(); ++i) {
     DS_ASSIGN_OR_RETURN(const int64_t wire_bytes, WireBytes(buckets[i], ranks));
     const double bytes = static_cast<double>(wire_bytes);
     predicted[i] = {.coding_s = CodingSeconds(buckets[i], ranks, costs),
-                    .link_s = alone.of(bytes, kExchangesABucket),
+                    .link_s = link.of(bytes, kExchangesABucket),
                     .shared_link_s = shared.exchange.of(bytes, kExchangesABucket),
                     .stolen_s = shared.stolen.of(bytes, kExchangesABucket)};
   }

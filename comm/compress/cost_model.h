@@ -42,18 +42,18 @@ struct ExchangeCost {
 };
 
 // What exchanging the buckets costs on `link`. `costs` must have all their codecs. InvalidArgument as of ExchangePlan.
-absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
                                              const CodingCosts& costs);
 
 // A probe whose large exchange is that of the largest of the buckets: costs are not quite linear, and there it counts.
 absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, int ranks);
 
 // The same a bucket, with what it costs beside compute; `ready_s` is left 0. For PredictWindow.
-absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinkCost& link,
+absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
                                                        const SharedCost& shared, const CodingCosts& costs);
 
 struct CompressionDecision {
-  LinkCost link;
+  LinearCost link;
   ExchangeCost raw;          // all segments in fp32
   ExchangeCost compressed;   // with their codecs
   bool compress = false;     // compressed is faster by kLeastGain at least

@@ -3,20 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 
 namespace ds {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Threads that do arithmetic on memory of their own, and count it.
 class Load {
@@ -95,16 +91,16 @@ absl::StatusOr<ExchangeTime> TimeExchange(Communicator& communicator, int64_t by
   constexpr double kMostRepeats = 64;
   ProbeExchange exchange(communicator, bytes);
   // Connections are made, memory is touched, and what a link lends to bursts is used up.
-  double first = Now();
+  double first = SteadySeconds();
   DS_RETURN_IF_ERROR(exchange.Run(1));
-  first = Now() - first;
+  first = SteadySeconds() - first;
   DS_RETURN_IF_ERROR(
       communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&first, 1)), ReduceOp::kMax));
   repeats =
       std::max(repeats, static_cast<int>(std::min(kMostRepeats, repeat_s / std::max(first, 1e-6))));
-  const double start = Now(), work = load != nullptr ? load->work() : 0;
+  const double start = SteadySeconds(), work = load != nullptr ? load->work() : 0;
   DS_RETURN_IF_ERROR(exchange.Run(repeats));
-  const double wall = Now() - start;
+  const double wall = SteadySeconds() - start;
   const double stolen = load != nullptr ? wall - (load->work() - work) / rate : 0;
   std::array<double, 2> sums = {wall, std::clamp(stolen, 0.0, wall)};
   DS_RETURN_IF_ERROR(
@@ -130,23 +126,22 @@ absl::Status CheckProbe(const CostProbe& probe) {
 
 // Work a second during the probe's window.
 double Rate(const Load& load, const CostProbe& probe) {
-  const double start = Now(), work = load.work();
+  const double start = SteadySeconds(), work = load.work();
   absl::SleepFor(absl::Seconds(probe.window_s));
-  return (load.work() - work) / (Now() - start);
+  return (load.work() - work) / (SteadySeconds() - start);
 }
 
 }  // namespace
 
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
+absl::StatusOr<LinearCost> MeasureLink(Communicator& communicator, const CostProbe& probe) {
   DS_RETURN_IF_ERROR(CheckProbe(probe));
-  if (communicator.size() == 1) return LinkCost();
+  if (communicator.size() == 1) return LinearCost();
   DS_ASSIGN_OR_RETURN(const ExchangeTime small, TimeExchange(communicator, probe.small_bytes,
                                                              probe.small_repeats, 0, nullptr, 0));
   DS_ASSIGN_OR_RETURN(
       const ExchangeTime large,
       TimeExchange(communicator, probe.large_bytes, probe.repeats, probe.repeat_s, nullptr, 0));
-  const LinearCost line = Line(probe, small.wall_s, large.wall_s);
-  return LinkCost{line.each_s, line.per_byte_s};
+  return Line(probe, small.wall_s, large.wall_s);
 }
 
 absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute_threads,
@@ -166,9 +161,9 @@ absl::StatusOr<SharedCost> MeasureShared(Communicator& communicator, int compute
   {
     const Load other(1);
     DS_RETURN_IF_ERROR(communicator.Barrier());
-    const double work = other.work(), start = Now();
+    const double work = other.work(), start = SteadySeconds();
     compute_rate = Rate(compute, probe);
-    other_rate = (other.work() - work) / (Now() - start) * compute_threads;
+    other_rate = (other.work() - work) / (SteadySeconds() - start) * compute_threads;
     DS_RETURN_IF_ERROR(communicator.Barrier());
   }
   // The largest loss counts: AllReduce takes the maximum.

@@ -36,13 +36,8 @@ struct LinearCost {
 // Of one Communicator::Exchange in which every rank sends the same to each other, the slowest
 // rank's mean: exchanges follow one another as those of buckets do, so that a link whose two
 // directions hinder each other, or that stalls now and then, is seen as training will see it.
-struct LinkCost {
-  double latency_s = 0;
-  double seconds_per_byte = 0;
-};
-
 // The same figures on every rank. Zeros for one rank. Collective.
-absl::StatusOr<LinkCost> MeasureLink(Communicator& communicator, const CostProbe& probe = {});
+absl::StatusOr<LinearCost> MeasureLink(Communicator& communicator, const CostProbe& probe = {});
 
 // Exchange and compute at the same time.
 struct SharedCost {

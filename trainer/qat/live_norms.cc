@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <string>
 
 #include "absl/container/flat_hash_set.h"
@@ -76,6 +75,27 @@ void MakeGammasPositive(Graph& live, const std::vector<NormPair>& pairs) {
       std::for_each(&weight[c * row], &weight[c * row] + row, turn);
     }
   }
+}
+
+Counterparts::Counterparts(const Graph& folded, const Graph& live,
+                           const std::vector<NormPair>& pairs) {
+  for (size_t id = 0; id < folded.values().size(); ++id) {
+    const ValueId same = live.FindValue(folded.values()[id].name);
+    if (same != kNoValue) live_[static_cast<ValueId>(id)] = same;
+  }
+  std::map<std::string, const Node*> nodes;
+  for (const Node& node : folded.nodes()) nodes[node.name] = &node;
+  for (const NormPair& pair : pairs) {
+    const Node& conv = live.nodes()[static_cast<size_t>(pair.conv)];
+    const Node& made = *nodes.at(conv.name);
+    live_[made.inputs[1]] = conv.inputs[1];
+    live_[made.inputs[2]] = live.nodes()[static_cast<size_t>(pair.norm)].inputs[2];
+  }
+}
+
+ValueId Counterparts::Of(ValueId folded) const {
+  const auto found = live_.find(folded);
+  return found == live_.end() ? kNoValue : found->second;
 }
 
 at::Tensor LiveNorm::Factor() const {

@@ -33,6 +33,18 @@ absl::StatusOr<std::vector<NormPair>> FindLiveNorms(const Graph& live, const Gra
 // does not. Codes are not symmetric, so that the factor must be positive.
 void MakeGammasPositive(Graph& live, const std::vector<NormPair>& pairs);
 
+// Values of the folded graph in the one that trains: those of the same names, and what folding has
+// made anew, by what it was made from: a weight, and for a bias the norm's beta.
+class Counterparts {
+ public:
+  Counterparts(const Graph& folded, const Graph& live, const std::vector<NormPair>& pairs);
+  // kNoValue where there is none.
+  ValueId Of(ValueId folded) const;
+
+ private:
+  std::map<ValueId, ValueId> live_;
+};
+
 // One pair's tensors, those of a module; [channels], fp32.
 struct LiveNorm {
   at::Tensor gamma, beta, mean, variance;

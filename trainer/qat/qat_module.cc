@@ -49,34 +49,6 @@ struct Role {
   int bias_weight = kNone;
 };
 
-// What PlanWeights, the placement and the plan say is about the folded graph; what trains is
-// another, with values of the same names but for weights and biases that folding makes anew.
-class Counterparts {
- public:
-  Counterparts(const Graph& folded, const Graph& live, const std::vector<NormPair>& pairs) {
-    for (size_t id = 0; id < folded.values().size(); ++id) {
-      const ValueId same = live.FindValue(folded.values()[id].name);
-      if (same != kNoValue) live_[static_cast<ValueId>(id)] = same;
-    }
-    std::map<std::string, const Node*> nodes;
-    for (const Node& node : folded.nodes()) nodes[node.name] = &node;
-    for (const NormPair& pair : pairs) {
-      const Node& conv = live.nodes()[static_cast<size_t>(pair.conv)];
-      const Node& made = *nodes.at(conv.name);
-      live_[made.inputs[1]] = conv.inputs[1];
-      live_[made.inputs[2]] = live.nodes()[static_cast<size_t>(pair.norm)].inputs[2];
-    }
-  }
-  // kNoValue where there is none.
-  ValueId Of(ValueId folded) const {
-    const auto found = live_.find(folded);
-    return found == live_.end() ? kNoValue : found->second;
-  }
-
- private:
-  std::map<ValueId, ValueId> live_;
-};
-
 constexpr int kWideBits = 8;
 
 QuantType WeightType(int bits) {

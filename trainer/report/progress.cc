@@ -1,12 +1,12 @@
 #include "trainer/report/progress.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "trainer/report/text_width.h"
 
 namespace ds {
@@ -16,10 +16,6 @@ constexpr double kSpeedWindow_s =
     5.0;  // long enough to be calm, short enough to follow the machine
 constexpr int kShortestBar = 6;
 constexpr int kLongestBar = 30;
-
-double SteadySeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double ShareOfEpoch(const ProgressState& state) {
   if (state.steps_per_epoch <= 0) return 0;

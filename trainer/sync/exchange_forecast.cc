@@ -2,21 +2,12 @@
 
 #include <algorithm>
 
+#include "base/median.h"
 #include "base/status.h"
 #include "comm/compress/cost_model.h"
 #include "comm/compress/step_model.h"
 
 namespace ds {
-namespace {
-
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-}  // namespace
-
 void ExchangeForecast::Ready(int bucket, double now_s) {
   if (watches()) ready_s_[static_cast<size_t>(bucket)].push_back(now_s - begin_s_);
 }
@@ -35,7 +26,7 @@ absl::Status ExchangeForecast::Predict(Communicator& communicator,
                                        absl::Span<const GradientBucket> buckets) {
   const int ranks = communicator.size();
   DS_ASSIGN_OR_RETURN(const CostProbe probe, ProbeLike(buckets, ranks));
-  DS_ASSIGN_OR_RETURN(const LinkCost link, MeasureLink(communicator, probe));
+  DS_ASSIGN_OR_RETURN(const LinearCost link, MeasureLink(communicator, probe));
   DS_ASSIGN_OR_RETURN(const SharedCost shared,
                       MeasureShared(communicator, options_.compute_threads, probe));
   CodingCosts codings;
@@ -43,7 +34,7 @@ absl::Status ExchangeForecast::Predict(Communicator& communicator,
   DS_ASSIGN_OR_RETURN(std::vector<BucketCost> costs,
                       PredictBuckets(buckets, ranks, link, shared, codings));
   // After the buckets a flag is summed up, in two exchanges.
-  costs.push_back({.link_s = 2 * link.latency_s});
+  costs.push_back({.link_s = 2 * link.each_s});
   const double own_s = Median(ready_s_.back());
   // Buckets go when the last rank has them, which is another one in each step, and the slowest
   // rank's coding counts.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "comm/compress/compressed_all_reduce.h"
 #include "comm/compress/cost_model.h"
@@ -13,14 +14,10 @@
 namespace ds {
 namespace {
 
-double NowSeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 std::string Reason(const CompressionDecision& decision) {
   return absl::StrFormat("a bucket round takes %.2f ms in fp32 and %.2f ms compressed, on this link of %.0f Mbit/s",
                          1e3 * decision.raw.seconds(), 1e3 * decision.compressed.seconds(),
-                         decision.link.seconds_per_byte > 0 ? 8e-6 / decision.link.seconds_per_byte : 0.0);
+                         decision.link.per_byte_s > 0 ? 8e-6 / decision.link.per_byte_s : 0.0);
 }
 
 // ||Q(g) - g|| / ||g|| over the segments that have a codec; below 0 if there is nothing to measure.
@@ -110,7 +107,7 @@ bool GradientExchange::ProbeIsDue() const {
 
 void GradientExchange::Begin(const SyncStep& step) {
   step_ = step;
-  if (forecasting()) forecast_->Begin(NowSeconds());
+  if (forecasting()) forecast_->Begin(SteadySeconds());
   held_back_ = !overlap_ || ProbeIsDue() || forecasting();
   if (held_back_) return;
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
@@ -119,7 +116,7 @@ void GradientExchange::Begin(const SyncStep& step) {
 }
 
 void GradientExchange::MarkReady(int bucket) {
-  if (forecasting()) forecast_->Ready(bucket, NowSeconds());
+  if (forecasting()) forecast_->Ready(bucket, SteadySeconds());
   if (!held_back_) exchanger_->MarkReady(bucket);
 }
 
@@ -139,7 +136,7 @@ absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag) {
   watched_ = forecasting() && forecast_->watches();
   if (!held_back_) return exchanger_->Finish(flag);
   if (!forecasting()) return FinishHeldBack(flag);
-  forecast_->ComputeDone(NowSeconds());
+  forecast_->ComputeDone(SteadySeconds());
   DS_ASSIGN_OR_RETURN(BucketResult result, FinishHeldBack(flag));
   DS_RETURN_IF_ERROR(forecast_->StepDone(*communicator_, buckets_));
   return result;
