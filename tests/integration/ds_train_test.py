@@ -3,7 +3,6 @@
     ds_train_test.py DS_TRAIN MPIRUN
 """
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -12,15 +11,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 import numpy as np
 import onnxruntime
 
-DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+from training_case import ENVIRONMENT, TrainingCase
+
 CONFIG = """
 run: {name: t, epochs: 3, seed: 5, threads: 1}
 model: {name: resnet8}
@@ -32,20 +30,8 @@ log: {every_steps: 3}
 """
 
 
-class DsTrain(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ds_train_test"))
-        (self.folder / "c.yaml").write_text(CONFIG)
-
-    def command(self, ranks, *arguments):
-        launcher = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
-        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
-
-    def train(self, output, *arguments, ranks=1):
-        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
-                              capture_output=True, text=True, timeout=200)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return self.folder / output / "t", done.stdout
+class DsTrain(TrainingCase):
+    CONFIG = CONFIG
 
     def fails(self, *arguments, ranks=1):
         done = subprocess.run(self.command(ranks, *arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
@@ -53,10 +39,6 @@ class DsTrain(unittest.TestCase):
         lines = [line for line in done.stderr.splitlines() if line.startswith("ds_train: ")]
         self.assertEqual(len(lines), 1, done.stderr)
         return done.stderr
-
-    @staticmethod
-    def digest(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
     def test_two_ranks_train_to_a_model_that_onnx_runtime_runs(self):
         run, text = self.train("two", "data.size=1280", "data.augment.flip=false", "data.augment.crop=0", ranks=2)
@@ -90,30 +72,17 @@ class DsTrain(unittest.TestCase):
         self.assertIn("predicted", out)
         self.assertIsNone(json.loads((plain / "summary.json").read_text())["predicted_step_ms"])
 
-    def newest_model(self, run):
-        return sorted((run / "checkpoints").glob("step-*"))[-1] / "model.safetensors"
-
     def train_killed_and_resumed(self, *options):
         """Two runs of the same: one that never stopped, and one that kill -9 stopped after its first checkpoint."""
         whole, _ = self.train("whole", *options, ranks=2)
-        output = f"run.output={self.folder / 'killed'}"
-        process = subprocess.Popen(self.command(2, output, *options), env=ENVIRONMENT, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-        killed = self.folder / "killed" / "t"
-        deadline = time.time() + 120
-        while not list(killed.glob("checkpoints/step-*")) and time.time() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        subprocess.run(["pkill", "-9", "-f", str(killed.parent)], check=False)
-        self.assertTrue(list(killed.glob("checkpoints/step-*")))
+        killed = self.start_and_kill(self.checkpoints, *options)
         self.train("killed", *options, "--resume", ranks=2)
         return whole, killed
 
     def assert_same_bits(self, whole, killed, names):
         for name in names:
-            self.assertEqual(self.digest(self.newest_model(whole).parent / name),
-                             self.digest(self.newest_model(killed).parent / name), name)
+            self.assertEqual(self.digest(self.newest(whole) / name),
+                             self.digest(self.newest(killed) / name), name)
         self.assertEqual(self.digest(whole / "model.safetensors"), self.digest(killed / "model.safetensors"))
 
     def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(self):
@@ -134,9 +103,9 @@ class DsTrain(unittest.TestCase):
     def test_residuals_follow_a_run_to_more_ranks(self):
         options = ["compression.method=uniform", "compression.bits=2", "compression.minimum_size=100"]
         run, _ = self.train("grow", *options, "run.epochs=1", ranks=2)
-        self.assertEqual(len(list(self.newest_model(run).parent.glob("residuals-*.safetensors"))), 2)
+        self.assertEqual(len(list(self.newest(run).glob("residuals-*.safetensors"))), 2)
         run, _ = self.train("grow", *options, "run.epochs=2", "--resume", ranks=3)
-        self.assertEqual(len(list(self.newest_model(run).parent.glob("residuals-*.safetensors"))), 3)
+        self.assertEqual(len(list(self.newest(run).glob("residuals-*.safetensors"))), 3)
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["world_size"], 3)
         self.assertGreater(summary["raw_bytes_per_step"], 5 * summary["wire_bytes_per_step"])

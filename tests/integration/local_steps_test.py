@@ -19,7 +19,7 @@ class LocalSteps(ds_train_test.DsTrain):
         return json.loads((run / "summary.json").read_text()), text
 
     def files(self, run, stem):
-        return sorted(path.name for path in self.newest_model(run).parent.glob(f"{stem}*.safetensors"))
+        return sorted(path.name for path in self.newest(run).glob(f"{stem}*.safetensors"))
 
     def test_bytes_fall_with_the_number_of_local_steps(self):
         # 40 steps an epoch: 5 outer steps of 8.
@@ -56,7 +56,7 @@ class LocalSteps(ds_train_test.DsTrain):
                 if "ema.enabled=true" in options:
                     names.append("ema.safetensors")
                 self.assert_same_bits(whole, killed, names)
-                checkpoint = self.newest_model(whole).parent
+                checkpoint = self.newest(whole)
                 self.assertNotEqual(self.digest(checkpoint / "optimizer-0.safetensors"), self.digest(checkpoint / "optimizer-1.safetensors"))
                 for run in (whole, killed):
                     shutil.rmtree(run.parent)

@@ -3,13 +3,8 @@
     pruned_training_test.py DS_TRAIN MPIRUN
 """
 import json
-import os
-import pathlib
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 import numpy as np
@@ -17,11 +12,9 @@ import onnx
 import onnx.numpy_helper
 from safetensors.numpy import load_file
 
-from small_network import run as run_onnx
+from small_network import logits
+from training_case import ENVIRONMENT, TrainingCase
 
-DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
-MPI_OPTIONS = "--oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none --mca mpi_yield_when_idle 1".split()
 CONFIG = """
 run: {name: t, epochs: 5, seed: 5, threads: 1}
 model: {name: resnet8}
@@ -49,52 +42,22 @@ def largest_number_in_four(weight):
     return int((np.moveaxis(weight, 1, -1).reshape(-1, 4) != 0).sum(1).max())
 
 
-class PrunedTraining(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="pruned_training_test")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        (self.folder / "c.yaml").write_text(CONFIG)
-
-    def command(self, ranks, *arguments):
-        launcher = [MPIRUN, *MPI_OPTIONS, "-np", str(ranks)] if ranks > 1 else []
-        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+class PrunedTraining(TrainingCase):
+    CONFIG = CONFIG
+    MPI_OPTIONS = (*TrainingCase.MPI_OPTIONS, *"--mca btl_vader_single_copy_mechanism none --mca mpi_yield_when_idle 1".split())
 
     def train(self, output, *arguments, ranks=2):
-        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
-                              capture_output=True, text=True, timeout=250)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        run = self.folder / output / "t"
+        run, _ = super().train(output, *arguments, ranks=ranks)
         return run, json.loads((run / "summary.json").read_text())
-
-    @staticmethod
-    def checkpoints(run):
-        return sorted((run / "checkpoints").glob("step-*"))
-
-    def logits(self, path):
-        images = np.random.default_rng(1).standard_normal((32, 3, 16, 16)).astype(np.float32)
-        return run_onnx(path, images)
 
     def same_after_a_kill(self, epochs, *options):
         """A run that was killed after so many epochs and resumed against one that was not: every tensor and the model."""
         options = ("data.size=2048", *options)   # long enough to be caught
         whole, _ = self.train("whole", *options)
-        process = subprocess.Popen(self.command(2, f"run.output={self.folder / 'killed'}", *options), env=ENVIRONMENT,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        killed = self.folder / "killed" / "t"
-        deadline = time.time() + 120
-        while len(self.checkpoints(killed)) < epochs and time.time() < deadline:
-            time.sleep(0.01)
-        # The ranks themselves first: they would go on for a moment without mpirun.
-        ranks = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for rank in map(int, ranks):
-            os.kill(rank, signal.SIGKILL)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        self.assertEqual(len(ranks), 2)
+        killed = self.start_and_kill(lambda run: len(self.checkpoints(run)) >= epochs, *options)
         self.assertFalse((killed / "summary.json").exists(), "it was to be killed before it had finished")
         self.train("killed", *options, "--resume")
-        last = [self.checkpoints(run)[-1] for run in (whole, killed)]
+        last = [self.newest(run) for run in (whole, killed)]
         self.assertEqual(last[0].name, last[1].name)
         files = [sorted(f.name for f in folder.glob("*.safetensors")) for folder in last]
         self.assertEqual(*files)
@@ -127,7 +90,7 @@ class PrunedTraining(unittest.TestCase):
         self.assertGreater(summary["test_accuracy"], CHANCE + 0.4)
         for export in summary["exports"]:
             self.assertGreater(export["accuracy"], summary["test_accuracy"] - 0.1)
-            self.assertEqual(self.logits(run / export["file"]).shape, (32, 4))
+            self.assertEqual(logits(run / export["file"]).shape, (32, 4))
             sizes = sorted(w.size for w in weights(run / export["file"]).values() if w.ndim == 4)
             self.assertEqual(sizes, sorted(w.size for w in pruned.values() if w.ndim == 4))
 

@@ -2,23 +2,16 @@
 
     qat_test.py DS_TRAIN MPIRUN
 """
-import hashlib
 import json
-import os
-import pathlib
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 import numpy as np
 
-from small_network import run as run_onnx
+from small_network import logits
+from training_case import ENVIRONMENT, TrainingCase
 
-DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
 CONFIG = """
 run: {name: t, epochs: 6, seed: 5, threads: 1}
 model: {name: resnet8}
@@ -29,37 +22,15 @@ log: {tensorboard: false}
 quantization: {mode: qat, bits: 4, activation_bits: 4, samples: 128, start_epoch: 4}
 """
 CHANCE = 0.25
+STEPS = 24   # an epoch, on two ranks
 
 
-class Qat(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="qat_test")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        (self.folder / "c.yaml").write_text(CONFIG)
-
-    def command(self, ranks, *arguments):
-        launcher = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
-        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+class Qat(TrainingCase):
+    CONFIG = CONFIG
 
     def train(self, output, *arguments, ranks=1):
-        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
-                              capture_output=True, text=True, timeout=250)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        run = self.folder / output / "t"
+        run, _ = super().train(output, *arguments, ranks=ranks)
         return run, json.loads((run / "summary.json").read_text())
-
-    @staticmethod
-    def digest(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    @staticmethod
-    def newest(run):
-        return sorted((run / "checkpoints").glob("step-*"))[-1]
-
-    def logits(self, path):
-        images = np.random.default_rng(1).standard_normal((32, 3, 16, 16)).astype(np.float32)
-        return run_onnx(path, images)
 
     def test_two_ranks_train_to_an_integer_file_that_onnx_runtime_runs(self):
         run, summary = self.train("two", ranks=2)
@@ -72,14 +43,14 @@ class Qat(unittest.TestCase):
         self.assertGreater(export["accuracy"], summary["float_accuracy"] - 0.15)
         # fp32: the module that trained and the file agree, but for a rounding at a tie.
         self.assertAlmostEqual(export["accuracy"], summary["test_accuracy"], delta=0.01)
-        self.assertEqual(self.logits(run / "model-w4a4.onnx").shape, (32, 4))
+        self.assertEqual(logits(run / "model-w4a4.onnx").shape, (32, 4))
 
     def test_it_goes_together_with_bf16_compressed_gradients_averages_and_distillation(self):
         run, summary = self.train("all", "precision.mode=bf16", "compression.method=uniform", "compression.minimum_size=100",
                                   "ema.enabled=true", "ema.decay=0.9", "quantization.distillation=0.5", ranks=2)
         self.assertEqual(summary["precision"], "bf16")
         self.assertGreater(summary["exports"][0]["accuracy"], CHANCE + 0.2)
-        self.assertTrue(np.isfinite(self.logits(run / "model-w4a4.onnx")).all())
+        self.assertTrue(np.isfinite(logits(run / "model-w4a4.onnx")).all())
 
     def test_fewer_bits_in_stages_end_at_the_last_ones(self):
         run, summary = self.train("stages", "quantization.bits=2", "quantization.activation_bits=2", "quantization.stage_bits=[4, 3]",
@@ -88,19 +59,9 @@ class Qat(unittest.TestCase):
         self.assertGreaterEqual(summary["best_epoch"], 5, "epochs of other widths must not count")
         self.assertGreater(summary["exports"][0]["accuracy"], CHANCE + 0.1)
 
-    def killed_and_resumed(self, checkpoints, *options):
+    def killed_and_resumed(self, epochs, *options):
         whole, _ = self.train("whole", *options, ranks=2)
-        output = f"run.output={self.folder / 'killed'}"
-        process = subprocess.Popen(self.command(2, output, *options), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
-        killed = self.folder / "killed" / "t"
-        deadline = time.time() + 120
-        while len((killed / "metrics.csv").read_text().split(",test,") if (killed / "metrics.csv").exists() else []) < checkpoints + 1 \
-                and time.time() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        time.sleep(1)   # ranks of mpirun see its end
+        killed = self.start_and_kill(lambda run: any(int(c.name.removeprefix("step-")) >= epochs * STEPS for c in self.checkpoints(run)), *options)
         self.train("killed", *options, "--resume", ranks=2)
         for name in ("model", "optimizer", "float"):
             self.assertEqual(self.digest(self.newest(whole) / f"{name}.safetensors"), self.digest(self.newest(killed) / f"{name}.safetensors"), name)
@@ -117,15 +78,15 @@ class Qat(unittest.TestCase):
         run, summary = self.train("ptq", "quantization.exports=[w8a8, w4a8]", ranks=2)
         self.assertEqual([e["file"] for e in summary["exports"]], ["model-w8a8.onnx", "model-w4a8.onnx"])
         self.assertAlmostEqual(summary["exports"][0]["accuracy"], summary["float_accuracy"], delta=0.02)
-        error = np.square(self.logits(run / "model-w8a8.onnx") - self.logits(run / "model.onnx")).sum()
-        self.assertLess(error, 0.02 * np.square(self.logits(run / "model.onnx")).sum())
+        error = np.square(logits(run / "model-w8a8.onnx") - logits(run / "model.onnx")).sum()
+        self.assertLess(error, 0.02 * np.square(logits(run / "model.onnx")).sum())
 
     def test_a_fine_tuning_starts_from_a_file_and_keeps_it(self):
         base, _ = self.train("base", "quantization.mode=none", "quantization.start_epoch=0")
         (self.folder / "c.yaml").write_text(CONFIG.replace("name: resnet8", f"onnx: {base / 'model.onnx'}").replace("start_epoch: 4", "start_epoch: 0"))
         run, summary = self.train("tuned", "run.epochs=1", "optimizer.learning_rate=0.005")
         self.assertGreater(summary["exports"][0]["accuracy"], summary["float_accuracy"] - 0.15)
-        np.testing.assert_allclose(self.logits(run / "model.onnx"), self.logits(base / "model.onnx"), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(logits(run / "model.onnx"), logits(base / "model.onnx"), rtol=1e-4, atol=1e-4)
 
     def test_settings_that_contradict_each_other_are_one_clear_error(self):
         cases = {"start_epoch": ["quantization.start_epoch=6"],

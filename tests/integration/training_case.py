@@ -1,0 +1,67 @@
+"""What tests of ds_train share: its command line, under mpirun too, and runs that are really killed.
+
+Test files take DS_TRAIN MPIRUN as their arguments.
+"""
+import hashlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+
+
+class TrainingCase(unittest.TestCase):
+    CONFIG = ""   # of a run named t
+    MPI_OPTIONS = ("--oversubscribe", "--bind-to", "none")
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ds_training_test")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / "c.yaml").write_text(self.CONFIG)
+
+    def command(self, ranks, *arguments):
+        launcher = [MPIRUN, *self.MPI_OPTIONS, "-np", str(ranks)] if ranks > 1 else []
+        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+
+    def train(self, output, *arguments, ranks=1):
+        """The run's folder and what it printed."""
+        done = subprocess.run(self.command(ranks, f"run.output={self.folder / output}", *arguments), env=ENVIRONMENT,
+                              capture_output=True, text=True, timeout=250)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return self.folder / output / "t", done.stdout
+
+    def start_and_kill(self, until, *options):
+        """The folder of a run of two ranks that kill -9 stopped when until(folder) was true."""
+        process = subprocess.Popen(self.command(2, f"run.output={self.folder / 'killed'}", *options), env=ENVIRONMENT,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        killed = self.folder / "killed" / "t"
+        deadline = time.time() + 120
+        while not until(killed) and time.time() < deadline:
+            time.sleep(0.01)
+        # The ranks themselves first: they would go on for a moment without mpirun.
+        ranks = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for rank in map(int, ranks):
+            os.kill(rank, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self.assertEqual(len(ranks), 2, "it was to be killed while it ran")
+        self.assertTrue(until(killed))
+        return killed
+
+    @staticmethod
+    def checkpoints(run):
+        return sorted((run / "checkpoints").glob("step-*"))
+
+    def newest(self, run):
+        return self.checkpoints(run)[-1]
+
+    @staticmethod
+    def digest(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
