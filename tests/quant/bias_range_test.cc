@@ -23,6 +23,13 @@ QuantParams Params(std::vector<float> scales, int axis = 0, int bits = 8) {
   return params;
 }
 
+// Two channels of two 8-bit weights.
+LayerSums TwoByTwo(absl::Span<const float> weights, absl::Span<const float> bias) {
+  static const Shape shape = {2, 2};
+  return {
+      .weights = weights, .shape = shape, .bias = bias, .input_scale = 0.02f, .most_input = 255};
+}
+
 // Codes as the exporter makes them, summed at their worst, in double precision.
 double WorstSum(const std::vector<float>& weights, float scale, float bias, float input_scale,
                 int64_t most_input) {
@@ -38,26 +45,14 @@ TEST(BiasRange, WhatFitsStays) {
   const std::vector<float> weights = {1, -2, 3, 4}, bias = {1000, -1000};
   QuantParams params = Params({1e-3f, 1e-4f});
   const QuantParams before = params;
-  EXPECT_THAT(RaiseScalesForInt32({.weights = weights,
-                                   .shape = Shape{2, 2},
-                                   .bias = bias,
-                                   .input_scale = 0.02f,
-                                   .most_input = 255},
-                                  params),
-              IsEmpty());
+  EXPECT_THAT(RaiseScalesForInt32(TwoByTwo(weights, bias), params), IsEmpty());
   EXPECT_EQ(params, before);
 }
 
 TEST(BiasRange, ADeadChannelsScaleGrowsByAsLittleAsPossible) {
   const std::vector<float> weights = {1, -2, 1e-12f, 2e-12f}, bias = {0.5f, -3.0f};
   QuantParams params = Params({0.02f, 1e-14f});
-  EXPECT_THAT(RaiseScalesForInt32({.weights = weights,
-                                   .shape = Shape{2, 2},
-                                   .bias = bias,
-                                   .input_scale = 0.02f,
-                                   .most_input = 255},
-                                  params),
-              ElementsAre(1));
+  EXPECT_THAT(RaiseScalesForInt32(TwoByTwo(weights, bias), params), ElementsAre(1));
   EXPECT_EQ(params.scales[0], 0.02f);
   const float raised = params.scales[1];
   // |bias| / (scale * input scale) = 2^30, solved by hand.

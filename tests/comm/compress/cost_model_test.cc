@@ -90,7 +90,7 @@ TEST(StepModel, BucketsCostWhatTheirBytesAndValuesDo) {
   CodingCosts codings;
   codings[nullptr] = {.encode_s = 1, .reduce_s = 2, .decode_s = 4};
   const SharedCost shared = {.exchange = {0.25, 2}, .stolen = {0.125, 1}};
-  const auto costs = PredictBuckets(raw, 2, {.latency_s = 0.5, .seconds_per_byte = 1}, shared, codings);
+  const auto costs = PredictBuckets(raw, 2, {.each_s = 0.5, .per_byte_s = 1}, shared, codings);
   ASSERT_TRUE(costs.ok()) << costs.status();
   ASSERT_EQ(costs->size(), 1u);
   const double bytes = 4 << 20, values = 1 << 20;   // half to the owner, half from it, each way
@@ -108,9 +108,9 @@ TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
     SlowLink link(communicator, absl::Milliseconds(2), 50e6);
     const auto cost = MeasureLink(link);
     ASSERT_TRUE(cost.ok()) << cost.status();
-    EXPECT_NEAR(1 / cost->seconds_per_byte, 50e6, 12e6);
-    EXPECT_GT(cost->latency_s, 1.9e-3);
-    EXPECT_LT(cost->latency_s, 6e-3);
+    EXPECT_NEAR(1 / cost->per_byte_s, 50e6, 12e6);
+    EXPECT_GT(cost->each_s, 1.9e-3);
+    EXPECT_LT(cost->each_s, 6e-3);
   });
 }
 

@@ -14,6 +14,7 @@
 #include "quant/affine.h"
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
+#include "tests/quant/torch/batches.h"
 #include "trainer/executor/graph_module.h"
 
 namespace ds {
@@ -32,14 +33,6 @@ at::Tensor Images(int64_t count, uint64_t seed = kSeed) {
   return at::randn({count, 1, 16, 16}).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-CalibrationData Once(at::Tensor images) {
-  return [images = std::move(images),
-          done = false]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-    if (std::exchange(done, true)) return std::nullopt;
-    return std::vector<at::Tensor>{images};
-  };
-}
-
 int64_t Bytes(const QuantizedModel& model) {
   int64_t bytes = 0;
   for (const LayerReport& layer : model.layers) bytes += layer.bytes;
@@ -55,7 +48,7 @@ int64_t FloatBytes(const QuantizedModel& model) {
 TEST(MixedBits, KeepTheSizeBudgetAndTheEnds) {
   for (const double budget : {0.10, 0.14, 0.2, 0.3}) {
     const auto model = Quantizer(SmallNet(), {.mixed_bits = {.size_budget = budget, .samples = 8}})
-                           .calibrate(Once(Images(8)))
+                           .calibrate(Batches({Images(8)}))
                            .convert();
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_LE(static_cast<double>(Bytes(*model)), budget * static_cast<double>(FloatBytes(*model)))
@@ -78,7 +71,7 @@ TEST(MixedBits, SensitivityIsTheDivergenceOfTheLogits) {
   const at::Tensor images = Images(16);
   const auto mixed = Quantizer(SmallNet(), {.bias_correction = false,
                                             .mixed_bits = {.size_budget = 0.2, .samples = 16}})
-                         .calibrate(Once(images))
+                         .calibrate(Batches({images}))
                          .convert();
   ASSERT_TRUE(mixed.ok()) << mixed.status();
   const auto logits = [&](const Graph& graph) {
@@ -90,7 +83,7 @@ TEST(MixedBits, SensitivityIsTheDivergenceOfTheLogits) {
     ASSERT_EQ(layer.widths.size(), 7u);
     for (const BitChoice& width : {layer.widths[0], layer.widths[2]}) {
       const auto rounded = Quantizer(SmallNet(), {.weight_bits = {{layer.weight, width.bits}}})
-                               .calibrate(Once(images))
+                               .calibrate(Batches({images}))
                                .convert();
       ASSERT_TRUE(rounded.ok()) << rounded.status();
       Graph graph = mixed->calibrated;
@@ -130,7 +123,7 @@ TEST(MixedBits, TheAccuracyBudgetFindsTheLeastSize) {
   const MixedBitsOptions options = {
       .accuracy_budget = 0.5, .drop = drop, .storage = CodeStorage::kTight, .samples = 4};
   const auto model = Quantizer(SmallNet(), {.method = "min-max", .mixed_bits = options})
-                         .calibrate(Once(Images(4)))
+                         .calibrate(Batches({Images(4)}))
                          .convert();
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_GE(TightShare(*model), kEnough);
@@ -153,7 +146,7 @@ TEST(MixedBits, SensitivityOfAnActivationIsTheDivergenceOfTheLogits) {
                                     .drop = [](const QuantizedModel&) { return 0.0; },
                                     .samples = 16};
   const auto mixed = Quantizer(SmallNet(), {.method = "mse", .mixed_bits = options})
-                         .calibrate(Once(images))
+                         .calibrate(Batches({images}))
                          .convert();
   ASSERT_TRUE(mixed.ok()) << mixed.status();
   const auto module = *GraphModule::Create(mixed->calibrated);
@@ -166,7 +159,7 @@ TEST(MixedBits, SensitivityOfAnActivationIsTheDivergenceOfTheLogits) {
     for (const BitChoice& width : layer.widths) {
       const auto fixed =
           Quantizer(SmallNet(), {.activation_bits = width.bits, .end_bits = 2, .method = "mse"})
-              .calibrate(Once(images))
+              .calibrate(Batches({images}))
               .convert();
       ASSERT_TRUE(fixed.ok()) << fixed.status();
       const QuantParams& params = fixed->plan.activations.at(layer.weight);
@@ -208,7 +201,7 @@ TEST(MixedBits, ActivationsGetFourOrEightBits) {
                                         .drop = drop,
                                         .samples = 4};
       const auto model = Quantizer(SmallNet(), {.method = "min-max", .mixed_bits = options})
-                             .calibrate(Once(Images(4)))
+                             .calibrate(Batches({Images(4)}))
                              .convert();
       ASSERT_TRUE(model.ok()) << model.status();
       EXPECT_GE(MeanActivationBits(*model), enough);
@@ -251,7 +244,7 @@ TEST(MixedBits, RoundingsAreLearntOnceAndTheBudgetIsVerified) {
         .method = "min-max",
         .reconstruction = {.method = "adaround", .samples = 4, .iterations = 3, .batch = 4},
         .mixed_bits = {.accuracy_budget = 0.5, .drop = drop, .samples = 4}};
-    const auto model = Quantizer(SmallNet(), options).calibrate(Once(Images(4))).convert();
+    const auto model = Quantizer(SmallNet(), options).calibrate(Batches({Images(4)})).convert();
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_EQ(std::count(learnt.begin(), learnt.end(), true), 1);
     EXPECT_TRUE(learnt.back());
@@ -271,7 +264,7 @@ TEST(MixedBits, BadBudgetsAreOneClearError) {
   const auto says = [](MixedBitsOptions options, absl::StatusCode code, const char* words) {
     options.samples = std::min<int64_t>(options.samples, 2);
     const auto model = Quantizer(SmallNet(), {.method = "min-max", .mixed_bits = options})
-                           .calibrate(Once(Images(2)))
+                           .calibrate(Batches({Images(2)}))
                            .convert();
     EXPECT_EQ(model.status().code(), code) << model.status();
     EXPECT_NE(std::string(model.status().message()).find(words), std::string::npos)
@@ -295,7 +288,7 @@ TEST(MixedBits, BadBudgetsAreOneClearError) {
 // The same distribution in other samples, and images that are brighter, or have more contrast, than
 // those of calibration.
 TEST(DriftMonitor, WarnsOfBrighterImagesAndNotOfOthersAlike) {
-  const auto model = Quantizer(SmallNet()).calibrate(Once(Images(128, 1))).convert();
+  const auto model = Quantizer(SmallNet()).calibrate(Batches({Images(128, 1)})).convert();
   ASSERT_TRUE(model.ok()) << model.status();
   const auto warnings = [&](const at::Tensor& images) {
     auto monitor = DriftMonitor::Create(*model);

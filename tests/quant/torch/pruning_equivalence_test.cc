@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "quant/pruning.h"
 #include "quant/torch/taylor_importance.h"
+#include "tests/trainer/executor/graph_outputs.h"
 #include "trainer/executor/graph_module.h"
 
 namespace ds {
@@ -76,15 +77,6 @@ Graph Masked(Graph graph, const std::vector<ChannelGroup>& groups,
     }
   }
   return graph;
-}
-
-at::Tensor Outputs(const Graph& graph, const at::Tensor& images) {
-  const at::NoGradGuard no_grad;
-  auto module = GraphModule::Create(graph);
-  EXPECT_TRUE(module.ok()) << module.status();
-  auto outputs = (*module)->Forward({images});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return outputs->front().clone();
 }
 
 std::vector<std::vector<int>> Choose(const std::vector<ChannelGroup>& groups, double share,

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "trainer/executor/graph_module.h"
+#include "tests/quant/torch/batches.h"
 
 namespace ds {
 namespace {
@@ -26,13 +27,6 @@ Graph SmallNet() {
 at::Tensor Images(int64_t count, int64_t channels = 1, int64_t side = 16) {
   at::manual_seed(kSeed);
   return at::randn({count, channels, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
-}
-
-CalibrationData Batches(std::vector<at::Tensor> batches) {
-  return [batches = std::move(batches), next = size_t{0}]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-    if (next == batches.size()) return std::nullopt;
-    return std::vector<at::Tensor>{batches[next++]};
-  };
 }
 
 TEST(Quantizer, GivesEveryLayerItsBitsAndTheEndsMore) {

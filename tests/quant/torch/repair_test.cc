@@ -20,6 +20,8 @@
 #include "quant/torch/quantizer.h"
 #include "quant/torch/soft_rounding.h"
 #include "quant/weight_params.h"
+#include "tests/quant/torch/batches.h"
+#include "tests/trainer/executor/graph_outputs.h"
 #include "trainer/executor/graph_module.h"
 
 namespace ds {
@@ -28,23 +30,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr uint64_t kSeed = 20261124;
-
-CalibrationData OneBatch(at::Tensor images) {
-  return [images = std::move(images),
-          given = false]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-    if (std::exchange(given, true)) return std::nullopt;
-    return std::vector<at::Tensor>{images};
-  };
-}
-
-at::Tensor Outputs(const Graph& graph, const at::Tensor& images) {
-  const at::NoGradGuard no_grad;
-  auto module = GraphModule::Create(graph);
-  EXPECT_TRUE(module.ok()) << module.status();
-  auto outputs = (*module)->Forward({images});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return (*outputs)[0];
-}
 
 double SquaredError(const at::Tensor& a, const at::Tensor& b) {
   return (a - b).to(at::kDouble).square().mean().item<double>();
@@ -155,7 +140,7 @@ TEST(AdaRound, ClosesMostOfTheGapBetweenNearestAndTheBestRounding) {
 
 TEST(ReconstructionUnits, AreLayersInAChainAndBlocksAroundShortcuts) {
   Graph graph = *BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
-  const auto model = Quantizer(graph).calibrate(OneBatch(Images(2, 1, 16))).convert();
+  const auto model = Quantizer(graph).calibrate(Batches({Images(2, 1, 16)})).convert();
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<ReconstructionUnit> units =
       ReconstructionUnits(model->graph, SelectForQuantization(model->graph));
@@ -180,7 +165,7 @@ Outcome Quantised(const Graph& graph, QuantizerOptions options, const at::Tensor
   // A quarter of the steps, each four times as long: for time's sake.
   options.reconstruction.iterations = 150;
   options.reconstruction.learning_rate = 0.08;
-  auto model = Quantizer(graph, options).calibrate(OneBatch(Images(64, 1, 16))).convert();
+  auto model = Quantizer(graph, options).calibrate(Batches({Images(64, 1, 16)})).convert();
   EXPECT_TRUE(model.ok()) << model.status();
   const auto placed = InsertQdq(model->graph, model->plan);
   EXPECT_TRUE(placed.ok()) << placed.status();
@@ -241,7 +226,7 @@ TEST(AdaRound, AConvolutionWithoutABiasGetsTheCorrectedOne) {
         .end_bits = 2,
         .method = "mse",
         .reconstruction = {.method = method, .iterations = 1, .learning_rate = 1e-9}};
-    const auto model = Quantizer(graph, options).calibrate(OneBatch(images)).convert();
+    const auto model = Quantizer(graph, options).calibrate(Batches({images})).convert();
     EXPECT_TRUE(model.ok()) << model.status();
     const Graph& finished = model->graph;
     const Tensor& weight = *finished.Constant(finished.nodes()[0].inputs[1]);
@@ -270,7 +255,7 @@ TEST(Reconstruction, AutoLearnsWhereBitsAreFew) {
         .activation_bits = activation_bits,
         .method = "min-max",
         .reconstruction = {.method = "auto", .samples = 4, .iterations = 2, .batch = 4}};
-    const auto model = Quantizer(graph, options).calibrate(OneBatch(Images(4, 1, 16))).convert();
+    const auto model = Quantizer(graph, options).calibrate(Batches({Images(4, 1, 16)})).convert();
     EXPECT_TRUE(model.ok()) << model.status();
     return !model->units.empty();
   };
@@ -297,7 +282,7 @@ TEST(AdaRound, OptionsOutOfRangeAreNamed) {
       *BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
   const auto words = [&](ReconstructionOptions options) {
     return std::string(Quantizer(graph, {.reconstruction = options})
-                           .calibrate(OneBatch(Images(2, 1, 16)))
+                           .calibrate(Batches({Images(2, 1, 16)}))
                            .convert()
                            .status()
                            .message());
@@ -360,7 +345,7 @@ TEST(Equalization, OneScaleForAnActivationThenServesAllItsChannels) {
     const auto model =
         Quantizer(graph,
                   {.activation_bits = 6, .end_bits = 6, .method = "mse", .equalization = equalize})
-            .calibrate(OneBatch(images))
+            .calibrate(Batches({images}))
             .convert();
     EXPECT_TRUE(model.ok()) << model.status();
     return SquaredError(Outputs(*InsertQdq(model->graph, model->plan), test), Outputs(graph, test));
@@ -384,7 +369,7 @@ TEST(BiasRepair, ADeadChannelIsNamedAndTheNetworkIsAsItWas) {
   const at::Tensor images = Images(16, 3, 8);
   for (const char* method : {"none", "adaround"}) {
     QuantizerOptions options = {.reconstruction = {.method = method, .iterations = 50}};
-    const auto model = Quantizer(graph, options).calibrate(OneBatch(images)).convert();
+    const auto model = Quantizer(graph, options).calibrate(Batches({images})).convert();
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_THAT(model->warnings, ::testing::Contains(::testing::AllOf(HasSubstr("\"second\""),
                                                                       HasSubstr("channel 2 "))));

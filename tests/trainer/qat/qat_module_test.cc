@@ -14,6 +14,8 @@
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/torch/quantizer.h"
+#include "tests/quant/torch/batches.h"
+#include "tests/trainer/executor/graph_outputs.h"
 #include "torch/csrc/autograd/variable.h"
 #include "trainer/qat/distillation.h"
 
@@ -59,13 +61,7 @@ QuantizedModel Calibrated(int bits, const Graph& network) {
   options.bits = options.activation_bits = bits;
   options.method = "mse";
   options.bias_correction = false;
-  bool done = false;
-  auto model = Quantizer(network, options)
-                   .calibrate([&]() -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
-                     if (std::exchange(done, true)) return std::nullopt;
-                     return std::vector<at::Tensor>{Images(64, 1)};
-                   })
-                   .convert();
+  auto model = Quantizer(network, options).calibrate(Batches({Images(64, 1)})).convert();
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
 }
@@ -105,13 +101,6 @@ void Train(QatModule& module, int steps, double rate) {
     }
   }
   module.set_training(false);
-}
-
-at::Tensor Outputs(GraphModule& module, const at::Tensor& images) {
-  const at::NoGradGuard no_grad;
-  const auto outputs = module.Forward({images});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return (*outputs)[0];
 }
 
 TEST(QatModule, TheExportedGraphComputesWhatWasTrained) {
