@@ -71,6 +71,10 @@ function(ds_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if(ARG_TORCH)
+    # As many tests run at once as there are cores: OpenMP threads that spin while they wait would only take them from each other.
+    set_property(TEST ${name} PROPERTY ENVIRONMENT OMP_WAIT_POLICY=passive)
+  endif()
 endfunction()
 
 function(ds_mpi_test name)
