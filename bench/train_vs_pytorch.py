@@ -1,11 +1,11 @@
 """Training speed of Downstream against PyTorch eager: same model, weights, batch, precision and threads, same run.
 
-    .venv/bin/python bench/train_vs_pytorch.py [--build build] [--batch 128] [--side 28] [--threads 2] [--rounds 12] [--pairs 3]
+    .venv/bin/python bench/train_vs_pytorch.py [--build build] [--batch 128] [--side 28] [--threads 2] [--rounds 4] [--pairs 12]
 
 Both train ResNet-20 on one fixed batch, each in a process of its own that is told what to do through a pipe (a process that
 shares the driver's is awake when its turn begins and gained 5 to 10 % by it). First the losses of ten steps are compared (they
 must agree); then the two take turns, `--steps` steps each, for `--rounds` rounds, the first of them alternating too. Processes
-differ by up to 10 % from one start to the next, so `--pairs` pairs of them are measured. The figure is the median over all
+differ by up to 30 % from one start to the next, so `--pairs` pairs of them are measured. The figure is the median over all
 rounds of PyTorch's time over ours, so that whatever else the machine does meets both alike; above 1 Downstream is faster.
 """
 import argparse
