@@ -18,6 +18,7 @@ struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
   std::string bits = "8", activation_bits = "8";
+  std::vector<std::string> bits_of;
   int threads = 0;
   std::string profile = "onnxruntime";
   bool direct_weights = false;
@@ -47,6 +48,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--activation-bits", arguments.activation_bits, "of activations; auto: 4 or 8, each its own, under an accuracy budget")
       ->check(CLI::IsMember(widths))->capture_default_str();
   bits("--end-bits", quantizer.end_bits, "of the first and the last layer, if that is more; with --bits auto their least");
+  bits("--sum-bits", quantizer.sum_bits, "of activations that only additions read (a residual branch's result), if that is more");
+  app.add_option("--bits-of", arguments.bits_of, "NAME=BITS of a weight or an activation, as the report names it, instead of all these; may be repeated")
+      ->allow_extra_args(false);
   app.add_option("--method", quantizer.method, "how activations' ranges are chosen")
       ->check(CLI::IsMember({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}))
       ->capture_default_str();
@@ -69,6 +73,19 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+}
+
+// Takes --bits-of into the options.
+absl::Status ResolveNamedBits(Arguments& arguments) {
+  for (const std::string& given : arguments.bits_of) {
+    const size_t equals = given.rfind('=');
+    const std::string bits = equals == std::string::npos ? "" : given.substr(equals + 1);
+    if (bits.size() != 1 || bits[0] < '2' || bits[0] > '8') {
+      return absl::InvalidArgumentError(absl::StrCat("--bits-of ", given, ": give NAME=BITS with 2 to 8 bits, for instance --bits-of conv1.weight=4"));
+    }
+    arguments.job.quantizer.named_bits[given.substr(0, equals)] = bits[0] - '0';
+  }
+  return absl::OkStatus();
 }
 
 // Takes --bits and --activation-bits into the options.
@@ -96,6 +113,7 @@ absl::Status ResolveBits(Arguments& arguments) {
 
 absl::Status Run(Arguments arguments) {
   if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
+  if (absl::Status status = ResolveNamedBits(arguments); !status.ok()) return status;
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
   if (!config.ok()) return config.status();

@@ -9,12 +9,15 @@
 //
 //   N KL = sum c log c - sum_codes C_P log(C_Q / m) + N log(N_inside / N)
 //
-// which prefix sums give in time proportional to the number of codes, not of bins.
+// which prefix sums give in time proportional to the number of codes, not of bins. Spikes
+// (quant/spikes.h) are not in c: what stands out is a symbol of its own, at its place in both P
+// and Q, for rounding hardly moves it. It counts among what is clipped and in N.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "quant/range_methods.h"
+#include "quant/spikes.h"
 
 namespace ds {
 namespace {
@@ -26,9 +29,12 @@ double TimesLog(double c) { return c > 0 ? c * std::log(c) : 0; }
 class Search {
  public:
   Search(const BinDensity& density, const QuantType& type)
-      : density_(density), type_(type), sum_(1), sum_log_(1), filled_(1) {
+      : density_(density), type_(type), all_(1), sum_(1), sum_log_(1), filled_(1) {
+    const std::vector<double> spikes = SpikeExcess(density.counts);
     for (int i = 0; i < density.bins(); ++i) {
-      const double c = density.counts[i];
+      const double c = density.counts[i] - spikes[i];
+      counts_.push_back(c);
+      all_.push_back(all_.back() + density.counts[i]);
       sum_.push_back(sum_.back() + c);
       sum_log_.push_back(sum_log_.back() + TimesLog(c));
       filled_.push_back(filled_.back() + (c > 0));
@@ -51,9 +57,9 @@ class Search {
   double Divergence(int from, int to) {
     ++candidates_;
     const int first = Place(from), last = Place(to);
-    const double inside = sum_[last] - sum_[first];
+    const double inside = all_[last] - all_[first];
     const double all = density_.nonzero;
-    const double below = sum_[first], above = all - sum_[last];
+    const double below = all_[first], above = all - all_[last];
     const int low_bin = places_[filled_[first]], high_bin = places_[filled_[last] - 1];
     const auto clipped_into = [&](int begin, int end) {
       return (low_bin >= begin && low_bin < end ? below : 0) +
@@ -62,7 +68,7 @@ class Search {
 
     double sum = sum_log_[last] - sum_log_[first];
     const auto add_clipped = [&](int bin) {
-      const double c = density_.counts[bin];
+      const double c = counts_[bin];
       sum += TimesLog(c + clipped_into(bin, bin + 1)) - TimesLog(c);
     };
     add_clipped(low_bin);
@@ -106,9 +112,10 @@ class Search {
 
   const BinDensity& density_;
   const QuantType& type_;
-  // Of the bins before place i (zero is the place of bin 0): counts, c log c, how many hold
-  // anything; and the places of those that do.
-  std::vector<double> sum_, sum_log_;
+  std::vector<double> counts_;  // without spikes
+  // Of the bins before place i (zero is the place of bin 0): counts with spikes, counts without
+  // them, c log c of these, how many hold anything; and the places of those that do.
+  std::vector<double> all_, sum_, sum_log_;
   std::vector<int> filled_, places_;
   int least_ = 0, greatest_ = 0;
   int candidates_ = 0;

@@ -145,6 +145,12 @@ int WeightChannelAxis(const Node& node, int rank) {
   return rank - 1;
 }
 
+bool OnlyAdded(const Graph& graph, const ActivationSite& site) {
+  return !site.readers.empty() && std::all_of(site.readers.begin(), site.readers.end(), [&graph](int n) {
+    return graph.nodes()[static_cast<size_t>(n)].op == "Add";
+  });
+}
+
 bool HandsOnValues(const std::string& op) {
   static const std::set<std::string> ops = {"Dropout",  "Flatten",   "Identity",  "MaxPool", "Reshape",
                                             "Squeeze",  "Transpose", "Unsqueeze", "Slice"};

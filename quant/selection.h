@@ -42,6 +42,10 @@ QuantSelection SelectForQuantization(const Graph& graph);
 // Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul lie.
 int WeightChannelAxis(const Node& node, int rank);
 
+// True for a value that only additions read: what a residual branch adds. Its rounding goes straight
+// into the sum, and into no product.
+bool OnlyAdded(const Graph& graph, const ActivationSite& site);
+
 // True for an op that hands on its first input's numbers, and none that were not there.
 bool HandsOnValues(const std::string& op);
 

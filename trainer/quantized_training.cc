@@ -23,6 +23,7 @@ QuantizerOptions MakeQuantizerOptions(const QuantizationConfig& config, const Qa
   options.bits = bits.weights;
   options.activation_bits = bits.activations;
   options.end_bits = bits.end;
+  options.sum_bits = bits.sums;
   options.method = config.method;
   options.bias_correction = bias_correction;
   return options;
@@ -47,15 +48,19 @@ absl::StatusOr<double> FileAccuracy(const TrainConfig& config, const DataSplits&
   return GraphAccuracy(graph, *loader);
 }
 
-// "w4a8", checked when the configuration was read.
-QatBits BitsOf(const std::string& name, int64_t end_bits) {
-  return {
-      .weights = name[1] - '0', .activations = name[3] - '0', .end = static_cast<int>(end_bits)};
+QatBits MakeBits(const QuantizationConfig& config, int64_t weights, int64_t activations) {
+  return {.weights = static_cast<int>(weights),
+          .activations = static_cast<int>(activations),
+          .end = static_cast<int>(config.end_bits),
+          .sums = static_cast<int>(config.sum_bits)};
 }
 
 std::vector<QatBits> AskedFor(const QuantizationConfig& config) {
   std::vector<QatBits> list;
-  for (const std::string& name : config.exports) list.push_back(BitsOf(name, config.end_bits));
+  for (const std::string& name : config.exports) {
+    // "w4a8", checked when the configuration was read.
+    list.push_back(MakeBits(config, name[1] - '0', name[3] - '0'));
+  }
   if (list.empty()) list.push_back(StageAt(config, 0).bits);
   return list;
 }
@@ -63,10 +68,7 @@ std::vector<QatBits> AskedFor(const QuantizationConfig& config) {
 }  // namespace
 
 QatStage StageAt(const QuantizationConfig& config, int64_t epochs) {
-  QatStage stage = {.bits = {.weights = static_cast<int>(config.bits),
-                             .activations = static_cast<int>(config.activation_bits),
-                             .end = static_cast<int>(config.end_bits)},
-                    .last = true};
+  QatStage stage = {.bits = MakeBits(config, config.bits, config.activation_bits), .last = true};
   for (size_t i = 0; i < config.stage_bits.size(); ++i) {
     if (epochs >= config.stage_epochs[i]) continue;
     const int bits = static_cast<int>(config.stage_bits[i]);

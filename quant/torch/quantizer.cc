@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
@@ -40,7 +42,8 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
   DS_RETURN_IF_ERROR(CheckBits("bits", options.bits));
   DS_RETURN_IF_ERROR(CheckBits("activation_bits", options.activation_bits));
   DS_RETURN_IF_ERROR(CheckBits("end_bits", options.end_bits));
-  for (const auto& [weight, bits] : options.weight_bits) DS_RETURN_IF_ERROR(CheckBits(absl::StrCat("weight_bits of \"", weight, "\"").c_str(), bits));
+  DS_RETURN_IF_ERROR(CheckBits("sum_bits", options.sum_bits));
+  for (const auto& [name, bits] : options.named_bits) DS_RETURN_IF_ERROR(CheckBits(absl::StrCat("named_bits of \"", name, "\"").c_str(), bits));
   DS_RETURN_IF_ERROR(CheckMixedBits(options.mixed_bits));
   if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
   const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
@@ -91,7 +94,7 @@ class Quantizer::Impl {
     if (collector_->samples() == 0) {
       return absl::FailedPreconditionError("there is no calibration data: call calibrate() with at least one batch before convert()");
     }
-    if (!options_.mixed_bits.wanted()) return ConvertWith(options_.weight_bits, true);
+    if (!options_.mixed_bits.wanted()) return ConvertWith({}, true);
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
     for (const LayerSensitivity& layer : layers) float_bytes += layer.elements * int64_t{sizeof(float)};
@@ -127,8 +130,8 @@ class Quantizer::Impl {
     options.storage = options_.mixed_bits.storage;
     options.bias_correction = options_.bias_correction;
     options.widths = [this](const WeightSite& site) -> std::vector<int> {
-      const auto named = options_.weight_bits.find(graph_.value(site.weight).name);
-      if (named != options_.weight_bits.end()) return {named->second};
+      const auto named = options_.named_bits.find(graph_.value(site.weight).name);
+      if (named != options_.named_bits.end()) return {named->second};
       std::vector<int> widths;
       for (int bits = IsEnd(site.node) ? options_.end_bits : kLeastBits; bits <= kMostBits; ++bits) widths.push_back(bits);
       return widths;
@@ -136,11 +139,12 @@ class Quantizer::Impl {
     options.round = [this](const WeightSite& site, int bits) {
       return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site, *graph_.Constant(site.weight), bits);
     };
-    options.activation_widths = [this](const ActivationSite& site) {
+    options.activation_widths = [this](const ActivationSite& site) -> std::vector<int> {
+      const auto named = options_.named_bits.find(graph_.value(site.value).name);
+      if (named != options_.named_bits.end()) return {named->second};
       std::vector<int> widths;
-      for (const int bits : kActivationWidths) {
-        if (!AtEnd(site) || bits >= options_.end_bits) widths.push_back(bits);
-      }
+      std::copy_if(std::begin(kActivationWidths), std::end(kActivationWidths), std::back_inserter(widths),
+                   [least = LeastBits(site)](int bits) { return bits >= least; });
       return widths;
     };
     options.round_activation = [this](const ActivationSite& site, int bits) -> absl::StatusOr<QuantParams> {
@@ -173,12 +177,20 @@ class Quantizer::Impl {
       return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
                                                    "there is nothing to quantise"));
     }
-    for (const auto& [name, bits] : options_.weight_bits) {
-      const bool known = std::any_of(selection_.weights.begin(), selection_.weights.end(),
-                                     [&](const WeightSite& site) { return graph_.value(site.weight).name == name; });
-      if (!known) return absl::InvalidArgumentError(absl::StrCat("weight_bits names \"", name, "\", which is no weight of the folded model"));
-    }
+    DS_RETURN_IF_ERROR(CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckNames() const {
+    std::set<std::string> known;
+    for (const WeightSite& site : selection_.weights) known.insert(graph_.value(site.weight).name);
+    for (const ActivationSite& site : selection_.activations) known.insert(graph_.value(site.value).name);
+    for (const auto& [name, bits] : options_.named_bits) {
+      if (known.contains(name)) continue;
+      return absl::InvalidArgumentError(absl::StrCat("bits are given for \"", name, "\", which is no weight or activation of the folded model that is "
+                                                     "quantised; these are ", absl::StrJoin(known, ", ")));
+    }
     return absl::OkStatus();
   }
 
@@ -274,20 +286,23 @@ class Quantizer::Impl {
   int WeightBits(const WeightSite& site, const std::map<std::string, int>& named) const {
     const auto found = named.find(graph_.value(site.weight).name);
     if (found != named.end()) return found->second;
-    const auto fixed = options_.weight_bits.find(graph_.value(site.weight).name);
-    if (fixed != options_.weight_bits.end()) return fixed->second;
+    const auto fixed = options_.named_bits.find(graph_.value(site.weight).name);
+    if (fixed != options_.named_bits.end()) return fixed->second;
     return IsEnd(site.node) ? std::max(options_.end_bits, options_.bits) : options_.bits;
   }
 
-  // Whether the first or the last layer reads it.
-  bool AtEnd(const ActivationSite& site) const {
-    return std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
+  // For what the first or the last layer reads, and for what is only added; else the least there is.
+  int LeastBits(const ActivationSite& site) const {
+    const bool at_end = std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
+    return std::max(at_end ? options_.end_bits : kLeastBits, OnlyAdded(graph_, site) ? options_.sum_bits : kLeastBits);
   }
 
   int ActivationBits(const ActivationSite& site, const std::map<std::string, int>& named) const {
     const auto found = named.find(graph_.value(site.value).name);
     if (found != named.end()) return found->second;
-    return AtEnd(site) ? std::max(options_.end_bits, options_.activation_bits) : options_.activation_bits;
+    const auto fixed = options_.named_bits.find(graph_.value(site.value).name);
+    if (fixed != options_.named_bits.end()) return fixed->second;
+    return std::max(LeastBits(site), options_.activation_bits);
   }
 
   absl::Status RoundWeights(const std::map<std::string, int>& weight_bits, QuantizedModel& model) {

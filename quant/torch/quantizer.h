@@ -31,7 +31,8 @@ struct QuantizerOptions {
   int bits = 8;                  // of weights, 2..8
   int activation_bits = 8;       // 2..8
   bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them, instead of unsigned ones with a zero point
-  int end_bits = 8;              // of the first and the last layer's weights and inputs, 2..8; at least `bits`
+  int end_bits = 8;              // of the first and the last layer's weights and inputs, 2..8, if that is more
+  int sum_bits = 8;              // of activations that only additions read (a residual branch's result), 2..8, if that is more
   // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with the least error at the outputs of the
   // layers that read it.
   std::string method = "auto";
@@ -42,9 +43,9 @@ struct QuantizerOptions {
   bool equalization = false;
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
   ReconstructionOptions reconstruction;
-  std::map<std::string, int> weight_bits;  // by the weight's name, instead of `bits` or `end_bits`
-  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or `activation_bits` or both; `end_bits` are then
-  // the least that the ends may have, and `weight_bits` hold.
+  std::map<std::string, int> named_bits;  // by the name of a weight or an activation, instead of all of these, 2..8
+  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or `activation_bits` or both; `end_bits` and
+  // `sum_bits` are then the least that such may have, and `named_bits` hold.
   MixedBitsOptions mixed_bits;
   double most_clipped = 0.01;    // share of an activation's values beyond its range that earns a warning, [0, 1]
 };

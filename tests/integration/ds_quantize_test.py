@@ -142,6 +142,15 @@ class DsQuantize(unittest.TestCase):
         session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
         self.assertEqual(session.get_inputs()[0].shape[1:], [3, 16, 16])
 
+    def test_named_layers_and_activations_have_bits_of_their_own(self):
+        plain = json.loads(self.quantize("plain", "--method", "mse")[1].with_suffix(".json").read_text())
+        weight, value = plain["layers"][2]["weight"], plain["activations"][3]["value"]
+        done, output = self.quantize("named", "--method", "mse", "--repair", "none", "--bits-of", f"{weight}=3", "--bits-of", f"{value}=5")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(output.with_suffix(".json").read_text())
+        self.assertEqual({layer["weight"]: layer["bits"] for layer in report["layers"] if layer["bits"] != 8}, {weight: 3})
+        self.assertEqual({activation["value"]: activation["bits"] for activation in report["activations"] if activation["bits"] != 8}, {value: 5})
+
     def test_the_page_is_well_formed_and_whole(self):
         done, output = self.quantize("page")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -177,6 +186,9 @@ class DsQuantize(unittest.TestCase):
                  "activations without a budget": (["--activation-bits", "auto"], {}, "--accuracy-budget"),
                  "budget without auto": (["--size-budget", 0.2], {}, "--bits auto"),
                  "budget too small": (["--bits", "auto", "--size-budget", 0.01], {}, "size_budget"),
+                 "bits of nothing": (["--bits-of", "nowhere=4"], {}, "nowhere"),
+                 "bits without a number": (["--bits-of", "head.weight"], {}, "NAME=BITS"),
+                 "bits out of range": (["--bits-of", "head.weight=9"], {}, "NAME=BITS"),
                  "no samples": (["--samples", 0], {}, "samples"),
                  "override": (["data.nonsense=1"], {}, "nonsense")}
         for name, (options, files, fragment) in cases.items():

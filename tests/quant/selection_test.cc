@@ -41,6 +41,14 @@ TEST(Selection, AResNetIsRoundedAfterItsClampsAndAtItsShortcuts) {
   // 1 input, 1 + 2 * 9 clamps, 9 second convolutions, 2 shortcuts, 1 pool.
   EXPECT_EQ(selection.activations.size(), 32u);
   for (const WeightSite& site : selection.weights) EXPECT_EQ(site.channel_axis, 0);
+  // The second convolutions' and the shortcuts' results go into sums alone; a block's input goes into a convolution too.
+  int added = 0;
+  for (const ActivationSite& site : selection.activations) {
+    if (!OnlyAdded(graph, site)) continue;
+    ++added;
+    EXPECT_EQ(graph.nodes()[static_cast<size_t>(graph.Producer(site.value))].op, "Conv");
+  }
+  EXPECT_EQ(added, 9 + 2);
 }
 
 TEST(Selection, AConvolutionThatSomethingElseReadsIsRoundedBeforeItsClampToo) {

@@ -206,6 +206,8 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
   out.push_back({"quantization", "activation_bits", &c.activation_bits, Between(2, 8), "of activations"});
   out.push_back({"quantization", "end_bits", &c.end_bits, Between(2, 8),
                  "of the first and the last layer's weights and inputs, if that is more"});
+  out.push_back({"quantization", "sum_bits", &c.sum_bits, Between(2, 8),
+                 "of activations that only additions read (a residual branch's result), if that is more"});
   out.push_back({"quantization", "method", &c.method,
                  OneOf({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}),
                  "how activations' ranges are chosen before training or export"});

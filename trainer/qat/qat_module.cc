@@ -31,6 +31,7 @@ struct Site {
   std::string name;
   bool is_weight = false;
   bool at_end = false;  // of the first or the last layer
+  bool added = false;   // only additions read it
   QuantType type;
   int axis = QuantParams::kWholeTensor;
   at::Tensor step;        // fp32 [1], of weights [channels]; a parameter
@@ -91,7 +92,7 @@ class LsqModule final : public QatModule {
       norms_.push_back(NormOf(*inner_, pair));
     }
     roles_.resize(graph.values().size());
-    FindEnds(graph);
+    FindWide(graph);
     for (const ValueId input : graph.inputs()) AddValue(graph, placement, input);
     for (size_t n = 0; n < graph.nodes().size(); ++n) {
       DS_RETURN_IF_ERROR(AddNode(graph, plan, placement, counterparts, static_cast<int>(n)));
@@ -226,13 +227,14 @@ class LsqModule final : public QatModule {
 
   static QuantType TypeFor(const Site& site, const QatBits& bits) {
     const int wanted = site.is_weight ? bits.weights : bits.activations;
-    const int width = site.at_end ? std::max(bits.end, wanted) : wanted;
+    const int width =
+        std::max({wanted, site.at_end ? bits.end : wanted, site.added ? bits.sums : wanted});
     if (site.is_weight) return WeightType(width);
     return {.bits = width, .is_signed = site.type.is_signed, .narrow = false};
   }
 
-  // Names of what the first and the last layer read.
-  void FindEnds(const Graph& graph) {
+  // Names of what the first and the last layer read, and of what is only added.
+  void FindWide(const Graph& graph) {
     const QuantSelection selection = SelectForQuantization(graph);
     if (selection.multipliers.empty()) return;
     const auto is_end = [&](int n) {
@@ -242,13 +244,15 @@ class LsqModule final : public QatModule {
       if (is_end(site.node)) ends_.insert(graph.value(site.weight).name);
     }
     for (const ActivationSite& site : selection.activations) {
-      if (std::any_of(site.readers.begin(), site.readers.end(), is_end))
-        ends_.insert(graph.value(site.value).name);
+      const std::string& name = graph.value(site.value).name;
+      if (std::any_of(site.readers.begin(), site.readers.end(), is_end)) ends_.insert(name);
+      if (OnlyAdded(graph, site)) added_.insert(name);
     }
   }
 
   int AddSite(Site site) {
     site.at_end = ends_.contains(site.name);
+    site.added = added_.contains(site.name);
     site.step.set_requires_grad(true);
     sites_.push_back(std::move(site));
     return static_cast<int>(sites_.size()) - 1;
@@ -389,7 +393,7 @@ class LsqModule final : public QatModule {
 
   std::unique_ptr<GraphModule> inner_;
   std::map<std::string, std::string> left_in_float_;
-  std::set<std::string> ends_;
+  std::set<std::string> ends_, added_;
   std::vector<Site> sites_;
   std::vector<Role> roles_;  // by ValueId
   std::vector<LiveNorm> norms_;

@@ -16,11 +16,12 @@
 namespace ds {
 
 // Bits of weights and of activations, 2..8; the first and the last layer's weights and inputs have
-// `end` if that is more.
+// `end` if that is more, activations that only additions read `sums`.
 struct QatBits {
   int weights = 4;
   int activations = 4;
   int end = 8;
+  int sums = 8;
 };
 
 // Beside what GraphModule says: parameters() has "<name>.step" of each quantised weight ([output

@@ -82,7 +82,7 @@ TEST(MixedBits, SensitivityIsTheDivergenceOfTheLogits) {
     const LayerSensitivity& layer = mixed->mixed_bits.layers[i];
     ASSERT_EQ(layer.widths.size(), 7u);
     for (const BitChoice& width : {layer.widths[0], layer.widths[2]}) {
-      const auto rounded = Quantizer(SmallNet(), {.weight_bits = {{layer.weight, width.bits}}})
+      const auto rounded = Quantizer(SmallNet(), {.named_bits = {{layer.weight, width.bits}}})
                                .calibrate(Batches({images}))
                                .convert();
       ASSERT_TRUE(rounded.ok()) << rounded.status();

@@ -1,5 +1,6 @@
 #include "quant/torch/quantizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/affine.h"
+#include "quant/selection.h"
 #include "trainer/executor/graph_module.h"
 #include "tests/quant/torch/batches.h"
 
@@ -52,11 +54,36 @@ TEST(Quantizer, GivesEveryLayerItsBitsAndTheEndsMore) {
   for (const Node& node : model->graph.nodes()) EXPECT_NE(node.op, "BatchNormalization");
 }
 
+// What goes into sums alone keeps 8 bits, unless that is asked for otherwise.
+TEST(Quantizer, ResidualBranchesHaveTheirOwnBits) {
+  for (const int sum_bits : {2, 5, 8}) {
+    const auto model = Quantizer(SmallNet(), {.activation_bits = 4, .sum_bits = sum_bits, .method = "mse"}).calibrate(Batches({Images(2)})).convert();
+    ASSERT_TRUE(model.ok()) << model.status();
+    const QuantSelection selection = SelectForQuantization(model->calibrated);
+    int added = 0;
+    for (const ActivationSite& site : selection.activations) {
+      if (!OnlyAdded(model->calibrated, site)) continue;
+      ++added;
+      EXPECT_EQ(model->plan.activations.at(model->calibrated.value(site.value).name).type.bits, std::max(4, sum_bits));
+    }
+    EXPECT_EQ(added, 3 + 2);  // a block's second convolution; a shortcut's
+  }
+}
+
+TEST(Quantizer, NamedActivationsHaveTheirOwnBits) {
+  const auto plain = Quantizer(SmallNet(), {.method = "mse"}).calibrate(Batches({Images(2)})).convert();
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  const std::string name = plain->activations[2].value;
+  const auto model = Quantizer(SmallNet(), {.method = "mse", .named_bits = {{name, 3}}}).calibrate(Batches({Images(2)})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  for (const ActivationReport& activation : model->activations) EXPECT_EQ(activation.bits, activation.value == name ? 3 : 8) << activation.value;
+}
+
 TEST(Quantizer, NamedWeightsHaveTheirOwnBits) {
   auto first = Quantizer(SmallNet(), {}).calibrate(Batches({Images(2)})).convert();
   ASSERT_TRUE(first.ok()) << first.status();
   const std::string name = first->layers[2].weight;
-  const auto model = Quantizer(SmallNet(), {.weight_bits = {{name, 3}}}).calibrate(Batches({Images(2)})).convert();
+  const auto model = Quantizer(SmallNet(), {.named_bits = {{name, 3}}}).calibrate(Batches({Images(2)})).convert();
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->plan.weights.at(name).type.bits, 3);
   EXPECT_EQ(model->layers[2].weight_bits, 3);
@@ -111,10 +138,11 @@ TEST(Quantizer, BadInputIsOneClearError) {
   for (const int bits : {-1, 0, 1, 9}) {
     says(Quantizer(SmallNet(), {.bits = bits}).calibrate(Batches({Images(2)})).convert(), invalid, "2..8");
     says(Quantizer(SmallNet(), {.activation_bits = bits}).calibrate(Batches({Images(2)})).convert(), invalid, "activation_bits");
+    says(Quantizer(SmallNet(), {.sum_bits = bits}).calibrate(Batches({Images(2)})).convert(), invalid, "sum_bits");
   }
   says(Quantizer(SmallNet(), {.method = "entropy"}).calibrate(Batches({Images(2)})).convert(), invalid, "entropy");
   says(Quantizer(SmallNet(), {.group = 48}).calibrate(Batches({Images(2)})).convert(), invalid, "group");
-  says(Quantizer(SmallNet(), {.weight_bits = {{"nowhere", 4}}}).calibrate(Batches({Images(2)})).convert(), invalid, "nowhere");
+  says(Quantizer(SmallNet(), {.named_bits = {{"nowhere", 4}}}).calibrate(Batches({Images(2)})).convert(), invalid, "nowhere");
   says(Quantizer(SmallNet()).calibrate(Batches({Images(2, 3)})).convert(), invalid, "input");
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     at::Tensor images = Images(2);

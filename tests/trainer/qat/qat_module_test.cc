@@ -2,6 +2,7 @@
 // trainer.
 #include "trainer/qat/qat_module.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -227,6 +228,22 @@ TEST(QatModule, TheFirstAndTheLastLayerKeepTheirBits) {
   for (const auto& [name, params] : plan.weights) ++widths[params.type.bits];
   EXPECT_EQ(widths[8], 2);
   EXPECT_EQ(widths[2], static_cast<int>(plan.weights.size()) - 2);
+}
+
+TEST(QatModule, WhatIsOnlyAddedKeepsItsBits) {
+  const auto module = Module(Calibrated(2));
+  const auto count = [&](int bits) {
+    const auto activations = module->Plan().activations;
+    return std::count_if(activations.begin(), activations.end(),
+                         [bits](const auto& named) { return named.second.type.bits == bits; });
+  };
+  // The image, the classifier's input, and the results of three second convolutions and two
+  // shortcuts.
+  const auto wide = count(8);
+  EXPECT_GE(wide, 2 + 5);
+  module->ChangeBits({.weights = 2, .activations = 2, .end = 8, .sums = 3});
+  EXPECT_EQ(count(3), 5);
+  EXPECT_EQ(count(8), wide - 5);
 }
 
 TEST(QatModule, StepsStayPositiveWhateverTheOptimiserDoes) {
