@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <set>
 #include <utility>
 
 #include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
@@ -22,39 +20,14 @@
 #include "quant/torch/collector.h"
 #include "quant/torch/activation_search.h"
 #include "quant/torch/sensitivity.h"
+#include "quant/torch/widths.h"
 #include "quant/weight_params.h"
 
 namespace ds {
 namespace {
 
-constexpr int kLeastBits = 2, kMostBits = 8;
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
 constexpr int kLearntWeightBits = 3, kLearntActivationBits = 4;
-// Widths that a search gives activations.
-constexpr int kActivationWidths[] = {4, 8};
-
-absl::Status CheckBits(const char* what, int bits) {
-  if (bits >= kLeastBits && bits <= kMostBits) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(what, " is ", bits, "; it must be in 2..8"));
-}
-
-absl::Status CheckOptions(const QuantizerOptions& options) {
-  DS_RETURN_IF_ERROR(CheckBits("bits", options.bits));
-  DS_RETURN_IF_ERROR(CheckBits("activation_bits", options.activation_bits));
-  DS_RETURN_IF_ERROR(CheckBits("end_bits", options.end_bits));
-  DS_RETURN_IF_ERROR(CheckBits("sum_bits", options.sum_bits));
-  for (const auto& [name, bits] : options.named_bits) DS_RETURN_IF_ERROR(CheckBits(absl::StrCat("named_bits of \"", name, "\"").c_str(), bits));
-  DS_RETURN_IF_ERROR(CheckMixedBits(options.mixed_bits));
-  if (options.method != "auto") DS_RETURN_IF_ERROR(CalibrationMethodFromName(options.method).status());
-  const bool known_group = options.group == 0 || options.group == 32 || options.group == 64 || options.group == 128;
-  if (!known_group) return absl::InvalidArgumentError(absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
-  DS_RETURN_IF_ERROR(CheckReconstruction(options.reconstruction));
-  if (!(options.most_clipped >= 0 && options.most_clipped <= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("most_clipped is ", options.most_clipped, "; it must be in [0, 1]"));
-  }
-  return absl::OkStatus();
-}
-
 // What runs at inference: batch norms in the convolutions, no Dropout.
 absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
@@ -129,24 +102,11 @@ class Quantizer::Impl {
     SensitivityOptions options;
     options.storage = options_.mixed_bits.storage;
     options.bias_correction = options_.bias_correction;
-    options.widths = [this](const WeightSite& site) -> std::vector<int> {
-      const auto named = options_.named_bits.find(graph_.value(site.weight).name);
-      if (named != options_.named_bits.end()) return {named->second};
-      std::vector<int> widths;
-      for (int bits = IsEnd(site.node) ? options_.end_bits : kLeastBits; bits <= kMostBits; ++bits) widths.push_back(bits);
-      return widths;
-    };
+    options.widths = [this](const WeightSite& site) { return widths_.Choices(site); };
     options.round = [this](const WeightSite& site, int bits) {
       return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site, *graph_.Constant(site.weight), bits);
     };
-    options.activation_widths = [this](const ActivationSite& site) -> std::vector<int> {
-      const auto named = options_.named_bits.find(graph_.value(site.value).name);
-      if (named != options_.named_bits.end()) return {named->second};
-      std::vector<int> widths;
-      std::copy_if(std::begin(kActivationWidths), std::end(kActivationWidths), std::back_inserter(widths),
-                   [least = LeastBits(site)](int bits) { return bits >= least; });
-      return widths;
-    };
+    options.activation_widths = [this](const ActivationSite& site) { return widths_.Choices(site); };
     options.round_activation = [this](const ActivationSite& site, int bits) -> absl::StatusOr<QuantParams> {
       const QuantType type = {.bits = bits, .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
@@ -177,20 +137,8 @@ class Quantizer::Impl {
       return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
                                                    "there is nothing to quantise"));
     }
-    DS_RETURN_IF_ERROR(CheckNames());
+    DS_RETURN_IF_ERROR(widths_.CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckNames() const {
-    std::set<std::string> known;
-    for (const WeightSite& site : selection_.weights) known.insert(graph_.value(site.weight).name);
-    for (const ActivationSite& site : selection_.activations) known.insert(graph_.value(site.value).name);
-    for (const auto& [name, bits] : options_.named_bits) {
-      if (known.contains(name)) continue;
-      return absl::InvalidArgumentError(absl::StrCat("bits are given for \"", name, "\", which is no weight or activation of the folded model that is "
-                                                     "quantised; these are ", absl::StrJoin(known, ", ")));
-    }
     return absl::OkStatus();
   }
 
@@ -281,36 +229,12 @@ class Quantizer::Impl {
     }
   }
 
-  bool IsEnd(int node) const { return node == selection_.multipliers.front() || node == selection_.multipliers.back(); }
-
-  int WeightBits(const WeightSite& site, const std::map<std::string, int>& named) const {
-    const auto found = named.find(graph_.value(site.weight).name);
-    if (found != named.end()) return found->second;
-    const auto fixed = options_.named_bits.find(graph_.value(site.weight).name);
-    if (fixed != options_.named_bits.end()) return fixed->second;
-    return IsEnd(site.node) ? std::max(options_.end_bits, options_.bits) : options_.bits;
-  }
-
-  // For what the first or the last layer reads, and for what is only added; else the least there is.
-  int LeastBits(const ActivationSite& site) const {
-    const bool at_end = std::any_of(site.readers.begin(), site.readers.end(), [this](int n) { return IsEnd(n); });
-    return std::max(at_end ? options_.end_bits : kLeastBits, OnlyAdded(graph_, site) ? options_.sum_bits : kLeastBits);
-  }
-
-  int ActivationBits(const ActivationSite& site, const std::map<std::string, int>& named) const {
-    const auto found = named.find(graph_.value(site.value).name);
-    if (found != named.end()) return found->second;
-    const auto fixed = options_.named_bits.find(graph_.value(site.value).name);
-    if (fixed != options_.named_bits.end()) return fixed->second;
-    return std::max(LeastBits(site), options_.activation_bits);
-  }
-
   absl::Status RoundWeights(const std::map<std::string, int>& weight_bits, QuantizedModel& model) {
     for (const WeightSite& site : selection_.weights) {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const Tensor& weight = *graph_.Constant(site.weight);
-      DS_ASSIGN_OR_RETURN(model.plan.weights[name], WeightParams(node, site, weight, WeightBits(site, weight_bits)));
+      DS_ASSIGN_OR_RETURN(model.plan.weights[name], WeightParams(node, site, weight, widths_.Of(site, weight_bits)));
     }
     return absl::OkStatus();
   }
@@ -341,7 +265,7 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(const std::map<std::string, int>& bits, QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = ActivationBits(site, bits), .is_signed = options_.symmetric_activations};
+      const QuantType type = {.bits = widths_.Of(site, bits), .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
       DS_ASSIGN_OR_RETURN(QuantParams params, ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(site, params, chosen, model);
@@ -383,6 +307,7 @@ class Quantizer::Impl {
   const QuantizerOptions options_;
   Graph graph_;
   QuantSelection selection_;
+  const Widths widths_{graph_, selection_, options_};
   std::unique_ptr<Collector> collector_;
   std::map<std::pair<ValueId, int>, ChosenRange> ranges_;   // by bits
   std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, each the model's inputs

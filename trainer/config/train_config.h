@@ -130,7 +130,7 @@ struct QuantizationConfig {
   int64_t activation_bits = 4;    // 2..8
   int64_t end_bits = 8;           // of the first and the last layer's weights and inputs, if that is more
   int64_t sum_bits = 8;           // of activations that only additions read, if that is more
-  std::string method = "mse";     // how activations' ranges are chosen, as of ds_quantize
+  std::string method = "auto";    // how activations' ranges are chosen, as of ds_quantize
   int64_t samples = 1024;         // training images to calibrate on
   std::vector<std::string> exports;   // ptq: files to write, as "w4a8"; empty: the one of `bits` and `activation_bits`
   int64_t start_epoch = 0;        // qat: float epochs before

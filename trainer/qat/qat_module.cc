@@ -1,7 +1,6 @@
 #include "trainer/qat/qat_module.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 #include <string>
@@ -18,29 +17,13 @@
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
 #include "quant/selection.h"
-#include "quant/torch/lsq.h"
 #include "trainer/qat/live_norms.h"
+#include "trainer/qat/quant_site.h"
 
 namespace ds {
 namespace {
 
-constexpr int kNone = -1;
-
-// A weight or a value with a step of its own.
-struct Site {
-  std::string name;
-  bool is_weight = false;
-  bool at_end = false;  // of the first or the last layer
-  bool added = false;   // only additions read it
-  QuantType type;
-  int axis = QuantParams::kWholeTensor;
-  at::Tensor step;        // fp32 [1], of weights [channels]; a parameter
-  at::Tensor master;      // of weights: what is rounded
-  ValueId id = kNoValue;  // in the module's graph
-  int norm = kNone;       // of weights: the batch norm that will be folded into it
-  at::Tensor zero_point;  // int32 [1]; of activations
-  int32_t zero() const { return is_weight ? 0 : *zero_point.const_data_ptr<int32_t>(); }
-};
+constexpr int kNone = QuantSite::kNone;
 
 // What the transform does with a value.
 struct Role {
@@ -49,29 +32,6 @@ struct Role {
   int bias_input = kNone;  // of a bias: the sites of its node's input and weight
   int bias_weight = kNone;
 };
-
-constexpr int kWideBits = 8;
-
-QuantType WeightType(int bits) {
-  return {.bits = bits, .is_signed = true, .narrow = bits == kWideBits};
-}
-
-// The channels' own initial steps; a dead channel keeps the plan's. So do all at 8 bits, where the
-// formula's step is several times as wide as the weights need.
-at::Tensor InitialSteps(const Site& site, const at::Tensor& otherwise) {
-  if (site.type.bits == kWideBits) return otherwise.clone();
-  const at::Tensor steps = LsqInitialStep(site.master, site.axis, site.type);
-  return at::where(steps > QatModule::kLeastStep, steps, otherwise).contiguous();
-}
-
-// To multiples of the product of both steps, as deploy's BiasCodes rounds; the gradient passes as
-// it is.
-at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
-                     const at::Tensor& weight_step) {
-  const at::Tensor constant = bias.detach(), scale = weight_step.detach() * input_step.detach();
-  const at::Tensor codes = at::round(constant.to(at::kDouble) / scale.to(at::kDouble));
-  return codes.to(at::kFloat) * scale + (bias - constant);
-}
 
 class LsqModule final : public QatModule {
  public:
@@ -134,9 +94,9 @@ class LsqModule final : public QatModule {
     const at::NoGradGuard no_grad;
     KeepPositive();
     Graph graph = inner_->ExportGraph();
-    for (const Site& site : sites_) {
+    for (const QuantSite& site : sites_) {
       if (!site.is_weight) continue;
-      auto rounded = FromTorch(FakeQuantize(site, site.master));
+      auto rounded = FromTorch(site.Rounded(site.master));
       DS_CHECK(rounded.ok()) << rounded.status();
       graph.mutable_initializers().at(site.id).data = *std::move(rounded);
     }
@@ -151,7 +111,7 @@ class LsqModule final : public QatModule {
     QuantPlan plan;
     plan.left_in_float = left_in_float_;
     KeepPositive();
-    for (const Site& site : sites_) {
+    for (const QuantSite& site : sites_) {
       QuantParams params = {
           .type = site.type, .axis = site.axis, .group = 0, .scales = {}, .zero_points = {}};
       at::Tensor folded = site.step.detach();
@@ -165,30 +125,19 @@ class LsqModule final : public QatModule {
   }
 
   void set_bits(const QatBits& bits) override {
-    for (Site& site : sites_) site.type = TypeFor(site, bits);
+    for (QuantSite& site : sites_) site.type = site.TypeWith(bits);
   }
 
   void ChangeBits(const QatBits& bits) override {
     const at::NoGradGuard no_grad;
-    for (Site& site : sites_) {
-      const QuantType before = std::exchange(site.type, TypeFor(site, bits));
-      if (before == site.type) continue;
-      const double ratio = static_cast<double>(site.type.max()) / before.max();
-      if (site.is_weight) {
-        site.step.copy_(InitialSteps(site, site.step / ratio));
-        continue;
-      }
-      site.step.div_(std::sqrt(ratio));
-      int32_t& zero_point = *site.zero_point.data_ptr<int32_t>();
-      zero_point = static_cast<int32_t>(std::lround(zero_point * ratio));
-    }
+    for (QuantSite& site : sites_) site.ChangeBits(bits);
   }
 
  private:
   // What an optimiser's step may have broken.
   void KeepPositive() const {
     const at::NoGradGuard no_grad;
-    for (const Site& site : sites_) site.step.clamp_min_(kLeastStep);
+    for (const QuantSite& site : sites_) site.step.clamp_min_(kLeastStep);
     for (const LiveNorm& norm : norms_) norm.gamma.clamp_min_(kLeastStep);
   }
 
@@ -225,14 +174,6 @@ class LsqModule final : public QatModule {
     roles_ = std::move(moved);
   }
 
-  static QuantType TypeFor(const Site& site, const QatBits& bits) {
-    const int wanted = site.is_weight ? bits.weights : bits.activations;
-    const int width =
-        std::max({wanted, site.at_end ? bits.end : wanted, site.added ? bits.sums : wanted});
-    if (site.is_weight) return WeightType(width);
-    return {.bits = width, .is_signed = site.type.is_signed, .narrow = false};
-  }
-
   // Names of what the first and the last layer read, and of what is only added.
   void FindWide(const Graph& graph) {
     const QuantSelection selection = SelectForQuantization(graph);
@@ -250,7 +191,7 @@ class LsqModule final : public QatModule {
     }
   }
 
-  int AddSite(Site site) {
+  int AddSite(QuantSite site) {
     site.at_end = ends_.contains(site.name);
     site.added = added_.contains(site.name);
     site.step.set_requires_grad(true);
@@ -261,7 +202,7 @@ class LsqModule final : public QatModule {
   void AddValue(const Graph& graph, const qdq::Placement& placement, ValueId id) {
     if (!placement.Quantised(id)) return;
     const QuantParams& params = *placement.values[static_cast<size_t>(id)];
-    Site site;
+    QuantSite site;
     site.name = graph.value(id).name;
     site.type = params.type;
     site.step = at::full({1}, params.scales[0], at::kFloat);
@@ -301,7 +242,7 @@ class LsqModule final : public QatModule {
           "weight \"", name, "\": the plan has groups of ", params.group,
           " weights; in training an output channel has one step: make the plan without groups"));
     }
-    Site site;
+    QuantSite site;
     site.id = counterparts.Of(id);
     const std::string& own_name = this->graph().value(site.id).name;
     const auto found =
@@ -323,7 +264,7 @@ class LsqModule final : public QatModule {
       planned_steps =
           planned_steps / norms_[static_cast<size_t>(site.norm)].Factor().clamp_min(kLeastStep);
     }
-    site.step = InitialSteps(site, planned_steps);
+    site.step = site.InitialSteps(planned_steps);
     roles_[static_cast<size_t>(id)] = {.site = AddSite(std::move(site)), .rounds = true};
     return absl::OkStatus();
   }
@@ -336,7 +277,7 @@ class LsqModule final : public QatModule {
     const int own = static_cast<int>(parameters_.size());
     std::map<std::string, int> index;
     for (int i = 0; i < own; ++i) index[parameters_[static_cast<size_t>(i)].name] = i;
-    for (const Site& site : sites_) {
+    for (const QuantSite& site : sites_) {
       const std::string& name = site.is_weight ? graph().value(site.id).name : site.name;
       parameters_.push_back({name + ".step", site.step, "LearnedStep", 1});
       if (!site.is_weight)
@@ -370,7 +311,7 @@ class LsqModule final : public QatModule {
   at::Tensor Quantized(const Role& role, const at::Tensor& tensor) const {
     if (role.bias_input != kNone && role.bias_weight != kNone) {
       const at::Tensor& input_step = sites_[static_cast<size_t>(role.bias_input)].step;
-      const Site& weight = sites_[static_cast<size_t>(role.bias_weight)];
+      const QuantSite& weight = sites_[static_cast<size_t>(role.bias_weight)];
       if (weight.norm == kNone) return RoundBias(tensor, input_step, weight.step);
       // Folded and rounded, the bias will differ from the unrounded one by what beta gets here.
       const LiveNorm& norm = norms_[static_cast<size_t>(weight.norm)];
@@ -378,23 +319,13 @@ class LsqModule final : public QatModule {
       return tensor + (RoundBias(folded, input_step, weight.step * norm.Factor()) - folded);
     }
     if (!role.rounds) return {};
-    return FakeQuantize(sites_[static_cast<size_t>(role.site)], tensor);
-  }
-
-  static at::Tensor FakeQuantize(const Site& site, const at::Tensor& tensor) {
-    const int64_t shared = site.is_weight ? tensor.numel() / site.step.numel()
-                                          : tensor.numel() / std::max<int64_t>(1, tensor.size(0));
-    return LsqFakeQuantize(tensor, site.step,
-                           {.type = site.type,
-                            .axis = site.axis,
-                            .zero_point = site.zero(),
-                            .gradient_scale = LsqGradientScale(shared, site.type)});
+    return sites_[static_cast<size_t>(role.site)].Rounded(tensor);
   }
 
   std::unique_ptr<GraphModule> inner_;
   std::map<std::string, std::string> left_in_float_;
   std::set<std::string> ends_, added_;
-  std::vector<Site> sites_;
+  std::vector<QuantSite> sites_;
   std::vector<Role> roles_;  // by ValueId
   std::vector<LiveNorm> norms_;
   std::map<ValueId, int> norm_of_;  // by the weight that comes before it, into norms_
