@@ -312,11 +312,12 @@ class LsqModule final : public QatModule {
     if (role.bias_input != kNone && role.bias_weight != kNone) {
       const at::Tensor& input_step = sites_[static_cast<size_t>(role.bias_input)].step;
       const QuantSite& weight = sites_[static_cast<size_t>(role.bias_weight)];
-      if (weight.norm == kNone) return RoundBias(tensor, input_step, weight.step);
+      const at::Tensor live = weight.LiveChannels();
+      if (weight.norm == kNone) return RoundBias(tensor, input_step, weight.step, live);
       // Folded and rounded, the bias will differ from the unrounded one by what beta gets here.
       const LiveNorm& norm = norms_[static_cast<size_t>(weight.norm)];
       const at::Tensor folded = norm.FoldedBias();
-      return tensor + (RoundBias(folded, input_step, weight.step * norm.Factor()) - folded);
+      return tensor + (RoundBias(folded, input_step, weight.step * norm.Factor(), live) - folded);
     }
     if (!role.rounds) return {};
     return sites_[static_cast<size_t>(role.site)].Rounded(tensor);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "ATen/core/grad_mode.h"
 #include "quant/torch/lsq.h"
 
 namespace ds {
@@ -40,6 +41,12 @@ at::Tensor QuantSite::Rounded(const at::Tensor& tensor) const {
                           .gradient_scale = LsqGradientScale(shared, type)});
 }
 
+at::Tensor QuantSite::LiveChannels() const {
+  const at::NoGradGuard no_grad;
+  // Half a step is rounded to the even code, 0.
+  return master.detach().abs().transpose(0, axis).flatten(1).amax(1) > step * 0.5;
+}
+
 void QuantSite::ChangeBits(const QatBits& bits) {
   const QuantType before = std::exchange(type, TypeWith(bits));
   if (before == type) return;
@@ -54,10 +61,10 @@ void QuantSite::ChangeBits(const QatBits& bits) {
 }
 
 at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
-                     const at::Tensor& weight_step) {
+                     const at::Tensor& weight_step, const at::Tensor& live) {
   const at::Tensor constant = bias.detach(), scale = weight_step.detach() * input_step.detach();
   const at::Tensor codes = at::round(constant.to(at::kDouble) / scale.to(at::kDouble));
-  return codes.to(at::kFloat) * scale + (bias - constant);
+  return at::where(live, codes.to(at::kFloat) * scale, constant) + (bias - constant);
 }
 
 }  // namespace ds

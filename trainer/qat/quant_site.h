@@ -34,6 +34,8 @@ struct QuantSite {
   at::Tensor InitialSteps(const at::Tensor& otherwise) const;
   // `tensor` rounded, with LSQ's gradients for it and for `step`; fp32.
   at::Tensor Rounded(const at::Tensor& tensor) const;
+  // Of a weight: bool [channels], whether any of the channel's codes is not 0.
+  at::Tensor LiveChannels() const;
   // To other bits in mid-training, as QatModule::ChangeBits says.
   void ChangeBits(const QatBits& bits);
 };
@@ -41,9 +43,10 @@ struct QuantSite {
 // Fewer than 8 bits use the whole signed range, as in LSQ's paper.
 QuantType WeightType(int bits);
 
-// `bias` [channels] to multiples of input_step * weight_step, as deploy's BiasCodes rounds; the
-// gradient passes as it is.
+// `bias` [channels] to multiples of input_step * weight_step, as deploy's BiasCodes rounds; as it is
+// in channels that are not `live`, which get a fine step for their bias alone (deploy's
+// FitDeadChannels). The gradient passes as it is.
 at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
-                     const at::Tensor& weight_step);
+                     const at::Tensor& weight_step, const at::Tensor& live);
 
 }  // namespace ds
