@@ -140,7 +140,7 @@ class GatedTraining(TrainingCase):
 
     def test_a_gated_file_is_trained_on_with_its_gates(self):
         first, before, _ = self.train("first", ranks=1)
-        run_folder, summary, _ = self.train("second", "model={onnx: %s}" % (first / "model.onnx"), "gating.share=0.6", "run.epochs=4",
+        run_folder, summary, _ = self.train("second", "model.name=", f"model.onnx={first / 'model.onnx'}", "gating.share=0.6", "run.epochs=4",
                                             "gating.ramp_epochs=2", ranks=1)
         self.assertEqual(summary["parameters"], before["parameters"])
         self.assertAlmostEqual(summary["zero_gate_share"], 0.6, delta=0.05)
