@@ -197,6 +197,47 @@ at::Tensor Parameter(const Job& job, const std::string& name) {
   return {};
 }
 
+// What two ranks do with their first batches: `work(rank, communicator, job, batch)`.
+template <typename Work>
+void OnTwoRanks(const TrainConfig& config, const Work& work) {
+  at::set_num_threads(1);
+  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(2);
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      group[r]->set_timeout(absl::Seconds(60));
+      Job job = Start(config, 0, *group[r]);
+      const Batch batch = FirstBatch(job);
+      work(r, *group[r], job, batch);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// The share of all ranks' gates that are 0 is wanted, and neither rank's own: there is nothing to
+// steer, if they count together.
+TEST(GatedTraining, RanksCountTogether) {
+  TrainConfig config = Config();
+  config.gating.weight_scale = 4;
+  config.gating.bias = 0.05;
+  config.gating.ramp_epochs = 0;
+  GateCount counts[2];
+  OnTwoRanks(config, [&](size_t r, Communicator&, Job& job, const Batch& batch) {
+    const GateWatch watch(*job.objects->module, FindChannelGates(job.objects->module->graph()));
+    job.objects->module->set_training(true);
+    ASSERT_TRUE(job.objects->module->Forward({InputsToTorch(batch)}).ok());
+    counts[r] = watch.LastCount();
+  });
+  ASSERT_NE(counts[0].zeros, counts[1].zeros);
+  config.gating.share = (counts[0].zeros + counts[1].zeros) / (counts[0].gates + counts[1].gates);
+  OnTwoRanks(config, [&](size_t r, Communicator& communicator, Job& job, const Batch& batch) {
+    const auto step = job.objects->trainer->Step({batch}, 2 * batch.size());
+    ASSERT_TRUE(step.ok()) << step.status();
+    ASSERT_TRUE(job.gating->OnStep(*step, communicator).ok());
+    EXPECT_EQ(job.gating->weight(), 0) << "rank " << r;
+  });
+}
+
 // One step of plain SGD at rate 1 moves a parameter by its gradient: steps with and without the
 // penalty are apart by the penalty's, which a watch on a third, equal model gives.
 TEST(GatedTraining, TheStepHasTheGradientOfThePenalty) {
