@@ -34,7 +34,8 @@ const Node* ConvBehind(const Uses& uses, const Node& clamp) {
 const Node* SaliencyConv(const Uses& uses, ValueId s, ValueId x) {
   const Node* relu = uses.Producer(s, "Relu");
   const Node* conv = relu == nullptr ? nullptr : uses.Producer(relu->inputs[0], "Conv");
-  const Node* mean = conv == nullptr ? nullptr : uses.Producer(conv->inputs[0], "GlobalAveragePool");
+  const Node* mean =
+      conv == nullptr ? nullptr : uses.Producer(conv->inputs[0], "GlobalAveragePool");
   if (mean == nullptr) return nullptr;
   ValueId pooled = mean->inputs[0];
   if (const Node* magnitude = uses.Producer(pooled, "Abs")) {
@@ -58,8 +59,8 @@ bool IsNonNegative(const Graph& graph, const Uses& uses, ValueId id) {
            IsNonNegative(graph, uses, node->inputs[1]);
   }
   // A maximum of padding alone would be -inf, and no shape allows that.
-  const bool passes = node->op == "MaxPool" || node->op == "AveragePool" ||
-                      node->op == "Dropout" || node->op == "Identity";
+  const bool passes = node->op == "MaxPool" || node->op == "AveragePool" || node->op == "Dropout" ||
+                      node->op == "Identity";
   return passes && IsNonNegative(graph, uses, node->inputs[0]);
 }
 
@@ -114,8 +115,8 @@ class Candidates {
     if (IsOutput(id) || Readers(id).empty()) return "its channels are a result of the network";
     for (const int n : Readers(id)) {
       const Node& reader = graph_.nodes()[static_cast<size_t>(n)];
-      const bool first = reader.inputs[0] == id &&
-                         std::count(reader.inputs.begin(), reader.inputs.end(), id) == 1;
+      const bool first =
+          reader.inputs[0] == id && std::count(reader.inputs.begin(), reader.inputs.end(), id) == 1;
       if (first && KeepsZeros(reader)) {
         std::string why = WhyOthersRead(reader.outputs[0]);
         if (!why.empty()) return why;
@@ -133,8 +134,8 @@ class Candidates {
 
 absl::Status CheckOptions(const Graph& graph, const ChannelGateOptions& options) {
   if (!(options.weight_scale >= 0) || !std::isfinite(options.weight_scale)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "channel gates: weight_scale is ", options.weight_scale, "; it must be 0 or more"));
+    return absl::InvalidArgumentError(absl::StrCat("channel gates: weight_scale is ",
+                                                   options.weight_scale, "; it must be 0 or more"));
   }
   if (!(options.bias > 0) || !std::isfinite(options.bias)) {
     return absl::InvalidArgumentError(
@@ -143,12 +144,11 @@ absl::Status CheckOptions(const Graph& graph, const ChannelGateOptions& options)
   }
   for (const std::string& name : options.keep) {
     const bool known =
-        std::any_of(graph.nodes().begin(), graph.nodes().end(), [&name](const Node& node) {
-          return node.op == "Conv" && node.name == name;
-        });
+        std::any_of(graph.nodes().begin(), graph.nodes().end(),
+                    [&name](const Node& node) { return node.op == "Conv" && node.name == name; });
     if (!known) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "channel gates: keep names \"", name, "\", which is no convolution of the model"));
+      return absl::InvalidArgumentError(absl::StrCat("channel gates: keep names \"", name,
+                                                     "\", which is no convolution of the model"));
     }
   }
   return absl::OkStatus();
@@ -157,8 +157,8 @@ absl::Status CheckOptions(const Graph& graph, const ChannelGateOptions& options)
 // Where a gate goes, by names and values: nodes move while gates are added.
 struct Place {
   std::string conv;
-  ValueId input;     // of the convolution
-  ValueId result;    // of the clamp
+  ValueId input;   // of the convolution
+  ValueId result;  // of the clamp
   int64_t inputs, channels;
   bool non_negative;
 };
@@ -240,8 +240,7 @@ absl::StatusOr<std::vector<ChannelGate>> AddChannelGates(Graph& graph,
     if (!present.empty()) return present;
     return absl::InvalidArgumentError(absl::StrCat(
         "there is nothing to gate in the model '", graph.name,
-        "': it needs a convolution with a Relu behind it that only convolutions read",
-        why_none));
+        "': it needs a convolution with a Relu behind it that only convolutions read", why_none));
   }
   Graph gated = graph;
   for (Place& place : places) {

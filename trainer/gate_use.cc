@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "graph/onnx/onnx.h"
 #include "graph/schema.h"
 #include "quant/channel_gates.h"
 #include "trainer/evaluate.h"
@@ -98,14 +97,6 @@ absl::StatusOr<GateUse> MeasureGateUse(Graph graph, DataLoader& loader) {
   DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
   DS_RETURN_IF_ERROR(Evaluate(*module, loss, loader).status());
   return counter.Use();
-}
-
-absl::StatusOr<GateUse> MeasureWrittenGates(const TrainConfig& config, const DataSplits& splits,
-                                            const std::string& model) {
-  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(model));
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
-                      MakeLoader(config, splits.test, DataUse::kTest));
-  return MeasureGateUse(std::move(graph), *loader);
 }
 
 }  // namespace ds

@@ -5,8 +5,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "graph/onnx/onnx.h"
 #include "quant/channel_gates.h"
+#include "trainer/data_setup.h"
+#include "trainer/gate_use.h"
 
 namespace ds {
 namespace {
@@ -71,10 +75,25 @@ absl::Status GatedTraining::OnStep(const StepReport& step, Communicator& communi
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> GatedTraining::ZeroShare(Communicator& communicator) const {
+absl::StatusOr<std::string> GatedTraining::Report(Communicator& communicator) const {
   GateCount count = shared_->watch.Counted();
   DS_RETURN_IF_ERROR(AddUp(count, communicator));
-  return count.gates > 0 ? count.zeros / count.gates : 0;
+  return absl::StrFormat("gates: %.1f%% zero on the test split, penalty times %.3g",
+                         count.gates > 0 ? 100 * count.zeros / count.gates : 0, weight());
+}
+
+absl::Status GatedTraining::AddUse(const DataSplits& splits, const std::string& model,
+                                   RunSummary& summary) const {
+  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(model));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
+                      MakeLoader(config_, splits.test, DataUse::kTest));
+  DS_ASSIGN_OR_RETURN(const GateUse use, MeasureGateUse(std::move(graph), *loader));
+  summary.zero_gate_share = use.zero_share;
+  summary.always_shut_share = use.always_shut;
+  summary.never_shut_share = use.never_shut;
+  summary.macs = use.macs;
+  summary.macs_needed = use.macs_needed;
+  return absl::OkStatus();
 }
 
 TensorMap GatedTraining::State() const {

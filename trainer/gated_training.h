@@ -14,6 +14,7 @@
 #include "trainer/gating/gate_controller.h"
 #include "trainer/gating/gate_watch.h"
 #include "trainer/job_setup.h"
+#include "trainer/report/summary.h"
 
 namespace ds {
 
@@ -34,9 +35,14 @@ class GatedTraining {
   // follows. Collective.
   absl::Status OnStep(const StepReport& step, Communicator& communicator);
 
-  // Around an evaluation: the share of all gates, over its images and all ranks, that were 0.
+  // Around an evaluation: a line for people about the gates, over its images and all ranks.
+  // Report is collective.
   void StartCounting() { shared_->watch.StartCounting(); }
-  absl::StatusOr<double> ZeroShare(Communicator& communicator) const;
+  absl::StatusOr<std::string> Report(Communicator& communicator) const;
+
+  // Measures the run's ONNX file `model` on the whole test split. On one rank.
+  absl::Status AddUse(const DataSplits& splits, const std::string& model,
+                      RunSummary& summary) const;
 
   // Whether a model after so many epochs is what was asked for: the best is looked for among these.
   // Before, gates are still being closed.
@@ -53,8 +59,8 @@ class GatedTraining {
   // What the trainer's objective needs too, which may outlive this object.
   struct Shared {
     GateWatch watch;
-    double weight = 0;   // of the penalty, in this step
-    GateCount step = {}; // of this rank's micro-batches so far
+    double weight = 0;    // of the penalty, in this step
+    GateCount step = {};  // of this rank's micro-batches so far
   };
 
   GatedTraining(const TrainConfig& config, GateWatch watch, const GateController& controller)

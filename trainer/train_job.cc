@@ -11,7 +11,6 @@
 #include "deploy/onnx_exporter.h"
 #include "trainer/config/reader.h"
 #include "trainer/exchange_state.h"
-#include "trainer/gate_use.h"
 #include "trainer/gated_training.h"
 #include "trainer/job_setup.h"
 #include "trainer/optim/auto_precision.h"
@@ -88,7 +87,10 @@ class TrainJob final : public TrainObserver {
     ++epochs_here_;
     if (gating_ != nullptr) gating_->StartCounting();
     DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
-    if (gating_ != nullptr) DS_RETURN_IF_ERROR(ReportGates());
+    if (gating_ != nullptr) {
+      DS_ASSIGN_OR_RETURN(const std::string gates, gating_->Report(communicator_));
+      reporter_->Note(gates);
+    }
     objects_->schedule->ReportEpoch(last_evaluation_.loss);
     DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
     if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
@@ -207,27 +209,10 @@ class TrainJob final : public TrainObserver {
     reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
   }
 
-  absl::Status ReportGates() {
-    DS_ASSIGN_OR_RETURN(const double zeros, gating_->ZeroShare(communicator_));
-    reporter_->Note(absl::StrFormat("gates: %.1f%% zero on the test split, penalty %.3g", 100 * zeros, gating_->weight()));
-    return absl::OkStatus();
-  }
-
   // Measures the gates of the model that was written; rank 0 works, the others wait.
   absl::Status AddGateUse(RunSummary& summary) {
     if (gating_ == nullptr) return absl::OkStatus();
-    absl::Status status;
-    if (root()) {
-      const absl::StatusOr<GateUse> use = MeasureWrittenGates(config_, objects_->splits, reporter_->folder()->model_onnx());
-      status = use.status();
-      if (use.ok()) {
-        summary.zero_gate_share = use->zero_share;
-        summary.always_shut_share = use->always_shut;
-        summary.never_shut_share = use->never_shut;
-        summary.macs = use->macs;
-        summary.macs_needed = use->macs_needed;
-      }
-    }
+    const absl::Status status = root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary) : absl::OkStatus();
     return AgreeWithRoot(status, "measure the model's gates");
   }
 

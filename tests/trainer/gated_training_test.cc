@@ -12,7 +12,6 @@
 #include "comm/single.h"
 #include "gtest/gtest.h"
 #include "tests/support/temp_folder.h"
-#include "trainer/gate_use.h"
 #include "trainer/train_job.h"
 
 namespace ds {
@@ -127,7 +126,8 @@ std::pair<std::vector<NamedTensor>, double> AfterAnEpoch(const TrainConfig& conf
       auto objects = SetUpJob(mine, {.observer = &follower}, *group[r]);
       ASSERT_TRUE(objects.ok()) << objects.status();
       jobs[r].objects = *std::move(objects);
-      auto gating = GatedTraining::Create(mine, {.observer = &follower}, *group[r], *jobs[r].objects);
+      auto gating =
+          GatedTraining::Create(mine, {.observer = &follower}, *group[r], *jobs[r].objects);
       ASSERT_TRUE(gating.ok()) << gating.status();
       jobs[r].gating = *std::move(gating);
       const auto trained = jobs[r].objects->trainer->train(*jobs[r].objects->train_loader, 1);

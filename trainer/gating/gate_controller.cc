@@ -23,9 +23,9 @@ void GateController::Update(int64_t step, double zeros, double gates) {
   if (gates <= 0) return;
   const double error = (Wanted(step) - zeros / gates) / kBand;
   const double change = std::clamp(std::abs(error) - 0.5, -0.5, 1.0);
-  strength_ = std::clamp(strength_ * std::exp(kRate * change),
-                         options_.first_strength / kMostChange,
-                         options_.first_strength * kMostChange);
+  strength_ =
+      std::clamp(strength_ * std::exp(kRate * change), options_.first_strength / kMostChange,
+                 options_.first_strength * kMostChange);
   weight_ = strength_ * std::clamp(error, -1.0, 1.0);
 }
 

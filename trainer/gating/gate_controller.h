@@ -20,9 +20,9 @@
 namespace ds {
 
 struct GateControllerOptions {
-  double share = 0.3;        // wanted at the end, (0, 1)
-  double ramp_steps = 0;     // until then the course rises; 0: `share` from the first step on
-  double first_strength = 1; // > 0
+  double share = 0.3;         // wanted at the end, (0, 1)
+  double ramp_steps = 0;      // until then the course rises; 0: `share` from the first step on
+  double first_strength = 1;  // > 0
 };
 
 class GateController {

@@ -11,8 +11,8 @@
 //   penalty = sum over layers l of C_l / C * mean over images n of m / q,
 //   m = mean over channels of s, q = sqrt(mean over channels of s^2 + kTiny), C the sum of the C_l
 //
-// with the gradient C_l / (C N) * (1/q - m s / q^3) / C_l: small saliencies shrink, great ones grow.
-// It is 1 where all of a layer's saliencies are equal, and less with every zero.
+// with the gradient C_l / (C N) * (1/q - m s / q^3) / C_l: small saliencies shrink, great ones
+// grow. It is 1 where all of a layer's saliencies are equal, and less with every zero.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,9 @@ absl::StatusOr<Graph> Chain() {
 
 // With norms and biases that matter.
 Graph Network(const std::string& name) {
-  auto graph = name == "chain" ? Chain() : BuildModel(name, {.channels = 3, .height = kSide, .width = kSide, .seed = 7});
+  auto graph = name == "chain"
+                   ? Chain()
+                   : BuildModel(name, {.channels = 3, .height = kSide, .width = kSide, .seed = 7});
   EXPECT_TRUE(graph.ok()) << graph.status();
   std::mt19937_64 random(11);
   std::uniform_real_distribution<float> near_one(0.5f, 1.5f);
@@ -38,7 +40,8 @@ Graph Network(const std::string& name) {
     if (node.op != "BatchNormalization") continue;
     for (size_t slot = 1; slot <= 4; ++slot) {
       Tensor& data = graph->mutable_initializers().at(node.inputs[slot]).data;
-      for (float& x : data.mutable_span<float>()) x = near_one(random) - (slot == 2 || slot == 3 ? 1 : 0);
+      for (float& x : data.mutable_span<float>())
+        x = near_one(random) - (slot == 2 || slot == 3 ? 1 : 0);
     }
   }
   return *std::move(graph);
@@ -89,9 +92,13 @@ bool Reads(const Graph& graph, const Node& node, const ChannelGate& gate) {
 void FillInput(Graph& graph, const Node& node, int64_t channel, float number) {
   Tensor& data = graph.mutable_initializers().at(node.inputs[1]).data;
   data = data.Clone();
-  const int64_t groups = node.GetInt("group", 1), inputs = data.dim(1), outputs = data.dim(0) / groups;
+  const int64_t groups = node.GetInt("group", 1), inputs = data.dim(1),
+                outputs = data.dim(0) / groups;
   const int64_t group = channel / inputs;
-  ToTorch(data).slice(0, group * outputs, (group + 1) * outputs).select(1, channel % inputs).fill_(number);
+  ToTorch(data)
+      .slice(0, group * outputs, (group + 1) * outputs)
+      .select(1, channel % inputs)
+      .fill_(number);
 }
 
 // For one image at a time: closed channels' filters and readers' weights are replaced by other

@@ -67,8 +67,8 @@ TEST(GateController, GoesOnFromItsState) {
   }
 }
 
-// One layer's saliencies, that SGD with momentum moves by the penalty's gradient (gate_watch.h) and by
-// pulls of their own; one that is 0 stays so.
+// One layer's saliencies, that SGD with momentum moves by the penalty's gradient (gate_watch.h) and
+// by pulls of their own; one that is 0 stays so.
 class Layer {
  public:
   explicit Layer(uint64_t seed) : gates_(1000), speed_(gates_.size()), pull_(gates_.size()) {

@@ -29,9 +29,11 @@ struct Case {
     return (1 / q - m * s[n][c] / (q * q * q)) / static_cast<double>(s[n].size() * s.size());
   }
   at::Tensor Tensor() const {
-    at::Tensor t = at::empty({static_cast<int64_t>(s.size()), static_cast<int64_t>(s[0].size()), 1, 1});
+    at::Tensor t =
+        at::empty({static_cast<int64_t>(s.size()), static_cast<int64_t>(s[0].size()), 1, 1});
     for (size_t n = 0; n < s.size(); ++n) {
-      for (size_t c = 0; c < s[n].size(); ++c) t[static_cast<int64_t>(n)][static_cast<int64_t>(c)] = s[n][c];
+      for (size_t c = 0; c < s[n].size(); ++c)
+        t[static_cast<int64_t>(n)][static_cast<int64_t>(c)] = s[n][c];
     }
     return t;
   }
@@ -55,7 +57,8 @@ constexpr double kTolerance = 16 * std::numeric_limits<float>::epsilon();
 TEST(SaliencySpread, IsTheMeanOverImagesOfL1OverL2) {
   EXPECT_NEAR(SaliencySpread(kCase.Tensor()).item<double>(), kCase.Spread(), kTolerance);
   EXPECT_NEAR(SaliencySpread(kCase.Tensor().slice(0, 2, 3)).item<double>(), 1, kTolerance);
-  EXPECT_NEAR(SaliencySpread(kCase.Tensor().slice(0, 1, 2)).item<double>(), std::sqrt(0.2), kTolerance);
+  EXPECT_NEAR(SaliencySpread(kCase.Tensor().slice(0, 1, 2)).item<double>(), std::sqrt(0.2),
+              kTolerance);
 }
 
 TEST(SaliencySpread, DoesNotKnowTheScale) {
@@ -67,7 +70,8 @@ TEST(SaliencySpread, HasTheGradientThatTheHeaderGives) {
   SaliencySpread(s).backward();
   for (size_t n = 0; n < kCase.s.size(); ++n) {
     for (size_t c = 0; c < kCase.s[n].size(); ++c) {
-      const double gradient = s.grad()[static_cast<int64_t>(n)][static_cast<int64_t>(c)].item<double>();
+      const double gradient =
+          s.grad()[static_cast<int64_t>(n)][static_cast<int64_t>(c)].item<double>();
       EXPECT_NEAR(gradient, kCase.Gradient(n, c), kTolerance) << n << ", " << c;
     }
   }
@@ -137,7 +141,8 @@ TEST(GateWatch, CountsWithoutGradientToo) {
   const at::NoGradGuard no_grad;
   ASSERT_TRUE((*module)->Forward({at::rand({3, 2, 5, 5})}).ok());
   watch.StartCounting();
-  for (int pass = 0; pass < 2; ++pass) ASSERT_TRUE((*module)->Forward({at::rand({3, 2, 5, 5})}).ok());
+  for (int pass = 0; pass < 2; ++pass)
+    ASSERT_TRUE((*module)->Forward({at::rand({3, 2, 5, 5})}).ok());
   EXPECT_EQ(watch.Counted().gates, 2 * 3 * 9);
   EXPECT_FALSE(watch.Penalty().defined());
 }
