@@ -11,6 +11,7 @@
 #include "deploy/onnx_exporter.h"
 #include "trainer/config/reader.h"
 #include "trainer/exchange_state.h"
+#include "trainer/gated_training.h"
 #include "trainer/job_setup.h"
 #include "trainer/optim/auto_precision.h"
 #include "trainer/pruned_training.h"
@@ -34,6 +35,7 @@ class TrainJob final : public TrainObserver {
 
   absl::StatusOr<RunSummary> Run() {
     DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
+    DS_ASSIGN_OR_RETURN(gating_, GatedTraining::Create(config_, SetupOptions(), communicator_, *objects_));
     DS_ASSIGN_OR_RETURN(pruning_, PrunedTraining::Create(config_, objects_->module->graph()));
     const bool rounds_at_once = trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
     if (options_.dry_run) {
@@ -56,6 +58,7 @@ class TrainJob final : public TrainObserver {
       DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
     }
     RunSummary summary = Summarize();
+    DS_RETURN_IF_ERROR(AddGateUse(summary));
     DS_RETURN_IF_ERROR(AddExports(summary));
     DS_RETURN_IF_ERROR(reporter_->Finish(summary));
     return summary;
@@ -72,6 +75,7 @@ class TrainJob final : public TrainObserver {
       }
     }
     forecast_.Add(report);
+    if (gating_ != nullptr) DS_RETURN_IF_ERROR(gating_->OnStep(report, communicator_));
     return reporter_->Step(report, objects_->trainer->skipped_steps(), objects_->trainer->scaler().enabled());
   }
 
@@ -81,11 +85,17 @@ class TrainJob final : public TrainObserver {
     times_ += epoch.mean_times;
     images_per_second_ += epoch.images_per_second;
     ++epochs_here_;
+    if (gating_ != nullptr) gating_->StartCounting();
     DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
+    if (gating_ != nullptr) {
+      DS_ASSIGN_OR_RETURN(const std::string gates, gating_->Report(communicator_));
+      reporter_->Note(gates);
+    }
     objects_->schedule->ReportEpoch(last_evaluation_.loss);
     DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
     if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
+    if (gating_ != nullptr && !gating_->Counts(done)) ForgetBest();
     EndStage(done);
     FreezeNorms(done);
     if (config_.checkpoint.enabled &&
@@ -199,6 +209,13 @@ class TrainJob final : public TrainObserver {
     reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
   }
 
+  // Measures the gates of the model that was written; rank 0 works, the others wait.
+  absl::Status AddGateUse(RunSummary& summary) {
+    if (gating_ == nullptr) return absl::OkStatus();
+    const absl::Status status = root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary) : absl::OkStatus();
+    return AgreeWithRoot(status, "measure the model's gates");
+  }
+
   // Writes and measures what `quantization` asks for; rank 0 works, the others wait.
   absl::Status AddExports(RunSummary& summary) {
     const QuantizationConfig& quantization = config_.quantization;
@@ -237,6 +254,10 @@ class TrainJob final : public TrainObserver {
     if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
     if (pruning_ != nullptr && checkpoint->tensors.contains(kPruningSection)) {
       DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(), communicator_, *objects_));
+    }
+    if (gating_ != nullptr) {
+      if (!checkpoint->tensors.contains(kGatingSection)) return absl::NotFoundError("the checkpoint is of a run without gates");
+      DS_RETURN_IF_ERROR(gating_->Restore(checkpoint->tensors.at(kGatingSection)));
     }
     if (HasFloatModel(*checkpoint)) {
       DS_RETURN_IF_ERROR(RestoreModule(*checkpoint, kFloatSection, *objects_->module));
@@ -299,6 +320,7 @@ class TrainJob final : public TrainObserver {
         DS_ASSIGN_OR_RETURN(TensorMap gone, pruning_->State());
         if (!gone.empty()) checkpoint.tensors[kPruningSection] = std::move(gone);
       }
+      if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
     }
     DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
     if (local_steps()) {
@@ -361,6 +383,7 @@ class TrainJob final : public TrainObserver {
     if (objects_->trainer->scaler().enabled()) summary.loss_scale = objects_->trainer->scaler().scale();
     summary.pruning = config_.pruning.mode;
     if (pruning_ != nullptr) summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
+    summary.gating = config_.gating.mode;
     summary.wall_seconds = progress_.wall_seconds + Seconds();
     summary.versions = HostVersions();
     return summary;
@@ -372,6 +395,7 @@ class TrainJob final : public TrainObserver {
   const Clock::time_point started_;
   std::unique_ptr<GraphModule> float_model_;  // that quantisation-aware training began with: the teacher
   std::unique_ptr<JobObjects> objects_;
+  std::unique_ptr<GatedTraining> gating_;     // null: no gates
   std::unique_ptr<PrunedTraining> pruning_;   // null: nothing is pruned
   QatModule* quantized_ = nullptr;            // the job's model while it trains with the rounding
   std::string start_note_;

@@ -188,6 +188,29 @@ absl::Status CheckPruning(const TrainConfig& config, const PositionOf& at) {
   return error("quantization.start_epoch", "the last channels go after epoch ", last, ": 'quantization.start_epoch' must be above it");
 }
 
+absl::Status CheckGating(const TrainConfig& config, const PositionOf& at) {
+  const GatingConfig& gating = config.gating;
+  const auto error = [&at](const char* key, const auto&... text) { return YamlError(at(key), absl::StrCat(text...)); };
+  if (gating.mode == "none") {
+    if (gating.keep.empty()) return absl::OkStatus();
+    return error("gating.keep", "'gating.keep' is for a 'gating.mode' of channels");
+  }
+  if (gating.ramp_epochs >= static_cast<double>(config.run.epochs)) {
+    return error("gating.ramp_epochs", "'gating.ramp_epochs' (", gating.ramp_epochs, ") leaves no epoch of 'run.epochs' (", config.run.epochs,
+                 ") with the whole share");
+  }
+  if (config.pruning.mode != "none") {
+    return error("gating.mode", "gating and pruning are not built for one run; prune first, then gate what is left ('model.onnx')");
+  }
+  if (config.quantization.mode == "qat") {
+    return error("gating.mode", "gating is not built for 'quantization.mode: qat'; use ptq");
+  }
+  if (config.sync.every > 1) {
+    return error("gating.mode", "gating is not built for local steps, whose ranks do not count together; remove 'sync.every'");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& position_of) {
@@ -198,6 +221,7 @@ absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& posit
   DS_RETURN_IF_ERROR(CheckSync(config, position_of));
   DS_RETURN_IF_ERROR(CheckQuantization(config, position_of));
   DS_RETURN_IF_ERROR(CheckPruning(config, position_of));
+  DS_RETURN_IF_ERROR(CheckGating(config, position_of));
   return CheckSchedule(config.schedule, config.run.epochs, position_of);
 }
 

@@ -243,6 +243,17 @@ void AddPruning(PruningConfig& c, Fields& out) {
   out.push_back({"pruning", "samples", &c.samples, Between(1, 1e9), "taylor: training images to measure on"});
 }
 
+void AddGating(GatingConfig& c, Fields& out) {
+  out.push_back({"gating", "mode", &c.mode, OneOf({"none", "channels"}), "what gets gates: nothing, or the channels of inner convolutions"});
+  out.push_back({"gating", "share", &c.share, OpenFraction(), "share of the gates that are 0, over all images, at the end"});
+  out.push_back({"gating", "ramp_epochs", &c.ramp_epochs, AtLeast(0),
+                 "epochs over which the share that is wanted rises from 0; below run.epochs"});
+  out.push_back({"gating", "penalty", &c.penalty, Above(0), "the penalty's strength in the first step; it is steered from there on"});
+  out.push_back({"gating", "weight_scale", &c.weight_scale, AtLeast(0), "deviation of the gates' first weights, over Kaiming's"});
+  out.push_back({"gating", "bias", &c.bias, Above(0), "the gates' first biases: about what each gate is at first"});
+  out.push_back({"gating", "keep", &c.keep, Any(), "names of convolutions that get no gate"});
+}
+
 void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
   out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
@@ -278,6 +289,7 @@ void AddRest(TrainConfig& c, Fields& out) {
                  "Nesterov's momentum of those changes"});
   AddQuantization(c.quantization, out);
   AddPruning(c.pruning, out);
+  AddGating(c.gating, out);
   out.push_back({"checkpoint", "enabled", &c.checkpoint.enabled, Any(), "write checkpoints"});
   out.push_back({"checkpoint", "every_epochs", &c.checkpoint.every_epochs, Between(1, 1e6),
                  "epochs from one to the next"});
@@ -322,6 +334,7 @@ std::vector<Section> ConfigSections() {
       {"quantization",
        "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for `quantization: {mode: qat}`.", "mode"},
       {"pruning", "Channels or weights that leave while it trains (pruning.md). `pruning: channels` stands for `pruning: {mode: channels}`.", "mode"},
+      {"gating", "Channels that close image by image (gating.md). `gating: channels` stands for `gating: {mode: channels}`.", "mode"},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

@@ -154,6 +154,17 @@ struct PruningConfig {
   int64_t samples = 1024;           // taylor: training images to measure on
 };
 
+// docs/gating.md
+struct GatingConfig {
+  std::string mode = "none";        // none | channels
+  double share = 0.3;               // of the gates that are 0, over all images, at the end, (0, 1)
+  double ramp_epochs = 1;           // the share that is wanted rises from 0 over so many epochs
+  double penalty = 1;               // its strength in the first step, > 0; steered from there on
+  double weight_scale = 0.1;        // of the gates' first weights, over Kaiming's deviation
+  double bias = 1;                  // the gates' first biases: what each is at first, > 0
+  std::vector<std::string> keep;    // names of convolutions that get no gate
+};
+
 struct CheckpointConfig {
   bool enabled = true;
   int64_t every_epochs = 1;
@@ -180,6 +191,7 @@ struct TrainConfig {
   SyncConfig sync;
   QuantizationConfig quantization;
   PruningConfig pruning;
+  GatingConfig gating;
   CheckpointConfig checkpoint;
   LogConfig log;
 };

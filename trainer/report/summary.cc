@@ -48,6 +48,14 @@ std::string Compression(const RunSummary& summary) {
   return text;
 }
 
+void AddGates(const RunSummary& summary, TextTable& table) {
+  table.AddRow({"gates", absl::StrFormat("%.1f%% zero; %.1f%% always, %.1f%% never", 100 * summary.zero_gate_share,
+                                         100 * summary.always_shut_share, 100 * summary.never_shut_share)});
+  table.AddRow({"  multiply-accumulates needed", absl::StrFormat("%.2f of %.2f million an image (%.1f%%)", 1e-6 * summary.macs_needed,
+                                                                 1e-6 * summary.macs, 100 * summary.macs_needed / summary.macs)});
+  table.AddRow({"  computed by stock runtimes", "all: no gain of time there"});
+}
+
 std::string ExportsJson(const std::vector<QuantizedExport>& exports) {
   std::string json = "[";
   for (const QuantizedExport& one : exports) {
@@ -94,6 +102,12 @@ std::string SummaryJson(const RunSummary& summary) {
   json.AddJson("exports", ExportsJson(summary.exports));
   json.Add("pruning", summary.pruning);
   json.Add("pruned_share", summary.pruned_share);
+  json.Add("gating", summary.gating);
+  json.Add("zero_gate_share", summary.zero_gate_share);
+  json.Add("always_shut_share", summary.always_shut_share);
+  json.Add("never_shut_share", summary.never_shut_share);
+  json.Add("macs", summary.macs);
+  json.Add("macs_needed", summary.macs_needed);
   json.Add("wall_seconds", summary.wall_seconds);
   for (const auto& [name, version] : summary.versions) versions.Add(name, version);
   json.AddJson("versions", versions.ToString());
@@ -117,6 +131,7 @@ std::string SummaryTable(const RunSummary& summary) {
         {"  after the last epoch", absl::StrFormat("%.2f%%", 100 * summary.final_test_accuracy)});
   }
   if (!std::isnan(summary.float_accuracy)) table.AddRow({"float model", absl::StrFormat("%.2f%%", 100 * summary.float_accuracy)});
+  if (!std::isnan(summary.macs_needed)) AddGates(summary, table);
   for (const QuantizedExport& one : summary.exports) {
     table.AddRow({one.file, absl::StrFormat("%.2f%%, %d bytes", 100 * one.accuracy, one.bytes)});
   }

@@ -63,6 +63,13 @@ struct RunSummary {
   std::vector<QuantizedExport> exports;
   std::string pruning = "none";        // none | channels | 2:4
   double pruned_share = 0;             // channels: of `pruning.measure`; 2:4: of the numbers in trained tensors
+  std::string gating = "none";         // none | channels
+  // With gates: measured on the test split, of the model that the run has written.
+  double zero_gate_share = kNone;      // of all gates, over all images
+  double always_shut_share = kNone;    // share of gates that were 0 for every image,
+  double never_shut_share = kNone;     // and for none
+  double macs = kNone;                 // multiply-accumulates of an image without gates,
+  double macs_needed = kNone;          // and the mean of those for open channels, the gates' own included
   std::vector<std::pair<std::string, std::string>> versions;
 };
 

@@ -247,6 +247,20 @@ std::vector<BadConfig> ContradictionCases() {
        "2:44: one_cycle warms up by itself"},
       {"WarmupTooLong", After("run: {epochs: 2}\nschedule:\n  warmup_epochs: 3\n"),
        "4:18: 'schedule.warmup_epochs' (3) is longer than 'run.epochs' (2)"},
+      {"AllGatesShut", After("gating: {mode: channels, share: 1}\n"), "2:33: 'gating.share' is 1; it must be (0, 1)"},
+      {"NoGateShut", After("gating: {share: 0}\n"), "2:17: 'gating.share' is 0; it must be (0, 1)"},
+      {"GatesShutAtFirst", After("gating: {bias: 0}\n"), "2:16: 'gating.bias' is 0; it must be > 0"},
+      {"GatesWithoutPenalty", After("gating: {penalty: 0}\n"), "2:19: 'gating.penalty' is 0; it must be > 0"},
+      {"UnknownGating", After("gating: filters\n"), "2:9: 'gating.mode' is 'filters'; it must be none | channels"},
+      {"KeptWithoutGates", After("gating: {keep: [conv1]}\n"), "2:16: 'gating.keep' is for a 'gating.mode' of channels"},
+      {"RampTooLong", After("run: {epochs: 2}\ngating: {mode: channels, ramp_epochs: 2}\n"),
+       "3:39: 'gating.ramp_epochs' (2) leaves no epoch of 'run.epochs' (2)"},
+      {"GatedAndPruned", After("run: {epochs: 3}\npruning: channels\ngating: channels\n"),
+       "4:9: gating and pruning are not built for one run"},
+      {"GatedWithTheRounding", After("run: {epochs: 3}\nquantization: qat\ngating: channels\n"),
+       "4:9: gating is not built for 'quantization.mode: qat'"},
+      {"GatedLocalSteps", After("run: {epochs: 3}\nsync: {every: 4}\ngating: channels\n"),
+       "4:9: gating is not built for local steps"},
   };
 }
 

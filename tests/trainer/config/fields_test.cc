@@ -58,6 +58,7 @@ TEST(ConfigFields, EveryMemberOfEveryStructHasAKey) {
   EXPECT_EQ(FieldsIn("sync"), CountMembers<SyncConfig>());
   EXPECT_EQ(FieldsIn("quantization"), CountMembers<QuantizationConfig>());
   EXPECT_EQ(FieldsIn("pruning"), CountMembers<PruningConfig>());
+  EXPECT_EQ(FieldsIn("gating"), CountMembers<GatingConfig>());
   EXPECT_EQ(FieldsIn("checkpoint"), CountMembers<CheckpointConfig>());
   EXPECT_EQ(FieldsIn("log"), CountMembers<LogConfig>());
   EXPECT_EQ(ConfigSections().size(), CountMembers<TrainConfig>() + 1);
