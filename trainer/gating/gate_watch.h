@@ -3,7 +3,7 @@
 //
 // The penalty is scale-free. Gao et al. add lambda * mean(s), an L1 norm; but behind the next
 // convolution stands a batch norm, so that all saliencies of a layer may shrink together at no
-// cost, and an L1 norm is paid by that instead of by zeros (docs/gating.md has what came of it). So
+// cost, which lowers an L1 norm and makes no zeros until it makes many at once (docs/gating.md). So
 // each layer's L1 norm is divided by its L2 norm, image by image, as Hoyer's measure of sparsity
 // does (Hoyer, "Non-negative matrix factorization with sparseness constraints", JMLR 2004; as a
 // regulariser: Yang et al., "DeepHoyer", ICLR 2020):
