@@ -471,6 +471,24 @@ TEST(TwoFour, KeepsTheMostMagnitudeThatThePatternAllows) {
   EXPECT_EQ(sparse, 20);
 }
 
+TEST(TwoFour, AWeightThatTwoLayersShareStaysDense) {
+  Graph graph = Zoo("resnet20");
+  std::vector<Node*> layers;
+  for (Node& node : graph.mutable_nodes()) {
+    if (node.name == "layer1.0.conv1" || node.name == "layer1.0.conv2") layers.push_back(&node);
+  }
+  ASSERT_EQ(layers.size(), 2u);
+  layers[1]->inputs[1] = layers[0]->inputs[1];
+  const auto report = ApplyTwoFour(graph);
+  ASSERT_TRUE(report.ok()) << report.status();
+  int shared = 0;
+  for (const TwoFourLayer& layer : *report) {
+    if (layer.dense_because.find("several nodes") != std::string::npos) ++shared;
+  }
+  EXPECT_EQ(shared, 2);
+  EXPECT_FALSE(HasTwoFourPattern(*graph.Constant(layers[0]->inputs[1]), 1));
+}
+
 TEST(TwoFour, RunsAlongTheInputsOfMatrices) {
   Builder b("matrices", 1);
   const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 4});
