@@ -6,7 +6,9 @@ A case is W4A8, W4A4 and so on, calibrated alone, "W4A4 adaround" or "W4A4 qdrop
 files that are there already as they are, so that a long comparison can be made in pieces.
 
 Each RUN is a folder of ds_train with a Fashion-MNIST model (one a seed). Every quantised file is run in ONNX Runtime over the whole test set;
-the figures are drops against the float model there, in points, mean and standard deviation over the runs, and the files' sizes. ONNX Runtime
+the figures are drops against the float model there, in points, mean and standard deviation over the runs, and the files' sizes; and, finer than the
+accuracy, by which a file may win or lose a few images by chance, the share of images of which it says what the float model says, and the relative squared
+error of its logits, means over the runs. ONNX Runtime
 quantises per channel, weights s8, activations u8 (its S8S8 form is no better), with its min-max and entropy calibration, after its own
 preprocessing. Latency: median over batches of one image on one thread, a ratio to the float model's in the same process.
 """
@@ -49,6 +51,10 @@ def training_images(config, count):
     return ((raw[chosen].astype(np.float32) / 255 - mean) / stddev).astype(np.float32)
 
 
+def logits(model, images):
+    return np.concatenate([model.run(images[i:i + check_onnx.BATCH]) for i in range(0, len(images), check_onnx.BATCH)]).astype(np.float64)
+
+
 def widths(case):
     """Of weights and of activations, and how roundings are learnt."""
     return re.fullmatch(r"W(\d)A(\d)(?: (\w+))?", case).groups(default="none")
@@ -81,13 +87,14 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "runs/ptq")
     parser.add_argument("--keep", action="store_true", help="do not make files again that are there")
     args = parser.parse_args()
-    drops, sizes, speeds = ({case: [] for case in args.cases} for _ in range(3))
+    drops, agreements, errors, sizes, speeds = ({case: [] for case in args.cases} for _ in range(5))
     for run in args.runs:
         config = (run / "config.yaml").read_text()
         images, labels = check_onnx.read_test_images(config)
         calibration = training_images(config, args.samples)
         base = check_onnx.Model(run / "model.onnx")
-        accuracy, latency = base.accuracy(images, labels), base.latency_ms(images[:1])
+        exact, latency = logits(base, images), base.latency_ms(images[:1])
+        accuracy = float((exact.argmax(1) == labels).mean())
         folder = args.output / run.name
         folder.mkdir(parents=True, exist_ok=True)
         for case in args.cases:
@@ -98,10 +105,13 @@ def main():
             elif not (args.keep and file.exists()):
                 theirs(run, file, THEIRS[case], calibration)
             model = check_onnx.Model(file)
-            got = model.accuracy(images, labels)
+            rounded = logits(model, images)
+            got = float((rounded.argmax(1) == labels).mean())
             if claimed is not None and abs(got - claimed) > 0.003:
                 sys.exit(f"{file}: {got} in ONNX Runtime, {claimed} says ds_quantize")
             drops[case].append(100 * (accuracy - got))
+            agreements[case].append(100 * float((rounded.argmax(1) == exact.argmax(1)).mean()))
+            errors[case].append(100 * float(np.square(rounded - exact).sum() / np.square(exact).sum()))
             sizes[case].append(100 * file.stat().st_size / (run / "model.onnx").stat().st_size)
             speeds[case].append(latency / model.latency_ms(images[:1]))
             print(f"  {run.name}, {case}: {100 * got:.2f} % of {100 * accuracy:.2f} %", file=sys.stderr, flush=True)
@@ -109,6 +119,8 @@ def main():
         print(json.dumps({"case": case, "models": len(args.runs), "drop_mean": round(statistics.mean(drops[case]), 3),
                           "drop_sd": round(statistics.stdev(drops[case]), 3) if len(args.runs) > 1 else None,
                           "drops": [round(drop, 2) for drop in drops[case]],
+                          "agreement_percent": round(statistics.mean(agreements[case]), 2),
+                          "logit_error_percent": round(statistics.mean(errors[case]), 4),
                           "size_percent": round(statistics.mean(sizes[case]), 2),
                           "speed_over_float": round(statistics.median(speeds[case]), 2)}), flush=True)
 

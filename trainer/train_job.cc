@@ -16,6 +16,7 @@
 #include "trainer/optim/auto_precision.h"
 #include "trainer/pruned_training.h"
 #include "trainer/quantized_training.h"
+#include "trainer/run_description.h"
 #include "trainer/run_reporter.h"
 #include "trainer/run_state.h"
 #include "trainer/step_medians.h"
@@ -349,43 +350,20 @@ class TrainJob final : public TrainObserver {
   }
 
   RunSummary Summarize() const {
-    RunSummary summary;
-    summary.name = config_.run.name;
-    summary.model = config_.model.onnx.empty() ? config_.model.name : config_.model.onnx;
-    summary.parameters = objects_->module->graph().ParameterCount();
-    summary.seed = config_.run.seed;
-    summary.precision = progress_.precision;
-    summary.world_size = communicator_.size();
-    summary.epochs = objects_->trainer->epoch();
-    summary.best_epoch = progress_.best_epoch + 1;
-    if (progress_.best_epoch >= 0) {
-      summary.test_accuracy = progress_.best_accuracy;
-      summary.test_loss = progress_.best_loss;
-    }
+    RunSummary summary = DescribeRun(config_, *objects_, progress_, communicator_.size());
     if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.accuracy;
     const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
     summary.train_images_per_second = images_per_second_ / epochs;
-    summary.local_steps = config_.sync.every;
     summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
-    const CompressionReport compression = objects_->trainer->compression_report();
-    summary.compression = compression.method;
-    summary.compression_reason = compression.reason;
-    summary.raw_bytes_per_step = compression.raw_bytes_per_step;
-    if (compression.relative_error >= 0) summary.compression_error = compression.relative_error;
     summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
                        times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
                        times_.total() / epochs};
-    if (compression.added_ms >= 0) {
-      summary.predicted_step_ms = forecast_.compute_ms() + compression.added_ms;
+    if (const double added = objects_->trainer->compression_report().added_ms; added >= 0) {
+      summary.predicted_step_ms = forecast_.compute_ms() + added;
       summary.median_step_ms = forecast_.step_ms();
     }
-    summary.skipped_steps = objects_->trainer->skipped_steps();
-    if (objects_->trainer->scaler().enabled()) summary.loss_scale = objects_->trainer->scaler().scale();
-    summary.pruning = config_.pruning.mode;
     if (pruning_ != nullptr) summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
-    summary.gating = config_.gating.mode;
     summary.wall_seconds = progress_.wall_seconds + Seconds();
-    summary.versions = HostVersions();
     return summary;
   }
 

@@ -62,6 +62,17 @@ class TrainingCase(unittest.TestCase):
     def newest(self, run):
         return self.checkpoints(run)[-1]
 
+    def assert_same_bits(self, runs, section):
+        """Of two runs: the newest checkpoint's tensors, a file `section` among them, and the model."""
+        last = [self.newest(run) for run in runs]
+        self.assertEqual(last[0].name, last[1].name)
+        files = [sorted(f.name for f in folder.glob("*.safetensors")) for folder in last]
+        self.assertEqual(*files)
+        self.assertIn(section, files[0])
+        for name in files[0]:
+            self.assertEqual((last[0] / name).read_bytes(), (last[1] / name).read_bytes(), name)
+        self.assertEqual(*((run / "model.onnx").read_bytes() for run in runs))
+
     @staticmethod
     def digest(path):
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,27 +12,15 @@
 #include "comm/single.h"
 #include "gtest/gtest.h"
 #include "tests/support/temp_folder.h"
+#include "tests/trainer/small_train_config.h"
 #include "trainer/train_job.h"
 
 namespace ds {
 namespace {
 
 TrainConfig Config() {
-  TrainConfig config;
-  config.run.threads = 1;
-  config.run.epochs = 5;
-  config.model.name = "resnet8";
-  config.data.type = "synthetic";
-  config.data.channels = 1;
-  config.data.height = config.data.width = 8;
-  config.data.classes = 4;
-  config.data.size = 960;
-  config.data.batch_size = 16;
-  config.data.test_batch_size = 32;
+  TrainConfig config = SmallTrainConfig(/*epochs=*/5, /*size=*/960);
   config.optimizer.learning_rate = 0.05;
-  config.precision.mode = "fp32";
-  config.checkpoint.enabled = false;
-  config.log.tensorboard = false;
   config.gating = {.mode = "channels", .share = 0.4, .ramp_epochs = 3};
   return config;
 }

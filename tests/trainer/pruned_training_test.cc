@@ -13,6 +13,7 @@
 #include "comm/single.h"
 #include "gtest/gtest.h"
 #include "tests/support/temp_folder.h"
+#include "tests/trainer/small_train_config.h"
 #include "trainer/train_job.h"
 
 namespace ds {
@@ -21,21 +22,8 @@ namespace {
 using Tensors = std::map<std::string, at::Tensor>;
 
 TrainConfig Config() {
-  TrainConfig config;
-  config.run.threads = 1;
-  config.run.epochs = 4;
-  config.model.name = "resnet8";
-  config.data.type = "synthetic";
-  config.data.channels = 1;
-  config.data.height = config.data.width = 8;
-  config.data.classes = 4;
-  config.data.size = 96;
-  config.data.batch_size = 16;
-  config.data.test_batch_size = 32;
-  config.precision.mode = "fp32";
+  TrainConfig config = SmallTrainConfig(/*epochs=*/4, /*size=*/96);
   config.ema = {.enabled = true, .decay = 0.9};
-  config.checkpoint.enabled = false;
-  config.log.tensorboard = false;
   config.pruning = {
       .mode = "channels", .share = 0.4, .start_epoch = 1, .end_epoch = 2, .samples = 64};
   return config;
