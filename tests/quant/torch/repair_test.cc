@@ -265,7 +265,7 @@ TEST(Reconstruction, AutoLearnsWhereBitsAreFew) {
   EXPECT_TRUE(learns(8, 4));
 }
 
-TEST(AdaRound, OneSeedGivesOneResultAndAnotherSeedAnother) {
+TEST(AdaRound, OneSeedGivesOneResultAndAnotherSeedOrMethodAnother) {
   const Graph graph =
       *BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
   const at::Tensor test = Images(8, 1, 16, kSeed + 1);
@@ -273,7 +273,10 @@ TEST(AdaRound, OneSeedGivesOneResultAndAnotherSeedAnother) {
       .bits = 3, .activation_bits = 4, .method = "mse", .reconstruction = {.method = "qdrop"}};
   const double first = Quantised(graph, options, test).held_out;
   EXPECT_EQ(Quantised(graph, options, test).held_out, first);
-  options.reconstruction.seed = 2;
+  // What qdrop leaves unrounded by chance is what it differs from adaround by.
+  options.reconstruction.method = "adaround";
+  EXPECT_NE(Quantised(graph, options, test).held_out, first);
+  options.reconstruction = {.method = "qdrop", .seed = 2};
   EXPECT_NE(Quantised(graph, options, test).held_out, first);
 }
 
