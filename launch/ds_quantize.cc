@@ -69,7 +69,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_flag("--equalize", quantizer.equalization, "scale channels between layers to equal ranges first");
   quantizer.reconstruction.method = "auto";
   app.add_option("--repair", quantizer.reconstruction.method,
-                 "learn each weight's rounding on calibration data; auto: adaround where weights have 2 or 3 bits or activations 2 to 4, else none")
+                 "learn each weight's rounding on calibration data; auto: adaround where weights or activations have at most 4 bits, else none")
       ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);

@@ -22,7 +22,7 @@ namespace ds {
 
 struct ReconstructionOptions {
   // none | adaround | qdrop | auto. auto, which only the Quantizer knows: adaround where weights
-  // have at most 3 bits or activations at most 4, else none.
+  // or activations have at most 4 bits, else none.
   std::string method = "none";
   int64_t samples = 512;        // of the calibration data, the first ones; >= 1
   int iterations = 600;         // steps of Adam a unit, >= 1

@@ -27,7 +27,7 @@ namespace ds {
 namespace {
 
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
-constexpr int kLearntWeightBits = 3, kLearntActivationBits = 4;
+constexpr int kLearntWeightBits = 4, kLearntActivationBits = 4;
 // What runs at inference: batch norms in the convolutions, no Dropout.
 absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(FoldBatchNorms(graph));

@@ -260,8 +260,8 @@ TEST(Reconstruction, AutoLearnsWhereBitsAreFew) {
     return !model->units.empty();
   };
   EXPECT_FALSE(learns(8, 8));
-  EXPECT_FALSE(learns(4, 5));
-  EXPECT_TRUE(learns(3, 8));
+  EXPECT_FALSE(learns(5, 5));
+  EXPECT_TRUE(learns(4, 8));
   EXPECT_TRUE(learns(8, 4));
 }
 
