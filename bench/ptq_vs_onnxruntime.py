@@ -51,10 +51,6 @@ def training_images(config, count):
     return ((raw[chosen].astype(np.float32) / 255 - mean) / stddev).astype(np.float32)
 
 
-def logits(model, images):
-    return np.concatenate([model.run(images[i:i + check_onnx.BATCH]) for i in range(0, len(images), check_onnx.BATCH)]).astype(np.float64)
-
-
 def widths(case):
     """Of weights and of activations, and how roundings are learnt."""
     return re.fullmatch(r"W(\d)A(\d)(?: (\w+))?", case).groups(default="none")
@@ -93,7 +89,7 @@ def main():
         images, labels = check_onnx.read_test_images(config)
         calibration = training_images(config, args.samples)
         base = check_onnx.Model(run / "model.onnx")
-        exact, latency = logits(base, images), base.latency_ms(images[:1])
+        exact, latency = base.logits(images), base.latency_ms(images[:1])
         accuracy = float((exact.argmax(1) == labels).mean())
         folder = args.output / run.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,13 +101,13 @@ def main():
             elif not (args.keep and file.exists()):
                 theirs(run, file, THEIRS[case], calibration)
             model = check_onnx.Model(file)
-            rounded = logits(model, images)
+            rounded = model.logits(images)
             got = float((rounded.argmax(1) == labels).mean())
             if claimed is not None and abs(got - claimed) > 0.003:
                 sys.exit(f"{file}: {got} in ONNX Runtime, {claimed} says ds_quantize")
             drops[case].append(100 * (accuracy - got))
             agreements[case].append(100 * float((rounded.argmax(1) == exact.argmax(1)).mean()))
-            errors[case].append(100 * float(np.square(rounded - exact).sum() / np.square(exact).sum()))
+            errors[case].append(100 * float(np.square(rounded - exact, dtype=np.float64).sum() / np.square(exact, dtype=np.float64).sum()))
             sizes[case].append(100 * file.stat().st_size / (run / "model.onnx").stat().st_size)
             speeds[case].append(latency / model.latency_ms(images[:1]))
             print(f"  {run.name}, {case}: {100 * got:.2f} % of {100 * accuracy:.2f} %", file=sys.stderr, flush=True)

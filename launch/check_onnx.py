@@ -61,9 +61,11 @@ class Model:
     def run(self, images):
         return self.session.run(None, {self.input: images})[0]
 
+    def logits(self, images):
+        return np.concatenate([self.run(images[i:i + BATCH]) for i in range(0, len(images), BATCH)])
+
     def accuracy(self, images, labels):
-        hits = sum(int((self.run(images[i:i + BATCH]).argmax(1) == labels[i:i + BATCH]).sum()) for i in range(0, len(labels), BATCH))
-        return hits / len(labels)
+        return float((self.logits(images).argmax(1) == labels).mean())
 
     def latency_ms(self, image):
         """Median of single images."""

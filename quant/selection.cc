@@ -145,6 +145,14 @@ int WeightChannelAxis(const Node& node, int rank) {
   return rank - 1;
 }
 
+bool IsEnd(const QuantSelection& selection, int node) {
+  return !selection.multipliers.empty() && (node == selection.multipliers.front() || node == selection.multipliers.back());
+}
+
+bool IsReadAtEnd(const QuantSelection& selection, const ActivationSite& site) {
+  return std::any_of(site.readers.begin(), site.readers.end(), [&selection](int node) { return IsEnd(selection, node); });
+}
+
 bool OnlyAdded(const Graph& graph, const ActivationSite& site) {
   return !site.readers.empty() && std::all_of(site.readers.begin(), site.readers.end(), [&graph](int n) {
     return graph.nodes()[static_cast<size_t>(n)].op == "Add";

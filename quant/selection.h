@@ -42,6 +42,10 @@ QuantSelection SelectForQuantization(const Graph& graph);
 // Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul lie.
 int WeightChannelAxis(const Node& node, int rank);
 
+// Whether `node` is the first or the last layer, and whether one of these reads the value.
+bool IsEnd(const QuantSelection& selection, int node);
+bool IsReadAtEnd(const QuantSelection& selection, const ActivationSite& site);
+
 // True for a value that only additions read: what a residual branch adds. Its rounding goes straight
 // into the sum, and into no product.
 bool OnlyAdded(const Graph& graph, const ActivationSite& site);

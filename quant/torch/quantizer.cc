@@ -27,7 +27,8 @@ namespace ds {
 namespace {
 
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
-constexpr int kLearntWeightBits = 4, kLearntActivationBits = 4;
+constexpr int kLearntBits = 4;
+
 // What runs at inference: batch norms in the convolutions, no Dropout.
 absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
@@ -92,10 +93,10 @@ class Quantizer::Impl {
   // The reconstruction that the widths call for.
   std::string LearningMethod(const QuantPlan& plan) const {
     if (options_.reconstruction.method != "auto") return options_.reconstruction.method;
-    const auto few = [](const std::map<std::string, QuantParams>& all, int most) {
-      return std::any_of(all.begin(), all.end(), [most](const auto& named) { return named.second.type.bits <= most; });
+    const auto few = [](const std::map<std::string, QuantParams>& all) {
+      return std::any_of(all.begin(), all.end(), [](const auto& named) { return named.second.type.bits <= kLearntBits; });
     };
-    return few(plan.weights, kLearntWeightBits) || few(plan.activations, kLearntActivationBits) ? "adaround" : "none";
+    return few(plan.weights) || few(plan.activations) ? "adaround" : "none";
   }
 
   absl::StatusOr<std::vector<LayerSensitivity>> Sensitivity() {

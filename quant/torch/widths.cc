@@ -89,18 +89,12 @@ std::vector<int> Widths::Choices(const ActivationSite& site) const {
   return widths;
 }
 
-bool Widths::IsEnd(int node) const {
-  return node == selection_.multipliers.front() || node == selection_.multipliers.back();
-}
-
 int Widths::Least(const WeightSite& site) const {
-  return IsEnd(site.node) ? options_.end_bits : kLeastBits;
+  return IsEnd(selection_, site.node) ? options_.end_bits : kLeastBits;
 }
 
 int Widths::Least(const ActivationSite& site) const {
-  const bool at_end = std::any_of(site.readers.begin(), site.readers.end(),
-                                  [this](int node) { return IsEnd(node); });
-  return std::max(at_end ? options_.end_bits : kLeastBits,
+  return std::max(IsReadAtEnd(selection_, site) ? options_.end_bits : kLeastBits,
                   OnlyAdded(graph_, site) ? options_.sum_bits : kLeastBits);
 }
 

@@ -29,7 +29,6 @@ class Widths {
   std::vector<int> Choices(const ActivationSite& site) const;
 
  private:
-  bool IsEnd(int node) const;
   int Least(const WeightSite& site) const;
   int Least(const ActivationSite& site) const;
   const int* Named(ValueId id, const std::map<std::string, int>& chosen) const;

@@ -73,6 +73,15 @@ class TrainingCase(unittest.TestCase):
             self.assertEqual((last[0] / name).read_bytes(), (last[1] / name).read_bytes(), name)
         self.assertEqual(*((run / "model.onnx").read_bytes() for run in runs))
 
+    def assert_refused(self, cases):
+        """Options by the words that ds_train refuses them with, before it writes anything."""
+        for fragment, options in cases.items():
+            with self.subTest(fragment):
+                done = subprocess.run(self.command(1, *options, f"run.output={self.folder / 'bad'}"), env=ENVIRONMENT, capture_output=True, text=True)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(fragment, done.stderr)
+                self.assertFalse((self.folder / "bad").exists())
+
     @staticmethod
     def digest(path):
         return hashlib.sha256(path.read_bytes()).hexdigest()

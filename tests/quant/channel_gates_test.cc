@@ -9,23 +9,11 @@
 #include "graph/describe.h"
 #include "graph/passes/passes.h"
 #include "graph/schema.h"
-#include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
+#include "tests/quant/zoo_graph.h"
 
 namespace ds {
 namespace {
-
-Graph Zoo(const std::string& name, int64_t side = 32) {
-  auto graph = BuildModel(name, {.channels = 3, .height = side, .width = side, .seed = 7});
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
-}
-
-Graph Finished(Builder& b) {
-  auto graph = b.Finish();
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
-}
 
 std::vector<ChannelGate> Gate(Graph& graph, const ChannelGateOptions& options = {}) {
   auto gates = AddChannelGates(graph, options);

@@ -10,18 +10,12 @@
 
 #include "graph/builder.h"
 #include "graph/describe.h"
-#include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/pruning_two_four.h"
+#include "tests/quant/zoo_graph.h"
 
 namespace ds {
 namespace {
-
-Graph Zoo(const std::string& name, int64_t side = 32) {
-  auto graph = BuildModel(name, {.channels = 3, .height = side, .width = side, .seed = 7});
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
-}
 
 std::vector<ChannelGroup> Groups(const Graph& graph) {
   auto groups = FindChannelGroups(graph);
@@ -46,12 +40,6 @@ std::vector<int64_t> Places(const Graph& graph, const ChannelGroup& group, size_
       indices.push_back(place.index);
   }
   return indices;
-}
-
-Graph Finished(Builder& b) {
-  auto graph = b.Finish();
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
 }
 
 using Indices = std::vector<int64_t>;

@@ -225,7 +225,6 @@ TEST(KlRangeTest, ZerosDoNotMoveTheRange) {
   }
 }
 
-// Where the values fill their range evenly, clipping costs more than it gains.
 // Every fourth value is one of seven constants, as a layer makes them of a flat background.
 TEST(KlRangeTest, ConstantsAmongTheValuesAreNoReasonToClip) {
   for (const bool is_signed : {false, true}) {
@@ -245,6 +244,7 @@ TEST(KlRangeTest, ConstantsAmongTheValuesAreNoReasonToClip) {
   }
 }
 
+// Where the values fill their range evenly, clipping costs more than it gains.
 TEST(KlRangeTest, UniformValuesAreNotClipped) {
   for (const int bits : {4, 6, 8}) {
     const auto statistics = Collected(Uniform(200000, 0, 3));

@@ -11,9 +11,7 @@
 #include "comm/inprocess.h"
 #include "comm/single.h"
 #include "gtest/gtest.h"
-#include "tests/support/temp_folder.h"
-#include "tests/trainer/small_train_config.h"
-#include "trainer/train_job.h"
+#include "tests/trainer/small_train_job.h"
 
 namespace ds {
 namespace {
@@ -25,43 +23,11 @@ TrainConfig Config() {
   return config;
 }
 
-struct Result {
-  std::vector<std::vector<std::string>> hashes;  // of each rank, after every step
-  std::vector<RunSummary> summaries;
-};
-
-Result Train(const TrainConfig& config, int ranks) {
-  TempFolder folder;
-  at::set_num_threads(1);
-  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(ranks);
-  Result result{.hashes = std::vector<std::vector<std::string>>(group.size()),
-                .summaries = std::vector<RunSummary>(group.size())};
-  std::vector<std::thread> threads;
-  for (size_t r = 0; r < group.size(); ++r) {
-    threads.emplace_back([&, r] {
-      group[r]->set_timeout(absl::Seconds(60));
-      TrainConfig mine = config;
-      mine.run.output = folder.path();
-      TrainJobOptions options;
-      options.print = false;
-      options.after_step = [&, r](int64_t, const std::string& hash) {
-        result.hashes[r].push_back(hash);
-        return absl::OkStatus();
-      };
-      const auto summary = RunTrainJob(mine, options, *group[r]);
-      EXPECT_TRUE(summary.ok()) << summary.status();
-      if (summary.ok()) result.summaries[r] = *summary;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return result;
-}
-
 TEST(GatedTraining, TheShareIsReachedAndTheNetworkLearns) {
   for (const double share : {0.2, 0.5}) {
     TrainConfig config = Config();
     config.gating.share = share;
-    const RunSummary summary = Train(config, 1).summaries[0];
+    const RunSummary summary = TrainJobOnRanks(config, 1).summaries[0];
     EXPECT_NEAR(summary.zero_gate_share, share, 0.03);
     EXPECT_GT(summary.best_epoch, 3) << "gates are still being closed until then";
     EXPECT_GT(summary.test_accuracy, 0.9);
@@ -76,11 +42,11 @@ TEST(GatedTraining, ReplicasAreIdenticalAndRunsRepeat) {
   TrainConfig config = Config();
   config.data.size = 192;
   config.optimizer.accumulate = 2;
-  const Result result = Train(config, 3);
+  const JobResult result = TrainJobOnRanks(config, 3);
   EXPECT_EQ(result.hashes[0].size(), 10u);  // 192 images, 3 ranks of 2 x 16
   EXPECT_EQ(result.hashes[1], result.hashes[0]);
   EXPECT_EQ(result.hashes[2], result.hashes[0]);
-  EXPECT_EQ(Train(config, 3).hashes, result.hashes);
+  EXPECT_EQ(TrainJobOnRanks(config, 3).hashes, result.hashes);
 }
 
 struct Job {

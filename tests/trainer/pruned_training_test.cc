@@ -4,17 +4,12 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "ATen/Parallel.h"
-#include "comm/inprocess.h"
 #include "comm/single.h"
 #include "gtest/gtest.h"
-#include "tests/support/temp_folder.h"
-#include "tests/trainer/small_train_config.h"
-#include "trainer/train_job.h"
+#include "tests/trainer/small_train_job.h"
 
 namespace ds {
 namespace {
@@ -149,31 +144,9 @@ TEST(PrunedTraining, AWholeModelBecomesWhatTheStateSaysAndNoOtherModelDoes) {
 
 // Of each rank: the parameters' hash after every step.
 std::vector<std::vector<std::string>> Hashes(const TrainConfig& config, int ranks) {
-  TempFolder folder;
-  at::set_num_threads(1);
-  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(ranks);
-  std::vector<std::vector<std::string>> hashes(group.size());
-  std::vector<std::thread> threads;
-  for (size_t r = 0; r < group.size(); ++r) {
-    threads.emplace_back([&, r] {
-      group[r]->set_timeout(absl::Seconds(60));
-      TrainConfig mine = config;
-      mine.run.output = folder.path();
-      TrainJobOptions options;
-      options.print = false;
-      options.after_step = [&, r](int64_t, const std::string& hash) {
-        hashes[r].push_back(hash);
-        return absl::OkStatus();
-      };
-      const auto summary = RunTrainJob(mine, options, *group[r]);
-      EXPECT_TRUE(summary.ok()) << summary.status();
-      if (summary.ok()) {
-        EXPECT_GT(summary->pruned_share, 0.1);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return hashes;
+  JobResult result = TrainJobOnRanks(config, ranks);
+  for (const RunSummary& summary : result.summaries) EXPECT_GT(summary.pruned_share, 0.1);
+  return std::move(result.hashes);
 }
 
 TEST(PrunedTraining, ReplicasAreIdenticalAndRunsRepeat) {

@@ -177,16 +177,12 @@ class LsqModule final : public QatModule {
   // Names of what the first and the last layer read, and of what is only added.
   void FindWide(const Graph& graph) {
     const QuantSelection selection = SelectForQuantization(graph);
-    if (selection.multipliers.empty()) return;
-    const auto is_end = [&](int n) {
-      return n == selection.multipliers.front() || n == selection.multipliers.back();
-    };
     for (const WeightSite& site : selection.weights) {
-      if (is_end(site.node)) ends_.insert(graph.value(site.weight).name);
+      if (IsEnd(selection, site.node)) ends_.insert(graph.value(site.weight).name);
     }
     for (const ActivationSite& site : selection.activations) {
       const std::string& name = graph.value(site.value).name;
-      if (std::any_of(site.readers.begin(), site.readers.end(), is_end)) ends_.insert(name);
+      if (IsReadAtEnd(selection, site)) ends_.insert(name);
       if (OnlyAdded(graph, site)) added_.insert(name);
     }
   }
