@@ -19,7 +19,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/random.h"
-#include "quant/codec_internal.h"
+#include "codec/internal.h"
 
 namespace ds {
 namespace {

@@ -11,11 +11,11 @@
 #include <string>
 
 #include "ATen/Parallel.h"
-#include "base/safetensors.h"
+#include "base/tensor/safetensors.h"
 #include "base/status.h"
 #include "graph/onnx/onnx.h"
 #include "graph/zoo/zoo.h"
-#include "trainer/executor/memory.h"
+#include "executor/memory.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/optim/auto_precision.h"
 

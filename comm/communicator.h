@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "base/dtype.h"
+#include "base/tensor/dtype.h"
 
 namespace ds {
 

@@ -6,7 +6,7 @@
 #include "base/status.h"
 #include "comm/mpi/mpi_communicator.h"
 #include "comm/nccl/nccl_communicator.h"
-#include "comm/single.h"
+#include "comm/inprocess/single.h"
 
 namespace ds {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
 

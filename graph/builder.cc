@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/initialization.h"
-#include "graph/known_ints.h"
+#include "graph/schema/known_ints.h"
 
 namespace ds {
 

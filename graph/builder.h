@@ -13,7 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

@@ -1,5 +1,5 @@
 // The cost model: multiply-accumulate operations of a node.
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

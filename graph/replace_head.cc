@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/initialization.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/graph.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "bench/comm/exchange_bench.h"
 #include "comm/factory.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 
 namespace {
 

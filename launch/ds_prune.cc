@@ -6,8 +6,8 @@
 #include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
 #include "base/log.h"
-#include "trainer/config/reader.h"
-#include "trainer/prune_job.h"
+#include "config/reader.h"
+#include "jobs/prune/prune_job.h"
 
 namespace {
 

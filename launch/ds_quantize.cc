@@ -7,8 +7,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
-#include "trainer/config/reader.h"
-#include "trainer/quantize_job.h"
+#include "config/reader.h"
+#include "jobs/quantize/quantize_job.h"
 
 namespace {
 

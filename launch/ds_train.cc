@@ -11,8 +11,8 @@
 #include "comm/factory.h"
 #include "comm/mpi/mpi_communicator.h"
 #include "launch/instructions.h"
-#include "trainer/config/reader.h"
-#include "trainer/train_job.h"
+#include "config/reader.h"
+#include "jobs/train/train_job.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 #include "quant/packed_codes.h"
 
 #include "absl/strings/str_cat.h"
-#include "base/int_tensor.h"
+#include "base/tensor/int_tensor.h"
 #include "base/status.h"
 
 namespace ds {

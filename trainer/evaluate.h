@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "absl/status/statusor.h"
-#include "trainer/data/loader.h"
-#include "trainer/executor/graph_module.h"
+#include "data/loader.h"
+#include "executor/graph_module.h"
 #include "trainer/optim/loss.h"
 
 namespace ds {

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/sha256.h"
 #include "base/status.h"
-#include "comm/single.h"
+#include "comm/inprocess/single.h"
 #include "trainer/optim/auto_precision.h"
 
 namespace ds {

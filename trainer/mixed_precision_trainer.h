@@ -22,9 +22,9 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "trainer/data/loader.h"
+#include "data/loader.h"
 #include "trainer/evaluate.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 #include "trainer/optim/ema.h"
 #include "trainer/optim/loss.h"
 #include "trainer/optim/loss_scaler.h"

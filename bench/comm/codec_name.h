@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

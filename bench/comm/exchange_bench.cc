@@ -10,7 +10,7 @@
 #include "base/thread_pool.h"
 #include "bench/comm/codec_name.h"
 #include "comm/compress/compressed_all_reduce.h"
-#include "comm/compress/cost_model.h"
+#include "comm/tuning/cost_model.h"
 #include "comm/exchange_collectives.h"
 
 namespace ds {

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "bench/comm/exchange_check.h"
 #include "comm/communicator.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

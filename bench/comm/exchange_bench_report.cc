@@ -2,7 +2,7 @@
 #include "absl/strings/str_format.h"
 #include "bench/comm/exchange_bench.h"
 #include "nlohmann/json.hpp"
-#include "trainer/report/table.h"
+#include "report/table.h"
 
 namespace ds {
 

@@ -8,7 +8,7 @@
 
 #include "base/crc32c.h"
 #include "base/status.h"
-#include "quant/codec_bound.h"
+#include "codec/bound.h"
 
 namespace ds {
 namespace {

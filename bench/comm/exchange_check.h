@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "comm/communicator.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

@@ -20,7 +20,7 @@
 #include "comm/compress/exchange_plan.h"
 #include "comm/compress/gradient_segment.h"
 #include "comm/compress/piece_coding.h"
-#include "comm/gradient_compressor.h"
+#include "comm/compress/gradient_compressor.h"
 
 namespace ds {
 

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "comm/gradient_compressor.h"
+#include "comm/compress/gradient_compressor.h"
 
 namespace ds {
 

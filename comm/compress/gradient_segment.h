@@ -8,7 +8,7 @@
 
 #include "absl/types/span.h"
 #include "base/random.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

@@ -14,7 +14,7 @@
 #include "comm/compress/error_feedback.h"
 #include "comm/compress/gradient_segment.h"
 #include "comm/compress/low_rank.h"
-#include "comm/gradient_compressor.h"
+#include "comm/compress/gradient_compressor.h"
 
 namespace ds {
 

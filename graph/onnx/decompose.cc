@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/float16.h"
+#include "base/tensor/float16.h"
 #include "base/status.h"
 
 namespace ds::onnx_io {

@@ -5,7 +5,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 namespace {

@@ -11,7 +11,7 @@
 #include "graph/onnx/proto.h"
 #include "graph/onnx/shorten.h"
 #include "graph/onnx/tensor_proto.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 namespace onnx_io {

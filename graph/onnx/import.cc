@@ -18,7 +18,7 @@
 #include "graph/onnx/tensor_proto.h"
 #include "graph/onnx/trainable.h"
 #include "graph/passes/passes.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 namespace onnx_io {

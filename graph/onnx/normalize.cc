@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 namespace {

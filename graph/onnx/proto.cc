@@ -2,7 +2,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 

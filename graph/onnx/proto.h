@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "base/dtype.h"
+#include "base/tensor/dtype.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"

@@ -9,7 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 namespace {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "base/tensor.h"
+#include "base/tensor/tensor.h"
 #include "graph/onnx/external_data.h"
 #include "graph/onnx/proto.h"
 

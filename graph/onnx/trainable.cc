@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 namespace {

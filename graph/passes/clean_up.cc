@@ -5,7 +5,7 @@
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/uses.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/edit_distance.h"
 #include "base/status.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 #include "graph/zoo/builtin.h"
 
 namespace ds {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "quant/observer.h"
+#include "quant/ranges/observer.h"
 #include "quant/selection.h"
 #include "quant/torch/collector.h"
 

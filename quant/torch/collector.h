@@ -7,9 +7,9 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
-#include "quant/observer.h"
+#include "quant/ranges/observer.h"
 #include "quant/selection.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

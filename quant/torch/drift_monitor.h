@@ -8,7 +8,7 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
-#include "quant/drift.h"
+#include "quant/ranges/drift.h"
 #include "quant/torch/collector.h"
 #include "quant/torch/quantizer.h"
 

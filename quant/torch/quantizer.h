@@ -17,9 +17,9 @@
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "quant/observer.h"
+#include "quant/ranges/observer.h"
 #include "quant/quant_plan.h"
-#include "quant/torch/adaround.h"
+#include "quant/torch/reconstruction/adaround.h"
 #include "quant/torch/mixed_bits.h"
 
 namespace ds {
@@ -39,7 +39,7 @@ struct QuantizerOptions {
   CalibrationOptions calibration;
   int64_t group = 0;             // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
   bool bias_correction = true;   // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
-  // Channels scaled between layers before anything is measured (quant/equalization.h).
+  // Channels scaled between layers before anything is measured (quant/repair/equalization.h).
   bool equalization = false;
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
   ReconstructionOptions reconstruction;

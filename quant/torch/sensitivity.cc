@@ -10,7 +10,7 @@
 #include "quant/quant_plan.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/lsq.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/int_tensor.h"
+#include "base/tensor/int_tensor.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <string>
 
-#include "base/safetensors.h"
+#include "base/tensor/safetensors.h"
 
 int main(int argc, char** argv) {
   if (argc != 3) return 2;

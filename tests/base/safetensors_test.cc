@@ -1,4 +1,4 @@
-#include "base/safetensors.h"
+#include "base/tensor/safetensors.h"
 
 #include <cstring>
 #include <filesystem>

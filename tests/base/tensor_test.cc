@@ -1,12 +1,12 @@
-#include "base/tensor.h"
+#include "base/tensor/tensor.h"
 
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <vector>
 
-#include "base/dtype.h"
-#include "base/float16.h"
+#include "base/tensor/dtype.h"
+#include "base/tensor/float16.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -3,8 +3,8 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "comm/inprocess.h"
-#include "comm/single.h"
+#include "comm/inprocess/inprocess.h"
+#include "comm/inprocess/single.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/contract/communicator_contract.h"

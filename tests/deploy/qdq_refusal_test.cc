@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/qdq_testing.h"

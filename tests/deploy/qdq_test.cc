@@ -1,6 +1,6 @@
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 
-#include "base/int_tensor.h"
+#include "base/tensor/int_tensor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/qdq_testing.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 #include "graph/builder.h"
 #include "gtest/gtest.h"
 

@@ -13,7 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
-#include "deploy/trt_exporter.h"
+#include "deploy/tensorrt_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "graph/passes/passes.h"
 #include "nlohmann/json.hpp"

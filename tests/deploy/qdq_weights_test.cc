@@ -1,9 +1,9 @@
 #include <cmath>
 
-#include "base/int_tensor.h"
-#include "deploy/qdq.h"
+#include "base/tensor/int_tensor.h"
+#include "deploy/insert_qdq.h"
 #include "gmock/gmock.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/qdq_testing.h"
 

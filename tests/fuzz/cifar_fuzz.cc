@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/check.h"
-#include "trainer/data/cifar.h"
+#include "data/sets/cifar.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (int classes : {10, 100}) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/check.h"
-#include "trainer/data/idx.h"
+#include "data/sets/idx.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto images = ds::ParseIdxImages({data, size}, "fuzz.idx");

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "trainer/data/image_codec.h"
-#include "trainer/data/image_resize.h"
+#include "data/image/image_codec.h"
+#include "data/image/image_resize.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr int64_t kSide = 8;

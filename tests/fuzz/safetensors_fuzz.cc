@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/safetensors.h"
+#include "base/tensor/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view bytes(reinterpret_cast<const char*>(data), size);

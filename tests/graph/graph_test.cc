@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 namespace {

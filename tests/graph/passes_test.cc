@@ -10,7 +10,7 @@
 #include "graph/describe.h"
 #include "graph/initialization.h"
 #include "graph/replace_head.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 #include "graph/zoo/zoo.h"
 
 namespace ds {

@@ -7,7 +7,7 @@
 
 #include "graph/builder.h"
 #include "graph/initialization.h"
-#include "graph/schema.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 namespace {

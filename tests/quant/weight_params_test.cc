@@ -7,7 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/quant/calibration_cases.h"
+#include "tests/quant/ranges/calibration_cases.h"
 
 namespace ds {
 namespace {

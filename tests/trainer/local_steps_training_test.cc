@@ -8,7 +8,7 @@
 #include "ATen/Parallel.h"
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 #include "gtest/gtest.h"
 #include "tests/trainer/train_ranks.h"
 

@@ -3,7 +3,7 @@
 #include <thread>
 
 #include "ATen/Parallel.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "trainer/data/loader.h"
+#include "data/loader.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {

@@ -15,7 +15,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/safetensors.h"
+#include "base/tensor/safetensors.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"

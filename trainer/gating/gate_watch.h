@@ -1,4 +1,4 @@
-// Looks at a module's gates (quant/channel_gates.h) while it runs: their penalty, for the loss, and
+// Looks at a module's gates (prune/channel_gates.h) while it runs: their penalty, for the loss, and
 // how many are 0.
 //
 // The penalty is scale-free. Gao et al. add lambda * mean(s), an L1 norm; but behind the next
@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "ATen/ATen.h"
-#include "quant/channel_gates.h"
-#include "trainer/executor/graph_module.h"
+#include "prune/channel_gates.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

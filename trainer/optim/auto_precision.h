@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 #include "trainer/optim/loss.h"
 
 namespace ds {

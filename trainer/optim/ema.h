@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

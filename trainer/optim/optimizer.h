@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

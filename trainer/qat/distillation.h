@@ -4,7 +4,7 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

@@ -1,6 +1,6 @@
 // A graph in training with what the integers will do to it: each weight and activation of a plan
 // goes through LSQ's fake quantisation (quant/torch/lsq.h), its step a parameter like any other.
-// What is quantised where is decided by deploy's own placement (deploy/qdq_placement.h), so that
+// What is quantised where is decided by deploy's own placement (deploy/qdq/placement.h), so that
 // the exported file computes what was trained. Biases are rounded as they will be, to multiples of
 // input step * weight step, straight through. Batch norms stay live, and are folded only in what is
 // exported (live_norms.h).
@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

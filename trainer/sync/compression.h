@@ -10,9 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "comm/gradient_compressor.h"
+#include "comm/compress/gradient_compressor.h"
 #include "comm/compress/gradient_segment.h"
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

@@ -4,8 +4,8 @@
 
 #include "base/median.h"
 #include "base/status.h"
-#include "comm/compress/cost_model.h"
-#include "comm/compress/step_model.h"
+#include "comm/tuning/cost_model.h"
+#include "comm/tuning/step_model.h"
 
 namespace ds {
 void ExchangeForecast::Ready(int bucket, double now_s) {

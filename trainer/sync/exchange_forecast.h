@@ -1,7 +1,7 @@
 // Says what the exchange will add to a training step, after the run's first steps: those are
 // exchanged after backward, which gives the same bits, so that compute is seen without exchange,
 // and when each bucket is ready. Then the link, alone and beside compute, and the codecs are
-// measured, and put together (comm/compress/step_model.h).
+// measured, and put together (comm/tuning/step_model.h).
 #pragma once
 
 #include <cstdint>

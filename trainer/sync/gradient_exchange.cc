@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "comm/compress/compressed_all_reduce.h"
-#include "comm/compress/cost_model.h"
+#include "comm/tuning/cost_model.h"
 
 namespace ds {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "comm/bucket_exchanger.h"
-#include "comm/compress/auto_bits.h"
+#include "comm/compress/bucket_exchanger.h"
+#include "comm/tuning/auto_bits.h"
 #include "trainer/sync/compression.h"
 #include "trainer/sync/exchange_forecast.h"
 #include "trainer/sync/gradient_synchronizer.h"

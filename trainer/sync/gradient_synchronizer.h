@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "trainer/executor/graph_module.h"
-#include "trainer/report/trace.h"
+#include "executor/graph_module.h"
+#include "report/trace.h"
 #include "trainer/sync/compression.h"
 
 namespace ds {

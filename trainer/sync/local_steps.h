@@ -25,7 +25,7 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 #include "trainer/sync/flat_buckets.h"
 #include "trainer/sync/gradient_exchange.h"
 

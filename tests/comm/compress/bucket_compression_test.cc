@@ -2,7 +2,7 @@
 #include <mutex>
 
 #include "base/random.h"
-#include "comm/bucket_exchanger.h"
+#include "comm/compress/bucket_exchanger.h"
 #include "comm/compress/compressed_all_reduce.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"

@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/random.h"
-#include "comm/single.h"
+#include "comm/inprocess/single.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "quant/codec_bound.h"
+#include "codec/bound.h"
 #include "tests/comm/compress/compressor_contract.h"
 #include "tests/comm/compress/ranks.h"
 
@@ -68,7 +68,7 @@ struct OneTensor {
   std::unique_ptr<CompressedAllReduce> reducer;
 };
 
-// The analytic bound of quant/codec_bound.h, once for every contribution and once for the owner's sum, and a few roundings of fp32 sums.
+// The analytic bound of codec/bound.h, once for every contribution and once for the owner's sum, and a few roundings of fp32 sums.
 struct ErrorCase {
   std::vector<double> sum;     // exact
   std::vector<double> bound;

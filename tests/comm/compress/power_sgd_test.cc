@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "base/random.h"
-#include "comm/single.h"
+#include "comm/inprocess/single.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"
 

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 
 namespace ds {
 

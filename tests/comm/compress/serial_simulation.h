@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "quant/codec.h"
+#include "codec/codec.h"
 
 namespace ds {
 

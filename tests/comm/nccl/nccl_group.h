@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 #include "comm/nccl/nccl_communicator.h"
 #include "tests/comm/nccl/fake_cluster.h"
 

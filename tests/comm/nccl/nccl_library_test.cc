@@ -1,8 +1,8 @@
 // The real libraries, as far as they go without a device.
 #include "absl/time/clock.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 #include "comm/nccl/nccl_communicator.h"
-#include "comm/single.h"
+#include "comm/inprocess/single.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/comm/nccl/nccl_group.h"

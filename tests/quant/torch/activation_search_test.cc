@@ -10,7 +10,7 @@
 #include "graph/builder.h"
 #include "gtest/gtest.h"
 #include "quant/torch/single_node.h"
-#include "tests/quant/calibration_cases.h"
+#include "tests/quant/ranges/calibration_cases.h"
 
 namespace ds {
 namespace {

@@ -15,7 +15,7 @@
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

@@ -12,7 +12,7 @@
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "quant/selection.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 #include "tests/quant/torch/batches.h"
 
 namespace ds {

@@ -8,21 +8,21 @@
 
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 #include "gmock/gmock.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/affine.h"
-#include "quant/equalization.h"
+#include "quant/repair/equalization.h"
 #include "quant/reconstruction_units.h"
-#include "quant/torch/adaround.h"
+#include "quant/torch/reconstruction/adaround.h"
 #include "quant/torch/quantizer.h"
-#include "quant/torch/soft_rounding.h"
+#include "quant/torch/reconstruction/soft_rounding.h"
 #include "quant/weight_params.h"
 #include "tests/quant/torch/batches.h"
-#include "tests/trainer/executor/graph_outputs.h"
-#include "trainer/executor/graph_module.h"
+#include "tests/executor/graph_outputs.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

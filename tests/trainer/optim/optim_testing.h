@@ -10,7 +10,7 @@
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
 #include "ATen/core/grad_mode.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 
 namespace ds {
 

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "ATen/core/grad_mode.h"
-#include "deploy/qdq.h"
+#include "deploy/insert_qdq.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
-#include "tests/trainer/executor/graph_outputs.h"
+#include "tests/executor/graph_outputs.h"
 #include "torch/csrc/autograd/variable.h"
 #include "trainer/qat/distillation.h"
 

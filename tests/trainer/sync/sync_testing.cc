@@ -9,7 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "comm/inprocess.h"
+#include "comm/inprocess/inprocess.h"
 #include "graph/builder.h"
 #include "gtest/gtest.h"
 

@@ -9,7 +9,7 @@
 
 #include "ATen/ATen.h"
 #include "comm/communicator.h"
-#include "trainer/executor/graph_module.h"
+#include "executor/graph_module.h"
 #include "trainer/sync/gradient_synchronizer.h"
 
 namespace ds {

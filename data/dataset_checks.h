@@ -1,0 +1,20 @@
+// What every data set refuses, and how many samples a limit leaves.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "data/dataset.h"
+
+namespace ds {
+
+// `size` samples cut down to `limit` (0: all).
+int64_t LimitedSize(int64_t size, int64_t limit);
+
+// Refuses an index out of range, a sample of the other kind, and a buffer of another size.
+absl::Status CheckRead(const DatasetInfo& info, SampleKind kind, int64_t index, int64_t elements);
+
+// The answer of a data set of one kind when asked for the other.
+absl::Status WrongKind(SampleKind asked);
+
+}  // namespace ds

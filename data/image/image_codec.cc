@@ -1,0 +1,67 @@
+#include "data/image/image_codec.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace ds {
+namespace {
+
+constexpr uint8_t kJpegStart[] = {0xff, 0xd8, 0xff};
+constexpr uint8_t kPngStart[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+template <size_t N>
+bool StartsWith(ByteSpan bytes, const uint8_t (&start)[N]) {
+  return bytes.size() >= N && std::equal(std::begin(start), std::end(start), bytes.begin());
+}
+
+absl::StatusOr<DecodedImage> Decode(ByteSpan bytes, absl::string_view origin,
+                                    const DecodeOptions& options, bool size_only) {
+  if (options.channels != 1 && options.channels != 3) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("pictures decode to 1 (gray) or 3 (RGB) channels, not ", options.channels));
+  }
+  if (StartsWith(bytes, kJpegStart)) {
+    return internal::DecodeJpeg(bytes, origin, options, size_only);
+  }
+  if (StartsWith(bytes, kPngStart)) return internal::DecodePng(bytes, origin, options, size_only);
+  if (bytes.empty()) return internal::DamagedImage(origin, "image", "the file is empty");
+  return absl::InvalidArgumentError(
+      absl::StrCat(origin,
+                   ": neither a JPEG nor a PNG picture by its first bytes; convert or "
+                   "remove the file"));
+}
+
+}  // namespace
+
+absl::StatusOr<DecodedImage> DecodeImage(ByteSpan bytes, absl::string_view origin,
+                                         const DecodeOptions& options) {
+  return Decode(bytes, origin, options, /*size_only=*/false);
+}
+
+absl::StatusOr<ImageSize> ReadImageSize(ByteSpan bytes, absl::string_view origin) {
+  DS_ASSIGN_OR_RETURN(DecodedImage image, Decode(bytes, origin, {}, /*size_only=*/true));
+  return ImageSize{image.height, image.width};
+}
+
+namespace internal {
+
+absl::Status DamagedImage(absl::string_view origin, absl::string_view format,
+                          absl::string_view what) {
+  return absl::DataLossError(absl::StrCat(origin, ": damaged ", format, " file: ", what,
+                                          "; get the file again or remove it"));
+}
+
+absl::Status CheckImageSize(absl::string_view origin, int64_t height, int64_t width,
+                            const DecodeOptions& options) {
+  // Both formats keep their sides below 2^31, so the product cannot overflow.
+  if (height > 0 && width > 0 && height * width <= options.max_pixels) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(origin, ": a picture of ", height, " x ", width,
+                                                 " pixels is outside 1..", options.max_pixels,
+                                                 " pixels; shrink or remove the file"));
+}
+
+}  // namespace internal
+}  // namespace ds

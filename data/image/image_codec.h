@@ -1,0 +1,57 @@
+// Decodes JPEG and PNG bytes to 8-bit gray or RGB. The bytes are not trusted: whatever the
+// libraries find wrong becomes a Status, and a small file cannot ask for a huge picture.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "data/file_bytes.h"
+
+namespace ds {
+
+struct DecodedImage {
+  int64_t height = 0, width = 0, channels = 0;
+  std::vector<uint8_t> pixels;  // height * width * channels, rows of interleaved pixels
+};
+
+struct DecodeOptions {
+  int64_t channels = 3;  // 1: gray, 3: RGB; alpha is dropped, 16 bits become 8
+  int64_t max_pixels =
+      int64_t{1} << 26;  // height * width; a larger picture is refused before it is decoded
+  // A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps this
+  // many pixels; 0: always whole.
+  int64_t min_side = 0;
+};
+
+// The format is told by the first bytes, not by a file's name. DataLoss for damaged or truncated
+// pictures, InvalidArgument for other formats and pictures over the limit. `origin` names the file
+// in errors.
+absl::StatusOr<DecodedImage> DecodeImage(ByteSpan bytes, absl::string_view origin,
+                                         const DecodeOptions& options);
+
+struct ImageSize {
+  int64_t height = 0, width = 0;
+};
+
+// The size of the picture, from its header alone.
+absl::StatusOr<ImageSize> ReadImageSize(ByteSpan bytes, absl::string_view origin);
+
+namespace internal {
+
+// DecodeImage for one format each. With `size_only` they stop behind the header, with no pixels.
+absl::StatusOr<DecodedImage> DecodeJpeg(ByteSpan bytes, absl::string_view origin,
+                                        const DecodeOptions& options, bool size_only);
+absl::StatusOr<DecodedImage> DecodePng(ByteSpan bytes, absl::string_view origin,
+                                       const DecodeOptions& options, bool size_only);
+
+absl::Status DamagedImage(absl::string_view origin, absl::string_view format,
+                          absl::string_view what);
+// Refuses a picture without pixels or with more than options.max_pixels.
+absl::Status CheckImageSize(absl::string_view origin, int64_t height, int64_t width,
+                            const DecodeOptions& options);
+
+}  // namespace internal
+}  // namespace ds

@@ -1,0 +1,96 @@
+// Byte-level text: every byte of a file is a token.
+#include <cmath>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "data/file_bytes.h"
+#include "data/sets/openers.h"
+
+namespace ds {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
+constexpr int64_t kMaxSequence = 1 << 20;
+constexpr int64_t kByteValues = 256;
+
+// Sample i is bytes [i T, i T + T]: inputs do not overlap, the last target is the next sample's
+// first input.
+class ByteText final : public Dataset {
+ public:
+  ByteText(DatasetInfo info, std::vector<uint8_t> text)
+      : info_(std::move(info)), text_(std::move(text)) {}
+
+  const DatasetInfo& info() const override { return info_; }
+
+  absl::Status ReadImage(int64_t, absl::Span<uint8_t>, int64_t*) const override {
+    return WrongKind(SampleKind::kImage);
+  }
+
+  absl::Status ReadText(int64_t index, absl::Span<int64_t> tokens) const override {
+    DS_RETURN_IF_ERROR(CheckRead(info_, SampleKind::kText, index, tokens.size()));
+    const uint8_t* from = text_.data() + index * info_.sequence_length;
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = from[i];
+    return absl::OkStatus();
+  }
+
+ private:
+  DatasetInfo info_;
+  std::vector<uint8_t> text_;
+};
+
+absl::StatusOr<std::string> FindFile(const DatasetOptions& options) {
+  const std::vector<std::string> places = Places(options);
+  for (const std::string& place : places) {
+    std::error_code ignored;
+    if (fs::exists(place, ignored)) return place;
+  }
+  return MissingData(
+      "text file", places,
+      "To get it: any file will do, its bytes are the tokens; name it as the data's path.");
+}
+
+absl::Status CheckOptions(const DatasetOptions& options) {
+  if (options.sequence_length < 1 || options.sequence_length > kMaxSequence) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "text: sequence_length ", options.sequence_length, " is not in 1..", kMaxSequence));
+  }
+  if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "text: validation_fraction ", options.validation_fraction, " is not in [0, 1)"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options) {
+  DS_RETURN_IF_ERROR(CheckOptions(options));
+  DS_ASSIGN_OR_RETURN(std::string path, FindFile(options));
+  DS_ASSIGN_OR_RETURN(std::vector<uint8_t> text, ReadFileBytes(path, kMaxFileBytes));
+  const int64_t bytes = text.size();
+  const int64_t held_out = std::llround(options.validation_fraction * static_cast<double>(bytes));
+  if (options.split == "train") {
+    text.resize(bytes - held_out);
+  } else {
+    text.erase(text.begin(), text.end() - held_out);
+  }
+  DatasetInfo info;
+  info.kind = SampleKind::kText;
+  info.sequence_length = options.sequence_length;
+  info.classes = kByteValues;
+  const int64_t samples = (static_cast<int64_t>(text.size()) - 1) / options.sequence_length;
+  if (text.empty() || samples == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": the ", options.split, " split has ", text.size(), " of ", bytes,
+        " bytes, too few for one sample of ", options.sequence_length,
+        " + 1; use a longer text, a shorter sequence_length or another validation_fraction"));
+  }
+  info.size = LimitedSize(samples, options.limit);
+  return DatasetPtr(std::make_shared<ByteText>(std::move(info), std::move(text)));
+}
+
+}  // namespace ds

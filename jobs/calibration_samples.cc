@@ -1,0 +1,27 @@
+#include "jobs/calibration_samples.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "base/status.h"
+#include "trainer/mixed_precision_trainer.h"
+
+namespace ds {
+
+CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
+  return [&loader, left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
+    while (left > 0) {
+      DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
+      if (!batch.has_value()) break;
+      if (batch->size() == 0) continue;
+      const int64_t taken = std::min(left, batch->size());
+      left -= taken;
+      // The batch's memory goes back to the loader.
+      return std::vector<at::Tensor>{InputsToTorch(*batch).narrow(0, 0, taken).clone()};
+    }
+    return std::nullopt;
+  };
+}
+
+}  // namespace ds

@@ -1,0 +1,99 @@
+#include "jobs/data_setup.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "data/sets/open_dataset.h"
+
+namespace ds {
+namespace {
+
+using DatasetPtr = std::shared_ptr<const Dataset>;
+
+absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
+  const DataConfig& data = config.data;
+  const bool train = split == "train";
+  DatasetOptions options;
+  options.type = data.type;
+  options.path = data.path;
+  options.split = split;
+  options.limit = train ? data.train_limit : data.test_limit;
+  options.image_size = data.image_size;
+  options.channels = data.channels;
+  options.height = data.height;
+  options.width = data.width;
+  options.classes = data.classes;
+  options.size = train ? data.size : std::max<int64_t>(1, data.size / 5);
+  options.sequence_length = data.sequence_length;
+  options.seed = config.run.seed;
+  return OpenDataset(options);
+}
+
+absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
+  if (train.channels == test.channels && train.height == test.height && train.width == test.width &&
+      train.classes == test.classes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}), " with ",
+      train.classes, " classes against ", ShapeString({test.channels, test.height, test.width}), " with ",
+      test.classes));
+}
+
+absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
+  if (train.info().kind != SampleKind::kImage) return absl::OkStatus();
+  constexpr int64_t kSamples = 10000;
+  if (data.mean.empty() || data.stddev.empty()) {
+    std::vector<float> mean, stddev;
+    DS_RETURN_IF_ERROR(MeanAndStddev(train, kSamples, &mean, &stddev));
+    if (data.mean.empty()) data.mean.assign(mean.begin(), mean.end());
+    if (data.stddev.empty()) data.stddev.assign(stddev.begin(), stddev.end());
+  }
+  const size_t channels = static_cast<size_t>(train.info().channels);
+  if (data.mean.size() == channels && data.stddev.size() == channels) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ",
+                                                 data.stddev.size(), " entries, the images have ", channels,
+                                                 " channels"));
+}
+
+}  // namespace
+
+absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config) {
+  DataSplits splits;
+  DS_ASSIGN_OR_RETURN(splits.train, OpenSplit(config, "train"));
+  DS_ASSIGN_OR_RETURN(splits.test, OpenSplit(config, "test"));
+  DS_RETURN_IF_ERROR(CheckSplits(splits.train->info(), splits.test->info()));
+  DS_RETURN_IF_ERROR(FillInStatistics(*splits.train, config.data));
+  return splits;
+}
+
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config, DatasetPtr dataset, DataUse use, int rank,
+                                                       int world_size) {
+  const bool train = use == DataUse::kTrain;
+  LoaderOptions options;
+  options.batch_size = train ? config.data.batch_size : config.data.test_batch_size;
+  options.rank = rank;
+  options.world_size = world_size;
+  options.shuffle = use != DataUse::kTest;
+  options.drop_last = train && config.data.drop_last;
+  options.threads = static_cast<int>(config.data.threads);
+  options.seed = config.run.seed;
+  if (train) {
+    options.augment.crop_padding = config.data.augment.crop;
+    options.augment.horizontal_flip = config.data.augment.flip;
+    options.augment.cutout = config.data.augment.cutout;
+  }
+  options.mean.assign(config.data.mean.begin(), config.data.mean.end());
+  options.stddev.assign(config.data.stddev.begin(), config.data.stddev.end());
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader, DataLoader::Create(std::move(dataset), options));
+  if (loader->batches_per_epoch() > 0) return loader;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.batch_size ", options.batch_size, " on ", options.world_size, " ranks is more than the ",
+      loader->info().size, " training samples; lower it, or set data.drop_last=false"));
+}
+
+}  // namespace ds

@@ -1,0 +1,125 @@
+#include "jobs/model_factory.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "graph/onnx/onnx.h"
+#include "graph/replace_head.h"
+#include "graph/schema/schema.h"
+#include "graph/zoo/zoo.h"
+
+namespace ds {
+namespace {
+
+int64_t Or(int64_t configured, int64_t from_data) { return configured > 0 ? configured : from_data; }
+
+// The shape one sample of the data has, with the batch in front.
+Shape DataInputShape(const DatasetInfo& data) {
+  if (data.kind == SampleKind::kText) return {kDynamicDim, data.sequence_length};
+  return {kDynamicDim, data.channels, data.height, data.width};
+}
+
+absl::Status CheckInput(const Graph& graph, const DatasetInfo& data, const std::string& model) {
+  if (graph.inputs().size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", model, " has ", graph.inputs().size(),
+                                                   " inputs; training takes models with one"));
+  }
+  const Value& input = graph.value(graph.inputs()[0]);
+  const Shape wanted = DataInputShape(data);
+  bool fits = input.shape.has_value() && input.shape->size() == wanted.size();
+  for (size_t i = 0; fits && i < wanted.size(); ++i) {
+    const int64_t extent = (*input.shape)[i];
+    fits = extent == kDynamicDim || wanted[i] == kDynamicDim || extent == wanted[i];
+  }
+  if (fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "model ", model, " takes input '", input.name, "' of shape ",
+      input.shape ? ShapeString(*input.shape) : "unknown", ", the data has ", ShapeString(wanted),
+      "; choose data.image_size or model.channels, height and width so that they agree"));
+}
+
+absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
+  if (classes >= data.classes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("model.classes is ", classes, " but the data has ", data.classes,
+                                                 " classes; raise it or leave it out"));
+}
+
+absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
+  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
+  DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
+  DS_RETURN_IF_ERROR(CheckInput(graph, data, config.onnx));
+  const int64_t classes = Or(config.classes, data.classes);
+  DS_RETURN_IF_ERROR(CheckClasses(classes, data));
+  if (graph.outputs().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", config.onnx, " has no output"));
+  }
+  const Value& output = graph.value(graph.outputs()[0]);
+  if (output.shape && !output.shape->empty() && output.shape->back() != classes) {
+    DS_RETURN_IF_ERROR(Annotate(ReplaceClassifier(graph, classes, seed), config.onnx));
+  }
+  return graph;
+}
+
+}  // namespace
+
+absl::Status MakeBatchDynamic(Graph& graph) {
+  if (graph.inputs().empty()) return absl::InvalidArgumentError("the model has no input");
+  std::optional<Shape>& shape = graph.mutable_value(graph.inputs()[0]).shape;
+  if (!shape || shape->empty() || shape->front() == kDynamicDim) return absl::OkStatus();
+  const int64_t batch = shape->front();
+  shape->front() = kDynamicDim;
+  // Targets may be shared between Reshapes and other readers: each changed one becomes an initialiser of its own.
+  for (Node& node : graph.mutable_nodes()) {
+    if (node.op != "Reshape" || node.inputs.size() < 2) continue;
+    const Tensor* target = graph.Constant(node.inputs[1]);
+    if (target == nullptr || target->dtype() != DType::kInt64 || target->num_elements() == 0) continue;
+    Tensor changed = target->Clone();
+    absl::Span<int64_t> extents = changed.mutable_span<int64_t>();
+    if (extents[0] != batch) continue;
+    bool has_inferred = false;
+    for (int64_t extent : extents) has_inferred |= extent == -1;
+    extents[0] = has_inferred ? 0 : -1;
+    node.inputs[1] = graph.AddInitializer(node.name + "_shape", std::move(changed), false);
+  }
+  return InferShapes(graph);
+}
+
+absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
+  ModelConfig model = {.onnx = path};
+  if (graph.inputs().size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only models with one can be run on the data"));
+  }
+  if (graph.outputs().empty()) return model;
+  const auto& shape = graph.value(graph.outputs()[0]).shape;
+  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
+  model.classes = shape->back();
+  if (model.classes >= data_classes) return model;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
+                                                 "; give the data that it was trained on"));
+}
+
+absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
+  if (!config.onnx.empty()) return LoadForFineTuning(config, data, seed);
+  if (!config.plugin.empty()) DS_RETURN_IF_ERROR(LoadModelPlugin(config.plugin));
+  ModelOptions options;
+  options.classes = Or(config.classes, data.classes);
+  // What the kind of data lacks keeps the model's default.
+  if (data.kind == SampleKind::kText) {
+    options.sequence_length = Or(config.sequence_length, data.sequence_length);
+  } else {
+    options.channels = Or(config.channels, data.channels);
+    options.height = Or(config.height, data.height);
+    options.width = Or(config.width, data.width);
+  }
+  options.dropout = config.dropout;
+  options.seed = seed;
+  DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
+  DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));
+  DS_RETURN_IF_ERROR(CheckInput(graph, data, config.name));
+  return graph;
+}
+
+}  // namespace ds

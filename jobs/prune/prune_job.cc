@@ -1,0 +1,89 @@
+#include "jobs/prune/prune_job.h"
+
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "graph/onnx/onnx.h"
+#include "jobs/channel_importance.h"
+#include "jobs/data_setup.h"
+#include "executor/memory.h"
+#include "jobs/graph_accuracy.h"
+#include "jobs/model_factory.h"
+
+namespace ds {
+namespace {
+
+constexpr char kSuffix[] = ".onnx";
+
+absl::Status CheckOptions(const PruneJobOptions& options) {
+  if (options.samples < 1)
+    return absl::InvalidArgumentError("the number of samples must be at least 1");
+  if (options.pattern != "channels" && options.pattern != "2:4") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("pattern is \"", options.pattern, "\"; it must be channels or 2:4"));
+  }
+  if (!absl::EndsWith(options.output, kSuffix)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
+  }
+  if (options.output == options.model) {
+    return absl::InvalidArgumentError("the output is the model itself: give another file");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
+                   const PruneJobOptions& options, Graph& graph, PruneSummary& summary) {
+  if (options.pattern == "2:4") {
+    DS_ASSIGN_OR_RETURN(summary.two_four, ApplyTwoFour(graph, options.prune.keep));
+    return absl::OkStatus();
+  }
+  PruneOptions prune = options.prune;
+  ChannelImportance importance;
+  if (prune.importance == "taylor") {
+    DS_ASSIGN_OR_RETURN(importance, MeasureChannelImportance(config, splits, graph, options.samples));
+    prune.importance = "given";
+  }
+  DS_ASSIGN_OR_RETURN(summary.report, PruneChannels(graph, prune, importance));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptions& options) {
+  DS_RETURN_IF_ERROR(CheckOptions(options));
+  KeepFreedMemory();
+  PruneSummary summary;
+  summary.model = options.model;
+  summary.output = options.output;
+  summary.pattern = options.pattern;
+  summary.importance = options.pattern == "2:4" ? "magnitude" : options.prune.importance;
+  DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
+                      MakeLoader(config, splits.test, DataUse::kTest));
+  DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
+  DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
+  DS_ASSIGN_OR_RETURN(const std::string whole, ExportOnnxToBytes(graph));
+  summary.bytes_before = static_cast<int64_t>(whole.size());
+  DS_ASSIGN_OR_RETURN(summary.accuracy_before, GraphAccuracy(graph, *test));
+  DS_RETURN_IF_ERROR(Prune(config, splits, options, graph, summary));
+  DS_ASSIGN_OR_RETURN(summary.accuracy_after, GraphAccuracy(graph, *test));
+  DS_ASSIGN_OR_RETURN(const std::string pruned, ExportOnnxToBytes(graph));
+  summary.bytes_after = static_cast<int64_t>(pruned.size());
+
+  const std::string report = absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".json");
+  DS_RETURN_IF_ERROR(WriteFileAtomically(options.output, pruned));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(report, PruneSummaryJson(summary)));
+  if (options.print)
+    std::cout << PruneSummaryTable(summary) << "\nwrote " << options.output << " and " << report
+              << std::endl;
+  return summary;
+}
+
+}  // namespace ds

@@ -1,0 +1,18 @@
+// A quantised model's report as one HTML page: tables, the activations' histograms with the range
+// that their codes span, accuracy against size. Nothing is loaded from elsewhere; the page is
+// well-formed XML.
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "jobs/quantize/quantize_job.h"
+
+namespace ds {
+
+std::string QuantizeSummaryHtml(const QuantizeSummary& summary);
+// Text for elements and attributes: & < > " ' as entities; control characters, which XML does not
+// have, as U+FFFD.
+std::string EscapeHtml(absl::string_view text);
+
+}  // namespace ds

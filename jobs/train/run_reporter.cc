@@ -1,0 +1,134 @@
+#include "jobs/train/run_reporter.h"
+
+#include <unistd.h>
+
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/tensor/safetensors.h"
+#include "base/status.h"
+#include "graph/onnx/onnx.h"
+#include "report/terminal.h"
+#include "report/trace.h"
+
+namespace ds {
+
+absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConfig& config,
+                                                                 std::optional<RunFolder> folder, int world_size,
+                                                                 bool print, int64_t resume_step) {
+  auto reporter = std::unique_ptr<RunReporter>(new RunReporter());
+  reporter->config_ = config;
+  reporter->folder_ = std::move(folder);
+  reporter->world_size_ = world_size;
+  reporter->print_ = print;
+  ProgressOptions options;
+  options.bar = print && PersonIsLooking(STDOUT_FILENO);
+  options.width = options.bar ? TerminalWidth(STDOUT_FILENO) : 80;
+  options.every_steps = config.log.every_steps;
+  options.out = print ? &std::cout : nullptr;
+  reporter->progress_ = std::make_unique<Progress>(options);
+  if (reporter->folder_.has_value()) {
+    DS_ASSIGN_OR_RETURN(reporter->metrics_, MetricsWriter::Open(reporter->folder_->metrics(), resume_step));
+    if (config.log.tensorboard) {
+      DS_ASSIGN_OR_RETURN(reporter->events_, TensorBoardWriter::Open(reporter->folder_->events(), resume_step));
+    }
+  }
+  return reporter;
+}
+
+absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, bool scaled) {
+  times_ += report.times;
+  loss_ += report.loss * static_cast<double>(report.samples);
+  correct_ += report.correct;
+  samples_ += report.samples;
+  ++steps_;
+  const double samples = static_cast<double>(std::max<int64_t>(1, samples_));
+  ProgressState state;
+  state.epoch = report.epoch + 1;
+  state.epochs = config_.run.epochs;
+  state.step = report.step_in_epoch + 1;
+  state.steps_per_epoch = report.steps_per_epoch;
+  state.loss = loss_ / samples;
+  state.accuracy = static_cast<double>(correct_) / samples;
+  state.learning_rate = report.learning_rate;
+  state.loss_scale = scaled ? report.loss_scale : 0;
+  state.skipped_steps = skipped_steps;
+  progress_->Step(state, report.samples * world_size_);
+  const bool last = state.step == state.steps_per_epoch;
+  if (!last && (report.step + 1) % config_.log.every_steps != 0) return absl::OkStatus();
+  const double steps = static_cast<double>(steps_);
+  if (metrics_ != nullptr) {
+    MetricsRow row;
+    row.step = report.step + 1;
+    row.epoch = state.epoch;
+    row.loss = state.loss;
+    row.accuracy = state.accuracy;
+    row.learning_rate = state.learning_rate;
+    row.images_per_second = progress_->images_per_second();
+    if (scaled) row.loss_scale = report.loss_scale;
+    row.skipped_steps = skipped_steps;
+    row.data_ms = times_.data / steps;
+    row.forward_ms = times_.forward / steps;
+    row.backward_ms = times_.backward / steps;
+    row.exchange_ms = times_.exchange / steps;
+    row.exchange_exposed_ms = times_.exchange_exposed / steps;
+    row.optimiser_ms = times_.optimizer / steps;
+    DS_RETURN_IF_ERROR(metrics_->Write(row));
+  }
+  if (events_ != nullptr) {
+    DS_RETURN_IF_ERROR(events_->AddScalar("loss/train", report.step + 1, state.loss));
+    DS_RETURN_IF_ERROR(events_->AddScalar("accuracy/train", report.step + 1, state.accuracy));
+    DS_RETURN_IF_ERROR(events_->AddScalar("learning_rate", report.step + 1, state.learning_rate));
+    if (scaled) DS_RETURN_IF_ERROR(events_->AddScalar("loss_scale", report.step + 1, report.loss_scale));
+  }
+  times_ = {};
+  loss_ = 0;
+  correct_ = samples_ = steps_ = 0;
+  return absl::OkStatus();
+}
+
+absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& evaluation, int64_t step) {
+  Note(absl::StrFormat("epoch %d: train loss %.4f, accuracy %.2f %%; test loss %.4f, accuracy %.2f %%; %.0f images/s",
+                       epoch.epoch + 1, epoch.train_loss, 100 * epoch.train_accuracy, evaluation.loss,
+                       100 * evaluation.accuracy, epoch.images_per_second));
+  if (metrics_ != nullptr) {
+    MetricsRow row;
+    row.step = step;
+    row.epoch = epoch.epoch + 1;
+    row.split = "test";
+    row.loss = evaluation.loss;
+    row.accuracy = evaluation.accuracy;
+    row.skipped_steps = epoch.skipped_steps;
+    DS_RETURN_IF_ERROR(metrics_->Write(row));
+  }
+  if (events_ == nullptr) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(events_->AddScalar("loss/test", step, evaluation.loss));
+  return events_->AddScalar("accuracy/test", step, evaluation.accuracy);
+}
+
+absl::Status RunReporter::WriteModel(const Graph& graph) {
+  if (!folder_.has_value()) return absl::OkStatus();
+  TensorMap tensors;
+  for (const auto& [id, initializer] : graph.initializers()) tensors[graph.value(id).name] = initializer.data;
+  DS_RETURN_IF_ERROR(WriteSafetensors(folder_->model_safetensors(), tensors, {{"model", config_.model.name}}));
+  return ExportOnnx(graph, folder_->model_onnx());
+}
+
+absl::Status RunReporter::WriteTrace(const std::vector<std::string>& parts) {
+  if (!folder_.has_value()) return absl::OkStatus();
+  return ds::WriteTrace(folder_->trace(), parts);
+}
+
+absl::Status RunReporter::Finish(const RunSummary& summary) {
+  progress_->Close();
+  if (folder_.has_value()) DS_RETURN_IF_ERROR(WriteSummary(folder_->summary(), summary));
+  if (!print_) return absl::OkStatus();
+  std::cout << "\n" << SummaryTable(summary);
+  if (folder_.has_value()) std::cout << "\n" << folder_->Contents();
+  std::cout.flush();
+  return absl::OkStatus();
+}
+
+}  // namespace ds

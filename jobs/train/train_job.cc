@@ -1,0 +1,398 @@
+#include "jobs/train/train_job.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "deploy/onnx_exporter.h"
+#include "config/reader.h"
+#include "trainer/state/exchange_state.h"
+#include "jobs/train/gated_training.h"
+#include "jobs/job_setup.h"
+#include "trainer/optim/auto_precision.h"
+#include "jobs/train/pruned_training.h"
+#include "jobs/train/quantized_training.h"
+#include "jobs/train/run_description.h"
+#include "jobs/train/run_reporter.h"
+#include "trainer/state/run_state.h"
+#include "jobs/train/step_medians.h"
+#include "jobs/train/trace_gather.h"
+#include "torch/version.h"
+
+namespace ds {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A run under way: what happens after each step and epoch.
+class TrainJob final : public TrainObserver {
+ public:
+  TrainJob(const TrainConfig& config, const TrainJobOptions& options, Communicator& communicator)
+      : config_(config), options_(options), communicator_(communicator), started_(Clock::now()) {}
+
+  absl::StatusOr<RunSummary> Run() {
+    DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
+    DS_ASSIGN_OR_RETURN(gating_, GatedTraining::Create(config_, SetupOptions(), communicator_, *objects_));
+    DS_ASSIGN_OR_RETURN(pruning_, PrunedTraining::Create(config_, objects_->module->graph()));
+    const bool rounds_at_once = trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
+    if (options_.dry_run) {
+      if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
+      return DryRun();
+    }
+    std::optional<RunFolder> folder;
+    DS_RETURN_IF_ERROR(OpenFolder(&folder));
+    if (options_.resume) DS_RETURN_IF_ERROR(Restore(folder));
+    if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
+    DS_RETURN_IF_ERROR(PrepareTrainer());
+    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
+                                                       options_.print && communicator_.rank() == 0,
+                                                       options_.resume ? objects_->trainer->step() : -1));
+    Introduce();
+    if (rounds_at_once && root()) DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
+    DS_RETURN_IF_ERROR(Train());
+    if (config_.log.trace) {
+      DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts, GatherTraces(trace_, communicator_));
+      DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
+    }
+    RunSummary summary = Summarize();
+    DS_RETURN_IF_ERROR(AddGateUse(summary));
+    DS_RETURN_IF_ERROR(AddExports(summary));
+    DS_RETURN_IF_ERROR(reporter_->Finish(summary));
+    return summary;
+  }
+
+  absl::Status OnStep(const StepReport& report) override {
+    if (options_.after_step) {
+      DS_RETURN_IF_ERROR(options_.after_step(report.step, objects_->trainer->ParameterHash()));
+    }
+    if (config_.log.trace) {
+      for (TraceSpan& span : objects_->trainer->TakeTrace()) {
+        // A trace is for looking at: the first steps are enough and fit a viewer.
+        if (trace_.size() < kMaxTraceSpans) trace_.push_back(std::move(span));
+      }
+    }
+    forecast_.Add(report);
+    if (gating_ != nullptr) DS_RETURN_IF_ERROR(gating_->OnStep(report, communicator_));
+    return reporter_->Step(report, objects_->trainer->skipped_steps(), objects_->trainer->scaler().enabled());
+  }
+
+  absl::Status OnEpoch(const EpochReport& epoch) override {
+    reporter_->Pause();
+    last_epoch_ = epoch;
+    times_ += epoch.mean_times;
+    images_per_second_ += epoch.images_per_second;
+    ++epochs_here_;
+    if (gating_ != nullptr) gating_->StartCounting();
+    DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
+    if (gating_ != nullptr) {
+      DS_ASSIGN_OR_RETURN(const std::string gates, gating_->Report(communicator_));
+      reporter_->Note(gates);
+    }
+    objects_->schedule->ReportEpoch(last_evaluation_.loss);
+    DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
+    if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
+    const int64_t done = epoch.epoch + 1;
+    if (gating_ != nullptr && !gating_->Counts(done)) ForgetBest();
+    EndStage(done);
+    FreezeNorms(done);
+    if (config_.checkpoint.enabled &&
+        (done % config_.checkpoint.every_epochs == 0 || done == config_.run.epochs)) {
+      DS_RETURN_IF_ERROR(WriteState());
+    }
+    reporter_->Resume();
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr size_t kMaxTraceSpans = 20000;
+
+  bool root() const { return communicator_.rank() == 0; }
+  bool local_steps() const { return config_.sync.every > 1; }
+
+  bool trains_quantized() const { return config_.quantization.mode == "qat"; }
+  JobSetupOptions SetupOptions() { return {options_.local_ranks, this, options_.loss_fault}; }
+
+  double Seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
+
+  // Rank 0 makes the folder; all learn whether it could.
+  absl::Status OpenFolder(std::optional<RunFolder>* folder) {
+    absl::Status status;
+    if (root()) {
+      absl::StatusOr<RunFolder> opened = options_.resume ? RunFolder::Resume(config_.run.output, config_.run.name)
+                                                         : RunFolder::Create(config_.run.output, config_.run.name);
+      status = opened.status();
+      if (status.ok()) {
+        Versions versions = HostVersions();
+        versions.emplace_back("LibTorch", TORCH_VERSION);
+        status = opened->Describe(PrintTrainConfig(config_), options_.command, versions);
+      }
+      if (status.ok()) *folder = *std::move(opened);
+    }
+    return AgreeWithRoot(status, "open the run's folder");
+  }
+
+  // All ranks fail where rank 0 has failed to do something alone.
+  absl::Status AgreeWithRoot(const absl::Status& status, absl::string_view what) {
+    int32_t failed = status.ok() ? 0 : 1;
+    DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
+    DS_RETURN_IF_ERROR(status);
+    if (failed != 0) return absl::AbortedError(absl::StrCat("rank 0 could not ", what, "; see its message"));
+    return absl::OkStatus();
+  }
+
+  // Epochs in float, then those with the rounding, as the configuration says.
+  absl::Status Train() {
+    if (pruning_ != nullptr) DS_RETURN_IF_ERROR(TrainAndPrune());
+    if (trains_quantized() && quantized_ == nullptr) {
+      DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.quantization.start_epoch).status());
+      DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
+      DS_RETURN_IF_ERROR(PrepareTrainer());
+    }
+    FreezeNorms(objects_->trainer->epoch());
+    return objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status();
+  }
+
+  // Before epoch `epoch`: the last ones with the rounding see the statistics that the exported file will have.
+  void FreezeNorms(int64_t epoch) {
+    objects_->module->set_norms_frozen(quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
+  }
+
+  // From here on the model is another one.
+  void ForgetBest() {
+    progress_.best_accuracy = -1;
+    progress_.best_epoch = -1;
+  }
+
+  // Up to the last pruning. Results before it are another model's: the best epoch is looked for behind it.
+  absl::Status TrainAndPrune() {
+    for (int64_t done = std::max(pruning_->first_epoch(), objects_->trainer->epoch()); done <= pruning_->last_epoch(); ++done) {
+      DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, done).status());
+      DS_ASSIGN_OR_RETURN(const std::string note, pruning_->Prune(SetupOptions(), communicator_, *objects_));
+      ForgetBest();
+      DS_RETURN_IF_ERROR(PrepareTrainer());
+      reporter_->Note(note);
+    }
+    return absl::OkStatus();
+  }
+
+  // From the job's float model to a fake-quantised one. `restored`: the float model is a checkpoint's, of the run as it was then.
+  absl::Status StartQuantized(bool restored) {
+    Graph graph = objects_->module->ExportGraph();
+    if (!restored) {
+      DS_ASSIGN_OR_RETURN(const Evaluation in_float, objects_->trainer->evaluate(*objects_->test_loader));
+      DS_RETURN_IF_ERROR(objects_->trainer->WithAveragedWeights([&] {
+        graph = objects_->module->ExportGraph();
+        return absl::OkStatus();
+      }));
+      progress_.float_accuracy = in_float.accuracy;
+      ForgetBest();
+    }
+    DS_ASSIGN_OR_RETURN(float_model_, GraphModule::Create(std::move(graph)));
+    DS_ASSIGN_OR_RETURN(quantized_, StartQuantizedTraining(config_, SetupOptions(), *float_model_, communicator_, *objects_));
+    const QatBits bits = StageAt(config_.quantization, objects_->trainer->epoch()).bits;
+    start_note_ = absl::StrFormat("quantisation-aware training from here on: weights %d bits, activations %d; in float %.2f %%", bits.weights,
+                                  bits.activations, 100 * progress_.float_accuracy);
+    if (reporter_ != nullptr) reporter_->Note(start_note_);
+    return absl::OkStatus();
+  }
+
+  // After `done` epochs: fewer bits where the next stage begins. Only the last stage's best epoch is exported.
+  void EndStage(int64_t done) {
+    if (quantized_ == nullptr || done == config_.run.epochs || StageAt(config_.quantization, done - 1).last) return;
+    const QatBits before = StageAt(config_.quantization, done - 1).bits, bits = StageAt(config_.quantization, done).bits;
+    if (before.weights == bits.weights && before.activations == bits.activations) return;
+    quantized_->ChangeBits(bits);
+    ForgetBest();
+    reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
+  }
+
+  // Measures the gates of the model that was written; rank 0 works, the others wait.
+  absl::Status AddGateUse(RunSummary& summary) {
+    if (gating_ == nullptr) return absl::OkStatus();
+    const absl::Status status = root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary) : absl::OkStatus();
+    return AgreeWithRoot(status, "measure the model's gates");
+  }
+
+  // Writes and measures what `quantization` asks for; rank 0 works, the others wait.
+  absl::Status AddExports(RunSummary& summary) {
+    const QuantizationConfig& quantization = config_.quantization;
+    summary.quantization = quantization.mode;
+    if (quantization.mode == "none") return absl::OkStatus();
+    summary.float_accuracy = trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
+    absl::Status status;
+    if (root()) {
+      const RunFolder& folder = *reporter_->folder();
+      if (trains_quantized()) {
+        const auto measured = MeasureExport(config_, objects_->splits, folder.path(), quantization.bits, quantization.activation_bits);
+        status = measured.status();
+        if (measured.ok()) summary.exports.push_back(*measured);
+      } else {
+        auto exports = ExportCalibrated(config_, objects_->splits, folder.model_onnx(), folder.path());
+        status = exports.status();
+        if (exports.ok()) summary.exports = *std::move(exports);
+      }
+    }
+    return AgreeWithRoot(status, "write the quantised files");
+  }
+
+  absl::Status Restore(const std::optional<RunFolder>& folder) {
+    std::string newest;
+    absl::Status status;
+    if (root()) {
+      absl::StatusOr<std::string> found = LatestCheckpoint(folder->checkpoints());
+      status = found.status();
+      // An empty name makes the collective read below fail on every rank, with rank 0's words.
+      if (found.ok()) newest = *found;
+    }
+    absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
+    DS_RETURN_IF_ERROR(status);
+    DS_RETURN_IF_ERROR(checkpoint.status());
+    DS_ASSIGN_OR_RETURN(TensorMap optimizer, ScatterOptimizers(*checkpoint, local_steps(), communicator_));
+    if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
+    if (pruning_ != nullptr && checkpoint->tensors.contains(kPruningSection)) {
+      DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(), communicator_, *objects_));
+    }
+    if (gating_ != nullptr) {
+      if (!checkpoint->tensors.contains(kGatingSection)) return absl::NotFoundError("the checkpoint is of a run without gates");
+      DS_RETURN_IF_ERROR(gating_->Restore(checkpoint->tensors.at(kGatingSection)));
+    }
+    if (HasFloatModel(*checkpoint)) {
+      DS_RETURN_IF_ERROR(RestoreModule(*checkpoint, kFloatSection, *objects_->module));
+      DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/true));
+    }
+    DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
+    if (quantized_ != nullptr) quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
+    objects_->trainer->set_precision(progress_.precision);
+    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(CompressorState residuals, ScatterResiduals(*checkpoint, contributor, communicator_));
+    // What changes of weights are still owed is no gradient, nor the other way round.
+    if (HasLocalSteps(*checkpoint) == local_steps()) objects_->trainer->set_residuals(std::move(residuals));
+    return absl::OkStatus();
+  }
+
+  // What `auto` chooses must be known before the first checkpoint names it.
+  absl::Status PrepareTrainer() {
+    DS_RETURN_IF_ERROR(objects_->train_loader->StartEpoch(0));
+    DS_ASSIGN_OR_RETURN(const std::optional<Batch> sample, objects_->train_loader->Next());
+    if (!sample.has_value()) return absl::InvalidArgumentError("the training set is empty");
+    DS_RETURN_IF_ERROR(objects_->trainer->Prepare(*sample));
+    progress_.precision = PrecisionName(objects_->trainer->precision());
+    return absl::OkStatus();
+  }
+
+  void Introduce() {
+    reporter_->Note(absl::StrCat(
+        config_.model.onnx.empty() ? config_.model.name : config_.model.onnx, ": ",
+        objects_->module->graph().ParameterCount(), " parameters, ", communicator_.size(), " rank",
+        communicator_.size() == 1 ? "" : "s", ", ", progress_.precision,
+        objects_->trainer->precision_reason().empty() ? "" : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
+        local_steps() ? absl::StrCat(", ", config_.sync.every, " local steps") : "",
+        options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
+    if (!start_note_.empty()) reporter_->Note(start_note_);
+  }
+
+  absl::Status KeepBest(int64_t epoch) {
+    progress_.best_accuracy = last_evaluation_.accuracy;
+    progress_.best_loss = last_evaluation_.loss;
+    progress_.best_epoch = epoch;
+    if (!root() || (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)) return absl::OkStatus();
+    return objects_->trainer->WithAveragedWeights([this] {
+      if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
+      const QuantizationConfig& quantization = config_.quantization;
+      const std::string path = reporter_->folder()->File(ExportName(quantization.bits, quantization.activation_bits));
+      return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
+    });
+  }
+
+  absl::Status WriteState() {
+    Checkpoint checkpoint;
+    if (root()) {
+      RunProgress progress = progress_;
+      progress.wall_seconds += Seconds();
+      DS_ASSIGN_OR_RETURN(checkpoint, CaptureRun(objects_->state(), progress));
+      if (float_model_ != nullptr) {
+        DS_ASSIGN_OR_RETURN(checkpoint.tensors[kFloatSection], ModuleTensors(*float_model_));
+      }
+      if (pruning_ != nullptr) {
+        DS_ASSIGN_OR_RETURN(TensorMap gone, pruning_->State());
+        if (!gone.empty()) checkpoint.tensors[kPruningSection] = std::move(gone);
+      }
+      if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
+    }
+    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    if (local_steps()) {
+      DS_ASSIGN_OR_RETURN(const TensorMap optimizer, OptimizerTensors(*objects_->optimizer));
+      DS_RETURN_IF_ERROR(GatherOptimizers(optimizer, communicator_, &checkpoint));
+    }
+    DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor, communicator_, &checkpoint));
+    if (!root()) return absl::OkStatus();
+    return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(), checkpoint,
+                           config_.checkpoint.keep);
+  }
+
+  // One step and one evaluation; nothing is written.
+  absl::StatusOr<RunSummary> DryRun() {
+    DS_RETURN_IF_ERROR(PrepareTrainer());
+    DS_RETURN_IF_ERROR(objects_->train_loader->StartEpoch(0));
+    DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, objects_->train_loader->Next());
+    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::nullopt, communicator_.size(),
+                                                       options_.print && root(), -1));
+    DS_RETURN_IF_ERROR(
+        objects_->trainer->Step({*batch}, batch->size() * communicator_.size(), /*end_of_epoch=*/true).status());
+    DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
+    Introduce();
+    reporter_->Note("dry run: one step and one evaluation went well; nothing was written");
+    return Summarize();
+  }
+
+  RunSummary Summarize() const {
+    RunSummary summary = DescribeRun(config_, *objects_, progress_, communicator_.size());
+    if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.accuracy;
+    const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
+    summary.train_images_per_second = images_per_second_ / epochs;
+    summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
+    summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
+                       times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
+                       times_.total() / epochs};
+    if (const double added = objects_->trainer->compression_report().added_ms; added >= 0) {
+      summary.predicted_step_ms = forecast_.compute_ms() + added;
+      summary.median_step_ms = forecast_.step_ms();
+    }
+    if (pruning_ != nullptr) summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
+    summary.wall_seconds = progress_.wall_seconds + Seconds();
+    return summary;
+  }
+
+  TrainConfig config_;
+  const TrainJobOptions& options_;
+  Communicator& communicator_;
+  const Clock::time_point started_;
+  std::unique_ptr<GraphModule> float_model_;  // that quantisation-aware training began with: the teacher
+  std::unique_ptr<JobObjects> objects_;
+  std::unique_ptr<GatedTraining> gating_;     // null: no gates
+  std::unique_ptr<PrunedTraining> pruning_;   // null: nothing is pruned
+  QatModule* quantized_ = nullptr;            // the job's model while it trains with the rounding
+  std::string start_note_;
+  std::unique_ptr<RunReporter> reporter_;
+  RunProgress progress_;
+  StepMedians forecast_;
+  EpochReport last_epoch_;
+  Evaluation last_evaluation_;
+  StepTimings times_;
+  double images_per_second_ = 0;
+  int64_t epochs_here_ = 0;
+  std::vector<TraceSpan> trace_;
+};
+
+}  // namespace
+
+absl::StatusOr<RunSummary> RunTrainJob(const TrainConfig& config, const TrainJobOptions& options,
+                                       Communicator& communicator) {
+  return TrainJob(config, options, communicator).Run();
+}
+
+}  // namespace ds

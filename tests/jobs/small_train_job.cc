@@ -1,0 +1,59 @@
+#include "tests/jobs/small_train_job.h"
+
+#include <memory>
+#include <thread>
+
+#include "ATen/Parallel.h"
+#include "comm/inprocess/inprocess.h"
+#include "gtest/gtest.h"
+#include "tests/support/temp_folder.h"
+#include "jobs/train/train_job.h"
+
+namespace ds {
+
+TrainConfig SmallTrainConfig(int64_t epochs, int64_t size) {
+  TrainConfig config;
+  config.run.threads = 1;
+  config.run.epochs = epochs;
+  config.model.name = "resnet8";
+  config.data.type = "synthetic";
+  config.data.channels = 1;
+  config.data.height = config.data.width = 8;
+  config.data.classes = 4;
+  config.data.size = size;
+  config.data.batch_size = 16;
+  config.data.test_batch_size = 32;
+  config.precision.mode = "fp32";
+  config.checkpoint.enabled = false;
+  config.log.tensorboard = false;
+  return config;
+}
+
+JobResult TrainJobOnRanks(const TrainConfig& config, int ranks) {
+  TempFolder folder;
+  at::set_num_threads(1);
+  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(ranks);
+  JobResult result{.hashes = std::vector<std::vector<std::string>>(group.size()),
+                .summaries = std::vector<RunSummary>(group.size())};
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < group.size(); ++r) {
+    threads.emplace_back([&, r] {
+      group[r]->set_timeout(absl::Seconds(60));
+      TrainConfig mine = config;
+      mine.run.output = folder.path();
+      TrainJobOptions options;
+      options.print = false;
+      options.after_step = [&, r](int64_t, const std::string& hash) {
+        result.hashes[r].push_back(hash);
+        return absl::OkStatus();
+      };
+      const auto summary = RunTrainJob(mine, options, *group[r]);
+      EXPECT_TRUE(summary.ok()) << summary.status();
+      if (summary.ok()) result.summaries[r] = *summary;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return result;
+}
+
+}  // namespace ds

@@ -1,0 +1,241 @@
+#include "trainer/state/run_state.h"
+
+#include "ATen/core/grad_mode.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "nlohmann/json.hpp"
+#include "trainer/state/exchange_state.h"
+
+namespace ds {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kStateVersion = 1;
+
+absl::StatusOr<std::map<std::string, Tensor>> ToHost(const std::map<std::string, at::Tensor>& tensors) {
+  std::map<std::string, Tensor> result;
+  for (const auto& [name, tensor] : tensors) {
+    DS_ASSIGN_OR_RETURN(result[name], FromTorch(tensor));
+  }
+  return result;
+}
+
+std::map<std::string, at::Tensor> ModelTensors(const GraphModule& module) {
+  std::map<std::string, at::Tensor> result;
+  for (const NamedTensor& entry : module.parameters()) result[entry.name] = entry.tensor.detach();
+  for (const NamedTensor& entry : module.buffers()) result[entry.name] = entry.tensor;
+  return result;
+}
+
+absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& checkpoint, const std::string& name) {
+  const auto found = checkpoint.tensors.find(name);
+  if (found == checkpoint.tensors.end()) {
+    return absl::NotFoundError(absl::StrCat("the checkpoint has no ", name, ".safetensors"));
+  }
+  std::map<std::string, at::Tensor> result;
+  for (const auto& [key, tensor] : found->second) result[key] = ToTorch(tensor);
+  return result;
+}
+
+// All names and shapes are compared before the first tensor is changed.
+absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
+  using Tensors = std::map<std::string, at::Tensor>;
+  DS_ASSIGN_OR_RETURN(const Tensors saved, Section(checkpoint, section));
+  const Tensors live = ModelTensors(module);
+  for (const auto& [name, tensor] : live) {
+    const auto found = saved.find(name);
+    if (found == saved.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the checkpoint lacks tensor '", name, "': it is of another model"));
+    }
+    if (found->second.sizes() != tensor.sizes() || found->second.scalar_type() != tensor.scalar_type()) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' of the checkpoint has shape ",
+                                                     ShapeString({found->second.sizes().data(), found->second.sizes().size()}),
+                                                     ", the model's has ",
+                                                     ShapeString({tensor.sizes().data(), tensor.sizes().size()})));
+    }
+  }
+  at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : live) tensor.copy_(saved.at(name));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, double>> Numbers(const Json& state, const char* key) {
+  const auto found = state.find(key);
+  if (found == state.end() || !found->is_object()) {
+    return absl::DataLossError(absl::StrCat("the checkpoint's state.json lacks the section '", key, "'"));
+  }
+  std::map<std::string, double> result;
+  for (const auto& [name, value] : found->items()) {
+    if (!value.is_number()) {
+      return absl::DataLossError(absl::StrCat("state.json: ", key, ".", name, " is not a number"));
+    }
+    result[name] = value.get<double>();
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module) { return ToHost(ModelTensors(module)); }
+
+absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
+  return RestoreModel(checkpoint, section, module);
+}
+
+absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) { return ToHost(optimizer.State()); }
+
+absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress) {
+  Checkpoint checkpoint;
+  DS_ASSIGN_OR_RETURN(checkpoint.tensors["model"], ToHost(ModelTensors(*objects.module)));
+  DS_ASSIGN_OR_RETURN(checkpoint.tensors["optimizer"], OptimizerTensors(*objects.optimizer));
+  const std::map<std::string, at::Tensor> outer = objects.trainer->outer_state();
+  if (!outer.empty()) {
+    DS_ASSIGN_OR_RETURN(checkpoint.tensors["outer"], ToHost(outer));
+  }
+  if (objects.trainer->ema() != nullptr) {
+    DS_ASSIGN_OR_RETURN(checkpoint.tensors["ema"], ToHost(objects.trainer->ema()->State()));
+  }
+  const SyncState exchange = objects.trainer->exchange_state();
+  const Json state = {{"version", kStateVersion},
+                      {"trainer", objects.trainer->State()},
+                      {"schedule", objects.schedule->State()},
+                      {"precision", progress.precision},
+                      {"compression", {{"method", exchange.method}, {"bits", exchange.bits}}},
+                      {"best", {{"accuracy", progress.best_accuracy},
+                                {"epoch", static_cast<double>(progress.best_epoch)},
+                                {"loss", progress.best_loss},
+                                {"float_accuracy", progress.float_accuracy},
+                                {"wall_seconds", progress.wall_seconds}}}};
+  checkpoint.state_json = state.dump(2);
+  return checkpoint;
+}
+
+namespace {
+
+// Checkpoints of runs that compressed nothing need not have it.
+absl::StatusOr<SyncState> ExchangeState(const Json& state) {
+  SyncState exchange;
+  const auto found = state.find("compression");
+  if (found == state.end()) return exchange;
+  const auto method = found->find("method"), bits = found->find("bits");
+  if (!found->is_object() || method == found->end() || !method->is_string() || bits == found->end() ||
+      !(bits->is_object() || bits->is_null())) {
+    return absl::DataLossError("state.json: 'compression' needs a method and bits");
+  }
+  exchange.method = method->get<std::string>();
+  for (const auto& [name, value] : bits->items()) {
+    if (!value.is_number_integer()) return absl::DataLossError(absl::StrCat("state.json: bits of ", name, " are no integer"));
+    exchange.bits[name] = value.get<int>();
+  }
+  return exchange;
+}
+
+}  // namespace
+
+bool HasFloatModel(const Checkpoint& checkpoint) { return checkpoint.tensors.contains(kFloatSection); }
+
+bool HasLocalSteps(const Checkpoint& checkpoint) { return checkpoint.tensors.contains("outer"); }
+
+absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress) {
+  const Json state = Json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object() || !state.contains("version") || state["version"] != kStateVersion ||
+      !state.contains("precision") || !state["precision"].is_string()) {
+    return absl::DataLossError("the checkpoint's state.json is not of a version this program reads");
+  }
+  using NumberMap = std::map<std::string, double>;
+  DS_ASSIGN_OR_RETURN(const NumberMap trainer, Numbers(state, "trainer"));
+  DS_ASSIGN_OR_RETURN(const NumberMap schedule, Numbers(state, "schedule"));
+  DS_ASSIGN_OR_RETURN(NumberMap best, Numbers(state, "best"));
+  DS_ASSIGN_OR_RETURN(SyncState exchange, ExchangeState(state));
+  DS_RETURN_IF_ERROR(RestoreModel(checkpoint, "model", *objects.module));
+  using Tensors = std::map<std::string, at::Tensor>;
+  DS_ASSIGN_OR_RETURN(const Tensors optimizer, Section(checkpoint, "optimizer"));
+  DS_RETURN_IF_ERROR(objects.optimizer->LoadState(optimizer));
+  if (objects.trainer->ema() != nullptr) {
+    DS_ASSIGN_OR_RETURN(const Tensors ema, Section(checkpoint, "ema"));
+    DS_RETURN_IF_ERROR(objects.trainer->ema()->LoadState(ema));
+  }
+  if (HasLocalSteps(checkpoint)) {
+    DS_ASSIGN_OR_RETURN(Tensors outer, Section(checkpoint, "outer"));
+    objects.trainer->set_outer_state(std::move(outer));
+  }
+  DS_RETURN_IF_ERROR(objects.schedule->LoadState(schedule));
+  DS_RETURN_IF_ERROR(objects.trainer->LoadState(trainer));
+  objects.trainer->set_exchange_state(std::move(exchange));
+  progress->best_accuracy = best["accuracy"];
+  progress->best_epoch = static_cast<int64_t>(best["epoch"]);
+  progress->best_loss = best["loss"];
+  progress->wall_seconds = best["wall_seconds"];
+  progress->float_accuracy = best["float_accuracy"];  // 0 where it is not there: runs in float
+  progress->precision = state["precision"].get<std::string>();
+  return absl::OkStatus();
+}
+
+namespace {
+
+absl::StatusOr<std::string> BroadcastString(std::string text, Communicator& communicator) {
+  int64_t size = static_cast<int64_t>(text.size());
+  DS_RETURN_IF_ERROR(communicator.Broadcast({reinterpret_cast<std::byte*>(&size), sizeof(size)}, 0));
+  text.resize(static_cast<size_t>(size));
+  DS_RETURN_IF_ERROR(communicator.Broadcast({reinterpret_cast<std::byte*>(text.data()), text.size()}, 0));
+  return text;
+}
+
+// Names, types and shapes of all tensors, so that the others can make room for them.
+Json DescribeTensors(const Checkpoint& checkpoint) {
+  Json list = Json::array();
+  for (const auto& [file, tensors] : checkpoint.tensors) {
+    if (BelongsToOneRank(file)) continue;
+    for (const auto& [name, tensor] : tensors) {
+      list.push_back({file, name, std::string(Name(tensor.dtype())), tensor.shape()});
+    }
+  }
+  return list;
+}
+
+absl::Status MakeRoom(const Json& description, Checkpoint* checkpoint) {
+  for (const Json& entry : description) {
+    DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromName(entry[2].get<std::string>()));
+    DS_ASSIGN_OR_RETURN(checkpoint->tensors[entry[0].get<std::string>()][entry[1].get<std::string>()],
+                        Tensor::Create(dtype, entry[3].get<Shape>()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator) {
+  const bool root = communicator.rank() == 0;
+  absl::StatusOr<Checkpoint> read = root ? ReadCheckpoint(folder) : Checkpoint();
+  if (communicator.size() == 1) return read;
+  Json header;
+  if (root && !read.ok()) header["error"] = std::string(read.status().message());
+  if (root && read.ok()) header = {{"state", read->state_json}, {"tensors", DescribeTensors(*read)}};
+  DS_ASSIGN_OR_RETURN(const std::string text, BroadcastString(header.dump(), communicator));
+  if (root && !read.ok()) return read.status();
+  header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (header.contains("error")) {
+    return absl::AbortedError(absl::StrCat("rank 0: ", header["error"].get<std::string>()));
+  }
+  if (!root) {
+    read->state_json = header["state"].get<std::string>();
+    DS_RETURN_IF_ERROR(MakeRoom(header["tensors"], &*read));
+  }
+  for (auto& [file, tensors] : read->tensors) {
+    if (BelongsToOneRank(file)) continue;
+    for (auto& [name, tensor] : tensors) {
+      DS_RETURN_IF_ERROR(communicator.Broadcast(
+          {tensor.mutable_data(), static_cast<size_t>(tensor.size_bytes())}, 0));
+    }
+  }
+  return read;
+}
+
+}  // namespace ds
