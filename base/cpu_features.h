@@ -19,7 +19,8 @@ struct CpuFeatures {
 // Asked once.
 const CpuFeatures& Cpu();
 
-// For LimitCpu (cpu_limit.h): Cpu() tells `features` from now on. False, and nothing changes, once Cpu() was called.
+// For LimitCpu (cpu_limit.h): Cpu() tells `features` from now on. False, and nothing changes, once
+// Cpu() was called.
 bool OverrideCpu(const CpuFeatures& features);
 // As Cpu() before it was overridden.
 CpuFeatures DetectCpu();

@@ -19,7 +19,8 @@ absl::StatusOr<CpuFeatures> LimitedTo(absl::string_view level, CpuFeatures featu
 absl::Status LimitCpu(absl::string_view level) {
   DS_ASSIGN_OR_RETURN(const CpuFeatures limited, LimitedTo(level, DetectCpu()));
   if (OverrideCpu(limited)) return absl::OkStatus();
-  return absl::FailedPreconditionError("the processor's features are limited after kernels were chosen by them");
+  return absl::FailedPreconditionError(
+      "the processor's features are limited after kernels were chosen by them");
 }
 
 }  // namespace ds

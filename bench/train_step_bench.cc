@@ -2,8 +2,9 @@
 //
 //   train_step_bench MODEL BATCH SIDE PRECISION THREADS EXPORT_FILE INPUT_FILE
 //
-// Writes the initial model to EXPORT_FILE (ONNX), reads `inputs` [N, C, H, W] and `labels` [N] from INPUT_FILE (safetensors;
-// waits for the line "start"), then for each line "run K" does K steps and prints "<seconds> <loss of the last step>".
+// Writes the initial model to EXPORT_FILE (ONNX), reads `inputs` [N, C, H, W] and `labels` [N] from
+// INPUT_FILE (safetensors; waits for the line "start"), then for each line "run K" does K steps and
+// prints "<seconds> <loss of the last step>".
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -11,11 +12,11 @@
 #include <string>
 
 #include "ATen/Parallel.h"
-#include "base/tensor/safetensors.h"
 #include "base/status.h"
+#include "base/tensor/safetensors.h"
+#include "executor/memory.h"
 #include "graph/onnx/onnx.h"
 #include "graph/zoo/zoo.h"
-#include "executor/memory.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/optim/auto_precision.h"
 
@@ -26,7 +27,8 @@ absl::Status Run(char** argv) {
   const int64_t side = std::stoll(argv[3]);
   KeepFreedMemory();
   at::set_num_threads(std::stoi(argv[5]));
-  DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(argv[1], {.channels = 1, .height = side, .width = side}));
+  DS_ASSIGN_OR_RETURN(Graph graph,
+                      BuildModel(argv[1], {.channels = 1, .height = side, .width = side}));
   DS_RETURN_IF_ERROR(ExportOnnx(graph, argv[6]));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<GraphModule> module, GraphModule::Create(std::move(graph)));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer,
@@ -63,7 +65,9 @@ absl::Status Run(char** argv) {
 
 int main(int argc, char** argv) {
   if (argc != 8) {
-    std::fprintf(stderr, "usage: train_step_bench MODEL BATCH SIDE PRECISION THREADS EXPORT_FILE INPUT_FILE\n");
+    std::fprintf(
+        stderr,
+        "usage: train_step_bench MODEL BATCH SIDE PRECISION THREADS EXPORT_FILE INPUT_FILE\n");
     return 2;
   }
   const absl::Status status = ds::Run(argv);

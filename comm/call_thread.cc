@@ -39,7 +39,8 @@ void CallThread::Serve(const std::shared_ptr<State>& state) {
     std::function<void()> call = std::exchange(state->call, nullptr);
     lock.unlock();
     call();
-    // What it holds goes before its return is seen: the caller may be the one who is to let go last.
+    // What it holds goes before its return is seen: the caller may be the one who is to let go
+    // last.
     call = nullptr;
     lock.lock();
     state->busy = false;
@@ -55,7 +56,8 @@ bool CallThread::Run(std::function<void()> call, absl::Time deadline) {
   state_->busy = true;
   state_->changed.notify_all();
   // Far from what would overflow within.
-  const auto patience = absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
+  const auto patience =
+      absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
   state_->lost = !state_->changed.wait_for(lock, patience, done);
   return !state_->lost;
 }

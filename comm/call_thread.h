@@ -16,9 +16,9 @@ class CallThread {
   CallThread(const CallThread&) = delete;
   CallThread& operator=(const CallThread&) = delete;
 
-  // Runs `call` on the thread and waits until it has returned or `deadline` is past. False in the second case: the thread is lost, and
-  // every later Run returns false at once. The call may then still go on, or do so later, so it must own or share all it touches.
-  // One caller at a time.
+  // Runs `call` on the thread and waits until it has returned or `deadline` is past. False in the
+  // second case: the thread is lost, and every later Run returns false at once. The call may then
+  // still go on, or do so later, so it must own or share all it touches. One caller at a time.
   bool Run(std::function<void()> call, absl::Time deadline);
 
  private:

@@ -18,14 +18,16 @@ constexpr char kItemEnd = '\x1e';
 
 std::string Pack(const Items& items) {
   std::string text;
-  for (const auto& [name, value] : items) absl::StrAppend(&text, name, std::string(1, kFieldEnd), value, std::string(1, kItemEnd));
+  for (const auto& [name, value] : items)
+    absl::StrAppend(&text, name, std::string(1, kFieldEnd), value, std::string(1, kItemEnd));
   return text;
 }
 
 Items Unpack(absl::string_view text) {
   Items items;
   for (absl::string_view item : absl::StrSplit(text, kItemEnd, absl::SkipEmpty())) {
-    const std::pair<absl::string_view, absl::string_view> fields = absl::StrSplit(item, absl::MaxSplits(kFieldEnd, 1));
+    const std::pair<absl::string_view, absl::string_view> fields =
+        absl::StrSplit(item, absl::MaxSplits(kFieldEnd, 1));
     items.emplace_back(std::string(fields.first), std::string(fields.second));
   }
   return items;
@@ -35,7 +37,8 @@ Items Unpack(absl::string_view text) {
 std::pair<std::string, std::string> FirstDifference(const std::string& a, const std::string& b) {
   const std::vector<std::string> left = absl::StrSplit(a, '\n'), right = absl::StrSplit(b, '\n');
   for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-    const std::string l = i < left.size() ? left[i] : "(nothing)", r = i < right.size() ? right[i] : "(nothing)";
+    const std::string l = i < left.size() ? left[i] : "(nothing)",
+                      r = i < right.size() ? right[i] : "(nothing)";
     if (l != r) return {l, r};
   }
   return {};
@@ -46,7 +49,8 @@ std::optional<std::string> Compare(const Items& first, const Items& other, int r
     const std::pair<std::string, std::string> none = {"(nothing)", ""};
     const auto& a = i < first.size() ? first[i] : none;
     const auto& b = i < other.size() ? other[i] : none;
-    if (a.first != b.first) return absl::StrCat("rank 0 has ", a.first, " where rank ", rank, " has ", b.first);
+    if (a.first != b.first)
+      return absl::StrCat("rank 0 has ", a.first, " where rank ", rank, " has ", b.first);
     if (a.second == b.second) continue;
     const auto [left, right] = FirstDifference(a.second, b.second);
     return absl::StrCat(a.first, ": rank 0 has '", left, "', rank ", rank, " has '", right, "'");
@@ -61,22 +65,24 @@ absl::Status CheckSameOnAllRanks(Communicator& communicator, const Items& items)
   const size_t ranks = static_cast<size_t>(communicator.size());
   const std::string mine = Pack(items);
   int64_t longest = static_cast<int64_t>(mine.size());
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&longest, 1)), ReduceOp::kMax));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&longest, 1)), ReduceOp::kMax));
   // Padded with item ends, which unpacking skips.
   std::string padded = mine;
   padded.resize(static_cast<size_t>(longest), kItemEnd);
   std::string all(padded.size() * ranks, '\0');
-  DS_RETURN_IF_ERROR(communicator.AllGather(
-      {reinterpret_cast<const std::byte*>(padded.data()), padded.size()},
-      {reinterpret_cast<std::byte*>(all.data()), all.size()}));
+  DS_RETURN_IF_ERROR(
+      communicator.AllGather({reinterpret_cast<const std::byte*>(padded.data()), padded.size()},
+                             {reinterpret_cast<std::byte*>(all.data()), all.size()}));
   const absl::string_view view(all);
   const Items first = Unpack(view.substr(0, padded.size()));
   for (size_t r = 1; r < ranks; ++r) {
     const std::optional<std::string> difference =
         Compare(first, Unpack(view.substr(r * padded.size(), padded.size())), static_cast<int>(r));
     if (difference.has_value()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the ranks are not about to run the same: ", *difference, "; start all with the same files and arguments"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the ranks are not about to run the same: ", *difference,
+                       "; start all with the same files and arguments"));
     }
   }
   return absl::OkStatus();

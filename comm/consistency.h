@@ -10,8 +10,8 @@
 
 namespace ds {
 
-// Compares the lists over the ranks. FailedPrecondition, the same on every rank, naming the first item that differs from rank 0's,
-// the rank and the first differing line of both. Collective.
+// Compares the lists over the ranks. FailedPrecondition, the same on every rank, naming the first
+// item that differs from rank 0's, the rank and the first differing line of both. Collective.
 absl::Status CheckSameOnAllRanks(Communicator& communicator,
                                  const std::vector<std::pair<std::string, std::string>>& items);
 

@@ -14,7 +14,8 @@ namespace {
 using SendSpans = std::vector<absl::Span<const std::byte>>;
 using ReceiveSpans = std::vector<absl::Span<std::byte>>;
 
-// [begin, end) of part `part` when `count` things are divided among `parts`, the first ones one larger.
+// [begin, end) of part `part` when `count` things are divided among `parts`, the first ones one
+// larger.
 struct Range {
   int64_t begin;
   int64_t end;
@@ -34,7 +35,8 @@ int64_t AllReduceWireBytes(int64_t count, int64_t element_bytes, int ranks, int 
   return (count - mine + (ranks - 1) * mine) * element_bytes;
 }
 
-absl::Status ExchangeCollectives::CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from, absl::Time) {
+absl::Status ExchangeCollectives::CopyLocal(absl::Span<std::byte> to,
+                                            absl::Span<const std::byte> from, absl::Time) {
   if (!to.empty() && to.data() != from.data()) std::memcpy(to.data(), from.data(), to.size());
   return absl::OkStatus();
 }
@@ -44,13 +46,15 @@ absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std
   return ExchangeUntil(absl::Now() + timeout_, send, receive);
 }
 
-absl::Status ExchangeCollectives::ExchangeUntil(absl::Time deadline, absl::Span<const absl::Span<const std::byte>> send,
+absl::Status ExchangeCollectives::ExchangeUntil(absl::Time deadline,
+                                                absl::Span<const absl::Span<const std::byte>> send,
                                                 absl::Span<const absl::Span<std::byte>> receive) {
   DS_RETURN_IF_ERROR(broken_);
   const size_t ranks = static_cast<size_t>(size()), me = static_cast<size_t>(rank());
   if (send.size() != ranks || receive.size() != ranks) {
-    return absl::InvalidArgumentError(absl::StrCat("exchange among ", ranks, " ranks got ", send.size(),
-                                                   " buffers to send and ", receive.size(), " to receive"));
+    return absl::InvalidArgumentError(absl::StrCat("exchange among ", ranks, " ranks got ",
+                                                   send.size(), " buffers to send and ",
+                                                   receive.size(), " to receive"));
   }
   if (send[me].size() != receive[me].size()) {
     return absl::InvalidArgumentError("exchange: a rank's own two buffers differ in size");
@@ -78,7 +82,8 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
   const int64_t element = BitWidth(buffer.dtype) / 8;
   const auto part = [&](int r) {
     const Range range = Part(buffer.count, ranks, r);
-    return absl::Span<std::byte>(buffer.data + range.begin * element, static_cast<size_t>(range.size() * element));
+    return absl::Span<std::byte>(buffer.data + range.begin * element,
+                                 static_cast<size_t>(range.size() * element));
   };
   const absl::Span<std::byte> mine = part(me);
   scratch_.resize(mine.size() * static_cast<size_t>(ranks));
@@ -86,7 +91,8 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
   ReceiveSpans receive(static_cast<size_t>(ranks));
   for (int r = 0; r < ranks; ++r) {
     send[static_cast<size_t>(r)] = part(r);
-    receive[static_cast<size_t>(r)] = absl::MakeSpan(scratch_).subspan(static_cast<size_t>(r) * mine.size(), mine.size());
+    receive[static_cast<size_t>(r)] =
+        absl::MakeSpan(scratch_).subspan(static_cast<size_t>(r) * mine.size(), mine.size());
   }
   DS_RETURN_IF_ERROR(ExchangeUntil(deadline, send, receive));
   const int64_t count = static_cast<int64_t>(mine.size()) / element;
@@ -102,11 +108,13 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
   return ExchangeUntil(deadline, send, receive);
 }
 
-absl::Status ExchangeCollectives::AllGather(absl::Span<const std::byte> input, absl::Span<std::byte> output) {
+absl::Status ExchangeCollectives::AllGather(absl::Span<const std::byte> input,
+                                            absl::Span<std::byte> output) {
   const size_t ranks = static_cast<size_t>(size());
   if (output.size() != input.size() * ranks) {
-    return absl::InvalidArgumentError(absl::StrCat("all-gather of ", input.size(), " bytes from ", ranks,
-                                                   " ranks needs ", input.size() * ranks, " bytes, got ", output.size()));
+    return absl::InvalidArgumentError(absl::StrCat("all-gather of ", input.size(), " bytes from ",
+                                                   ranks, " ranks needs ", input.size() * ranks,
+                                                   " bytes, got ", output.size()));
   }
   SendSpans send(ranks, input);
   ReceiveSpans receive(ranks);
@@ -121,7 +129,8 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
   }
   if (ranks == 1 || bytes.empty()) return broken_;
   const absl::Time deadline = absl::Now() + timeout_;
-  // The root scatters the parts and all ranks gather them: no rank sends more than about twice the buffer.
+  // The root scatters the parts and all ranks gather them: no rank sends more than about twice the
+  // buffer.
   const auto part = [&](int r) {
     const Range range = Part(static_cast<int64_t>(bytes.size()), ranks, r);
     return bytes.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size()));
@@ -151,15 +160,17 @@ absl::Status ExchangeCollectives::Barrier() {
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> ExchangeCollectives::Split(int color, int key) {
-  if (color < 0 && color != kNoGroup) return absl::InvalidArgumentError(absl::StrCat("split with color ", color));
+  if (color < 0 && color != kNoGroup)
+    return absl::InvalidArgumentError(absl::StrCat("split with color ", color));
   struct Wish {
     int32_t color;
     int32_t key;
   };
   const Wish mine = {color, key};
   std::vector<Wish> wishes(static_cast<size_t>(size()));
-  DS_RETURN_IF_ERROR(AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-                               {reinterpret_cast<std::byte*>(wishes.data()), wishes.size() * sizeof(Wish)}));
+  DS_RETURN_IF_ERROR(
+      AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+                {reinterpret_cast<std::byte*>(wishes.data()), wishes.size() * sizeof(Wish)}));
   std::vector<int> members;
   for (int r = 0; r < size(); ++r) {
     if (color != kNoGroup && wishes[static_cast<size_t>(r)].color == color) members.push_back(r);

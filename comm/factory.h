@@ -11,12 +11,14 @@
 
 namespace ds {
 
-// backend: auto | mpi | nccl | none. `auto` is mpi under a launcher, none otherwise; never nccl: gradients are computed in host memory
-// today, and the way through a device would be a detour. NCCL's ranks find each other over MPI.
+// backend: auto | mpi | nccl | none. `auto` is mpi under a launcher, none otherwise; never nccl:
+// gradients are computed in host memory today, and the way through a device would be a detour.
+// NCCL's ranks find each other over MPI.
 //
-// InvalidArgument for "none" in a job of several ranks (each would train alone) and for unknown names; FailedPrecondition if MPI sees
-// another number of ranks than were started (alone again); Unavailable for a backend that was not built or finds no device.
-absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(const std::string& backend, absl::Duration timeout,
-                                                                 const LaunchInfo& launch = DetectLaunch());
+// InvalidArgument for "none" in a job of several ranks (each would train alone) and for unknown
+// names; FailedPrecondition if MPI sees another number of ranks than were started (alone again);
+// Unavailable for a backend that was not built or finds no device.
+absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(
+    const std::string& backend, absl::Duration timeout, const LaunchInfo& launch = DetectLaunch());
 
 }  // namespace ds

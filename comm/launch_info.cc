@@ -40,7 +40,8 @@ std::optional<int> TasksOfNode(absl::string_view list, int node) {
     const size_t bracket = entry.find("(x");
     if (bracket != absl::string_view::npos) {
       absl::string_view repeat = entry.substr(bracket + 2);
-      if (!absl::ConsumeSuffix(&repeat, ")") || !absl::SimpleAtoi(repeat, &nodes)) return std::nullopt;
+      if (!absl::ConsumeSuffix(&repeat, ")") || !absl::SimpleAtoi(repeat, &nodes))
+        return std::nullopt;
       entry = entry.substr(0, bracket);
     }
     if (!absl::SimpleAtoi(entry, &tasks) || tasks < 1 || nodes < 1) return std::nullopt;
@@ -50,7 +51,8 @@ std::optional<int> TasksOfNode(absl::string_view list, int node) {
   return std::nullopt;
 }
 
-// For launchers that leave it to Slurm. Says nothing where the step is not this job's (an mpirun within it).
+// For launchers that leave it to Slurm. Says nothing where the step is not this job's (an mpirun
+// within it).
 std::optional<int> SlurmLocalSize(const Environment& environment, int size) {
   if (Number(environment, "SLURM_STEP_NUM_TASKS", 1) != size) return std::nullopt;
   const std::optional<std::string> list = environment("SLURM_STEP_TASKS_PER_NODE");

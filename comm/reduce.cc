@@ -53,12 +53,18 @@ absl::Status CheckReducible(DType dtype, ReduceOp op) {
 
 void ReduceInto(std::byte* into, const std::byte* from, int64_t count, DType dtype, ReduceOp op) {
   switch (dtype) {
-    case DType::kFloat32: return ReduceBytes<float>(into, from, count, op);
-    case DType::kFloat64: return ReduceBytes<double>(into, from, count, op);
-    case DType::kInt32: return ReduceBytes<int32_t>(into, from, count, op);
-    case DType::kInt64: return ReduceBytes<int64_t>(into, from, count, op);
-    case DType::kUInt8: return ReduceBytes<uint8_t>(into, from, count, op);
-    default: DS_CHECK(false) << "not reducible: " << Name(dtype);
+    case DType::kFloat32:
+      return ReduceBytes<float>(into, from, count, op);
+    case DType::kFloat64:
+      return ReduceBytes<double>(into, from, count, op);
+    case DType::kInt32:
+      return ReduceBytes<int32_t>(into, from, count, op);
+    case DType::kInt64:
+      return ReduceBytes<int64_t>(into, from, count, op);
+    case DType::kUInt8:
+      return ReduceBytes<uint8_t>(into, from, count, op);
+    default:
+      DS_CHECK(false) << "not reducible: " << Name(dtype);
   }
 }
 

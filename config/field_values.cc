@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "jobs/config/fields.h"
 #include "config/suggestion.h"
+#include "jobs/config/fields.h"
 
 namespace ds {
 namespace {
@@ -159,9 +159,9 @@ absl::Status ReadValue(const Field& field, const YamlNode& node, std::vector<T>*
   constexpr bool kInteger = std::is_integral_v<T>;
   if (node.kind != YamlNode::Kind::kSequence) {
     return TypeError(field, node,
-                     kInteger                        ? "a list of integers, as in [30, 60]"
+                     kInteger                         ? "a list of integers, as in [30, 60]"
                      : std::is_same_v<T, std::string> ? "a list of strings, as in [\"head.*\"]"
-                                                     : "a list of numbers, as in [0.5]");
+                                                      : "a list of numbers, as in [0.5]");
   }
   std::vector<T> values(node.items.size());
   for (size_t i = 0; i < values.size(); ++i) {
@@ -197,11 +197,12 @@ std::string FormatValue(T value) requires std::is_integral_v<T> {
 }
 template <typename T>
 std::string FormatValue(const std::vector<T>& values) {
-  return absl::StrCat(
-      "[",
-      absl::StrJoin(values, ", ",
-                    [](std::string* out, const T& value) { absl::StrAppend(out, FormatValue(value)); }),
-      "]");
+  return absl::StrCat("[",
+                      absl::StrJoin(values, ", ",
+                                    [](std::string* out, const T& value) {
+                                      absl::StrAppend(out, FormatValue(value));
+                                    }),
+                      "]");
 }
 
 const char* TypeName(const std::string*) { return "string"; }

@@ -1,9 +1,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "jobs/config/fields.h"
 #include "config/reader.h"
 #include "config/reference.h"
+#include "jobs/config/fields.h"
 
 namespace ds {
 

@@ -12,10 +12,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
-#include "jobs/config/checks.h"
-#include "jobs/config/fields.h"
 #include "config/suggestion.h"
 #include "config/yaml_node.h"
+#include "jobs/config/checks.h"
+#include "jobs/config/fields.h"
 
 namespace ds {
 namespace {

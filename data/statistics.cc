@@ -10,8 +10,8 @@
 #include "base/cpu_features.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
-#include "data/loader.h"
 #include "data/dataset_checks.h"
+#include "data/loader.h"
 
 namespace ds {
 namespace {
@@ -32,8 +32,10 @@ void Moments(const Histogram& histogram, float* mean, float* stddev) {
 }
 
 // Counts the bytes of samples [begin, end), a histogram a channel.
-absl::Status Count(const Dataset& dataset, int64_t begin, int64_t end, std::vector<Histogram>& histograms) {
-  const int64_t channels = dataset.info().channels, area = dataset.info().height * dataset.info().width;
+absl::Status Count(const Dataset& dataset, int64_t begin, int64_t end,
+                   std::vector<Histogram>& histograms) {
+  const int64_t channels = dataset.info().channels,
+                area = dataset.info().height * dataset.info().width;
   histograms.assign(channels, {});
   std::vector<uint8_t> pixels(channels * area);
   for (int64_t i = begin; i < end; ++i) {
@@ -69,11 +71,13 @@ absl::Status MeanAndStddev(const Dataset& dataset, int64_t limit, std::vector<fl
     const int64_t count = static_cast<int64_t>(parts.size());
     ThreadPool pool(static_cast<int>(count));
     for (int64_t i = 0; i < count; ++i) {
-      pool.Submit([&dataset, &part = parts[i], begin = samples * i / count, end = samples * (i + 1) / count] {
+      pool.Submit([&dataset, &part = parts[i], begin = samples * i / count,
+                   end = samples * (i + 1) / count] {
         try {
           part.status = Count(dataset, begin, end, part.histograms);
         } catch (const std::exception& e) {  // no memory, or a user's data set that throws
-          part.status = absl::ResourceExhaustedError(absl::StrCat("mean and standard deviation: ", e.what()));
+          part.status =
+              absl::ResourceExhaustedError(absl::StrCat("mean and standard deviation: ", e.what()));
         }
       });
     }
@@ -82,7 +86,8 @@ absl::Status MeanAndStddev(const Dataset& dataset, int64_t limit, std::vector<fl
   for (const Part& part : parts) {
     DS_RETURN_IF_ERROR(part.status);  // of the first sample that failed
     for (int64_t c = 0; c < info.channels; ++c) {
-      for (size_t value = 0; value < histograms[c].size(); ++value) histograms[c][value] += part.histograms[c][value];
+      for (size_t value = 0; value < histograms[c].size(); ++value)
+        histograms[c][value] += part.histograms[c][value];
     }
   }
   mean->resize(info.channels);

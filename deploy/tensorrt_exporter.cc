@@ -4,8 +4,8 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "deploy/onnx_opset.h"
 #include "deploy/insert_qdq.h"
+#include "deploy/onnx_opset.h"
 
 namespace ds {
 

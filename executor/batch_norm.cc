@@ -5,23 +5,25 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
-#include "torch/csrc/autograd/custom_function.h"
 #include "executor/kernels/bn_kernels.h"
+#include "torch/csrc/autograd/custom_function.h"
 
 namespace ds::executor {
 
 namespace {
 
-// Elements of a chunk: fits the second-level cache with its neighbours. Fixed, so that sums do not depend on the number
-// of threads.
+// Elements of a chunk: fits the second-level cache with its neighbours. Fixed, so that sums do not
+// depend on the number of threads.
 constexpr int64_t kChunkElements = 16384;
 
 // Activations as [rows, channels] with channels innermost.
 struct Rows {
   explicit Rows(const at::Tensor& x)
-      : channels(x.size(1)), rows(x.numel() / std::max<int64_t>(channels, 1)),
+      : channels(x.size(1)),
+        rows(x.numel() / std::max<int64_t>(channels, 1)),
         per_chunk(std::max<int64_t>(kChunkElements / std::max<int64_t>(channels, 1), 1)),
-        chunks((rows + per_chunk - 1) / per_chunk), bf16(x.scalar_type() == at::kBFloat16) {}
+        chunks((rows + per_chunk - 1) / per_chunk),
+        bf16(x.scalar_type() == at::kBFloat16) {}
 
   int64_t ByteOffset(int64_t row) const { return row * channels * (bf16 ? 2 : 4); }
   // body(chunk, first row, rows of the chunk), in parallel.
@@ -64,8 +66,8 @@ struct Moments {
   std::vector<double> square;  // sum of squared deviations from the mean
 };
 
-// Every chunk sums around its own first row, so that fp32 loses nothing when the mean is far from zero; chunks are
-// combined in double (Chan, Golub, LeVeque 1979).
+// Every chunk sums around its own first row, so that fp32 loses nothing when the mean is far from
+// zero; chunks are combined in double (Chan, Golub, LeVeque 1979).
 Moments BatchMoments(const at::Tensor& x) {
   const Rows shape(x);
   const size_t channels = static_cast<size_t>(shape.channels);
@@ -77,8 +79,8 @@ Moments BatchMoments(const at::Tensor& x) {
       shift[c] = shape.bf16 ? static_cast<float>(reinterpret_cast<const at::BFloat16*>(data)[c])
                             : reinterpret_cast<const float*>(data)[c];
     }
-    Kernels(shape.bf16).statistics(data, count, shape.channels, shift, shift + channels,
-                                   shift + 2 * channels);
+    Kernels(shape.bf16)
+        .statistics(data, count, shape.channels, shift, shift + channels, shift + 2 * channels);
   });
   Moments moments{std::vector<double>(channels), std::vector<double>(channels)};
   const auto rows_of = [&](int64_t chunk) {
@@ -137,8 +139,8 @@ at::Tensor Apply(const BatchNormInputs& in, const at::Tensor& residual,
   std::byte* out = MutableBytes(y);
   shape.ForChunks([&](int64_t, int64_t first, int64_t count) {
     const int64_t at = shape.ByteOffset(first);
-    Kernels(shape.bf16).apply(Bytes(in.x) + at, At(Bytes(residual), at), out + at, count,
-                              shape.channels, affine);
+    Kernels(shape.bf16)
+        .apply(Bytes(in.x) + at, At(Bytes(residual), at), out + at, count, shape.channels, affine);
   });
   return y;
 }
@@ -162,9 +164,9 @@ Gradients Backward(const at::Tensor& gradient, const at::Tensor& x, const at::Te
   shape.ForChunks([&](int64_t chunk, int64_t first, int64_t count) {
     const int64_t at = shape.ByteOffset(first);
     float* sums = partial.data() + static_cast<size_t>(chunk) * channels * 2;
-    Kernels(shape.bf16).reduce(Bytes(gradient) + at, At(Bytes(y), at), Bytes(x) + at,
-                               At(masked, at), count, shape.channels, Floats(statistics.mean), low,
-                               high, sums, sums + channels);
+    Kernels(shape.bf16)
+        .reduce(Bytes(gradient) + at, At(Bytes(y), at), Bytes(x) + at, At(masked, at), count,
+                shape.channels, Floats(statistics.mean), low, high, sums, sums + channels);
   });
   std::vector<double> sum(2 * channels);
   for (int64_t chunk = 0; chunk < shape.chunks; ++chunk) {
@@ -186,15 +188,16 @@ Gradients Backward(const at::Tensor& gradient, const at::Tensor& x, const at::Te
     k[2 * channels + c] = static_cast<float>(-factor * sum[c] / rows);
   }
   const BnInputGradient coefficients{Floats(statistics.mean), k.data(), k.data() + channels,
-                                     k.data() + 2 * channels, low, high};
+                                     k.data() + 2 * channels, low,      high};
   out.x = at::empty_like(x);
   std::byte* dx = MutableBytes(out.x);
   const std::byte* from = masked != nullptr ? masked : Bytes(gradient);
   const std::byte* mask = masked != nullptr ? nullptr : Bytes(y);
   shape.ForChunks([&](int64_t, int64_t first, int64_t count) {
     const int64_t at = shape.ByteOffset(first);
-    Kernels(shape.bf16).input_gradient(from + at, At(mask, at), Bytes(x) + at, dx + at, count,
-                                       shape.channels, coefficients);
+    Kernels(shape.bf16)
+        .input_gradient(from + at, At(mask, at), Bytes(x) + at, dx + at, count, shape.channels,
+                        coefficients);
   });
   return out;
 }
@@ -212,8 +215,8 @@ struct FusedBatchNorm : torch::autograd::Function<FusedBatchNorm> {
     const Coefficients statistics = TrainingStatistics(in, options);
     at::Tensor y = Apply(in, residual, options, statistics);
     // The output says where the clamp let values through; without a clamp it is not needed.
-    context->save_for_backward({x, options.clamps() ? y : at::Tensor(), scale, statistics.mean,
-                                statistics.inverse});
+    context->save_for_backward(
+        {x, options.clamps() ? y : at::Tensor(), scale, statistics.mean, statistics.inverse});
     context->saved_data["low"] = options.low;
     context->saved_data["high"] = options.high;
     context->saved_data["residual"] = residual.defined();
@@ -272,9 +275,10 @@ at::Tensor BatchNormUnfused(const BatchNormInputs& in, const at::Tensor& residua
 
 at::Tensor BatchNorm(const BatchNormInputs& inputs, const at::Tensor& residual,
                      const BatchNormOptions& options, bool training) {
-  TORCH_CHECK(!training || inputs.x.numel() > inputs.x.size(1),
-              "batch normalisation needs more than one value a channel in training, but the input is ",
-              inputs.x.sizes(), "; take a larger batch");
+  TORCH_CHECK(
+      !training || inputs.x.numel() > inputs.x.size(1),
+      "batch normalisation needs more than one value a channel in training, but the input is ",
+      inputs.x.sizes(), "; take a larger batch");
   const bool no_gradient = !at::GradMode::is_enabled();
   if (!KernelsApply(inputs, residual) || (!training && !no_gradient)) {
     return BatchNormUnfused(inputs, residual, options, training);

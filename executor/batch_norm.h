@@ -1,8 +1,10 @@
-// BatchNormalization with what follows it in residual networks, an addition and a clamp, in one operator: training
-// spends its time moving activations, and this reads and writes them half as often as three operators do.
+// BatchNormalization with what follows it in residual networks, an addition and a clamp, in one
+// operator: training spends its time moving activations, and this reads and writes them half as
+// often as three operators do.
 //
-// In training, fp32 or bf16 activations in channels_last order run on own kernels (bn_kernels.h); everything else is put
-// together from LibTorch's operators, with the same results up to rounding. Statistics are fp32 in both.
+// In training, fp32 or bf16 activations in channels_last order run on own kernels (bn_kernels.h);
+// everything else is put together from LibTorch's operators, with the same results up to rounding.
+// Statistics are fp32 in both.
 #pragma once
 
 #include <limits>
@@ -27,10 +29,10 @@ struct BatchNormOptions {
 };
 
 struct BatchNormInputs {
-  at::Tensor x;         // [N, C, ...]
-  at::Tensor scale;     // [C], fp32 (or the type of x)
+  at::Tensor x;      // [N, C, ...]
+  at::Tensor scale;  // [C], fp32 (or the type of x)
   at::Tensor bias;
-  at::Tensor mean;      // running statistics, updated in training
+  at::Tensor mean;  // running statistics, updated in training
   at::Tensor variance;
 };
 

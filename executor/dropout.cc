@@ -6,7 +6,8 @@ namespace ds::executor {
 
 namespace {
 
-// Finaliser of a 64-bit mix (odd multipliers and shifts, a bijection): one bit changed in flips half the bits out.
+// Finaliser of a 64-bit mix (odd multipliers and shifts, a bijection): one bit changed in flips
+// half the bits out.
 uint64_t Mix(uint64_t x) {
   x ^= x >> 32;
   x *= 0xd6e8feb86659fd93u;

@@ -25,7 +25,8 @@ bool IsBatchNormStatistic(const NamedTensor& use) {
 at::Tensor MasterCopy(const Tensor& data) {
   const at::Tensor host = ToTorch(data);
   const at::ScalarType type = host.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const auto format = host.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  const auto format =
+      host.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
   return at::empty(host.sizes(), at::TensorOptions(type), format).copy_(host);
 }
 
@@ -109,7 +110,8 @@ class TorchGraphModule : public GraphModule {
       for (size_t i = 0; i < node.inputs.size(); ++i) {
         if (node.inputs[i] == kNoValue) continue;
         NamedTensor& use = first_use_[static_cast<size_t>(node.inputs[i])];
-        if (use.op.empty()) use = {graph_.value(node.inputs[i]).name, {}, node.op, static_cast<int>(i)};
+        if (use.op.empty())
+          use = {graph_.value(node.inputs[i]).name, {}, node.op, static_cast<int>(i)};
       }
     }
   }
@@ -171,9 +173,9 @@ class TorchGraphModule : public GraphModule {
 
   absl::Status BindInputs(const std::vector<at::Tensor>& inputs) {
     if (inputs.size() != graph_.inputs().size()) {
-      return absl::InvalidArgumentError(absl::StrCat("the model '", graph_.name, "' takes ",
-                                                     graph_.inputs().size(), " inputs but was given ",
-                                                     inputs.size(), "; pass one tensor for each"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the model '", graph_.name, "' takes ", graph_.inputs().size(),
+                       " inputs but was given ", inputs.size(), "; pass one tensor for each"));
     }
     for (size_t i = 0; i < inputs.size(); ++i) {
       DS_RETURN_IF_ERROR(CheckInput(graph_.inputs()[i], inputs[i]));
@@ -194,7 +196,8 @@ class TorchGraphModule : public GraphModule {
         if (parameter_index_.contains(id)) Transform(id);
       }
     } catch (const c10::Error& error) {
-      return absl::InvalidArgumentError(absl::StrCat("the transform of the model's operands failed: ", error.what_without_backtrace()));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the transform of the model's operands failed: ", error.what_without_backtrace()));
     }
     return absl::OkStatus();
   }
@@ -206,7 +209,8 @@ class TorchGraphModule : public GraphModule {
 
   absl::Status RunStep(const Step& step) {
     try {
-      step.kernel(Call(run_, values_, step.inputs, step.outputs, step.is_weight, step.may_overwrite));
+      step.kernel(
+          Call(run_, values_, step.inputs, step.outputs, step.is_weight, step.may_overwrite));
       if (observer_) Observe(step);
       if (transform_) {
         for (const ValueId id : step.outputs) {
@@ -280,7 +284,8 @@ class TorchGraphModule : public GraphModule {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GraphModule>> GraphModule::Create(Graph graph, const GraphModuleOptions& options) {
+absl::StatusOr<std::unique_ptr<GraphModule>> GraphModule::Create(
+    Graph graph, const GraphModuleOptions& options) {
   auto module = std::make_unique<TorchGraphModule>(std::move(graph));
   DS_RETURN_IF_ERROR(module->Prepare(options));
   return module;

@@ -33,7 +33,8 @@ std::optional<double> NodeView::ConstantScalar(int i) const {
   const Tensor* tensor = Has(i) ? graph.Constant(node.inputs[i]) : nullptr;
   if (tensor == nullptr || tensor->num_elements() != 1) return std::nullopt;
   const auto initializer = graph.initializers().find(node.inputs[i]);
-  if (initializer != graph.initializers().end() && initializer->second.trainable) return std::nullopt;
+  if (initializer != graph.initializers().end() && initializer->second.trainable)
+    return std::nullopt;
   return ToTorch(*tensor).item<double>();
 }
 
@@ -49,20 +50,30 @@ double ScalarOperand::Get(const Call& call) const {
 
 absl::StatusOr<at::ScalarType> TorchType(DType dtype) {
   switch (dtype) {
-    case DType::kFloat32: return at::kFloat;
-    case DType::kFloat64: return at::kDouble;
-    case DType::kFloat16: return at::kHalf;
-    case DType::kBFloat16: return at::kBFloat16;
+    case DType::kFloat32:
+      return at::kFloat;
+    case DType::kFloat64:
+      return at::kDouble;
+    case DType::kFloat16:
+      return at::kHalf;
+    case DType::kBFloat16:
+      return at::kBFloat16;
     case DType::kInt2:
     case DType::kInt4:
-    case DType::kInt8: return at::kChar;
+    case DType::kInt8:
+      return at::kChar;
     case DType::kUInt2:
     case DType::kUInt4:
-    case DType::kUInt8: return at::kByte;
-    case DType::kInt16: return at::kShort;
-    case DType::kInt32: return at::kInt;
-    case DType::kInt64: return at::kLong;
-    case DType::kBool: return at::kBool;
+    case DType::kUInt8:
+      return at::kByte;
+    case DType::kInt16:
+      return at::kShort;
+    case DType::kInt32:
+      return at::kInt;
+    case DType::kInt64:
+      return at::kLong;
+    case DType::kBool:
+      return at::kBool;
     default:
       return absl::UnimplementedError(
           absl::StrCat("elements of type ", std::string(Name(dtype)),

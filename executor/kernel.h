@@ -1,5 +1,6 @@
-// How one node is executed: a kernel is made once from the node (attributes and constant operands read there) and then
-// called once a forward pass. Kernels run on LibTorch's autograd, so that each defines its own backward by what it calls.
+// How one node is executed: a kernel is made once from the node (attributes and constant operands
+// read there) and then called once a forward pass. Kernels run on LibTorch's autograd, so that each
+// defines its own backward by what it calls.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 #include "ATen/ATen.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
-#include "graph/graph.h"
 #include "executor/graph_module.h"
+#include "graph/graph.h"
 
 namespace ds::executor {
 
@@ -36,8 +37,8 @@ struct RunState {
   }
 };
 
-// The values of a forward pass, indexed by ValueId; `low` holds reduced-precision copies made on demand, which live as
-// long as their value.
+// The values of a forward pass, indexed by ValueId; `low` holds reduced-precision copies made on
+// demand, which live as long as their value.
 struct ValueTable {
   std::vector<at::Tensor> full;
   std::vector<at::Tensor> low;
@@ -48,7 +49,11 @@ class Call {
  public:
   Call(const RunState& run, ValueTable& values, const std::vector<ValueId>& inputs,
        const std::vector<ValueId>& outputs, const std::vector<bool>& is_weight, bool may_overwrite)
-      : run(run), may_overwrite(may_overwrite), values_(values), inputs_(inputs), outputs_(outputs),
+      : run(run),
+        may_overwrite(may_overwrite),
+        values_(values),
+        inputs_(inputs),
+        outputs_(outputs),
         is_weight_(is_weight) {}
 
   int inputs() const { return static_cast<int>(inputs_.size()); }
@@ -90,7 +95,8 @@ struct NodeView {
   std::optional<double> ConstantScalar(int i) const;
 };
 
-// An operand of integers (axes, sizes): read once if it is constant, from the run's tensor otherwise.
+// An operand of integers (axes, sizes): read once if it is constant, from the run's tensor
+// otherwise.
 class IntsOperand {
  public:
   IntsOperand(const NodeView& view, int input)
@@ -108,7 +114,9 @@ class IntsOperand {
 class ScalarOperand {
  public:
   ScalarOperand(const NodeView& view, int input, double fallback)
-      : input_(input), present_(view.Has(input)), fallback_(fallback),
+      : input_(input),
+        present_(view.Has(input)),
+        fallback_(fallback),
         fixed_(view.ConstantScalar(input)) {}
   double Get(const Call& call) const;
 
@@ -122,14 +130,15 @@ class ScalarOperand {
 using KernelFactory = absl::StatusOr<Kernel> (*)(const NodeView&);
 using FactoryTable = absl::flat_hash_map<std::string, KernelFactory>;
 
-void AddLinear(FactoryTable& table);         // Conv, Gemm, MatMul
-void AddElementwise(FactoryTable& table);    // activations and arithmetic
-void AddNormalization(FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax, reductions
+void AddLinear(FactoryTable& table);       // Conv, Gemm, MatMul
+void AddElementwise(FactoryTable& table);  // activations and arithmetic
+void AddNormalization(
+    FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax, reductions
 void AddPooling(FactoryTable& table);
-void AddMovement(FactoryTable& table);      // Concat, Split, Slice, Gather, Pad
+void AddMovement(FactoryTable& table);  // Concat, Split, Slice, Gather, Pad
 void AddResize(FactoryTable& table);
 void AddQuantization(FactoryTable& table);  // QuantizeLinear, DequantizeLinear
-void AddShapes(FactoryTable& table);        // constants, Shape, Range, Reshape, Transpose, Squeeze ...
+void AddShapes(FactoryTable& table);  // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
 // Integers smaller than a byte are held in whole ones.
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);

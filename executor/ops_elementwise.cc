@@ -1,11 +1,12 @@
-// Activations and arithmetic. Low-precision activations stay so; an initialiser that meets one is cast to it.
+// Activations and arithmetic. Low-precision activations stay so; an initialiser that meets one is
+// cast to it.
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "graph/schema/schema.h"
 #include "executor/dropout.h"
 #include "executor/kernel.h"
+#include "graph/schema/schema.h"
 
 namespace ds::executor {
 
@@ -28,9 +29,8 @@ at::Tensor Matching(const Call& call, int i, int other) {
 
 template <at::Tensor (*kFunction)(const at::Tensor&, const at::Tensor&)>
 absl::StatusOr<Kernel> MakeBinary(const NodeView&) {
-  return Kernel([](const Call& call) {
-    call.Set(0, kFunction(Matching(call, 0, 1), Matching(call, 1, 0)));
-  });
+  return Kernel(
+      [](const Call& call) { call.Set(0, kFunction(Matching(call, 0, 1), Matching(call, 1, 0))); });
 }
 
 absl::StatusOr<Kernel> MakeAdd(const NodeView&) {

@@ -1,7 +1,7 @@
 // Conv, Gemm and MatMul: the operators whose operands are cast down under reduced precision.
 #include "base/status.h"
-#include "graph/schema/window.h"
 #include "executor/kernel.h"
+#include "graph/schema/window.h"
 
 namespace ds::executor {
 
@@ -9,7 +9,8 @@ namespace {
 
 struct ConvPads {
   std::vector<int64_t> symmetric;  // what the convolution itself pads
-  std::vector<int64_t> explicit_;  // LibTorch order (last axis first); empty if there is nothing to add
+  std::vector<int64_t>
+      explicit_;  // LibTorch order (last axis first); empty if there is nothing to add
 };
 
 ConvPads MakePads(const std::vector<int64_t>& begin, const std::vector<int64_t>& end) {
@@ -33,8 +34,7 @@ at::Tensor ChannelsLast(const at::Tensor& tensor) {
 
 // The window for extents that were not known when the kernel was made.
 Window ResolveNow(const Node& node, const at::Tensor& x, const at::Tensor& weight) {
-  const auto window =
-      ResolveWindow(node, weight.sizes().slice(2).vec(), x.sizes().slice(2).vec());
+  const auto window = ResolveWindow(node, weight.sizes().slice(2).vec(), x.sizes().slice(2).vec());
   TORCH_CHECK(window.ok(), std::string(window.status().message()));
   return *window;
 }
@@ -62,9 +62,8 @@ absl::StatusOr<Kernel> MakeConv(const NodeView& view) {
   DS_ASSIGN_OR_RETURN(
       const Window window,
       ResolveWindow(view.node, kernel, std::vector<int64_t>(kernel.size(), kDynamicDim)));
-  return Kernel([window, group, pads = MakePads(window.pad_begin, window.pad_end)](const Call& call) {
-    RunConv(call, window, pads, group);
-  });
+  return Kernel([window, group, pads = MakePads(window.pad_begin, window.pad_end)](
+                    const Call& call) { RunConv(call, window, pads, group); });
 }
 
 absl::StatusOr<Kernel> MakeGemm(const NodeView& view) {

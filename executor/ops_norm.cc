@@ -1,5 +1,5 @@
-// Normalisation, softmax and reductions: what is summed over many elements is summed in fp32 or wider whatever the
-// precision of the run.
+// Normalisation, softmax and reductions: what is summed over many elements is summed in fp32 or
+// wider whatever the precision of the run.
 #include "executor/batch_norm.h"
 #include "executor/kernel.h"
 

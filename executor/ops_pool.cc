@@ -1,9 +1,9 @@
-// Pools. LibTorch's own pools where their padding is ONNX's; explicit padding around them where it is not (sides that
-// differ, padding over half the window, ceil_mode with padding).
+// Pools. LibTorch's own pools where their padding is ONNX's; explicit padding around them where it
+// is not (sides that differ, padding over half the window, ceil_mode with padding).
 #include <limits>
 
-#include "graph/schema/window.h"
 #include "executor/kernel.h"
+#include "graph/schema/window.h"
 
 namespace ds::executor {
 
@@ -20,13 +20,15 @@ Window Widen(Window window) {
 }
 
 Window ResolveFor(const Node& node, const std::vector<int64_t>& kernel, const at::Tensor& x) {
-  TORCH_CHECK(x.dim() == 3 || x.dim() == 4, "pools take [N, C, L] or [N, C, H, W], not ", x.sizes());
+  TORCH_CHECK(x.dim() == 3 || x.dim() == 4, "pools take [N, C, L] or [N, C, H, W], not ",
+              x.sizes());
   const auto window = ResolveWindow(node, kernel, x.sizes().slice(2).vec());
   TORCH_CHECK(window.ok(), std::string(window.status().message()));
   return x.dim() == 3 ? Widen(*window) : *window;
 }
 
-// Padding on the right that makes `output` whole windows; negative where the input's end is not looked at.
+// Padding on the right that makes `output` whole windows; negative where the input's end is not
+// looked at.
 std::vector<int64_t> WholeWindows(const Window& window, at::IntArrayRef spatial) {
   std::vector<int64_t> end(2);
   for (size_t i = 0; i < 2; ++i) {
@@ -56,7 +58,8 @@ at::Tensor MaxPool(const at::Tensor& x, const Window& window) {
 
 at::Tensor AveragePool(const at::Tensor& x, const Window& window, bool count_padding) {
   const std::vector<int64_t> end = WholeWindows(window, x.sizes().slice(2));
-  const bool unpadded = window.pad_begin == std::vector<int64_t>{0, 0} && end[0] <= 0 && end[1] <= 0;
+  const bool unpadded =
+      window.pad_begin == std::vector<int64_t>{0, 0} && end[0] <= 0 && end[1] <= 0;
   if (unpadded) return at::avg_pool2d(x, window.kernel, window.strides);
   const auto sums = [&](const at::Tensor& padded) {
     return at::avg_pool2d(padded, window.kernel, window.strides, {0, 0}, false, true, 1);

@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "ATen/Parallel.h"
-#include "base/tensor/int_tensor.h"
 #include "base/status.h"
+#include "base/tensor/int_tensor.h"
 #include "executor/kernel.h"
 #include "executor/kernels/quant_kernels.h"
 
@@ -39,7 +39,8 @@ constexpr int64_t kGrain = 1 << 15;
 
 bool IsByte(at::ScalarType type) { return type == at::kByte || type == at::kChar; }
 
-// One scale for the whole tensor, on the CPU, without a gradient: what quant_kernels.h does in one pass.
+// One scale for the whole tensor, on the CPU, without a gradient: what quant_kernels.h does in one
+// pass.
 std::optional<AffineStep> OneStep(const Call& call, const Layout& layout, bool shifted) {
   const at::Tensor& scale = call.In(1);
   const bool one = scale.numel() == 1 && layout.block == 0 && scale.scalar_type() == at::kFloat;
@@ -56,7 +57,7 @@ void InParts(int64_t count, const Run& run) {
 
 at::Tensor QuantizeInOnePass(const at::Tensor& input, const AffineStep& step, at::ScalarType type) {
   const at::Tensor x = input.is_non_overlapping_and_dense() ? input : input.contiguous();
-  const at::Tensor codes = at::empty_like(x, type);   // keeps the order in memory
+  const at::Tensor codes = at::empty_like(x, type);  // keeps the order in memory
   const float* from = x.const_data_ptr<float>();
   const auto run = [&](auto* to) {
     InParts(x.numel(), [&](int64_t at, int64_t n) { QuantizeInts(from + at, n, step, to + at); });
@@ -72,7 +73,8 @@ at::Tensor DequantizeInOnePass(const at::Tensor& input, const AffineStep& step) 
   const auto run = [&](const auto* from) {
     InParts(x.numel(), [&](int64_t at, int64_t n) { DequantizeInts(from + at, n, step, to + at); });
   };
-  codes.scalar_type() == at::kByte ? run(codes.const_data_ptr<uint8_t>()) : run(codes.const_data_ptr<int8_t>());
+  codes.scalar_type() == at::kByte ? run(codes.const_data_ptr<uint8_t>())
+                                   : run(codes.const_data_ptr<int8_t>());
   return x;
 }
 

@@ -1,4 +1,5 @@
-// Resize, axis by axis: both modes are separable, and picking rows covers every coordinate mode of ONNX.
+// Resize, axis by axis: both modes are separable, and picking rows covers every coordinate mode of
+// ONNX.
 #include <algorithm>
 #include <cmath>
 
@@ -49,8 +50,8 @@ at::Tensor ResizeAxis(const at::Tensor& x, int64_t axis, int64_t out, double sca
   for (int64_t i = 0; i < out; ++i) {
     const double position = SourcePosition(modes.coordinates, i, scale, in, out);
     const double inside = std::clamp(position, 0.0, static_cast<double>(in - 1));
-    const int64_t first = modes.linear ? static_cast<int64_t>(std::floor(inside))
-                                       : Round(modes.rounding, position);
+    const int64_t first =
+        modes.linear ? static_cast<int64_t>(std::floor(inside)) : Round(modes.rounding, position);
     low[static_cast<size_t>(i)] = std::clamp<int64_t>(first, 0, in - 1);
     high[static_cast<size_t>(i)] = std::min(low[static_cast<size_t>(i)] + 1, in - 1);
     weight.mutable_data_ptr<double>()[i] = inside - static_cast<double>(first);

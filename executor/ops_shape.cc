@@ -1,4 +1,5 @@
-// Operators that make constants or give elements another shape; where LibTorch can, the result is a view.
+// Operators that make constants or give elements another shape; where LibTorch can, the result is a
+// view.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +40,9 @@ absl::StatusOr<Kernel> MakeShape(const NodeView& view) {
   return Kernel([=](const Call& call) {
     const at::IntArrayRef sizes = call.In(0).sizes();
     const int64_t rank = static_cast<int64_t>(sizes.size());
-    const auto clamp = [rank](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + rank : i, 0, rank); };
+    const auto clamp = [rank](int64_t i) {
+      return std::clamp<int64_t>(i < 0 ? i + rank : i, 0, rank);
+    };
     const int64_t first = clamp(start);
     const int64_t count = std::max<int64_t>(clamp(end) - first, 0);
     at::Tensor out = at::empty({count}, at::TensorOptions(at::kLong));

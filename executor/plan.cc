@@ -47,8 +47,12 @@ struct Pattern {
 class Planner {
  public:
   Planner(const Graph& graph, const std::set<ValueId>& visible)
-      : graph_(graph), visible_(visible), uses_(graph.values().size(), 0), reader_(graph.values().size(), -1),
-        maker_(graph.values().size(), -1), fused_into_(graph.nodes().size(), -1) {
+      : graph_(graph),
+        visible_(visible),
+        uses_(graph.values().size(), 0),
+        reader_(graph.values().size(), -1),
+        maker_(graph.values().size(), -1),
+        fused_into_(graph.nodes().size(), -1) {
     for (size_t n = 0; n < graph.nodes().size(); ++n) {
       for (const ValueId id : graph.nodes()[n].inputs) {
         if (id == kNoValue) continue;
@@ -70,7 +74,8 @@ class Planner {
     }
     for (int n = 0; n < nodes; ++n) {
       // A fused step stands where its last node stood: all its inputs exist by then.
-      const int first = fused_into_[static_cast<size_t>(n)] >= 0 ? fused_into_[static_cast<size_t>(n)] : n;
+      const int first =
+          fused_into_[static_cast<size_t>(n)] >= 0 ? fused_into_[static_cast<size_t>(n)] : n;
       const Pattern& pattern = patterns[static_cast<size_t>(first)];
       if (pattern.last(first) != n) continue;
       DS_ASSIGN_OR_RETURN(Step step, first != n ? MakeFused(first, pattern) : MakeSingle(n));
@@ -193,8 +198,8 @@ class Planner {
 
   const Graph& graph_;
   const std::set<ValueId>& visible_;
-  std::vector<int> uses_;        // a graph output counts twice: it is never somebody's alone
-  std::vector<int> reader_;      // last node that reads the value
+  std::vector<int> uses_;    // a graph output counts twice: it is never somebody's alone
+  std::vector<int> reader_;  // last node that reads the value
   std::vector<int> maker_;
   std::vector<int> fused_into_;  // the batch normalisation that has swallowed the node, or -1
   std::vector<Step> steps_;

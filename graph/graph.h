@@ -1,8 +1,10 @@
-// The one representation of a network: imported or built once, then trained, quantised and executed.
+// The one representation of a network: imported or built once, then trained, quantised and
+// executed.
 //
-// Operators follow ONNX names and semantics at opset 17 (SiLU, HardSwish and Gelu are ops of their own;
-// export decomposes what opset 17 lacks). A value is written once (SSA). Nodes are kept in topological
-// order. Weights are initialisers: values with a constant tensor, some of them trainable.
+// Operators follow ONNX names and semantics at opset 17 (SiLU, HardSwish and Gelu are ops of their
+// own; export decomposes what opset 17 lacks). A value is written once (SSA). Nodes are kept in
+// topological order. Weights are initialisers: values with a constant tensor, some of them
+// trainable.
 //
 // Not thread-safe while being changed; const use from many threads is fine.
 #pragma once
@@ -29,24 +31,25 @@ using Attribute = std::variant<int64_t, float, std::string, Tensor, std::vector<
 using Attributes = std::map<std::string, Attribute>;
 
 struct Value {
-  std::string name;              // unique in its graph, never empty
+  std::string name;  // unique in its graph, never empty
   DType dtype = DType::kFloat32;
-  std::optional<Shape> shape;    // absent until inferred; kDynamicDim for extents known at run time
+  std::optional<Shape> shape;  // absent until inferred; kDynamicDim for extents known at run time
 };
 
 struct Initializer {
   Tensor data;
-  bool trainable = false;        // false for BatchNorm's running statistics, shapes, constants
+  bool trainable = false;  // false for BatchNorm's running statistics, shapes, constants
 };
 
 struct Node {
-  std::string name;              // unique in its graph, for messages and reports
-  std::string op;                // "Conv"
-  std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
+  std::string name;             // unique in its graph, for messages and reports
+  std::string op;               // "Conv"
+  std::vector<ValueId> inputs;  // kNoValue where an optional input is absent
   std::vector<ValueId> outputs;
   Attributes attributes;
 
-  // The attribute, or `fallback` if it is absent. CHECK-fails on another type: schema checks come first.
+  // The attribute, or `fallback` if it is absent. CHECK-fails on another type: schema checks come
+  // first.
   int64_t GetInt(const std::string& key, int64_t fallback) const;
   float GetFloat(const std::string& key, float fallback) const;
   std::string GetString(const std::string& key, std::string fallback) const;
@@ -59,7 +62,8 @@ class Graph {
   std::map<std::string, std::string> metadata;  // free-form, kept by ONNX metadata_props
 
   // Adds a value; an empty or taken `name` is made unique by a suffix.
-  ValueId AddValue(std::string name, DType dtype = DType::kFloat32, std::optional<Shape> shape = {});
+  ValueId AddValue(std::string name, DType dtype = DType::kFloat32,
+                   std::optional<Shape> shape = {});
   ValueId AddInput(std::string name, DType dtype, Shape shape);
   ValueId AddInitializer(std::string name, Tensor data, bool trainable);
   // Appends a node (outputs are values made by AddValue); returns its index.
@@ -93,8 +97,8 @@ class Graph {
 
   // Re-orders the nodes topologically (stable); InvalidArgument naming a node on a cycle.
   absl::Status SortTopologically();
-  // Checks ids, single assignment, order, unique names, known ops, arities and attribute types against the
-  // schema; one error naming the node.
+  // Checks ids, single assignment, order, unique names, known ops, arities and attribute types
+  // against the schema; one error naming the node.
   absl::Status Validate() const;
 
   // Number of elements in trainable initialisers.

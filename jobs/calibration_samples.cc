@@ -10,7 +10,8 @@
 namespace ds {
 
 CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
-  return [&loader, left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
+  return [&loader,
+          left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
     while (left > 0) {
       DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
       if (!batch.has_value()) break;

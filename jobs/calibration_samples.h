@@ -3,13 +3,13 @@
 
 #include <cstdint>
 
-#include "quant/torch/quantizer.h"
 #include "data/loader.h"
+#include "quant/torch/quantizer.h"
 
 namespace ds {
 
-// The first `samples` of the loader's epoch, in its batches, the last one cut; fewer where there are fewer. `loader` must outlive
-// what comes back, and StartEpoch is the caller's.
+// The first `samples` of the loader's epoch, in its batches, the last one cut; fewer where there
+// are fewer. `loader` must outlive what comes back, and StartEpoch is the caller's.
 CalibrationData FirstSamples(DataLoader& loader, int64_t samples);
 
 }  // namespace ds

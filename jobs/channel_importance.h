@@ -6,9 +6,9 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "prune/pruning.h"
 #include "jobs/config/train_config.h"
 #include "jobs/data_setup.h"
+#include "prune/pruning.h"
 
 namespace ds {
 

@@ -39,9 +39,9 @@ absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}), " with ",
-      train.classes, " classes against ", ShapeString({test.channels, test.height, test.width}), " with ",
-      test.classes));
+      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}),
+      " with ", train.classes, " classes against ",
+      ShapeString({test.channels, test.height, test.width}), " with ", test.classes));
 }
 
 absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
@@ -55,9 +55,9 @@ absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
   }
   const size_t channels = static_cast<size_t>(train.info().channels);
   if (data.mean.size() == channels && data.stddev.size() == channels) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ",
-                                                 data.stddev.size(), " entries, the images have ", channels,
-                                                 " channels"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ", data.stddev.size(),
+                   " entries, the images have ", channels, " channels"));
 }
 
 }  // namespace
@@ -71,7 +71,8 @@ absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config) {
   return splits;
 }
 
-absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config, DatasetPtr dataset, DataUse use, int rank,
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config,
+                                                       DatasetPtr dataset, DataUse use, int rank,
                                                        int world_size) {
   const bool train = use == DataUse::kTrain;
   LoaderOptions options;
@@ -89,11 +90,13 @@ absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config
   }
   options.mean.assign(config.data.mean.begin(), config.data.mean.end());
   options.stddev.assign(config.data.stddev.begin(), config.data.stddev.end());
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader, DataLoader::Create(std::move(dataset), options));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader,
+                      DataLoader::Create(std::move(dataset), options));
   if (loader->batches_per_epoch() > 0) return loader;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "data.batch_size ", options.batch_size, " on ", options.world_size, " ranks is more than the ",
-      loader->info().size, " training samples; lower it, or set data.drop_last=false"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("data.batch_size ", options.batch_size, " on ", options.world_size,
+                   " ranks is more than the ", loader->info().size,
+                   " training samples; lower it, or set data.drop_last=false"));
 }
 
 }  // namespace ds

@@ -1,11 +1,12 @@
-// Data sets and loaders as a configuration's data section asks for them: for training, and for whatever looks at the same data.
+// Data sets and loaders as a configuration's data section asks for them: for training, and for
+// whatever looks at the same data.
 #pragma once
 
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "jobs/config/train_config.h"
 #include "data/loader.h"
+#include "jobs/config/train_config.h"
 
 namespace ds {
 
@@ -14,15 +15,19 @@ struct DataSplits {
   std::shared_ptr<const Dataset> test;
 };
 
-// Opens both splits and fills in `config.data.mean` and `stddev` if they are empty (measured on the training split).
-// InvalidArgument where the splits' shapes or classes differ, or the statistics do not fit the images' channels.
+// Opens both splits and fills in `config.data.mean` and `stddev` if they are empty (measured on the
+// training split). InvalidArgument where the splits' shapes or classes differ, or the statistics do
+// not fit the images' channels.
 absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config);
 
 enum class DataUse { kTrain, kTest, kCalibrate };
 
-// kTrain: shuffled and augmented, data.batch_size; kTest: in order; kCalibrate: shuffled, as the test sees images; both
-// data.test_batch_size. InvalidArgument where a batch is more than the split.
-absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config, std::shared_ptr<const Dataset> dataset, DataUse use,
-                                                       int rank = 0, int world_size = 1);
+// kTrain: shuffled and augmented, data.batch_size; kTest: in order; kCalibrate: shuffled, as the
+// test sees images; both data.test_batch_size. InvalidArgument where a batch is more than the
+// split.
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config,
+                                                       std::shared_ptr<const Dataset> dataset,
+                                                       DataUse use, int rank = 0,
+                                                       int world_size = 1);
 
 }  // namespace ds

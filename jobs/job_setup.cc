@@ -12,28 +12,28 @@
 #include "base/status.h"
 #include "comm/consistency.h"
 #include "config/reader.h"
-#include "jobs/data_setup.h"
 #include "executor/memory.h"
+#include "jobs/data_setup.h"
 #include "jobs/model_factory.h"
 
 namespace ds {
 namespace {
 
 // Everything that must be the same everywhere, as text.
-absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data, const GraphModule& module,
-                          Communicator& communicator) {
+absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data,
+                          const GraphModule& module, Communicator& communicator) {
   std::vector<std::pair<std::string, std::string>> items;
   items.emplace_back("configuration", PrintTrainConfig(config));
   items.emplace_back("training samples", absl::StrCat(data.size));
   for (const NamedTensor& parameter : module.parameters()) {
-    items.emplace_back("parameter " + parameter.name,
-                       absl::StrJoin(parameter.tensor.sizes(), "x"));
+    items.emplace_back("parameter " + parameter.name, absl::StrJoin(parameter.tensor.sizes(), "x"));
   }
   return CheckSameOnAllRanks(communicator, items);
 }
 
 ScheduleOptions MakeScheduleOptions(const TrainConfig& config, int64_t batches_per_epoch) {
-  const int64_t steps = (batches_per_epoch + config.optimizer.accumulate - 1) / config.optimizer.accumulate;
+  const int64_t steps =
+      (batches_per_epoch + config.optimizer.accumulate - 1) / config.optimizer.accumulate;
   const ScheduleConfig& schedule = config.schedule;
   return {.name = schedule.name,
           .peak = config.optimizer.learning_rate,
@@ -63,7 +63,8 @@ OptimizerOptions MakeOptimizerOptions(const OptimizerConfig& config) {
 CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
   const CompressionConfig& compression = config.compression;
   return {.method = compression.method,
-          .bits = compression.bits == "auto" ? CompressionOptions::kAutoBits : std::stoi(compression.bits),
+          .bits = compression.bits == "auto" ? CompressionOptions::kAutoBits
+                                             : std::stoi(compression.bits),
           .bucket = compression.bucket,
           .min_max = compression.scale == "min_max",
           .stochastic = compression.rounding == "stochastic",
@@ -79,8 +80,9 @@ CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
           .seed = config.run.seed};
 }
 
-MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const JobSetupOptions& setup,
-                                                Schedule* schedule, Communicator* communicator) {
+MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config,
+                                                const JobSetupOptions& setup, Schedule* schedule,
+                                                Communicator* communicator) {
   return {.precision = config.precision.mode,
           .initial_scale = config.precision.initial_scale,
           .growth_factor = config.precision.growth_factor,
@@ -105,7 +107,8 @@ MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config, const
 }
 
 void SetUpCompute(const RunConfig& run, int local_ranks) {
-  const int threads = run.threads > 0 ? run.threads : std::max(1, AvailableCores() / std::max(1, local_ranks));
+  const int threads =
+      run.threads > 0 ? run.threads : std::max(1, AvailableCores() / std::max(1, local_ranks));
   KeepFreedMemory();
   at::set_num_threads(threads);
   at::globalContext().setDeterministicAlgorithms(run.deterministic, /*warn_only=*/true);
@@ -113,7 +116,8 @@ void SetUpCompute(const RunConfig& run, int local_ranks) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const JobSetupOptions& options,
+absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
+                                                     const JobSetupOptions& options,
                                                      Communicator& communicator) {
   SetUpCompute(config.run, options.local_ranks);
   auto job = std::make_unique<JobObjects>();
@@ -123,16 +127,19 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const 
   DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, data, config.run.seed));
   DS_ASSIGN_OR_RETURN(job->module, GraphModule::Create(std::move(graph)));
   if (job->module->parameters().empty()) {
-    return absl::InvalidArgumentError("the model has no trainable parameters: is it exported with its weights as constants?");
+    return absl::InvalidArgumentError(
+        "the model has no trainable parameters: is it exported with its weights as constants?");
   }
   DS_RETURN_IF_ERROR(CompareRanks(config, data, *job->module, communicator));
   const int rank = communicator.rank(), ranks = communicator.size();
-  DS_ASSIGN_OR_RETURN(job->train_loader, MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));
-  DS_ASSIGN_OR_RETURN(job->test_loader, MakeLoader(config, splits.test, DataUse::kTest, rank, ranks));
-  DS_ASSIGN_OR_RETURN(job->optimizer,
-                      Optimizer::Create(job->module->parameters(), MakeOptimizerOptions(config.optimizer)));
-  DS_ASSIGN_OR_RETURN(job->schedule,
-                      Schedule::Create(MakeScheduleOptions(config, job->train_loader->batches_per_epoch())));
+  DS_ASSIGN_OR_RETURN(job->train_loader,
+                      MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));
+  DS_ASSIGN_OR_RETURN(job->test_loader,
+                      MakeLoader(config, splits.test, DataUse::kTest, rank, ranks));
+  DS_ASSIGN_OR_RETURN(job->optimizer, Optimizer::Create(job->module->parameters(),
+                                                        MakeOptimizerOptions(config.optimizer)));
+  DS_ASSIGN_OR_RETURN(job->schedule, Schedule::Create(MakeScheduleOptions(
+                                         config, job->train_loader->batches_per_epoch())));
   DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
   job->trainer = std::make_unique<MixedPrecisionTrainer>(
       *job->module, *job->optimizer, std::move(loss),
@@ -140,13 +147,19 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const 
   return job;
 }
 
-absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options, std::unique_ptr<GraphModule> module,
-                          decltype(MixedPrecisionTrainerOptions::objective) objective, Communicator& communicator, JobObjects& job) {
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer, Optimizer::Create(module->parameters(), MakeOptimizerOptions(config.optimizer)));
+absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options,
+                          std::unique_ptr<GraphModule> module,
+                          decltype(MixedPrecisionTrainerOptions::objective) objective,
+                          Communicator& communicator, JobObjects& job) {
+  DS_ASSIGN_OR_RETURN(
+      std::unique_ptr<Optimizer> optimizer,
+      Optimizer::Create(module->parameters(), MakeOptimizerOptions(config.optimizer)));
   DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
-  MixedPrecisionTrainerOptions trainer_options = MakeTrainerOptions(config, options, job.schedule.get(), &communicator);
+  MixedPrecisionTrainerOptions trainer_options =
+      MakeTrainerOptions(config, options, job.schedule.get(), &communicator);
   trainer_options.objective = std::move(objective);
-  auto trainer = std::make_unique<MixedPrecisionTrainer>(*module, *optimizer, std::move(loss), std::move(trainer_options));
+  auto trainer = std::make_unique<MixedPrecisionTrainer>(*module, *optimizer, std::move(loss),
+                                                         std::move(trainer_options));
   DS_RETURN_IF_ERROR(trainer->LoadState(job.trainer->State()));
   // The old trainer refers to the old model and optimiser, and goes first.
   job.trainer = std::move(trainer);

@@ -1,4 +1,5 @@
-// Builds the objects of a run from its configuration, in dependency order. Torch-facing, but silent: reporting is elsewhere.
+// Builds the objects of a run from its configuration, in dependency order. Torch-facing, but
+// silent: reporting is elsewhere.
 #pragma once
 
 #include <functional>
@@ -7,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "jobs/config/train_config.h"
 #include "data/loader.h"
+#include "jobs/config/train_config.h"
 #include "jobs/data_setup.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/state/run_state.h"
@@ -25,7 +26,9 @@ struct JobObjects {
   std::unique_ptr<Schedule> schedule;
   std::unique_ptr<MixedPrecisionTrainer> trainer;
 
-  RunObjects state() const { return {module.get(), optimizer.get(), schedule.get(), trainer.get()}; }
+  RunObjects state() const {
+    return {module.get(), optimizer.get(), schedule.get(), trainer.get()};
+  }
 };
 
 struct JobSetupOptions {
@@ -34,15 +37,19 @@ struct JobSetupOptions {
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };
 
-// Opens the data, builds the model, compares configuration and parameter list over the ranks (the first difference is named
-// on every rank), then makes loaders, optimiser, schedule and trainer. Collective. `config.data.mean` and `stddev` are
-// filled in if they were measured.
-absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config, const JobSetupOptions& options,
+// Opens the data, builds the model, compares configuration and parameter list over the ranks (the
+// first difference is named on every rank), then makes loaders, optimiser, schedule and trainer.
+// Collective. `config.data.mean` and `stddev` are filled in if they were measured.
+absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
+                                                     const JobSetupOptions& options,
                                                      Communicator& communicator);
 
-// Puts another model in the place of the job's, with an optimiser and a trainer of its own that go on at the same epoch and step; loaders and
-// schedule stay. `objective` as in MixedPrecisionTrainerOptions.
-absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options, std::unique_ptr<GraphModule> module,
-                          decltype(MixedPrecisionTrainerOptions::objective) objective, Communicator& communicator, JobObjects& job);
+// Puts another model in the place of the job's, with an optimiser and a trainer of its own that go
+// on at the same epoch and step; loaders and schedule stay. `objective` as in
+// MixedPrecisionTrainerOptions.
+absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options,
+                          std::unique_ptr<GraphModule> module,
+                          decltype(MixedPrecisionTrainerOptions::objective) objective,
+                          Communicator& communicator, JobObjects& job);
 
 }  // namespace ds

@@ -12,7 +12,9 @@
 namespace ds {
 namespace {
 
-int64_t Or(int64_t configured, int64_t from_data) { return configured > 0 ? configured : from_data; }
+int64_t Or(int64_t configured, int64_t from_data) {
+  return configured > 0 ? configured : from_data;
+}
 
 // The shape one sample of the data has, with the batch in front.
 Shape DataInputShape(const DatasetInfo& data) {
@@ -41,11 +43,13 @@ absl::Status CheckInput(const Graph& graph, const DatasetInfo& data, const std::
 
 absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
   if (classes >= data.classes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("model.classes is ", classes, " but the data has ", data.classes,
+  return absl::InvalidArgumentError(absl::StrCat("model.classes is ", classes, " but the data has ",
+                                                 data.classes,
                                                  " classes; raise it or leave it out"));
 }
 
-absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
+absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data,
+                                        uint64_t seed) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
   DS_RETURN_IF_ERROR(CheckInput(graph, data, config.onnx));
@@ -69,11 +73,13 @@ absl::Status MakeBatchDynamic(Graph& graph) {
   if (!shape || shape->empty() || shape->front() == kDynamicDim) return absl::OkStatus();
   const int64_t batch = shape->front();
   shape->front() = kDynamicDim;
-  // Targets may be shared between Reshapes and other readers: each changed one becomes an initialiser of its own.
+  // Targets may be shared between Reshapes and other readers: each changed one becomes an
+  // initialiser of its own.
   for (Node& node : graph.mutable_nodes()) {
     if (node.op != "Reshape" || node.inputs.size() < 2) continue;
     const Tensor* target = graph.Constant(node.inputs[1]);
-    if (target == nullptr || target->dtype() != DType::kInt64 || target->num_elements() == 0) continue;
+    if (target == nullptr || target->dtype() != DType::kInt64 || target->num_elements() == 0)
+      continue;
     Tensor changed = target->Clone();
     absl::Span<int64_t> extents = changed.mutable_span<int64_t>();
     if (extents[0] != batch) continue;
@@ -90,14 +96,16 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
   ModelConfig model = {.onnx = path};
   if (graph.inputs().size() != 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("model ", path, " has ", graph.inputs().size(), " inputs; only models with one can be run on the data"));
+        absl::StrCat("model ", path, " has ", graph.inputs().size(),
+                     " inputs; only models with one can be run on the data"));
   }
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
   if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
   model.classes = shape->back();
   if (model.classes >= data_classes) return model;
-  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes, " classes apart, the data has ", data_classes,
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes,
+                                                 " classes apart, the data has ", data_classes,
                                                  "; give the data that it was trained on"));
 }
 

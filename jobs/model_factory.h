@@ -5,23 +5,24 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "data/dataset.h"
 #include "graph/graph.h"
 #include "jobs/config/train_config.h"
-#include "data/dataset.h"
 
 namespace ds {
 
-// A zoo or plugin model by name, sized by the data where the section says nothing, or an ONNX file to fine-tune: its batch
-// is made dynamic and its head replaced when the classes differ. InvalidArgument when model and data do not fit, naming
-// both shapes and what to change.
+// A zoo or plugin model by name, sized by the data where the section says nothing, or an ONNX file
+// to fine-tune: its batch is made dynamic and its head replaced when the classes differ.
+// InvalidArgument when model and data do not fit, naming both shapes and what to change.
 absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed);
 
-// The model section for a trained file that is to be worked on as it is: MakeModel would give a network with other classes
-// than the data's a new classifier. InvalidArgument: not one input, or fewer classes than the data has.
+// The model section for a trained file that is to be worked on as it is: MakeModel would give a
+// network with other classes than the data's a new classifier. InvalidArgument: not one input, or
+// fewer classes than the data has.
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes);
 
-// Makes the first extent of the first input dynamic, and with it Reshape targets that had it written out. No-op if it is
-// dynamic already.
+// Makes the first extent of the first input dynamic, and with it Reshape targets that had it
+// written out. No-op if it is dynamic already.
 absl::Status MakeBatchDynamic(Graph& graph);
 
 }  // namespace ds

@@ -1,4 +1,5 @@
-// ds_comm_bench: compressed all-reduce, checked value by value and then timed: sizes x codecs, under mpirun or with ranks as threads.
+// ds_comm_bench: compressed all-reduce, checked value by value and then timed: sizes x codecs,
+// under mpirun or with ranks as threads.
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -26,19 +27,35 @@ struct Arguments {
 
 void Declare(CLI::App& app, Arguments& arguments) {
   ds::ExchangeBenchOptions& bench = arguments.bench;
-  app.add_option("--sizes", bench.sizes, "fp32 values a rank (600000000 is more than 2^31 bytes)")->delimiter(',');
-  app.add_option("--codecs", bench.codecs, "fp32, fp16, bf16, u1..u8, sign, topk:DENSITY")->delimiter(',');
-  app.add_option("--in-process", arguments.in_process, "ranks as threads of this process, for each number of them")->delimiter(',');
-  app.add_option("--format", arguments.format)->check(CLI::IsMember({"table", "json"}))->capture_default_str();
-  app.add_option("--bucket", bench.codec.bucket, "values that share a scale")->capture_default_str();
-  app.add_option("--scale", arguments.scale)->check(CLI::IsMember({"norm", "minmax"}))->capture_default_str();
-  app.add_option("--rounding", arguments.rounding)->check(CLI::IsMember({"nearest", "stochastic"}))->capture_default_str();
+  app.add_option("--sizes", bench.sizes, "fp32 values a rank (600000000 is more than 2^31 bytes)")
+      ->delimiter(',');
+  app.add_option("--codecs", bench.codecs, "fp32, fp16, bf16, u1..u8, sign, topk:DENSITY")
+      ->delimiter(',');
+  app.add_option("--in-process", arguments.in_process,
+                 "ranks as threads of this process, for each number of them")
+      ->delimiter(',');
+  app.add_option("--format", arguments.format)
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  app.add_option("--bucket", bench.codec.bucket, "values that share a scale")
+      ->capture_default_str();
+  app.add_option("--scale", arguments.scale)
+      ->check(CLI::IsMember({"norm", "minmax"}))
+      ->capture_default_str();
+  app.add_option("--rounding", arguments.rounding)
+      ->check(CLI::IsMember({"nearest", "stochastic"}))
+      ->capture_default_str();
   app.add_flag("--rotate", bench.codec.rotate, "rotate buckets (u1 to u3)");
-  app.add_option("--repeats", bench.repeats, "timed exchanges, of which the median counts")->capture_default_str();
-  app.add_option("--chunk-bytes", bench.chunk_bytes, "encoded bytes a message; 0: all in one")->capture_default_str();
-  app.add_option("--threads", bench.threads, "encoding threads a rank besides its own")->capture_default_str();
-  app.add_option("--error-feedback", bench.error_feedback, "keep residuals while timing")->capture_default_str();
-  app.add_option("--timeout", arguments.timeout_s, "seconds that one call may take")->capture_default_str();
+  app.add_option("--repeats", bench.repeats, "timed exchanges, of which the median counts")
+      ->capture_default_str();
+  app.add_option("--chunk-bytes", bench.chunk_bytes, "encoded bytes a message; 0: all in one")
+      ->capture_default_str();
+  app.add_option("--threads", bench.threads, "encoding threads a rank besides its own")
+      ->capture_default_str();
+  app.add_option("--error-feedback", bench.error_feedback, "keep residuals while timing")
+      ->capture_default_str();
+  app.add_option("--timeout", arguments.timeout_s, "seconds that one call may take")
+      ->capture_default_str();
 }
 
 absl::StatusOr<Rows> RunInProcess(int ranks, const Arguments& arguments) {
@@ -57,9 +74,10 @@ absl::StatusOr<Rows> RunInProcess(int ranks, const Arguments& arguments) {
 }
 
 absl::StatusOr<bool> Run(Arguments& arguments) {
-  arguments.bench.codec.scale = arguments.scale == "norm" ? ds::CodecScale::kMaxNorm : ds::CodecScale::kMinMax;
-  arguments.bench.codec.rounding =
-      arguments.rounding == "nearest" ? ds::CodecRounding::kNearest : ds::CodecRounding::kStochastic;
+  arguments.bench.codec.scale =
+      arguments.scale == "norm" ? ds::CodecScale::kMaxNorm : ds::CodecScale::kMinMax;
+  arguments.bench.codec.rounding = arguments.rounding == "nearest" ? ds::CodecRounding::kNearest
+                                                                   : ds::CodecRounding::kStochastic;
   Rows rows;
   std::unique_ptr<ds::Communicator> communicator;
   for (const int ranks : arguments.in_process) {
@@ -67,11 +85,15 @@ absl::StatusOr<bool> Run(Arguments& arguments) {
     rows.insert(rows.end(), more.begin(), more.end());
   }
   if (arguments.in_process.empty()) {
-    DS_ASSIGN_OR_RETURN(communicator, ds::CreateCommunicator("auto", absl::Seconds(arguments.timeout_s)));
+    DS_ASSIGN_OR_RETURN(communicator,
+                        ds::CreateCommunicator("auto", absl::Seconds(arguments.timeout_s)));
     DS_ASSIGN_OR_RETURN(rows, ds::RunExchangeBench(*communicator, arguments.bench));
   }
   if (communicator == nullptr || communicator->rank() == 0) {
-    std::fputs((arguments.format == "json" ? ds::ExchangeBenchJson(rows) : ds::ExchangeBenchTable(rows)).c_str(), stdout);
+    std::fputs(
+        (arguments.format == "json" ? ds::ExchangeBenchJson(rows) : ds::ExchangeBenchTable(rows))
+            .c_str(),
+        stdout);
   }
   for (const ds::ExchangeBenchRow& row : rows) {
     if (!row.ok()) return false;
@@ -87,6 +109,7 @@ int main(int argc, char** argv) {
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
   const absl::StatusOr<bool> right = Run(arguments);
-  if (!right.ok()) std::fprintf(stderr, "ds_comm_bench: %s\n", std::string(right.status().message()).c_str());
+  if (!right.ok())
+    std::fprintf(stderr, "ds_comm_bench: %s\n", std::string(right.status().message()).c_str());
   return right.ok() && *right ? 0 : kFailed;
 }

@@ -1,4 +1,5 @@
-// ds_quantize: makes an integer model for ONNX Runtime or TensorRT from a float ONNX file and calibration data.
+// ds_quantize: makes an integer model for ONNX Runtime or TensorRT from a float ONNX file and
+// calibration data.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -28,48 +29,74 @@ struct Arguments {
 
 void Declare(CLI::App& app, Arguments& arguments) {
   ds::QuantizerOptions& quantizer = arguments.job.quantizer;
-  app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")->required();
-  app.add_option("--data", arguments.data, "YAML whose data section says what to calibrate and test on, for instance a run's config.yaml")
+  app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
       ->required();
-  app.add_option("--output", arguments.job.output, "ONNX file to write; the report goes beside it as .json and .html")->required();
-  app.add_option("overrides", arguments.overrides, "key.path=value of the YAML, e.g. data.path=DIR");
+  app.add_option("--data", arguments.data,
+                 "YAML whose data section says what to calibrate and test on, for instance a run's "
+                 "config.yaml")
+      ->required();
+  app.add_option("--output", arguments.job.output,
+                 "ONNX file to write; the report goes beside it as .json and .html")
+      ->required();
+  app.add_option("overrides", arguments.overrides,
+                 "key.path=value of the YAML, e.g. data.path=DIR");
   const auto bits = [&app](const char* flag, int& field, const char* what) {
     app.add_option(flag, field, what)->check(CLI::Range(2, 8))->capture_default_str();
   };
   const std::vector<std::string> widths = {"2", "3", "4", "5", "6", "7", "8", "auto"};
-  app.add_option("--bits", arguments.bits, "of weights; auto: each layer's own, under a budget")->check(CLI::IsMember(widths))->capture_default_str();
-  CLI::Option* size = app.add_option("--size-budget", quantizer.mixed_bits.size_budget,
-                                     "--bits auto: bytes of the weights, as a share of theirs in fp32")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--accuracy-budget", quantizer.mixed_bits.accuracy_budget, "for auto: points of accuracy that may go, on held-out training images")
-      ->check(CLI::Range(0.0, 100.0))->excludes(size);
-  app.add_flag("--tight", arguments.tight, "--bits auto: count 3 bits as 3, not as the 4 that they take up in the file");
-  app.add_option("--held-out", arguments.job.held_out, "images of the training split to measure an accuracy budget on")
-      ->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--activation-bits", arguments.activation_bits, "of activations; auto: 4 or 8, each its own, under an accuracy budget")
-      ->check(CLI::IsMember(widths))->capture_default_str();
-  bits("--end-bits", quantizer.end_bits, "of the first and the last layer, if that is more; with --bits auto their least");
-  bits("--sum-bits", quantizer.sum_bits, "of activations that only additions read (a residual branch's result), if that is more");
-  app.add_option("--bits-of", arguments.bits_of, "NAME=BITS of a weight or an activation, as the report names it, instead of all these; may be repeated")
+  app.add_option("--bits", arguments.bits, "of weights; auto: each layer's own, under a budget")
+      ->check(CLI::IsMember(widths))
+      ->capture_default_str();
+  CLI::Option* size =
+      app.add_option("--size-budget", quantizer.mixed_bits.size_budget,
+                     "--bits auto: bytes of the weights, as a share of theirs in fp32")
+          ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--accuracy-budget", quantizer.mixed_bits.accuracy_budget,
+                 "for auto: points of accuracy that may go, on held-out training images")
+      ->check(CLI::Range(0.0, 100.0))
+      ->excludes(size);
+  app.add_flag("--tight", arguments.tight,
+               "--bits auto: count 3 bits as 3, not as the 4 that they take up in the file");
+  app.add_option("--held-out", arguments.job.held_out,
+                 "images of the training split to measure an accuracy budget on")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--activation-bits", arguments.activation_bits,
+                 "of activations; auto: 4 or 8, each its own, under an accuracy budget")
+      ->check(CLI::IsMember(widths))
+      ->capture_default_str();
+  bits("--end-bits", quantizer.end_bits,
+       "of the first and the last layer, if that is more; with --bits auto their least");
+  bits("--sum-bits", quantizer.sum_bits,
+       "of activations that only additions read (a residual branch's result), if that is more");
+  app.add_option("--bits-of", arguments.bits_of,
+                 "NAME=BITS of a weight or an activation, as the report names it, instead of all "
+                 "these; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--method", quantizer.method, "how activations' ranges are chosen")
       ->check(CLI::IsMember({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}))
       ->capture_default_str();
-  app.add_option("--group", quantizer.group, "Gemm and MatMul: weights that share a scale along the input; 0: an output's all")
+  app.add_option("--group", quantizer.group,
+                 "Gemm and MatMul: weights that share a scale along the input; 0: an output's all")
       ->check(CLI::IsMember({0, 32, 64, 128}))
       ->capture_default_str();
   app.add_option("--profile", arguments.profile, "the runtime the file is for")
       ->check(CLI::IsMember({"onnxruntime", "tensorrt"}))
       ->capture_default_str();
   app.add_flag("--direct-weights", arguments.direct_weights,
-               "weights of 2 to 4 bits without the Cast to int8 that ONNX Runtime folds (int4 runs in float there, int2 does not load)");
+               "weights of 2 to 4 bits without the Cast to int8 that ONNX Runtime folds (int4 runs "
+               "in float there, int2 does not load)");
   app.add_option("--samples", arguments.job.samples, "images of the training split to calibrate on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction, "take out what rounding adds on average");
-  app.add_flag("--equalize", quantizer.equalization, "scale channels between layers to equal ranges first");
+  app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction,
+               "take out what rounding adds on average");
+  app.add_flag("--equalize", quantizer.equalization,
+               "scale channels between layers to equal ranges first");
   quantizer.reconstruction.method = "auto";
   app.add_option("--repair", quantizer.reconstruction.method,
-                 "learn each weight's rounding on calibration data; auto: adaround where weights or activations have at most 4 bits, else none")
+                 "learn each weight's rounding on calibration data; auto: adaround where weights "
+                 "or activations have at most 4 bits, else none")
       ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
@@ -81,7 +108,9 @@ absl::Status ResolveNamedBits(Arguments& arguments) {
     const size_t equals = given.rfind('=');
     const std::string bits = equals == std::string::npos ? "" : given.substr(equals + 1);
     if (bits.size() != 1 || bits[0] < '2' || bits[0] > '8') {
-      return absl::InvalidArgumentError(absl::StrCat("--bits-of ", given, ": give NAME=BITS with 2 to 8 bits, for instance --bits-of conv1.weight=4"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--bits-of ", given,
+                       ": give NAME=BITS with 2 to 8 bits, for instance --bits-of conv1.weight=4"));
     }
     arguments.job.quantizer.named_bits[given.substr(0, equals)] = bits[0] - '0';
   }
@@ -96,14 +125,20 @@ absl::Status ResolveBits(Arguments& arguments) {
   mixed.activations = arguments.activation_bits == "auto";
   const bool chosen = mixed.weights || mixed.activations;
   if (arguments.profile == "tensorrt" && arguments.activation_bits != "8") {
-    const std::string given = mixed.activations ? "4 bits or 8, as each is best with" : absl::StrCat(arguments.activation_bits, " bits");
-    return absl::InvalidArgumentError(absl::StrCat("TensorRT takes activations of 8 bits, not of ", given, ": leave --activation-bits out"));
+    const std::string given = mixed.activations ? "4 bits or 8, as each is best with"
+                                                : absl::StrCat(arguments.activation_bits, " bits");
+    return absl::InvalidArgumentError(absl::StrCat("TensorRT takes activations of 8 bits, not of ",
+                                                   given, ": leave --activation-bits out"));
   }
   if (mixed.activations && mixed.accuracy_budget == 0)
-    return absl::InvalidArgumentError("--activation-bits auto needs --accuracy-budget POINTS (a size budget is of the weights)");
-  if (chosen && !mixed.wanted()) return absl::InvalidArgumentError("--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");
+    return absl::InvalidArgumentError(
+        "--activation-bits auto needs --accuracy-budget POINTS (a size budget is of the weights)");
+  if (chosen && !mixed.wanted())
+    return absl::InvalidArgumentError(
+        "--bits auto needs a budget: give --size-budget SHARE or --accuracy-budget POINTS");
   if (!chosen && mixed.wanted()) {
-    return absl::InvalidArgumentError("a budget chooses each layer's bits: give --bits auto or --activation-bits auto with it");
+    return absl::InvalidArgumentError(
+        "a budget chooses each layer's bits: give --bits auto or --activation-bits auto with it");
   }
   if (!mixed.weights) quantizer.bits = arguments.bits[0] - '0';
   if (!mixed.activations) quantizer.activation_bits = arguments.activation_bits[0] - '0';

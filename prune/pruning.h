@@ -2,14 +2,14 @@
 // activations shrink with them. Which channels must go together is found by walking the graph
 // (prune/groups.h); which go is chosen by importance:
 //
-//   l1     mean of |w| over the channel's filters, relative to the average filter of the same layer
-//   (Li et al., "Pruning filters
-//          for efficient ConvNets", ICLR 2017), averaged over the layers that compute the channel
+//   l1     mean of |w| over the channel's filters, relative to the average filter of the same
+//          layer (Li et al., "Pruning filters for efficient ConvNets", ICLR 2017), averaged over
+//          the layers that compute the channel
 //   bn     mean of |gamma| over the channel's batch norms (Liu et al., "Learning efficient
-//   convolutional networks through network
-//          slimming", ICCV 2017); layers without batch norm are left alone
+//          convolutional networks through network slimming", ICCV 2017); layers without batch
+//          norm are left alone
 //   given  sums of given numbers, for instance the loss' first-order change
-//   (prune/torch/taylor_importance.h)
+//          (prune/torch/taylor_importance.h)
 //
 // Needs no LibTorch. Fine-tune afterwards; docs/pruning.md has the whole way.
 #pragma once

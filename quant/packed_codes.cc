@@ -1,8 +1,8 @@
 #include "quant/packed_codes.h"
 
 #include "absl/strings/str_cat.h"
-#include "base/tensor/int_tensor.h"
 #include "base/status.h"
+#include "base/tensor/int_tensor.h"
 
 namespace ds {
 DType StorageType(const QuantType& type) {

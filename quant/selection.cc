@@ -60,7 +60,8 @@ class Selector {
   bool AddWeight(int n, const Node& node) {
     const ValueId id = node.inputs[1];
     const Tensor* weight = graph_.Constant(id);
-    const bool fits = weight != nullptr && weight->dtype() == DType::kFloat32 && weight->rank() >= 2;
+    const bool fits =
+        weight != nullptr && weight->dtype() == DType::kFloat32 && weight->rank() >= 2;
     if (!fits) return false;
     selection_.multipliers.push_back(n);
     if (seen_weights_.insert(id).second) {
@@ -97,7 +98,8 @@ class Selector {
   }
 
   bool IsOutput(ValueId id) const {
-    return std::find(graph_.outputs().begin(), graph_.outputs().end(), id) != graph_.outputs().end();
+    return std::find(graph_.outputs().begin(), graph_.outputs().end(), id) !=
+           graph_.outputs().end();
   }
 
   // Read by nobody, or only by nodes that stay float (Softmax and the like).
@@ -146,22 +148,25 @@ int WeightChannelAxis(const Node& node, int rank) {
 }
 
 bool IsEnd(const QuantSelection& selection, int node) {
-  return !selection.multipliers.empty() && (node == selection.multipliers.front() || node == selection.multipliers.back());
+  return !selection.multipliers.empty() &&
+         (node == selection.multipliers.front() || node == selection.multipliers.back());
 }
 
 bool IsReadAtEnd(const QuantSelection& selection, const ActivationSite& site) {
-  return std::any_of(site.readers.begin(), site.readers.end(), [&selection](int node) { return IsEnd(selection, node); });
+  return std::any_of(site.readers.begin(), site.readers.end(),
+                     [&selection](int node) { return IsEnd(selection, node); });
 }
 
 bool OnlyAdded(const Graph& graph, const ActivationSite& site) {
-  return !site.readers.empty() && std::all_of(site.readers.begin(), site.readers.end(), [&graph](int n) {
-    return graph.nodes()[static_cast<size_t>(n)].op == "Add";
-  });
+  return !site.readers.empty() &&
+         std::all_of(site.readers.begin(), site.readers.end(),
+                     [&graph](int n) { return graph.nodes()[static_cast<size_t>(n)].op == "Add"; });
 }
 
 bool HandsOnValues(const std::string& op) {
-  static const std::set<std::string> ops = {"Dropout",  "Flatten",   "Identity",  "MaxPool", "Reshape",
-                                            "Squeeze",  "Transpose", "Unsqueeze", "Slice"};
+  static const std::set<std::string> ops = {"Dropout",   "Flatten",   "Identity",
+                                            "MaxPool",   "Reshape",   "Squeeze",
+                                            "Transpose", "Unsqueeze", "Slice"};
   return ops.count(op) > 0;
 }
 

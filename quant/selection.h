@@ -1,4 +1,5 @@
-// Which tensors of a graph get integers: the choice that calibration, exporters and the engine share. docs/quantization.md has the rules.
+// Which tensors of a graph get integers: the choice that calibration, exporters and the engine
+// share. docs/quantization.md has the rules.
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ namespace ds {
 // A constant operand of a node that multiplies.
 struct WeightSite {
   ValueId weight = kNoValue;
-  int node = -1;             // index in the graph of its first reader
-  int channel_axis = 0;      // along which output channels run: one scale each
+  int node = -1;         // index in the graph of its first reader
+  int channel_axis = 0;  // along which output channels run: one scale each
 };
 
 // A result or graph input that is rounded to integers, and whose range must be known.
@@ -21,7 +22,8 @@ struct ActivationSite {
   std::vector<int> readers;  // nodes that multiply or add it: where its rounding does harm
 };
 
-// A value that has the integers of another one, since its node only moves them or takes the largest (Flatten, MaxPool ...).
+// A value that has the integers of another one, since its node only moves them or takes the largest
+// (Flatten, MaxPool ...).
 struct SharedSite {
   ValueId value = kNoValue;
   ValueId source = kNoValue;
@@ -31,23 +33,26 @@ struct QuantSelection {
   std::vector<WeightSite> weights;          // in the order of their nodes
   std::vector<ActivationSite> activations;  // in the order in which they come to be
   std::vector<SharedSite> shared;           // sources before what they lead to
-  std::vector<int> multipliers;             // the nodes that have weights: the first and the last are the network's ends
+  std::vector<int>
+      multipliers;  // the nodes that have weights: the first and the last are the network's ends
 };
 
-// For an inference graph with its batch norms folded. Chosen are the operands of Conv, Gemm and MatMul, of Add where both sides are
-// computed, and of average pooling; and the results of these, after the Relu or Clip that alone reads them. A Gemm's or MatMul's result
-// that is an output of the graph stays float: logits are not rounded.
+// For an inference graph with its batch norms folded. Chosen are the operands of Conv, Gemm and
+// MatMul, of Add where both sides are computed, and of average pooling; and the results of these,
+// after the Relu or Clip that alone reads them. A Gemm's or MatMul's result that is an output of
+// the graph stays float: logits are not rounded.
 QuantSelection SelectForQuantization(const Graph& graph);
 
-// Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul lie.
+// Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul
+// lie.
 int WeightChannelAxis(const Node& node, int rank);
 
 // Whether `node` is the first or the last layer, and whether one of these reads the value.
 bool IsEnd(const QuantSelection& selection, int node);
 bool IsReadAtEnd(const QuantSelection& selection, const ActivationSite& site);
 
-// True for a value that only additions read: what a residual branch adds. Its rounding goes straight
-// into the sum, and into no product.
+// True for a value that only additions read: what a residual branch adds. Its rounding goes
+// straight into the sum, and into no product.
 bool OnlyAdded(const Graph& graph, const ActivationSite& site);
 
 // True for an op that hands on its first input's numbers, and none that were not there.

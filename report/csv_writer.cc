@@ -56,16 +56,16 @@ std::string MetricsHeading() {
 }
 
 std::string FormatMetricsRow(const MetricsRow& row) {
-  return absl::StrCat(
-      absl::StrJoin(
-          {absl::StrCat(row.step), absl::StrCat(row.epoch), row.split, Precise(row.loss),
-           Precise(row.accuracy), Precise(row.learning_rate), Rounded(row.images_per_second),
-           Precise(row.loss_scale), absl::StrCat(row.skipped_steps)},
-          ","),
-      ",",
-      absl::StrJoin({Rounded(row.data_ms), Rounded(row.forward_ms), Rounded(row.backward_ms),
-                     Rounded(row.exchange_ms), Rounded(row.exchange_exposed_ms), Rounded(row.optimiser_ms)},
-                    ","));
+  return absl::StrCat(absl::StrJoin({absl::StrCat(row.step), absl::StrCat(row.epoch), row.split,
+                                     Precise(row.loss), Precise(row.accuracy),
+                                     Precise(row.learning_rate), Rounded(row.images_per_second),
+                                     Precise(row.loss_scale), absl::StrCat(row.skipped_steps)},
+                                    ","),
+                      ",",
+                      absl::StrJoin({Rounded(row.data_ms), Rounded(row.forward_ms),
+                                     Rounded(row.backward_ms), Rounded(row.exchange_ms),
+                                     Rounded(row.exchange_exposed_ms), Rounded(row.optimiser_ms)},
+                                    ","));
 }
 
 absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(const std::string& path,

@@ -29,8 +29,8 @@ struct MetricsRow {
   double data_ms = kNone;            // a step: mean since the last row
   double forward_ms = kNone;
   double backward_ms = kNone;
-  double exchange_ms = kNone;            // with an exchange under way
-  double exchange_exposed_ms = kNone;    // of it, not hidden behind backward
+  double exchange_ms = kNone;          // with an exchange under way
+  double exchange_exposed_ms = kNone;  // of it, not hidden behind backward
   double optimiser_ms = kNone;
 };
 

@@ -35,9 +35,12 @@ std::string Accuracy(const RunSummary& summary) {
   return absl::StrFormat("%.2f%% (epoch %d)", 100 * summary.test_accuracy, summary.best_epoch);
 }
 
-// "uniform, 4 bit: 7.8x fewer bytes, error 9.1% of the gradient"; with local steps theirs and the compression's together
+// "uniform, 4 bit: 7.8x fewer bytes, error 9.1% of the gradient"; with local steps theirs and the
+// compression's together
 std::string Compression(const RunSummary& summary) {
-  if ((summary.compression == "none" && summary.local_steps == 1) || summary.wire_bytes_per_step == 0) return summary.compression;
+  if ((summary.compression == "none" && summary.local_steps == 1) ||
+      summary.wire_bytes_per_step == 0)
+    return summary.compression;
   std::string text = absl::StrFormat("%s: %.1fx fewer bytes", summary.compression,
                                      static_cast<double>(summary.raw_bytes_per_step) /
                                          static_cast<double>(summary.wire_bytes_per_step));
@@ -49,10 +52,14 @@ std::string Compression(const RunSummary& summary) {
 }
 
 void AddGates(const RunSummary& summary, TextTable& table) {
-  table.AddRow({"gates", absl::StrFormat("%.1f%% zero; %.1f%% always, %.1f%% never", 100 * summary.zero_gate_share,
-                                         100 * summary.always_shut_share, 100 * summary.never_shut_share)});
-  table.AddRow({"  multiply-accumulates needed", absl::StrFormat("%.2f of %.2f million an image (%.1f%%)", 1e-6 * summary.macs_needed,
-                                                                 1e-6 * summary.macs, 100 * summary.macs_needed / summary.macs)});
+  table.AddRow(
+      {"gates",
+       absl::StrFormat("%.1f%% zero; %.1f%% always, %.1f%% never", 100 * summary.zero_gate_share,
+                       100 * summary.always_shut_share, 100 * summary.never_shut_share)});
+  table.AddRow(
+      {"  multiply-accumulates needed",
+       absl::StrFormat("%.2f of %.2f million an image (%.1f%%)", 1e-6 * summary.macs_needed,
+                       1e-6 * summary.macs, 100 * summary.macs_needed / summary.macs)});
   table.AddRow({"  computed by stock runtimes", "all: no gain of time there"});
 }
 
@@ -123,14 +130,16 @@ std::string SummaryTable(const RunSummary& summary) {
   const StepTimes& step = summary.step_ms;
   table.AddRow({"model", absl::StrCat(summary.model, ", ", summary.parameters, " parameters")});
   if (summary.pruning != "none") {
-    table.AddRow({"pruned", absl::StrFormat("%s, %.1f%%", summary.pruning, 100 * summary.pruned_share)});
+    table.AddRow(
+        {"pruned", absl::StrFormat("%s, %.1f%%", summary.pruning, 100 * summary.pruned_share)});
   }
   table.AddRow({"test accuracy", Accuracy(summary)});
   if (!std::isnan(summary.final_test_accuracy)) {
     table.AddRow(
         {"  after the last epoch", absl::StrFormat("%.2f%%", 100 * summary.final_test_accuracy)});
   }
-  if (!std::isnan(summary.float_accuracy)) table.AddRow({"float model", absl::StrFormat("%.2f%%", 100 * summary.float_accuracy)});
+  if (!std::isnan(summary.float_accuracy))
+    table.AddRow({"float model", absl::StrFormat("%.2f%%", 100 * summary.float_accuracy)});
   if (!std::isnan(summary.macs_needed)) AddGates(summary, table);
   for (const QuantizedExport& one : summary.exports) {
     table.AddRow({one.file, absl::StrFormat("%.2f%%, %d bytes", 100 * one.accuracy, one.bytes)});
@@ -148,7 +157,9 @@ std::string SummaryTable(const RunSummary& summary) {
   table.AddRow({"  backward", Milliseconds(step.backward, step.total)});
   table.AddRow({"  optimiser", Milliseconds(step.optimiser, step.total)});
   if (!std::isnan(summary.predicted_step_ms)) {
-    table.AddRow({"  predicted, median measured", absl::StrFormat("%.2f ms, %.2f ms", summary.predicted_step_ms, summary.median_step_ms)});
+    table.AddRow(
+        {"  predicted, median measured",
+         absl::StrFormat("%.2f ms, %.2f ms", summary.predicted_step_ms, summary.median_step_ms)});
   }
   if (summary.world_size > 1) {
     table.AddRow({"  exchange", Milliseconds(step.exchange, step.total)});

@@ -46,8 +46,9 @@ std::string TraceOfRank(int rank, absl::Span<const TraceSpan> spans, int64_t ori
 }
 
 absl::Status WriteTrace(const std::string& path, absl::Span<const std::string> parts) {
-  return WriteFileAtomically(
-      path, absl::StrCat("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n", absl::StrJoin(parts, ",\n"), "\n]}\n"));
+  return WriteFileAtomically(path,
+                             absl::StrCat("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n",
+                                          absl::StrJoin(parts, ",\n"), "\n]}\n"));
 }
 
 }  // namespace ds

@@ -1,4 +1,5 @@
-// trace.json: what ran when on each rank, in the Chrome trace format (chrome://tracing, ui.perfetto.dev).
+// trace.json: what ran when on each rank, in the Chrome trace format (chrome://tracing,
+// ui.perfetto.dev).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ struct TraceSpan {
   int64_t end_us = 0;
 };
 
-// One rank's part of the file, as text: process `rank` with its spans on tracks that are numbered in the order they first appear.
-// `origin_us` becomes the file's 0.
+// One rank's part of the file, as text: process `rank` with its spans on tracks that are numbered
+// in the order they first appear. `origin_us` becomes the file's 0.
 std::string TraceOfRank(int rank, absl::Span<const TraceSpan> spans, int64_t origin_us);
 
 // The whole file from its parts, written atomically.

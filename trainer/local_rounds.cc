@@ -9,12 +9,14 @@
 namespace ds {
 namespace {
 
-// Rounds in a row whose changes were not finite, after which nobody should wait for a better one: each began from the
-// same weights.
+// Rounds in a row whose changes were not finite, after which nobody should wait for a better one:
+// each began from the same weights.
 constexpr int64_t kMaxDiscardedRounds = 5;
 
 double NowMs() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 // Momentum that led to Inf or NaN would lead there again, from any weights.
@@ -41,8 +43,9 @@ absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
   report.times.optimizer += NowMs() - start - outer.sync.exposed_ms;
   if (local_steps_->discarded_in_a_row() >= kMaxDiscardedRounds) {
     return absl::InvalidArgumentError(
-        absl::StrCat("what the ranks' local steps had changed was not finite in ", local_steps_->discarded_in_a_row(),
-                     " outer steps in a row, at step ", step_, " with learning rate ", report.learning_rate,
+        absl::StrCat("what the ranks' local steps had changed was not finite in ",
+                     local_steps_->discarded_in_a_row(), " outer steps in a row, at step ", step_,
+                     " with learning rate ", report.learning_rate,
                      ": training has diverged; lower optimizer.learning_rate, set ",
                      "optimizer.clip_norm, or lower sync.outer_learning_rate"));
   }
@@ -53,14 +56,15 @@ absl::Status MixedPrecisionTrainer::AgreeOnCounters(StepReport& report, bool dis
   const std::map<std::string, double> scaler = scaler_.State();
   const auto count = [&](const char* name) { return static_cast<int64_t>(scaler.at(name)); };
   const int64_t sent_before = communicator_->wire_stats().bytes_sent;
-  DS_ASSIGN_OR_RETURN(const LocalCounters agreed, Agree({.loss_scale = scaler_.scale(),
-                                                         .good_steps = count("good_steps"),
-                                                         .growths = count("growths"),
-                                                         .backoffs = count("backoffs"),
-                                                         .scaler_skipped = count("skipped"),
-                                                         .skipped = discarded ? round_steps_ : round_skipped_,
-                                                         .skipped_in_a_row = skipped_in_a_row_},
-                                                        *communicator_));
+  DS_ASSIGN_OR_RETURN(const LocalCounters agreed,
+                      Agree({.loss_scale = scaler_.scale(),
+                             .good_steps = count("good_steps"),
+                             .growths = count("growths"),
+                             .backoffs = count("backoffs"),
+                             .scaler_skipped = count("skipped"),
+                             .skipped = discarded ? round_steps_ : round_skipped_,
+                             .skipped_in_a_row = skipped_in_a_row_},
+                            *communicator_));
   report.wire_bytes += communicator_->wire_stats().bytes_sent - sent_before;
   skipped_ += agreed.skipped;
   skipped_in_a_row_ = agreed.skipped_in_a_row;

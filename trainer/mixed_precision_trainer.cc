@@ -1,12 +1,11 @@
 #include "trainer/mixed_precision_trainer.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <chrono>
 #include <cmath>
 #include <optional>
 #include <utility>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/sha256.h"
 #include "base/status.h"
@@ -110,8 +109,8 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
       precision_reason_ = choice->reason;
     }
   }
-  DS_RETURN_IF_ERROR(communicator_->Broadcast(
-      {reinterpret_cast<std::byte*>(&chosen), sizeof(chosen)}, 0));
+  DS_RETURN_IF_ERROR(
+      communicator_->Broadcast({reinterpret_cast<std::byte*>(&chosen), sizeof(chosen)}, 0));
   DS_RETURN_IF_ERROR(status);
   if (chosen < 0) return absl::AbortedError("rank 0 could not choose a precision; see its message");
   model_.set_precision(static_cast<Precision>(chosen));
@@ -131,22 +130,24 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
 absl::Status MixedPrecisionTrainer::ConnectRanks() {
   const std::optional<SyncState> exchange = std::exchange(pending_exchange_, std::nullopt);
   if (options_.sync_every == 1) {
-    DS_ASSIGN_OR_RETURN(synchronizer_, GradientSynchronizer::Create(model_, *communicator_,
-                                                                    {.bucket_mb = options_.bucket_mb,
-                                                                     .overlap = options_.overlap,
-                                                                     .trace = options_.trace,
-                                                                     .forecast = options_.forecast,
-                                                                     .compression = options_.compression}));
+    DS_ASSIGN_OR_RETURN(synchronizer_,
+                        GradientSynchronizer::Create(model_, *communicator_,
+                                                     {.bucket_mb = options_.bucket_mb,
+                                                      .overlap = options_.overlap,
+                                                      .trace = options_.trace,
+                                                      .forecast = options_.forecast,
+                                                      .compression = options_.compression}));
     return exchange.has_value() ? synchronizer_->ImportState(*exchange) : absl::OkStatus();
   }
   synchronizer_ = GradientSynchronizer::CreateLocal(model_);
-  DS_ASSIGN_OR_RETURN(local_steps_, LocalSteps::Create(model_, *communicator_,
-                                                       {.every = options_.sync_every,
-                                                        .outer_learning_rate = options_.outer_learning_rate,
-                                                        .outer_momentum = options_.outer_momentum,
-                                                        .bucket_mb = options_.bucket_mb,
-                                                        .trace = options_.trace,
-                                                        .compression = options_.compression}));
+  DS_ASSIGN_OR_RETURN(local_steps_,
+                      LocalSteps::Create(model_, *communicator_,
+                                         {.every = options_.sync_every,
+                                          .outer_learning_rate = options_.outer_learning_rate,
+                                          .outer_momentum = options_.outer_momentum,
+                                          .bucket_mb = options_.bucket_mb,
+                                          .trace = options_.trace,
+                                          .compression = options_.compression}));
   if (!pending_outer_.empty()) DS_RETURN_IF_ERROR(local_steps_->LoadState(pending_outer_));
   pending_outer_.clear();
   return exchange.has_value() ? local_steps_->ImportExchange(*exchange) : absl::OkStatus();
@@ -167,7 +168,8 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   }
   const int64_t middle = NowUs();
   try {
-    // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over samples.
+    // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over
+    // samples.
     const double weight = static_cast<double>(batch.size()) * communicator_->size() /
                           static_cast<double>(global_samples);
     at::Tensor scaled = minimised;
@@ -178,8 +180,8 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
     sums.loss = result.loss.item<double>() * static_cast<double>(result.count);
     sums.correct = result.correct.item<int64_t>();
   } catch (const c10::Error& error) {
-    return absl::InternalError(absl::StrCat("backward pass of step ", step_, ": ",
-                                            error.what_without_backtrace()));
+    return absl::InternalError(
+        absl::StrCat("backward pass of step ", step_, ": ", error.what_without_backtrace()));
   }
   sums.samples = result.count;
   const int64_t end = NowUs();
@@ -210,7 +212,8 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
 absl::Status MixedPrecisionTrainer::CheckConverging(double learning_rate) const {
   if (skipped_in_a_row_ < options_.max_skipped_in_a_row) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_, " with learning rate ", learning_rate,
+      "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_,
+      " with learning rate ", learning_rate,
       ": training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"));
 }
 
@@ -229,8 +232,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
   optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1 || local_steps_ != nullptr);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    model_.set_dropout_key(options_.seed,
-                           static_cast<uint64_t>(step_ * options_.accumulate) + i,
+    model_.set_dropout_key(options_.seed, static_cast<uint64_t>(step_ * options_.accumulate) + i,
                            static_cast<uint64_t>(communicator_->rank()));
     if (i + 1 == micro_batches.size()) {
       DS_RETURN_IF_ERROR(synchronizer_->Begin({.step = step_, .loss_scale = scaler_.scale()}));
@@ -285,7 +287,8 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
       ++done;
     }
     const double data_ms = MsBetween(data_start, NowUs());
-    DS_ASSIGN_OR_RETURN(StepReport report, Step(micro_batches, global_samples, /*end_of_epoch=*/done == batches));
+    DS_ASSIGN_OR_RETURN(StepReport report,
+                        Step(micro_batches, global_samples, /*end_of_epoch=*/done == batches));
     report.times.data = data_ms;
     report.step_in_epoch = epoch.steps++;
     report.steps_per_epoch = steps_per_epoch;
@@ -297,15 +300,18 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
     if (options_.observer != nullptr) DS_RETURN_IF_ERROR(options_.observer->OnStep(report));
   }
   const double seconds = std::max<int64_t>(1, NowUs() - start) * 1e-6;
-  double totals[3] = {sums.loss, static_cast<double>(sums.correct), static_cast<double>(sums.samples)};
-  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
+  double totals[3] = {sums.loss, static_cast<double>(sums.correct),
+                      static_cast<double>(sums.samples)};
+  DS_RETURN_IF_ERROR(
+      communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
   const double samples = std::max(1.0, totals[2]);
   const double steps = static_cast<double>(std::max<int64_t>(1, epoch.steps));
   epoch.train_loss = totals[0] / samples;
   epoch.train_accuracy = totals[1] / samples;
   epoch.images_per_second = totals[2] / seconds;
-  epoch.mean_times = {times.data / steps, times.forward / steps, times.backward / steps, times.exchange / steps,
-                      times.exchange_exposed / steps, times.optimizer / steps};
+  epoch.mean_times = {
+      times.data / steps,     times.forward / steps,          times.backward / steps,
+      times.exchange / steps, times.exchange_exposed / steps, times.optimizer / steps};
   epoch.skipped_steps = skipped_;
   epoch.wire_bytes_per_step = static_cast<int64_t>(static_cast<double>(wire_bytes) / steps);
   return epoch;
@@ -352,14 +358,16 @@ absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
     return absl::OkStatus();
   }));
   double totals[3] = {sums.loss, sums.hits, sums.samples};
-  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
+  DS_RETURN_IF_ERROR(
+      communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
   return EvaluationSums{totals[0], totals[1], totals[2]}.Mean();
 }
 
 std::string MixedPrecisionTrainer::ParameterHash() const {
   Sha256 hash;
   for (const NamedTensor& parameter : model_.parameters()) {
-    hash.Update({static_cast<const std::byte*>(parameter.tensor.data_ptr()), parameter.tensor.nbytes()});
+    hash.Update(
+        {static_cast<const std::byte*>(parameter.tensor.data_ptr()), parameter.tensor.nbytes()});
   }
   return hash.Hex();
 }
@@ -380,10 +388,11 @@ std::vector<TraceSpan> MixedPrecisionTrainer::TakeTrace() {
 }
 
 std::map<std::string, double> MixedPrecisionTrainer::State() const {
-  std::map<std::string, double> state = {{"epoch", static_cast<double>(epoch_)},
-                                         {"step", static_cast<double>(step_)},
-                                         {"skipped", static_cast<double>(skipped_)},
-                                         {"skipped_in_a_row", static_cast<double>(skipped_in_a_row_)}};
+  std::map<std::string, double> state = {
+      {"epoch", static_cast<double>(epoch_)},
+      {"step", static_cast<double>(step_)},
+      {"skipped", static_cast<double>(skipped_)},
+      {"skipped_in_a_row", static_cast<double>(skipped_in_a_row_)}};
   for (const auto& [name, value] : scaler_.State()) state["scaler/" + name] = value;
   return state;
 }

@@ -1,13 +1,16 @@
-// Trains a GraphModule: precision, loss scaling, gradient exchange, clipping, schedule, averages. `ds_train` uses nothing else.
+// Trains a GraphModule: precision, loss scaling, gradient exchange, clipping, schedule, averages.
+// `ds_train` uses nothing else.
 //
 //   MixedPrecisionTrainer trainer(model, optimizer, loss, {.precision = "auto"});
 //   absl::StatusOr<TrainResult> result = trainer.train(loader, /*epochs=*/15);
 //
-// Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check of the raw gradients →
-// OR of the flag over the ranks → unscale, exchange (compressed or not) → clip → optimiser → EMA. A step whose flag is set changes nothing on
-// any rank but the loss scale. Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
-// With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the exchange is an outer
-// step every so many steps and at each epoch's end: replicas are equal after it, and averages of the weights follow it.
+// Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check
+// of the raw gradients → OR of the flag over the ranks → unscale, exchange (compressed or not) →
+// clip → optimiser → EMA. A step whose flag is set changes nothing on any rank but the loss scale.
+// Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
+// With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the
+// exchange is an outer step every so many steps and at each epoch's end: replicas are equal after
+// it, and averages of the weights follow it.
 //
 // One thread; every rank calls the same methods in the same order.
 #pragma once
@@ -23,8 +26,8 @@
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "data/loader.h"
-#include "trainer/evaluate.h"
 #include "executor/graph_module.h"
+#include "trainer/evaluate.h"
 #include "trainer/optim/ema.h"
 #include "trainer/optim/loss.h"
 #include "trainer/optim/loss_scaler.h"
@@ -35,8 +38,9 @@
 
 namespace ds {
 
-// Milliseconds of one step. `exchange` is the wall time with an exchange under way, `exchange_exposed` the part of it that
-// backward did not hide; the step takes data + forward + backward + exchange_exposed + optimizer.
+// Milliseconds of one step. `exchange` is the wall time with an exchange under way,
+// `exchange_exposed` the part of it that backward did not hide; the step takes data + forward +
+// backward + exchange_exposed + optimizer.
 struct StepTimings {
   double data = 0, forward = 0, backward = 0, exchange = 0, exchange_exposed = 0, optimizer = 0;
   double total() const { return data + forward + backward + exchange_exposed + optimizer; }
@@ -44,30 +48,33 @@ struct StepTimings {
 };
 
 struct StepReport {
-  int64_t epoch = 0;            // 0-based
-  int64_t step = 0;             // optimiser steps of the run before this one, skipped ones included
+  int64_t epoch = 0;  // 0-based
+  int64_t step = 0;   // optimiser steps of the run before this one, skipped ones included
   int64_t step_in_epoch = 0;
   int64_t steps_per_epoch = 0;
-  double loss = 0;              // this rank's mean over the step's samples
-  int64_t correct = 0;          // this rank's arg max hits
-  int64_t samples = 0;          // this rank's (text: tokens)
+  double loss = 0;      // this rank's mean over the step's samples
+  int64_t correct = 0;  // this rank's arg max hits
+  int64_t samples = 0;  // this rank's (text: tokens)
   double learning_rate = 0;
   double loss_scale = 1;
-  bool skipped = false;         // non-finite gradients somewhere (local steps: on this rank, or the round was discarded on all)
-  bool synchronized = true;     // replicas are equal after it (local steps: it ended with an outer step)
-  int64_t wire_bytes = 0;       // sent by this rank
-  bool watched = false;         // for the forecast: its exchange went after its compute
+  bool skipped = false;  // non-finite gradients somewhere (local steps: on this rank, or the round
+                         // was discarded on all)
+  bool synchronized =
+      true;                // replicas are equal after it (local steps: it ended with an outer step)
+  int64_t wire_bytes = 0;  // sent by this rank
+  bool watched = false;    // for the forecast: its exchange went after its compute
   StepTimings times;
 };
 
 struct EpochReport {
   int64_t epoch = 0;
-  double train_loss = 0;        // over all ranks
-  double train_accuracy = 0;    // 0..1
-  double images_per_second = 0; // over all ranks, training part of the epoch
-  StepTimings mean_times;         // a step, this rank
+  double train_loss = 0;         // over all ranks
+  double train_accuracy = 0;     // 0..1
+  double images_per_second = 0;  // over all ranks, training part of the epoch
+  StepTimings mean_times;        // a step, this rank
   int64_t steps = 0;
-  int64_t skipped_steps = 0;    // so far in the run; local steps: summed over ranks, as of the last outer step
+  int64_t skipped_steps =
+      0;  // so far in the run; local steps: summed over ranks, as of the last outer step
   int64_t wire_bytes_per_step = 0;  // sent by this rank
 };
 
@@ -81,30 +88,34 @@ class TrainObserver {
 };
 
 struct MixedPrecisionTrainerOptions {
-  std::string precision = "auto";          // fp32 | bf16 | fp16 | auto
-  double initial_scale = 65536;            // fp16 loss scale, its growth and back-off
+  std::string precision = "auto";  // fp32 | bf16 | fp16 | auto
+  double initial_scale = 65536;    // fp16 loss scale, its growth and back-off
   double growth_factor = 2;
   double backoff_factor = 0.5;
-  int64_t growth_interval = 2000;          // good steps
-  double clip_norm = 0;                    // global L2 norm of the gradients; 0: off
-  int64_t accumulate = 1;                  // micro-batches a step
-  double ema_decay = 0;                    // 0: no averages
-  int64_t max_skipped_in_a_row = 50;       // then the run stops with an error (local steps: at the next outer step)
-  uint64_t seed = 1;                       // of Dropout
-  double bucket_mb = 4;                    // MiB of fp32 a gradient bucket
+  int64_t growth_interval = 2000;  // good steps
+  double clip_norm = 0;            // global L2 norm of the gradients; 0: off
+  int64_t accumulate = 1;          // micro-batches a step
+  double ema_decay = 0;            // 0: no averages
+  int64_t max_skipped_in_a_row =
+      50;                // then the run stops with an error (local steps: at the next outer step)
+  uint64_t seed = 1;     // of Dropout
+  double bucket_mb = 4;  // MiB of fp32 a gradient bucket
   bool overlap = true;
   bool trace = false;
-  bool forecast = false;                   // say what exchange adds to a step, after the first ones (sync/exchange_forecast.h)
-  CompressionOptions compression;          // of what ranks exchange
-  int64_t sync_every = 1;                  // above 1: local steps from one outer step to the next
-  double outer_learning_rate = 1;          // of local steps
+  bool forecast =
+      false;  // say what exchange adds to a step, after the first ones (sync/exchange_forecast.h)
+  CompressionOptions compression;  // of what ranks exchange
+  int64_t sync_every = 1;          // above 1: local steps from one outer step to the next
+  double outer_learning_rate = 1;  // of local steps
   double outer_momentum = 0;
-  Schedule* schedule = nullptr;            // not owned; null: the optimiser's own learning rate
-  Communicator* communicator = nullptr;    // not owned; null: one rank
-  TrainObserver* observer = nullptr;       // not owned
-  // What is minimised, from a micro-batch's inputs, the model's first output and its loss (distillation, say); null: the loss. Reports keep
-  // the loss itself.
-  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& inputs, const at::Tensor& output, const at::Tensor& loss)> objective;
+  Schedule* schedule = nullptr;          // not owned; null: the optimiser's own learning rate
+  Communicator* communicator = nullptr;  // not owned; null: one rank
+  TrainObserver* observer = nullptr;     // not owned
+  // What is minimised, from a micro-batch's inputs, the model's first output and its loss
+  // (distillation, say); null: the loss. Reports keep the loss itself.
+  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& inputs, const at::Tensor& output,
+                                           const at::Tensor& loss)>
+      objective;
   // Test seam: may change the (scaled) loss of a step on this rank before backward.
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };
@@ -118,18 +129,21 @@ struct TrainResult {
 class MixedPrecisionTrainer {
  public:
   // References are kept. Bad options come back from the first call that needs them.
-  MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss, MixedPrecisionTrainerOptions options);
+  MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss,
+                        MixedPrecisionTrainerOptions options);
   ~MixedPrecisionTrainer();
 
-  // Weights, buffers and precision equal on all ranks from here on. Called by train() if nobody did. `sample` is what
-  // `auto` probes with.
+  // Weights, buffers and precision equal on all ranks from here on. Called by train() if nobody
+  // did. `sample` is what `auto` probes with.
   absl::Status Prepare(const Batch& sample);
-  // Trains from epoch() up to `epochs`. InvalidArgument if the loss becomes NaN for good (names step and learning rate).
+  // Trains from epoch() up to `epochs`. InvalidArgument if the loss becomes NaN for good (names
+  // step and learning rate).
   absl::StatusOr<TrainResult> train(DataLoader& loader, int64_t epochs);
-  // One optimiser step on `accumulate` micro-batches (fewer at an epoch's end).
-  // `global_samples`: of all ranks and micro-batches, so that a short last batch weighs by its size.
-  // `end_of_epoch`: with local steps, an outer step is due whatever their number.
-  absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples, bool end_of_epoch = false);
+  // One optimiser step on `accumulate` micro-batches (fewer at an epoch's end). `global_samples`:
+  // of all ranks and micro-batches, so that a short last batch weighs by its size. `end_of_epoch`:
+  // with local steps, an outer step is due whatever their number.
+  absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples,
+                                  bool end_of_epoch = false);
   // Over all ranks' shards, with the averaged weights if there are any.
   absl::StatusOr<Evaluation> evaluate(DataLoader& loader);
   // Runs `body` while the module holds the averaged weights (or as it is, without averages).
@@ -147,19 +161,29 @@ class MixedPrecisionTrainer {
   std::string ParameterHash() const;
   std::vector<TraceSpan> TakeTrace();
 
-  // All that the next step depends on beside the module's own tensors, the optimiser's and the schedule's.
+  // All that the next step depends on beside the module's own tensors, the optimiser's and the
+  // schedule's.
   std::map<std::string, double> State() const;
   absl::Status LoadState(const std::map<std::string, double>& state);
   WeightEma* ema() { return ema_.get(); }
-  // What this rank's exchange carries along (after Prepare); before Prepare, what it is to begin with.
-  SyncState exchange_state() const { return local_steps_ ? local_steps_->ExportExchange() : synchronizer_->ExportState(); }
+  // What this rank's exchange carries along (after Prepare); before Prepare, what it is to begin
+  // with.
+  SyncState exchange_state() const {
+    return local_steps_ ? local_steps_->ExportExchange() : synchronizer_->ExportState();
+  }
   void set_exchange_state(SyncState state) { pending_exchange_ = std::move(state); }
-  void set_residuals(CompressorState residuals) { pending_exchange_->residuals = std::move(residuals); }  // after set_exchange_state
-  CompressionReport compression_report() const { return local_steps_ ? local_steps_->Report() : synchronizer_->Report(); }
-  // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps); before Prepare, what
-  // it is to begin with.
+  void set_residuals(CompressorState residuals) {
+    pending_exchange_->residuals = std::move(residuals);
+  }  // after set_exchange_state
+  CompressionReport compression_report() const {
+    return local_steps_ ? local_steps_->Report() : synchronizer_->Report();
+  }
+  // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps);
+  // before Prepare, what it is to begin with.
   std::map<std::string, at::Tensor> outer_state() const;
-  void set_outer_state(std::map<std::string, at::Tensor> state) { pending_outer_ = std::move(state); }
+  void set_outer_state(std::map<std::string, at::Tensor> state) {
+    pending_outer_ = std::move(state);
+  }
 
  private:
   struct Sums;
@@ -167,7 +191,8 @@ class MixedPrecisionTrainer {
   absl::Status AverageBuffers();
   absl::Status ConnectRanks();
   absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
-  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples, StepTimings& times);
+  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples,
+                                       StepTimings& times);
   absl::Status ApplyGradients(StepReport& report, bool found_inf);
   absl::Status CheckConverging(double learning_rate) const;
   // Local steps (local_rounds.cc).
@@ -194,8 +219,8 @@ class MixedPrecisionTrainer {
   int64_t step_ = 0;
   int64_t skipped_ = 0;
   int64_t skipped_in_a_row_ = 0;
-  int64_t round_steps_ = 0;     // since the last outer step
-  int64_t round_skipped_ = 0;   // of them, on this rank
+  int64_t round_steps_ = 0;    // since the last outer step
+  int64_t round_skipped_ = 0;  // of them, on this rank
 };
 
 // The batch as LibTorch tensors that share its memory.

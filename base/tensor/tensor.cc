@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
-#include "base/tensor/float16.h"
 #include "base/status.h"
+#include "base/tensor/float16.h"
 
 namespace ds {
 namespace {

@@ -7,7 +7,8 @@
 
 namespace ds {
 
-absl::StatusOr<std::shared_ptr<const Codec>> CodecByName(const std::string& name, const CodecOptions& base) {
+absl::StatusOr<std::shared_ptr<const Codec>> CodecByName(const std::string& name,
+                                                         const CodecOptions& base) {
   if (name == "fp32") return nullptr;
   CodecOptions options = base;
   absl::string_view rest = name;
@@ -22,8 +23,9 @@ absl::StatusOr<std::shared_ptr<const Codec>> CodecByName(const std::string& name
   } else if (absl::ConsumePrefix(&rest, "u") && absl::SimpleAtoi(rest, &options.bits)) {
     options.kind = CodecKind::kUniform;
   } else {
-    return absl::InvalidArgumentError(absl::StrCat("unknown codec '", name,
-                                                   "'; it is fp32, fp16, bf16, u1 to u8, sign or topk:DENSITY (topk:0.01)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("unknown codec '", name,
+                     "'; it is fp32, fp16, bf16, u1 to u8, sign or topk:DENSITY (topk:0.01)"));
   }
   options.rotate = base.rotate && options.kind == CodecKind::kUniform && options.bits <= 3;
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Codec> codec, Codec::Create(options));

@@ -9,8 +9,9 @@
 
 namespace ds {
 
-// "fp32" (no codec: null), "fp16", "bf16", "u1" to "u8" (uniform), "sign", "topk:DENSITY". `base` gives bucket, scale, rounding and
-// rotation. InvalidArgument names what is allowed.
-absl::StatusOr<std::shared_ptr<const Codec>> CodecByName(const std::string& name, const CodecOptions& base);
+// "fp32" (no codec: null), "fp16", "bf16", "u1" to "u8" (uniform), "sign", "topk:DENSITY". `base`
+// gives bucket, scale, rounding and rotation. InvalidArgument names what is allowed.
+absl::StatusOr<std::shared_ptr<const Codec>> CodecByName(const std::string& name,
+                                                         const CodecOptions& base);
 
 }  // namespace ds

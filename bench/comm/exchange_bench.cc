@@ -10,8 +10,8 @@
 #include "base/thread_pool.h"
 #include "bench/comm/codec_name.h"
 #include "comm/compress/compressed_all_reduce.h"
-#include "comm/tuning/cost_model.h"
 #include "comm/exchange_collectives.h"
+#include "comm/tuning/cost_model.h"
 
 namespace ds {
 namespace {
@@ -27,21 +27,27 @@ class Bench {
     if (options.threads > 0) pool_ = std::make_unique<ThreadPool>(options.threads);
   }
 
-  absl::StatusOr<ExchangeBenchRow> Run(const std::string& name, const CodecPointer& codec, int64_t values) {
-    ExchangeBenchRow row = {std::string(communicator_.backend()), communicator_.size(), name, values};
+  absl::StatusOr<ExchangeBenchRow> Run(const std::string& name, const CodecPointer& codec,
+                                       int64_t values) {
+    ExchangeBenchRow row = {std::string(communicator_.backend()), communicator_.size(), name,
+                            values};
     memory_.resize(static_cast<size_t>(values));
     FillBenchValues(communicator_.rank(), absl::MakeSpan(memory_));
     bucket_ = {{kTensor, absl::MakeSpan(memory_), 0, codec, {}}};
     DS_RETURN_IF_ERROR(Verify(codec, row));
     DS_RETURN_IF_ERROR(Time(row));
-    MeasureCodecs({bucket_}, communicator_.size(), options_.error_feedback, {.coding_values = options_.model_values}, costs_);
-    DS_ASSIGN_OR_RETURN(const ExchangeCost cost, PredictExchange({bucket_}, communicator_.size(), link_, costs_));
+    MeasureCodecs({bucket_}, communicator_.size(), options_.error_feedback,
+                  {.coding_values = options_.model_values}, costs_);
+    DS_ASSIGN_OR_RETURN(const ExchangeCost cost,
+                        PredictExchange({bucket_}, communicator_.size(), link_, costs_));
     row.model_seconds = cost.seconds();
     // The slowest and the one that sends most, for all ranks.
     std::array<double, 2> times = {row.seconds, row.model_seconds};
     std::array<int64_t, 2> bytes = {row.wire_bytes, row.predicted_bytes};
-    DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(times)), ReduceOp::kMax));
-    DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(bytes)), ReduceOp::kMax));
+    DS_RETURN_IF_ERROR(
+        communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(times)), ReduceOp::kMax));
+    DS_RETURN_IF_ERROR(
+        communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(bytes)), ReduceOp::kMax));
     row.seconds = times[0];
     row.model_seconds = times[1];
     row.wire_bytes = bytes[0];
@@ -53,9 +59,10 @@ class Bench {
   float scale() const { return 1.0f / static_cast<float>(communicator_.size()); }
 
   absl::StatusOr<std::unique_ptr<CompressedAllReduce>> Reducer(bool error_feedback) {
-    return CompressedAllReduce::Create(
-        &communicator_, {bucket_},
-        {.error_feedback = error_feedback, .chunk_bytes = options_.chunk_bytes, .pool = pool_.get()});
+    return CompressedAllReduce::Create(&communicator_, {bucket_},
+                                       {.error_feedback = error_feedback,
+                                        .chunk_bytes = options_.chunk_bytes,
+                                        .pool = pool_.get()});
   }
 
   absl::Status Verify(const CodecPointer& codec, ExchangeBenchRow& row) {
@@ -65,12 +72,14 @@ class Bench {
     DS_RETURN_IF_ERROR(reducer->Exchange(0));
     row.wire_bytes = communicator_.wire_stats().bytes_sent - before;
     row.predicted_bytes = reducer->PredictedWireBytes(0);
-    DS_ASSIGN_OR_RETURN(row.check, CheckExchange(communicator_, memory_, codec, {.tensor = bucket_[0].id()}, scale()));
+    DS_ASSIGN_OR_RETURN(row.check, CheckExchange(communicator_, memory_, codec,
+                                                 {.tensor = bucket_[0].id()}, scale()));
     return absl::OkStatus();
   }
 
   absl::Status Time(ExchangeBenchRow& row) {
-    DS_ASSIGN_OR_RETURN(const std::unique_ptr<CompressedAllReduce> reducer, Reducer(options_.error_feedback));
+    DS_ASSIGN_OR_RETURN(const std::unique_ptr<CompressedAllReduce> reducer,
+                        Reducer(options_.error_feedback));
     std::vector<double> times;
     for (int repeat = 0; repeat <= options_.repeats; ++repeat) {
       reducer->BeginStep({static_cast<uint64_t>(repeat), scale()});
@@ -88,7 +97,7 @@ class Bench {
   Communicator& communicator_;
   const ExchangeBenchOptions& options_;
   const LinearCost link_;
-  CodingCosts costs_;   // of the codecs so far
+  CodingCosts costs_;  // of the codecs so far
   std::unique_ptr<ThreadPool> pool_;
   std::vector<float> memory_;
   GradientBucket bucket_;
@@ -98,17 +107,20 @@ class Bench {
 
 double ExchangeBenchRow::fewer_bytes() const {
   int64_t raw = 0;
-  for (int r = 0; r < ranks; ++r) raw = std::max(raw, AllReduceWireBytes(values, sizeof(float), ranks, r));
+  for (int r = 0; r < ranks; ++r)
+    raw = std::max(raw, AllReduceWireBytes(values, sizeof(float), ranks, r));
   return wire_bytes > 0 ? static_cast<double>(raw) / static_cast<double>(wire_bytes) : 1;
 }
 
-absl::StatusOr<std::vector<ExchangeBenchRow>> RunExchangeBench(Communicator& communicator, const ExchangeBenchOptions& options) {
+absl::StatusOr<std::vector<ExchangeBenchRow>> RunExchangeBench(
+    Communicator& communicator, const ExchangeBenchOptions& options) {
   std::vector<CodecPointer> codecs;
   for (const std::string& name : options.codecs) {
     DS_ASSIGN_OR_RETURN(CodecPointer codec, CodecByName(name, options.codec));
     codecs.push_back(std::move(codec));
   }
-  const bool sizes = std::all_of(options.sizes.begin(), options.sizes.end(), [](int64_t size) { return size >= 0; });
+  const bool sizes = std::all_of(options.sizes.begin(), options.sizes.end(),
+                                 [](int64_t size) { return size >= 0; });
   if (!sizes || options.repeats < 1 || options.threads < 0) {
     return absl::InvalidArgumentError("sizes and threads are not negative, repeats at least 1");
   }

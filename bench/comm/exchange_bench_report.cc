@@ -7,16 +7,26 @@
 namespace ds {
 
 std::string ExchangeBenchTable(const std::vector<ExchangeBenchRow>& rows) {
-  TextTable table({{"codec"}, {"ranks", Align::kRight}, {"values", Align::kRight}, {"ms", Align::kRight}, {"model ms", Align::kRight},
-                   {"GB/s", Align::kRight}, {"sent bytes", Align::kRight}, {"predicted", Align::kRight},
-                   {"fewer", Align::kRight}, {"worst error", Align::kRight}, {"of bound", Align::kRight}, {"check"}});
+  TextTable table({{"codec"},
+                   {"ranks", Align::kRight},
+                   {"values", Align::kRight},
+                   {"ms", Align::kRight},
+                   {"model ms", Align::kRight},
+                   {"GB/s", Align::kRight},
+                   {"sent bytes", Align::kRight},
+                   {"predicted", Align::kRight},
+                   {"fewer", Align::kRight},
+                   {"worst error", Align::kRight},
+                   {"of bound", Align::kRight},
+                   {"check"}});
   for (const ExchangeBenchRow& row : rows) {
-    table.AddRow({row.codec, absl::StrCat(row.ranks), absl::StrCat(row.values), absl::StrFormat("%.3f", row.seconds * 1e3),
+    table.AddRow({row.codec, absl::StrCat(row.ranks), absl::StrCat(row.values),
+                  absl::StrFormat("%.3f", row.seconds * 1e3),
                   absl::StrFormat("%.3f", row.model_seconds * 1e3),
-                  absl::StrFormat("%.2f", row.gb_per_s()),
-                  absl::StrCat(row.wire_bytes), absl::StrCat(row.predicted_bytes), absl::StrFormat("%.2fx", row.fewer_bytes()),
-                  absl::StrFormat("%.2e", row.check.worst_error), absl::StrFormat("%.3f", row.check.error_over_bound),
-                  row.ok() ? "ok" : "WRONG"});
+                  absl::StrFormat("%.2f", row.gb_per_s()), absl::StrCat(row.wire_bytes),
+                  absl::StrCat(row.predicted_bytes), absl::StrFormat("%.2fx", row.fewer_bytes()),
+                  absl::StrFormat("%.2e", row.check.worst_error),
+                  absl::StrFormat("%.3f", row.check.error_over_bound), row.ok() ? "ok" : "WRONG"});
   }
   return table.ToString();
 }

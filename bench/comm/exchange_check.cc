@@ -63,8 +63,10 @@ class Simulation {
     if (codec_ == nullptr) return absl::OkStatus();
     const size_t bucket = static_cast<size_t>(codec_->options().bucket);
     for (size_t from = 0; from < values_.size(); from += bucket) {
-      const double error = CodecErrorBound(codec_->options(), absl::MakeConstSpan(values_).subspan(from, bucket));
-      for (size_t i = from; i < std::min(values_.size(), from + bucket); ++i) block.bound[i] += error;
+      const double error =
+          CodecErrorBound(codec_->options(), absl::MakeConstSpan(values_).subspan(from, bucket));
+      for (size_t i = from; i < std::min(values_.size(), from + bucket); ++i)
+        block.bound[i] += error;
     }
     bytes_.resize(static_cast<size_t>(codec_->EncodedSize(static_cast<int64_t>(values_.size()))));
     codec_->Encode(values_, noise_, absl::MakeSpan(bytes_));
@@ -83,7 +85,8 @@ class Simulation {
 
 float BenchValue(int64_t element, int rank) {
   // A step of splitmix64 (Steele, Lea, Flood, OOPSLA 2014).
-  uint64_t bits = (static_cast<uint64_t>(element) * 64 + static_cast<uint64_t>(rank)) * 0x9e3779b97f4a7c15u;
+  uint64_t bits =
+      (static_cast<uint64_t>(element) * 64 + static_cast<uint64_t>(rank)) * 0x9e3779b97f4a7c15u;
   bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
   bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
   return static_cast<float>(static_cast<int32_t>(bits >> 40) - (1 << 23)) * 0x1p-23f;
@@ -93,8 +96,10 @@ void FillBenchValues(int rank, absl::Span<float> values) {
   for (size_t i = 0; i < values.size(); ++i) values[i] = BenchValue(static_cast<int64_t>(i), rank);
 }
 
-absl::StatusOr<ExchangeCheck> CheckExchange(Communicator& communicator, absl::Span<const float> result,
-                                            const std::shared_ptr<const Codec>& codec, CodecNoise noise, float scale) {
+absl::StatusOr<ExchangeCheck> CheckExchange(Communicator& communicator,
+                                            absl::Span<const float> result,
+                                            const std::shared_ptr<const Codec>& codec,
+                                            CodecNoise noise, float scale) {
   const int ranks = communicator.size();
   // One rank alone quantises nothing.
   Simulation simulation(ranks, ranks == 1 ? nullptr : codec, noise, scale);
@@ -109,17 +114,22 @@ absl::StatusOr<ExchangeCheck> CheckExchange(Communicator& communicator, absl::Sp
       check.mismatches += std::memcmp(&got, &block.result[i], sizeof(float)) != 0;
       const double error = std::abs(got - block.exact[i]);
       check.worst_error = std::max(check.worst_error, error);
-      if (block.bound[i] > 0) check.error_over_bound = std::max(check.error_over_bound, error / block.bound[i]);
+      if (block.bound[i] > 0)
+        check.error_over_bound = std::max(check.error_over_bound, error / block.bound[i]);
     }
   }
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&check.mismatches, 1)), ReduceOp::kSum));
+  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&check.mismatches, 1)),
+                                            ReduceOp::kSum));
   std::array<double, 2> worst = {check.worst_error, check.error_over_bound};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(worst)), ReduceOp::kMax));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(worst)), ReduceOp::kMax));
   check.worst_error = worst[0];
   check.error_over_bound = worst[1];
-  const int64_t checksum = Crc32c({reinterpret_cast<const char*>(result.data()), result.size() * sizeof(float)});
+  const int64_t checksum =
+      Crc32c({reinterpret_cast<const char*>(result.data()), result.size() * sizeof(float)});
   std::array<int64_t, 2> extremes = {checksum, -checksum};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(extremes)), ReduceOp::kMax));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(extremes)), ReduceOp::kMax));
   check.replicas_equal = extremes[0] == -extremes[1];
   return check;
 }

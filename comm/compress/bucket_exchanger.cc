@@ -10,7 +10,8 @@ namespace ds {
 namespace {
 
 int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -36,7 +37,8 @@ BucketExchanger::~BucketExchanger() {
 void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep& step) {
   std::lock_guard lock(mutex_);
   DS_CHECK(done_) << "Begin during a round";
-  DS_CHECK(compressor.buckets() == static_cast<int>(buckets_)) << "the compressor is of other buckets";
+  DS_CHECK(compressor.buckets() == static_cast<int>(buckets_))
+      << "the compressor is of other buckets";
   compressor_ = &compressor;
   compressor.BeginStep(step);
   ready_.assign(buckets_, false);
@@ -75,7 +77,9 @@ absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
 
 absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mutex>& lock) {
   BucketResult result;
-  const auto sent = [this] { return communicator_->wire_stats().bytes_sent + compressor_->OwnBytesSent(); };
+  const auto sent = [this] {
+    return communicator_->wire_stats().bytes_sent + compressor_->OwnBytesSent();
+  };
   const int64_t sent_before = sent();
   // Runs `call` without the lock and notes when.
   const auto timed = [&](size_t bucket, auto call) {
@@ -121,7 +125,8 @@ void BucketExchanger::Run() {
     changed_.wait(lock, [&] { return stopping_ || finishing_; });
     if (stopping_) return;
     if (encoders_ != nullptr) {
-      // All are marked. After an error some may still be being encoded; the memory is the caller's again when Finish returns.
+      // All are marked. After an error some may still be being encoded; the memory is the caller's
+      // again when Finish returns.
       lock.unlock();
       encoders_->Wait();
       lock.lock();

@@ -1,8 +1,9 @@
-// Exchanges the buckets of a GradientCompressor on a thread of its own, in index order on every rank whatever the order in which they
-// become ready, and a flag: the part of gradient exchange that knows nothing of networks. A bucket is encoded while others are
-// exchanged.
+// Exchanges the buckets of a GradientCompressor on a thread of its own, in index order on every
+// rank whatever the order in which they become ready, and a flag: the part of gradient exchange
+// that knows nothing of networks. A bucket is encoded while others are exchanged.
 //
-// Begin, MarkReady and Finish are called by one thread; MarkReady may also come from others between the two.
+// Begin, MarkReady and Finish are called by one thread; MarkReady may also come from others between
+// the two.
 #pragma once
 
 #include <condition_variable>
@@ -27,34 +28,36 @@ struct BucketInterval {
 };
 
 struct BucketResult {
-  std::vector<BucketInterval> intervals;  // of this round, in index order; the flag's exchange is the last
-  int64_t exchange_us = 0;                // sum of the intervals
-  int64_t exposed_us = 0;                 // how long Finish waited
-  int64_t wire_bytes = 0;                 // sent by this rank
-  bool flag = false;                      // OR over the ranks
+  std::vector<BucketInterval>
+      intervals;            // of this round, in index order; the flag's exchange is the last
+  int64_t exchange_us = 0;  // sum of the intervals
+  int64_t exposed_us = 0;   // how long Finish waited
+  int64_t wire_bytes = 0;   // sent by this rank
+  bool flag = false;        // OR over the ranks
 };
 
 class BucketExchanger {
  public:
-  // `communicator` (a duplicate of the program's: between Begin and Finish its calls come from the new thread) and the compressors
-  // stay the caller's and outlive this; the latter have `buckets` buckets each. `encode_threads`: 0 for none, the exchanging thread encodes
-  // too.
+  // `communicator` (a duplicate of the program's: between Begin and Finish its calls come from the
+  // new thread) and the compressors stay the caller's and outlive this; the latter have `buckets`
+  // buckets each. `encode_threads`: 0 for none, the exchanging thread encodes too.
   BucketExchanger(Communicator* communicator, int buckets, int encode_threads = 1);
   ~BucketExchanger();
 
-  // Starts a round: no bucket is ready. The compressor is this round's; its buckets' memory must not be touched between MarkReady
-  // and Finish.
+  // Starts a round: no bucket is ready. The compressor is this round's; its buckets' memory must
+  // not be touched between MarkReady and Finish.
   void Begin(GradientCompressor& compressor, const CompressorStep& step);
   // Bucket `index` holds its local values. It is exchanged as soon as all before it have been.
   void MarkReady(int index);
-  // Waits until every bucket has been exchanged. All must have been marked. `flag` is OR-ed over the ranks; if it is set on any, the
-  // compressor does not commit the step.
-  // After an error every later round returns it.
+  // Waits until every bucket has been exchanged. All must have been marked. `flag` is OR-ed over
+  // the ranks; if it is set on any, the compressor does not commit the step. After an error every
+  // later round returns it.
   absl::StatusOr<BucketResult> Finish(bool flag);
 
  private:
   void Run();
-  // Exchanges bucket after bucket as they become ready, then the flag. Called and left with the lock held.
+  // Exchanges bucket after bucket as they become ready, then the flag. Called and left with the
+  // lock held.
   absl::StatusOr<BucketResult> RunRound(std::unique_lock<std::mutex>& lock);
 
   Communicator* const communicator_;

@@ -11,9 +11,9 @@
 
 namespace ds {
 
-absl::StatusOr<std::unique_ptr<CompressedAllReduce>> CompressedAllReduce::Create(Communicator* communicator,
-                                                                                 std::vector<GradientBucket> buckets,
-                                                                                 CompressedAllReduceOptions options) {
+absl::StatusOr<std::unique_ptr<CompressedAllReduce>> CompressedAllReduce::Create(
+    Communicator* communicator, std::vector<GradientBucket> buckets,
+    CompressedAllReduceOptions options) {
   auto made = std::unique_ptr<CompressedAllReduce>(new CompressedAllReduce(communicator, options));
   DS_RETURN_IF_ERROR(made->Plan(std::move(buckets)));
   return made;
@@ -46,10 +46,12 @@ void CompressedAllReduce::AddResiduals(Bucket& bucket) {
   for (size_t s = 0; s < bucket.segments.size(); ++s) {
     const GradientSegment& segment = bucket.segments[s];
     if (segment.codec == nullptr || segment.count() == 0) continue;
-    bucket.workers[s] = feedback_.Add(kWorkerResidual, segment.name, segment.first_element, segment.count());
+    bucket.workers[s] =
+        feedback_.Add(kWorkerResidual, segment.name, segment.first_element, segment.count());
     const ValueRange owned = OwnedValues(bucket.plan, communicator_->rank(), static_cast<int>(s));
     if (owned.count == 0) continue;
-    bucket.owners[s] = {feedback_.Add(kOwnerResidual, segment.name, segment.first_element + owned.begin, owned.count),
+    bucket.owners[s] = {feedback_.Add(kOwnerResidual, segment.name,
+                                      segment.first_element + owned.begin, owned.count),
                         owned.begin};
   }
 }
@@ -61,7 +63,8 @@ void CompressedAllReduce::BeginStep(const CompressorStep& step) {
 
 void CompressedAllReduce::EndStep(bool commit) {
   if (!commit) return;
-  for (const Bucket& bucket : buckets_) DS_CHECK(bucket.exchanged) << "a step is committed whose buckets were not all exchanged";
+  for (const Bucket& bucket : buckets_)
+    DS_CHECK(bucket.exchanged) << "a step is committed whose buckets were not all exchanged";
   feedback_.Commit();
 }
 
@@ -75,9 +78,12 @@ CompressorState CompressedAllReduce::ExportState() const {
   return state;
 }
 
-absl::Status CompressedAllReduce::ImportState(const CompressorState& state) { return feedback_.Import(state); }
+absl::Status CompressedAllReduce::ImportState(const CompressorState& state) {
+  return feedback_.Import(state);
+}
 
-absl::Status CompressedAllReduce::SetCodecs(const std::map<std::string, std::shared_ptr<const Codec>>& codecs) {
+absl::Status CompressedAllReduce::SetCodecs(
+    const std::map<std::string, std::shared_ptr<const Codec>>& codecs) {
   std::vector<GradientBucket> changed;
   std::vector<ExchangePlan> before, after;
   for (const Bucket& bucket : buckets_) {
@@ -86,16 +92,19 @@ absl::Status CompressedAllReduce::SetCodecs(const std::map<std::string, std::sha
       const auto found = codecs.find(segment.name);
       if (found == codecs.end()) continue;
       if ((found->second == nullptr) != (segment.codec == nullptr)) {
-        return absl::InvalidArgumentError(absl::StrCat(segment.name, ": a tensor cannot go from or to fp32 during a run"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(segment.name, ": a tensor cannot go from or to fp32 during a run"));
       }
       segment.codec = found->second;
     }
     before.push_back(bucket.plan);
-    DS_ASSIGN_OR_RETURN(ExchangePlan plan, ExchangePlan::Make(segments, communicator_->size(), options_.chunk_bytes));
+    DS_ASSIGN_OR_RETURN(ExchangePlan plan,
+                        ExchangePlan::Make(segments, communicator_->size(), options_.chunk_bytes));
     after.push_back(std::move(plan));
   }
   CompressorState state = ExportState();
-  if (options_.error_feedback) DS_RETURN_IF_ERROR(MoveOwnerResiduals(*communicator_, changed, before, after, state));
+  if (options_.error_feedback)
+    DS_RETURN_IF_ERROR(MoveOwnerResiduals(*communicator_, changed, before, after, state));
   DS_RETURN_IF_ERROR(Plan(std::move(changed)));
   return ImportState(state);
 }
@@ -111,7 +120,8 @@ ResidualPart Part(ErrorFeedback& feedback, int range, int64_t begin, int64_t cou
 }  // namespace
 
 ResidualPart CompressedAllReduce::WorkerPart(const Bucket& bucket, const PlanPiece& piece) {
-  return Part(feedback_, bucket.workers[static_cast<size_t>(piece.segment)], piece.begin, piece.count);
+  return Part(feedback_, bucket.workers[static_cast<size_t>(piece.segment)], piece.begin,
+              piece.count);
 }
 
 ResidualPart CompressedAllReduce::OwnerPart(const Bucket& bucket, const PlanPiece& piece) {
@@ -120,7 +130,8 @@ ResidualPart CompressedAllReduce::OwnerPart(const Bucket& bucket, const PlanPiec
 }
 
 absl::Span<std::byte> CompressedAllReduce::EncodedOf(Bucket& bucket, ByteRange range) {
-  return absl::MakeSpan(bucket.encoded).subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size()));
+  return absl::MakeSpan(bucket.encoded)
+      .subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size()));
 }
 
 std::byte* CompressedAllReduce::Inbox(const Bucket& bucket, int from, int64_t offset) {
@@ -132,8 +143,9 @@ std::byte* CompressedAllReduce::Inbox(const Bucket& bucket, int from, int64_t of
 absl::Status CompressedAllReduce::EncodeChunk(Bucket& bucket, int chunk) {
   for (int owner = 0; owner < communicator_->size(); ++owner) {
     for (const PlanPiece& piece : bucket.plan.Pieces(owner, chunk)) {
-      EncodeContribution(bucket.segments[static_cast<size_t>(piece.segment)], piece, step_, communicator_->rank(),
-                         WorkerPart(bucket, piece), EncodedOf(bucket, {piece.offset, piece.offset + piece.bytes}));
+      EncodeContribution(bucket.segments[static_cast<size_t>(piece.segment)], piece, step_,
+                         communicator_->rank(), WorkerPart(bucket, piece),
+                         EncodedOf(bucket, {piece.offset, piece.offset + piece.bytes}));
     }
   }
   return absl::OkStatus();
@@ -147,7 +159,8 @@ absl::Status CompressedAllReduce::Scatter(Bucket& bucket, int chunk) {
   for (int r = 0; r < ranks; ++r) {
     if (r == me) continue;
     send[static_cast<size_t>(r)] = EncodedOf(bucket, bucket.plan.Chunk(r, chunk));
-    receive[static_cast<size_t>(r)] = {Inbox(bucket, r, mine.begin), static_cast<size_t>(mine.size())};
+    receive[static_cast<size_t>(r)] = {Inbox(bucket, r, mine.begin),
+                                       static_cast<size_t>(mine.size())};
   }
   return communicator_->Exchange(send, receive);
 }
@@ -155,13 +168,15 @@ absl::Status CompressedAllReduce::Scatter(Bucket& bucket, int chunk) {
 absl::Status CompressedAllReduce::ReduceChunk(Bucket& bucket, int chunk) {
   const int ranks = communicator_->size(), me = communicator_->rank();
   for (const PlanPiece& piece : bucket.plan.Pieces(me, chunk)) {
-    const absl::Span<std::byte> mine = EncodedOf(bucket, {piece.offset, piece.offset + piece.bytes});
+    const absl::Span<std::byte> mine =
+        EncodedOf(bucket, {piece.offset, piece.offset + piece.bytes});
     const auto contribution = [&](int r) -> absl::Span<const std::byte> {
       if (r == me) return mine;
       return {Inbox(bucket, r, piece.offset), static_cast<size_t>(piece.bytes)};
     };
-    DS_RETURN_IF_ERROR(ReduceContributions(bucket.segments[static_cast<size_t>(piece.segment)], piece, step_, ranks,
-                                           contribution, OwnerPart(bucket, piece), mine));
+    DS_RETURN_IF_ERROR(ReduceContributions(bucket.segments[static_cast<size_t>(piece.segment)],
+                                           piece, step_, ranks, contribution,
+                                           OwnerPart(bucket, piece), mine));
   }
   return absl::OkStatus();
 }
@@ -182,7 +197,8 @@ absl::Status CompressedAllReduce::DecodeChunk(Bucket& bucket, int chunk) {
   for (int owner = 0; owner < communicator_->size(); ++owner) {
     if (owner == communicator_->rank()) continue;
     for (const PlanPiece& piece : bucket.plan.Pieces(owner, chunk)) {
-      DS_RETURN_IF_ERROR(DecodeSum(bucket.segments[static_cast<size_t>(piece.segment)], piece, step_,
+      DS_RETURN_IF_ERROR(DecodeSum(bucket.segments[static_cast<size_t>(piece.segment)], piece,
+                                   step_,
                                    EncodedOf(bucket, {piece.offset, piece.offset + piece.bytes})));
     }
   }
@@ -192,13 +208,15 @@ absl::Status CompressedAllReduce::DecodeChunk(Bucket& bucket, int chunk) {
 void CompressedAllReduce::PassThrough(Bucket& bucket) {
   for (size_t s = 0; s < bucket.segments.size(); ++s) {
     const PlanPiece whole = {static_cast<int>(s), 0, bucket.segments[s].count(), 0, 0};
-    PayResiduals(bucket.segments[s].values, step_.scale, WorkerPart(bucket, whole), OwnerPart(bucket, whole));
+    PayResiduals(bucket.segments[s].values, step_.scale, WorkerPart(bucket, whole),
+                 OwnerPart(bucket, whole));
   }
 }
 
 void CompressedAllReduce::Encode(int index) {
   Bucket& bucket = buckets_[static_cast<size_t>(index)];
-  DS_CHECK(!bucket.encoded_ahead && !bucket.exchanged) << "bucket " << index << " is encoded twice in one step";
+  DS_CHECK(!bucket.encoded_ahead && !bucket.exchanged)
+      << "bucket " << index << " is encoded twice in one step";
   if (communicator_->size() == 1) return;
   for (int chunk = 0; chunk < bucket.plan.chunks(); ++chunk) (void)EncodeChunk(bucket, chunk);
   bucket.encoded_ahead = true;
@@ -223,15 +241,18 @@ absl::Status CompressedAllReduce::ExchangeChunks(Bucket& bucket) {
   std::vector<int> encoded(static_cast<size_t>(chunks)), reduced = encoded;
   const auto encode = [&](int chunk) {
     if (bucket.encoded_ahead || chunk >= chunks) return;
-    encoded[static_cast<size_t>(chunk)] = tasks.Start([this, &bucket, chunk] { return EncodeChunk(bucket, chunk); });
+    encoded[static_cast<size_t>(chunk)] =
+        tasks.Start([this, &bucket, chunk] { return EncodeChunk(bucket, chunk); });
   };
   encode(0);
   for (int chunk = 0; chunk <= chunks; ++chunk) {
     if (chunk < chunks) {
       encode(chunk + 1);
-      if (!bucket.encoded_ahead) DS_RETURN_IF_ERROR(tasks.Wait(encoded[static_cast<size_t>(chunk)]));
+      if (!bucket.encoded_ahead)
+        DS_RETURN_IF_ERROR(tasks.Wait(encoded[static_cast<size_t>(chunk)]));
       DS_RETURN_IF_ERROR(Scatter(bucket, chunk));
-      reduced[static_cast<size_t>(chunk)] = tasks.Start([this, &bucket, chunk] { return ReduceChunk(bucket, chunk); });
+      reduced[static_cast<size_t>(chunk)] =
+          tasks.Start([this, &bucket, chunk] { return ReduceChunk(bucket, chunk); });
     }
     if (chunk > 0) {
       const int previous = chunk - 1;

@@ -6,7 +6,8 @@
 
 namespace ds {
 
-int ErrorFeedback::Add(absl::string_view kind, std::string name, int64_t first_element, int64_t count) {
+int ErrorFeedback::Add(absl::string_view kind, std::string name, int64_t first_element,
+                       int64_t count) {
   ranges_.push_back({std::string(kind), std::move(name), first_element, count, {}, {}});
   return static_cast<int>(ranges_.size()) - 1;
 }
@@ -24,15 +25,17 @@ void ErrorFeedback::Commit() {
 
 void ErrorFeedback::Export(CompressorState& state) const {
   for (const Range& range : ranges_) {
-    if (!range.current.empty()) state[StateKey(range.kind, range.name, range.first_element)] = range.current;
+    if (!range.current.empty())
+      state[StateKey(range.kind, range.name, range.first_element)] = range.current;
   }
 }
 
 absl::Status ErrorFeedback::Import(const CompressorState& state) {
   for (Range& range : ranges_) {
     std::vector<float> values(static_cast<size_t>(range.count));
-    DS_ASSIGN_OR_RETURN(const bool found,
-                        FillFromState(state, range.kind, range.name, range.first_element, absl::MakeSpan(values)));
+    DS_ASSIGN_OR_RETURN(
+        const bool found,
+        FillFromState(state, range.kind, range.name, range.first_element, absl::MakeSpan(values)));
     if (!found && range.current.empty()) continue;
     range.pending.assign(values.size(), 0.0f);
     range.current = std::move(values);

@@ -18,9 +18,9 @@ int64_t Unit(const GradientSegment& segment) {
 absl::Status Check(absl::Span<const GradientSegment> segments) {
   for (const GradientSegment& segment : segments) {
     if (segment.codec != nullptr && segment.first_element % segment.codec->options().bucket != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(segment.name, ": a segment starts at element ", segment.first_element,
-                                                     ", which is no multiple of the codec's bucket of ",
-                                                     segment.codec->options().bucket));
+      return absl::InvalidArgumentError(absl::StrCat(
+          segment.name, ": a segment starts at element ", segment.first_element,
+          ", which is no multiple of the codec's bucket of ", segment.codec->options().bucket));
     }
   }
   return absl::OkStatus();
@@ -32,7 +32,8 @@ struct Cut {
   int64_t element = 0;
 };
 
-// The number of leading values of `segment`, whole units or all of them, whose encoding is nearest to `bytes`.
+// The number of leading values of `segment`, whole units or all of them, whose encoding is nearest
+// to `bytes`.
 int64_t NearestCount(const GradientSegment& segment, int64_t bytes) {
   const int64_t unit = Unit(segment), units = (segment.count() + unit - 1) / unit;
   const auto count = [&](int64_t n) { return std::min(n * unit, segment.count()); };
@@ -41,13 +42,15 @@ int64_t NearestCount(const GradientSegment& segment, int64_t bytes) {
     const int64_t middle = (low + high) / 2;
     (segment.EncodedSize(count(middle)) <= bytes ? low : high) = middle;
   }
-  const int64_t below = bytes - segment.EncodedSize(count(low)), above = segment.EncodedSize(count(high)) - bytes;
+  const int64_t below = bytes - segment.EncodedSize(count(low)),
+                above = segment.EncodedSize(count(high)) - bytes;
   return count(below <= above ? low : high);
 }
 
-// The places that divide the encoded bytes into `parts`, both ends included. `starts`: where each segment's encoding starts.
-std::vector<Cut> CutEvenly(absl::Span<const GradientSegment> segments, const std::vector<int64_t>& starts, int64_t total,
-                           int64_t parts) {
+// The places that divide the encoded bytes into `parts`, both ends included. `starts`: where each
+// segment's encoding starts.
+std::vector<Cut> CutEvenly(absl::Span<const GradientSegment> segments,
+                           const std::vector<int64_t>& starts, int64_t total, int64_t parts) {
   std::vector<Cut> cuts = {{0, 0}};
   for (int64_t part = 1; part < parts; ++part) {
     // total * part could overflow.
@@ -66,8 +69,10 @@ std::vector<Cut> CutEvenly(absl::Span<const GradientSegment> segments, const std
 
 }  // namespace
 
-absl::StatusOr<ExchangePlan> ExchangePlan::Make(absl::Span<const GradientSegment> segments, int ranks, int64_t chunk_bytes) {
-  if (ranks < 1 || chunk_bytes < 0) return absl::InvalidArgumentError("an exchange needs a rank, and no negative chunk size");
+absl::StatusOr<ExchangePlan> ExchangePlan::Make(absl::Span<const GradientSegment> segments,
+                                                int ranks, int64_t chunk_bytes) {
+  if (ranks < 1 || chunk_bytes < 0)
+    return absl::InvalidArgumentError("an exchange needs a rank, and no negative chunk size");
   DS_RETURN_IF_ERROR(Check(segments));
   int64_t total = 0;
   std::vector<int64_t> starts;
@@ -77,7 +82,9 @@ absl::StatusOr<ExchangePlan> ExchangePlan::Make(absl::Span<const GradientSegment
   }
   ExchangePlan plan;
   plan.ranks_ = ranks;
-  if (chunk_bytes > 0) plan.chunks_ = static_cast<int>(std::max<int64_t>(1, (total / ranks + chunk_bytes - 1) / chunk_bytes));
+  if (chunk_bytes > 0)
+    plan.chunks_ =
+        static_cast<int>(std::max<int64_t>(1, (total / ranks + chunk_bytes - 1) / chunk_bytes));
   const int64_t parts = int64_t{ranks} * plan.chunks_;
   const std::vector<Cut> cuts = CutEvenly(segments, starts, total, parts);
   int64_t offset = 0;

@@ -10,8 +10,8 @@ namespace ds {
 namespace {
 
 absl::Span<float> ValuesOf(const GradientBucket& segments, const PlanPiece& piece) {
-  return segments[static_cast<size_t>(piece.segment)].values.subspan(static_cast<size_t>(piece.begin),
-                                                                     static_cast<size_t>(piece.count));
+  return segments[static_cast<size_t>(piece.segment)].values.subspan(
+      static_cast<size_t>(piece.begin), static_cast<size_t>(piece.count));
 }
 
 absl::Span<std::byte> Bytes(absl::Span<float> values) {
@@ -20,9 +20,9 @@ absl::Span<std::byte> Bytes(absl::Span<float> values) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<HierarchicalAllReduce>> HierarchicalAllReduce::Create(Communicator& communicator, int host,
-                                                                                     std::vector<GradientBucket> buckets,
-                                                                                     CompressedAllReduceOptions options) {
+absl::StatusOr<std::unique_ptr<HierarchicalAllReduce>> HierarchicalAllReduce::Create(
+    Communicator& communicator, int host, std::vector<GradientBucket> buckets,
+    CompressedAllReduceOptions options) {
   auto made = std::unique_ptr<HierarchicalAllReduce>(new HierarchicalAllReduce());
   DS_RETURN_IF_ERROR(made->Connect(communicator, host));
   DS_RETURN_IF_ERROR(made->Plan(std::move(buckets), options));
@@ -33,11 +33,15 @@ absl::Status HierarchicalAllReduce::Connect(Communicator& communicator, int host
   if (host < 0) return absl::InvalidArgumentError("a host's number is not negative");
   DS_ASSIGN_OR_RETURN(local_, communicator.Split(host, 0));
   int32_t lowest = communicator.rank(), smallest = local_->size();
-  DS_RETURN_IF_ERROR(local_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&lowest, 1)), ReduceOp::kMin));
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&smallest, 1)), ReduceOp::kMin));
+  DS_RETURN_IF_ERROR(
+      local_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&lowest, 1)), ReduceOp::kMin));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&smallest, 1)), ReduceOp::kMin));
   shards_ = smallest;
   // The same order of hosts for every shard.
-  DS_ASSIGN_OR_RETURN(across_, communicator.Split(local_->rank() < shards_ ? local_->rank() : Communicator::kNoGroup, lowest));
+  DS_ASSIGN_OR_RETURN(
+      across_, communicator.Split(
+                   local_->rank() < shards_ ? local_->rank() : Communicator::kNoGroup, lowest));
   int32_t place[] = {owns_shard() ? across_->size() : 0, owns_shard() ? across_->rank() : 0};
   DS_RETURN_IF_ERROR(local_->AllReduce(MutableBuffer::Of(absl::MakeSpan(place)), ReduceOp::kMax));
   hosts_ = place[0];
@@ -45,7 +49,8 @@ absl::Status HierarchicalAllReduce::Connect(Communicator& communicator, int host
   return absl::OkStatus();
 }
 
-absl::Status HierarchicalAllReduce::Plan(std::vector<GradientBucket> buckets, const CompressedAllReduceOptions& options) {
+absl::Status HierarchicalAllReduce::Plan(std::vector<GradientBucket> buckets,
+                                         const CompressedAllReduceOptions& options) {
   std::vector<GradientBucket> mine;
   size_t most_out = 0, most_in = 0;
   for (GradientBucket& segments : buckets) {
@@ -57,11 +62,16 @@ absl::Status HierarchicalAllReduce::Plan(std::vector<GradientBucket> buckets, co
     most_out = std::max(most_out, all);
     most_in = std::max(most_in, all);
     if (!owns_shard()) continue;
-    most_in = std::max(most_in, static_cast<size_t>(ShardValues(bucket, local_->rank()) * local_->size()));
+    most_in = std::max(most_in,
+                       static_cast<size_t>(ShardValues(bucket, local_->rank()) * local_->size()));
     GradientBucket& shard = mine.emplace_back();
     for (const PlanPiece& piece : bucket.shards.Pieces(local_->rank(), 0)) {
       const GradientSegment& whole = bucket.segments[static_cast<size_t>(piece.segment)];
-      shard.push_back({whole.name, ValuesOf(bucket.segments, piece), whole.first_element + piece.begin, whole.codec, {}});
+      shard.push_back({whole.name,
+                       ValuesOf(bucket.segments, piece),
+                       whole.first_element + piece.begin,
+                       whole.codec,
+                       {}});
     }
   }
   if (local_->size() > 1) {
@@ -69,7 +79,8 @@ absl::Status HierarchicalAllReduce::Plan(std::vector<GradientBucket> buckets, co
     inbox_.resize(most_in);
   }
   if (!owns_shard()) return absl::OkStatus();
-  DS_ASSIGN_OR_RETURN(compressed_, CompressedAllReduce::Create(across_.get(), std::move(mine), options));
+  DS_ASSIGN_OR_RETURN(compressed_,
+                      CompressedAllReduce::Create(across_.get(), std::move(mine), options));
   return absl::OkStatus();
 }
 
@@ -104,7 +115,8 @@ absl::Status HierarchicalAllReduce::ReduceWithinHost(Bucket& bucket) {
       }
     }
     send[static_cast<size_t>(r)] = Bytes(absl::MakeSpan(outbox_).subspan(begin, at - begin));
-    receive[static_cast<size_t>(r)] = Bytes(absl::MakeSpan(inbox_).subspan(static_cast<size_t>(r) * mine, mine));
+    receive[static_cast<size_t>(r)] =
+        Bytes(absl::MakeSpan(inbox_).subspan(static_cast<size_t>(r) * mine, mine));
   }
   DS_RETURN_IF_ERROR(local_->Exchange(send, receive));
   if (mine == 0) return absl::OkStatus();
@@ -114,8 +126,9 @@ absl::Status HierarchicalAllReduce::ReduceWithinHost(Bucket& bucket) {
     std::copy_n(inbox_.begin() + static_cast<std::ptrdiff_t>(done), values.size(), values.begin());
     for (int r = 1; r < ranks; ++r) {
       const float* from = inbox_.data() + static_cast<size_t>(r) * mine + done;
-      ReduceInto(reinterpret_cast<std::byte*>(values.data()), reinterpret_cast<const std::byte*>(from),
-                 static_cast<int64_t>(values.size()), DType::kFloat32, ReduceOp::kSum);
+      ReduceInto(reinterpret_cast<std::byte*>(values.data()),
+                 reinterpret_cast<const std::byte*>(from), static_cast<int64_t>(values.size()),
+                 DType::kFloat32, ReduceOp::kSum);
     }
     done += values.size();
   }
@@ -130,7 +143,8 @@ absl::Status HierarchicalAllReduce::GatherWithinHost(Bucket& bucket) {
   if (me < shards_) {
     for (const PlanPiece& piece : bucket.shards.Pieces(me, 0)) {
       const absl::Span<float> values = ValuesOf(bucket.segments, piece);
-      std::copy(values.begin(), values.end(), outbox_.begin() + static_cast<std::ptrdiff_t>(packed));
+      std::copy(values.begin(), values.end(),
+                outbox_.begin() + static_cast<std::ptrdiff_t>(packed));
       packed += values.size();
     }
   }
@@ -185,7 +199,8 @@ absl::Status HierarchicalAllReduce::ImportState(const CompressorState& state) {
   return owns_shard() ? compressed_->ImportState(state) : absl::OkStatus();
 }
 
-absl::Status HierarchicalAllReduce::SetCodecs(const std::map<std::string, std::shared_ptr<const Codec>>& codecs) {
+absl::Status HierarchicalAllReduce::SetCodecs(
+    const std::map<std::string, std::shared_ptr<const Codec>>& codecs) {
   return owns_shard() ? compressed_->SetCodecs(codecs) : absl::OkStatus();
 }
 

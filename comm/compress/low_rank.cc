@@ -6,7 +6,8 @@
 namespace ds {
 namespace {
 
-// Partial sums side by side, which a compiler may keep in vector registers without reordering anything.
+// Partial sums side by side, which a compiler may keep in vector registers without reordering
+// anything.
 constexpr size_t kLanes = 16;
 
 // The loops go over pointers: a span checks every index, and a loop with checks is not vectorised.
@@ -59,14 +60,17 @@ void SubtractFrom(absl::Span<const float> whole, absl::Span<float> part) {
   for (size_t i = 0; i < part.size(); ++i) to[i] = from[i] - to[i];
 }
 
-void MultiplyRight(const LowRankShape& shape, absl::Span<const float> matrix, absl::Span<const float> q, absl::Span<float> p) {
+void MultiplyRight(const LowRankShape& shape, absl::Span<const float> matrix,
+                   absl::Span<const float> q, absl::Span<float> p) {
   for (int64_t i = 0; i < shape.rows; ++i) {
     const absl::Span<const float> row = Line(matrix, shape.columns, i);
-    for (int k = 0; k < shape.rank; ++k) p[static_cast<size_t>(k * shape.rows + i)] = Dot(row, Line(q, shape.columns, k));
+    for (int k = 0; k < shape.rank; ++k)
+      p[static_cast<size_t>(k * shape.rows + i)] = Dot(row, Line(q, shape.columns, k));
   }
 }
 
-void MultiplyLeft(const LowRankShape& shape, absl::Span<const float> matrix, absl::Span<const float> p, absl::Span<float> q) {
+void MultiplyLeft(const LowRankShape& shape, absl::Span<const float> matrix,
+                  absl::Span<const float> p, absl::Span<float> q) {
   std::fill(q.begin(), q.end(), 0.0f);
   for (int64_t i = 0; i < shape.rows; ++i) {
     const absl::Span<const float> row = Line(matrix, shape.columns, i);
@@ -76,7 +80,8 @@ void MultiplyLeft(const LowRankShape& shape, absl::Span<const float> matrix, abs
   }
 }
 
-void OuterProduct(const LowRankShape& shape, absl::Span<const float> p, absl::Span<const float> q, absl::Span<float> matrix) {
+void OuterProduct(const LowRankShape& shape, absl::Span<const float> p, absl::Span<const float> q,
+                  absl::Span<float> matrix) {
   for (int64_t i = 0; i < shape.rows; ++i) {
     const absl::Span<float> row = Line(matrix, shape.columns, i);
     std::fill(row.begin(), row.end(), 0.0f);
@@ -87,7 +92,8 @@ void OuterProduct(const LowRankShape& shape, absl::Span<const float> p, absl::Sp
 }
 
 void Orthonormalise(absl::Span<float> columns, int64_t length, int count) {
-  // What is left of a column of float32 values when it lies in the span of others is rounding, of this relative size at most.
+  // What is left of a column of float32 values when it lies in the span of others is rounding, of
+  // this relative size at most.
   constexpr double kRounding = 1e-6;
   for (int k = 0; k < count; ++k) {
     const absl::Span<float> column = Line(columns, length, k);

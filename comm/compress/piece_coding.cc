@@ -9,8 +9,8 @@
 namespace ds {
 namespace {
 
-// Values a block: a multiple of every codec bucket, and small enough that a block of values, of both residuals and its encoding stay in
-// a core's second-level cache.
+// Values a block: a multiple of every codec bucket, and small enough that a block of values, of
+// both residuals and its encoding stay in a core's second-level cache.
 constexpr int64_t kBlock = 8192;
 
 // A block of a piece: its values, its place in the piece and in the piece's encoding.
@@ -21,7 +21,9 @@ struct Block {
   size_t bytes = 0;
 
   template <typename T>
-  absl::Span<T> Of(absl::Span<T> encoding) const { return encoding.subspan(offset, bytes); }
+  absl::Span<T> Of(absl::Span<T> encoding) const {
+    return encoding.subspan(offset, bytes);
+  }
   ResidualPart Of(ResidualPart part) const {
     return {part.current.subspan(static_cast<size_t>(begin), values.size()),
             part.pending.subspan(static_cast<size_t>(begin), values.size())};
@@ -34,14 +36,16 @@ absl::Status ForEachBlock(const GradientSegment& segment, const PlanPiece& piece
   for (int64_t begin = 0; begin < piece.count; begin += kBlock) {
     const int64_t count = std::min(kBlock, piece.count - begin);
     const size_t bytes = static_cast<size_t>(segment.EncodedSize(count));
-    const auto values = segment.values.subspan(static_cast<size_t>(piece.begin + begin), static_cast<size_t>(count));
+    const auto values = segment.values.subspan(static_cast<size_t>(piece.begin + begin),
+                                               static_cast<size_t>(count));
     DS_RETURN_IF_ERROR(work(Block{values, begin, offset, bytes}));
     offset += bytes;
   }
   return absl::OkStatus();
 }
 
-CodecNoise NoiseOf(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, uint64_t rank) {
+CodecNoise NoiseOf(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step,
+                   uint64_t rank) {
   return {step.seed, step.step, segment.id(), rank, segment.first_element + piece.begin};
 }
 
@@ -97,7 +101,8 @@ absl::Span<float> ValuesOf(const GradientSegment& segment, const PlanPiece& piec
 }
 
 void ReduceRaw(absl::Span<float> values, float scale, int ranks,
-               absl::FunctionRef<absl::Span<const std::byte>(int)> contribution, absl::Span<std::byte> out) {
+               absl::FunctionRef<absl::Span<const std::byte>(int)> contribution,
+               absl::Span<std::byte> out) {
   CopyBytes(contribution(0).data(), values.data(), out.size());
   for (int r = 1; r < ranks; ++r) {
     // Contributions lie wherever a message's earlier pieces end, perhaps between floats.
@@ -115,9 +120,11 @@ void ReduceRaw(absl::Span<float> values, float scale, int ranks,
 
 }  // namespace
 
-void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, int rank,
-                        ResidualPart residual, absl::Span<std::byte> out) {
-  if (segment.codec == nullptr) return CopyBytes(ValuesOf(segment, piece).data(), out.data(), out.size());
+void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
+                        const CodingStep& step, int rank, ResidualPart residual,
+                        absl::Span<std::byte> out) {
+  if (segment.codec == nullptr)
+    return CopyBytes(ValuesOf(segment, piece).data(), out.data(), out.size());
   const CodecNoise noise = NoiseOf(segment, piece, step, static_cast<uint64_t>(rank));
   (void)ForEachBlock(segment, piece, [&](const Block& block) {
     const CodecNoise at = At(noise, block);
@@ -125,7 +132,8 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, 
       segment.codec->Encode(block.values, at, block.Of(out));
       return absl::OkStatus();
     }
-    // What is owed stays in cache: memory is the limit here, and the values will be overwritten anyway.
+    // What is owed stays in cache: memory is the limit here, and the values will be overwritten
+    // anyway.
     std::array<float, kBlock> memory;
     const absl::Span<float> owed = absl::MakeSpan(memory).subspan(0, block.values.size());
     const bool feedback = !residual.pending.empty();
@@ -133,15 +141,17 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, 
     ScaleAndAdd(block.values, step.scale, feedback ? part.current.data() : nullptr, owed.data());
     segment.codec->Encode(owed, at, block.Of(out));
     if (!feedback) return absl::OkStatus();
-    DS_RETURN_IF_ERROR(segment.codec->Decode(block.Of(out), at, part.pending));  // our own bytes: it cannot fail
+    DS_RETURN_IF_ERROR(
+        segment.codec->Decode(block.Of(out), at, part.pending));  // our own bytes: it cannot fail
     Lost(owed.data(), part.pending);
     return absl::OkStatus();
   });
 }
 
-absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, int ranks,
-                                 absl::FunctionRef<absl::Span<const std::byte>(int)> contribution, ResidualPart residual,
-                                 absl::Span<std::byte> out) {
+absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece,
+                                 const CodingStep& step, int ranks,
+                                 absl::FunctionRef<absl::Span<const std::byte>(int)> contribution,
+                                 ResidualPart residual, absl::Span<std::byte> out) {
   if (segment.codec == nullptr) {
     ReduceRaw(ValuesOf(segment, piece), step.scale, ranks, contribution, out);
     return absl::OkStatus();
@@ -166,14 +176,15 @@ absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece
   });
 }
 
-absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step,
-                       absl::Span<const std::byte> encoded) {
+absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece,
+                       const CodingStep& step, absl::Span<const std::byte> encoded) {
   const absl::Span<float> values = ValuesOf(segment, piece);
   if (segment.codec == nullptr) {
     CopyBytes(encoded.data(), values.data(), encoded.size());
     return absl::OkStatus();
   }
-  return segment.codec->Decode(encoded, NoiseOf(segment, piece, step, CodecNoise::kOwnerRank), values);
+  return segment.codec->Decode(encoded, NoiseOf(segment, piece, step, CodecNoise::kOwnerRank),
+                               values);
 }
 
 void PayResiduals(absl::Span<float> values, float scale, ResidualPart worker, ResidualPart owner) {

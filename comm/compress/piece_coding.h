@@ -1,5 +1,6 @@
-// The arithmetic of the two-shot exchange on one piece of a segment, block by block so that what a pass wrote is still in cache for the
-// next. Pieces are independent of each other, blocks too: they may be worked on in any order and on any thread.
+// The arithmetic of the two-shot exchange on one piece of a segment, block by block so that what a
+// pass wrote is still in cache for the next. Pieces are independent of each other, blocks too: they
+// may be worked on in any order and on any thread.
 #pragma once
 
 #include <cstddef>
@@ -25,21 +26,24 @@ struct ResidualPart {
   absl::Span<float> pending;
 };
 
-// Rank `rank`'s contribution. With a codec: `out` is the encoding of scale * values + residual, and the pending residual what that
-// lost. Raw: `out` is a copy of the values.
-void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, int rank,
-                        ResidualPart residual, absl::Span<std::byte> out);
+// Rank `rank`'s contribution. With a codec: `out` is the encoding of scale * values + residual, and
+// the pending residual what that lost. Raw: `out` is a copy of the values.
+void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
+                        const CodingStep& step, int rank, ResidualPart residual,
+                        absl::Span<std::byte> out);
 
-// The owner's part: adds what the `ranks` contributions decode to, in fp32 and in rank order, and its own residual; encodes the
-// sum once into `out` and leaves in the values what that decodes to. Raw: the scaled sum. `contribution(r)` is
-// rank r's encoding of the piece; `out` may be one of them. DataLoss if one is no encoding.
-absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step, int ranks,
-                                 absl::FunctionRef<absl::Span<const std::byte>(int)> contribution, ResidualPart residual,
-                                 absl::Span<std::byte> out);
+// The owner's part: adds what the `ranks` contributions decode to, in fp32 and in rank order, and
+// its own residual; encodes the sum once into `out` and leaves in the values what that decodes to.
+// Raw: the scaled sum. `contribution(r)` is rank r's encoding of the piece; `out` may be one of
+// them. DataLoss if one is no encoding.
+absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece,
+                                 const CodingStep& step, int ranks,
+                                 absl::FunctionRef<absl::Span<const std::byte>(int)> contribution,
+                                 ResidualPart residual, absl::Span<std::byte> out);
 
 // What an owner's `encoded` sum decodes to, into the values.
-absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step,
-                       absl::Span<const std::byte> encoded);
+absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece,
+                       const CodingStep& step, absl::Span<const std::byte> encoded);
 
 // Of one rank alone: values become scale * values + both residuals, which are then paid.
 void PayResiduals(absl::Span<float> values, float scale, ResidualPart worker, ResidualPart owner);

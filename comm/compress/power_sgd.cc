@@ -11,11 +11,13 @@
 
 namespace ds {
 
-absl::StatusOr<std::unique_ptr<PowerSgd>> PowerSgd::Create(Communicator* communicator, std::vector<GradientBucket> buckets,
+absl::StatusOr<std::unique_ptr<PowerSgd>> PowerSgd::Create(Communicator* communicator,
+                                                           std::vector<GradientBucket> buckets,
                                                            PowerSgdOptions options) {
   if (options.rank < 1 || !(options.least_saving >= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("PowerSGD with rank ", options.rank, " and a least saving of ",
-                                                   options.least_saving, "; both are at least 1"));
+    return absl::InvalidArgumentError(absl::StrCat("PowerSGD with rank ", options.rank,
+                                                   " and a least saving of ", options.least_saving,
+                                                   "; both are at least 1"));
   }
   auto made = std::unique_ptr<PowerSgd>(new PowerSgd(communicator, options));
   for (GradientBucket& bucket : buckets) DS_RETURN_IF_ERROR(made->Add(std::move(bucket)));
@@ -28,7 +30,8 @@ LowRankShape PowerSgd::ShapeOf(const GradientSegment& segment) const {
   LowRankShape shape = {segment.shape[0], segment.count() / segment.shape[0], 0};
   const int64_t rank = std::min({int64_t{options_.rank}, shape.rows, shape.columns});
   const double factors = static_cast<double>((shape.rows + shape.columns) * rank);
-  if (static_cast<double>(segment.count()) >= options_.least_saving * factors) shape.rank = static_cast<int>(rank);
+  if (static_cast<double>(segment.count()) >= options_.least_saving * factors)
+    shape.rank = static_cast<int>(rank);
   return shape;
 }
 
@@ -40,7 +43,8 @@ absl::Status PowerSgd::Add(GradientBucket segments) {
     int64_t product = 1;
     for (const int64_t extent : segment.shape) product *= extent;
     if (segment.first_element != 0 || (!segment.shape.empty() && product != segment.count())) {
-      return absl::InvalidArgumentError(absl::StrCat(segment.name, ": PowerSGD takes whole tensors, not a part of one"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(segment.name, ": PowerSGD takes whole tensors, not a part of one"));
     }
     const LowRankShape shape = ShapeOf(segment);
     if (shape.rank == 0) {
@@ -50,7 +54,8 @@ absl::Status PowerSgd::Add(GradientBucket segments) {
     }
     Matrix& matrix = bucket.matrices.emplace_back();
     matrix = {s, shape, -1, first, second, std::vector<float>(shape.q_size())};
-    if (options_.error_feedback) matrix.residual = feedback_.Add(kWorkerResidual, segment.name, 0, segment.count());
+    if (options_.error_feedback)
+      matrix.residual = feedback_.Add(kWorkerResidual, segment.name, 0, segment.count());
     Reseed(segment, matrix);
     first += shape.p_size();
     second += shape.q_size();
@@ -64,7 +69,8 @@ absl::Status PowerSgd::Add(GradientBucket segments) {
 void PowerSgd::Reseed(const GradientSegment& segment, Matrix& matrix) const {
   const size_t length = static_cast<size_t>(matrix.shape.columns);
   for (int k = 0; k < matrix.shape.rank; ++k) {
-    const absl::Span<float> column = absl::MakeSpan(matrix.q).subspan(static_cast<size_t>(k) * length, length);
+    const absl::Span<float> column =
+        absl::MakeSpan(matrix.q).subspan(static_cast<size_t>(k) * length, length);
     if (std::any_of(column.begin(), column.end(), [](float value) { return value != 0; })) continue;
     CounterRandom random(options_.seed, segment.id(), static_cast<uint32_t>(k));
     for (float& value : column) value = static_cast<float>(random.NextNormal());
@@ -91,7 +97,10 @@ void PowerSgd::Encode(int index) {
   if (communicator_->size() == 1) return;
   for (const Matrix& matrix : bucket.matrices) {
     const absl::Span<float> values = bucket.segments[matrix.segment].values;
-    ScaleAndAdd(step_.scale, matrix.residual < 0 ? absl::Span<const float>() : feedback_.current(matrix.residual), values);
+    ScaleAndAdd(
+        step_.scale,
+        matrix.residual < 0 ? absl::Span<const float>() : feedback_.current(matrix.residual),
+        values);
     MultiplyRight(matrix.shape, values, matrix.q, P(bucket, matrix));
   }
   auto raw = bucket.first.end();
@@ -122,7 +131,8 @@ absl::Status PowerSgd::Exchange(int index) {
     PassThrough(bucket);
     return absl::OkStatus();
   }
-  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(bucket.first)), ReduceOp::kSum));
+  DS_RETURN_IF_ERROR(
+      communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(bucket.first)), ReduceOp::kSum));
   for (const Matrix& matrix : bucket.matrices) {
     const absl::Span<float> p = P(bucket, matrix), q = Q(bucket, matrix);
     const absl::Span<float> values = bucket.segments[matrix.segment].values;
@@ -133,14 +143,16 @@ absl::Status PowerSgd::Exchange(int index) {
     OuterProduct(matrix.shape, p, q, pending);
     SubtractFrom(values, pending);
   }
-  DS_RETURN_IF_ERROR(communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(bucket.second)), ReduceOp::kSum));
+  DS_RETURN_IF_ERROR(
+      communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(bucket.second)), ReduceOp::kSum));
   Finish(bucket);
   return absl::OkStatus();
 }
 
 void PowerSgd::Finish(Bucket& bucket) {
   for (const Matrix& matrix : bucket.matrices) {
-    OuterProduct(matrix.shape, P(bucket, matrix), Q(bucket, matrix), bucket.segments[matrix.segment].values);
+    OuterProduct(matrix.shape, P(bucket, matrix), Q(bucket, matrix),
+                 bucket.segments[matrix.segment].values);
   }
   auto raw = bucket.first.end();
   for (auto s = bucket.raw.rbegin(); s != bucket.raw.rend(); ++s) {
@@ -176,7 +188,8 @@ CompressorState PowerSgd::ExportState() const {
   CompressorState state;
   feedback_.Export(state);
   for (const Bucket& bucket : buckets_) {
-    for (const Matrix& matrix : bucket.matrices) state[StateKey(kFactor, bucket.segments[matrix.segment].name, 0)] = matrix.q;
+    for (const Matrix& matrix : bucket.matrices)
+      state[StateKey(kFactor, bucket.segments[matrix.segment].name, 0)] = matrix.q;
   }
   return state;
 }

@@ -11,14 +11,15 @@
 namespace ds {
 namespace {
 
-// On the wire: the keys, each ended by a zero byte; the number of floats of each; the floats, in the order of the keys. The receiver knows the
-// length of each part.
+// On the wire: the keys, each ended by a zero byte; the number of floats of each; the floats, in
+// the order of the keys. The receiver knows the length of each part.
 struct Lengths {
   int64_t key_bytes = 0;
   int64_t keys = 0;
   int64_t floats = 0;
   size_t bytes() const {
-    return static_cast<size_t>(key_bytes) + static_cast<size_t>(keys) * sizeof(int64_t) + static_cast<size_t>(floats) * sizeof(float);
+    return static_cast<size_t>(key_bytes) + static_cast<size_t>(keys) * sizeof(int64_t) +
+           static_cast<size_t>(floats) * sizeof(float);
   }
 };
 
@@ -45,11 +46,13 @@ std::vector<std::byte> Pack(const CompressorState& state) {
     const int64_t count = static_cast<int64_t>(values.size());
     at = Append(&count, sizeof(count), at);
   }
-  for (const auto& [key, values] : state) at = Append(values.data(), values.size() * sizeof(float), at);
+  for (const auto& [key, values] : state)
+    at = Append(values.data(), values.size() * sizeof(float), at);
   return bytes;
 }
 
-absl::StatusOr<CompressorState> Unpack(const std::vector<std::byte>& bytes, const Lengths& lengths) {
+absl::StatusOr<CompressorState> Unpack(const std::vector<std::byte>& bytes,
+                                       const Lengths& lengths) {
   const char* key = reinterpret_cast<const char*>(bytes.data());
   const char* const keys_end = key + lengths.key_bytes;
   const std::byte* count_at = bytes.data() + lengths.key_bytes;
@@ -60,7 +63,8 @@ absl::StatusOr<CompressorState> Unpack(const std::vector<std::byte>& bytes, cons
     const char* const end = std::find(key, keys_end, '\0');
     int64_t count = 0;
     std::memcpy(&count, count_at + k * static_cast<int64_t>(sizeof(count)), sizeof(count));
-    if (end == keys_end || count < 0 || count > left) return absl::DataLossError("a gathered state contradicts its own lengths");
+    if (end == keys_end || count < 0 || count > left)
+      return absl::DataLossError("a gathered state contradicts its own lengths");
     std::vector<float>& values = state[std::string(key, end)];
     values.resize(static_cast<size_t>(count));
     if (count != 0) std::memcpy(values.data(), values_at, values.size() * sizeof(float));
@@ -73,13 +77,16 @@ absl::StatusOr<CompressorState> Unpack(const std::vector<std::byte>& bytes, cons
 
 }  // namespace
 
-absl::StatusOr<std::vector<CompressorState>> GatherStates(Communicator& communicator, const CompressorState& state, int root) {
+absl::StatusOr<std::vector<CompressorState>> GatherStates(Communicator& communicator,
+                                                          const CompressorState& state, int root) {
   const size_t ranks = static_cast<size_t>(communicator.size());
-  if (root < 0 || root >= communicator.size()) return absl::InvalidArgumentError(absl::StrCat("gather to rank ", root));
+  if (root < 0 || root >= communicator.size())
+    return absl::InvalidArgumentError(absl::StrCat("gather to rank ", root));
   const Lengths mine = LengthsOf(state);
   std::vector<Lengths> lengths(ranks);
-  DS_RETURN_IF_ERROR(communicator.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-                                            {reinterpret_cast<std::byte*>(lengths.data()), ranks * sizeof(Lengths)}));
+  DS_RETURN_IF_ERROR(communicator.AllGather(
+      {reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+      {reinterpret_cast<std::byte*>(lengths.data()), ranks * sizeof(Lengths)}));
   const bool receives = communicator.rank() == root;
   const std::vector<std::byte> packed = Pack(state);
   std::vector<std::vector<std::byte>> arrived(ranks);

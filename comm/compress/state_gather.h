@@ -9,7 +9,9 @@
 
 namespace ds {
 
-// On rank `root`: the state of each rank; elsewhere nothing. Needs memory for all of them there. Collective.
-absl::StatusOr<std::vector<CompressorState>> GatherStates(Communicator& communicator, const CompressorState& state, int root);
+// On rank `root`: the state of each rank; elsewhere nothing. Needs memory for all of them there.
+// Collective.
+absl::StatusOr<std::vector<CompressorState>> GatherStates(Communicator& communicator,
+                                                          const CompressorState& state, int root);
 
 }  // namespace ds

@@ -1,4 +1,5 @@
-// A few tasks, started one by one and awaited one by one: on a pool, or at once on the caller's thread if there is none.
+// A few tasks, started one by one and awaited one by one: on a pool, or at once on the caller's
+// thread if there is none.
 #pragma once
 
 #include <condition_variable>

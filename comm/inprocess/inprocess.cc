@@ -15,11 +15,15 @@
 namespace ds {
 namespace {
 
-// What the ranks share. A slot [from][to] holds the bytes that `from` offers until `to` has copied them.
+// What the ranks share. A slot [from][to] holds the bytes that `from` offers until `to` has copied
+// them.
 class Hub {
  public:
   explicit Hub(int size)
-      : size_(static_cast<size_t>(size)), slots_(size_ * size_), gone_(size_, false), made_(size_, 0) {}
+      : size_(static_cast<size_t>(size)),
+        slots_(size_ * size_),
+        gone_(size_, false),
+        made_(size_, 0) {}
 
   size_t size() const { return size_; }
 
@@ -56,7 +60,8 @@ class Hub {
     changed_.notify_all();
   }
 
-  // The hub of `color` in the k-th duplication or split: the same object for all ranks that are at their k-th and give that color.
+  // The hub of `color` in the k-th duplication or split: the same object for all ranks that are at
+  // their k-th and give that color.
   std::shared_ptr<Hub> Child(size_t me, int color, int size) {
     std::lock_guard lock(mutex_);
     const size_t generation = made_[me]++;
@@ -72,8 +77,11 @@ class Hub {
     bool full = false;
   };
 
-  absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, absl::Time deadline, const bool& full, bool wanted) {
-    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
+  absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, absl::Time deadline,
+                     const bool& full, bool wanted) {
+    const auto until =
+        std::chrono::steady_clock::now() +
+        absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
     while (full != wanted) {
       if (gone_[peer]) {
         return absl::UnavailableError(absl::StrCat("rank ", peer, " has left the group"));
@@ -85,13 +93,14 @@ class Hub {
     return absl::OkStatus();
   }
 
-  absl::Status Take(std::unique_lock<std::mutex>& lock, size_t from, size_t me, absl::Span<std::byte> into,
-                    absl::Time deadline) {
+  absl::Status Take(std::unique_lock<std::mutex>& lock, size_t from, size_t me,
+                    absl::Span<std::byte> into, absl::Time deadline) {
     Slot& slot = slots_[from * size_ + me];
     DS_RETURN_IF_ERROR(Await(lock, from, deadline, slot.full, true));
     if (slot.bytes.size() != into.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("rank ", from, " sends ", slot.bytes.size(), " bytes, rank ", me,
-                                                     " expects ", into.size()));
+      return absl::InvalidArgumentError(absl::StrCat("rank ", from, " sends ", slot.bytes.size(),
+                                                     " bytes, rank ", me, " expects ",
+                                                     into.size()));
     }
     if (!into.empty()) std::memcpy(into.data(), slot.bytes.data(), into.size());
     slot.full = false;
@@ -99,7 +108,8 @@ class Hub {
     return absl::OkStatus();
   }
 
-  absl::Status AwaitTaken(std::unique_lock<std::mutex>& lock, size_t me, size_t to, absl::Time deadline) {
+  absl::Status AwaitTaken(std::unique_lock<std::mutex>& lock, size_t me, size_t to,
+                          absl::Time deadline) {
     return Await(lock, to, deadline, slots_[me * size_ + to].full, false);
   }
 
@@ -108,13 +118,14 @@ class Hub {
   std::condition_variable changed_;
   std::vector<Slot> slots_;
   std::vector<bool> gone_;
-  std::vector<size_t> made_;   // duplications and splits of each rank so far
+  std::vector<size_t> made_;  // duplications and splits of each rank so far
   std::map<std::pair<size_t, int>, std::shared_ptr<Hub>> children_;
 };
 
 class InProcessCommunicator final : public ExchangeCollectives {
  public:
-  InProcessCommunicator(std::shared_ptr<Hub> hub, size_t rank) : hub_(std::move(hub)), rank_(rank) {}
+  InProcessCommunicator(std::shared_ptr<Hub> hub, size_t rank)
+      : hub_(std::move(hub)), rank_(rank) {}
   ~InProcessCommunicator() override { hub_->Leave(rank_); }
 
   int rank() const override { return static_cast<int>(rank_); }
@@ -128,7 +139,8 @@ class InProcessCommunicator final : public ExchangeCollectives {
   }
 
  protected:
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) override {
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color,
+                                                          absl::Span<const int> members) override {
     const std::shared_ptr<Hub> hub = hub_->Child(rank_, color, static_cast<int>(members.size()));
     if (hub == nullptr) return nullptr;
     const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
@@ -136,7 +148,8 @@ class InProcessCommunicator final : public ExchangeCollectives {
   }
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
-                        absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
+                        absl::Span<const absl::Span<std::byte>> receive,
+                        absl::Time deadline) override {
     return hub_->Transfer(rank_, send, receive, deadline);
   }
 
@@ -150,7 +163,8 @@ class InProcessCommunicator final : public ExchangeCollectives {
 std::vector<std::unique_ptr<Communicator>> CreateInProcessGroup(int size) {
   auto hub = std::make_shared<Hub>(size);
   std::vector<std::unique_ptr<Communicator>> group;
-  for (int r = 0; r < size; ++r) group.push_back(std::make_unique<InProcessCommunicator>(hub, static_cast<size_t>(r)));
+  for (int r = 0; r < size; ++r)
+    group.push_back(std::make_unique<InProcessCommunicator>(hub, static_cast<size_t>(r)));
   return group;
 }
 

@@ -1,5 +1,5 @@
-// Ranks as threads of one process, for tests and single-host experiments. Real deadlines; a rank whose communicator is
-// destroyed makes the others' waits on it return Unavailable.
+// Ranks as threads of one process, for tests and single-host experiments. Real deadlines; a rank
+// whose communicator is destroyed makes the others' waits on it return Unavailable.
 #pragma once
 
 #include <memory>

@@ -28,7 +28,8 @@ constexpr absl::Duration kAbortPatience = absl::Seconds(5);
 
 class MpiCommunicator final : public ExchangeCollectives {
  public:
-  static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context, MPI_Comm parent,
+  static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context,
+                                                              MPI_Comm parent,
                                                               absl::Duration timeout) {
     const absl::Time deadline = absl::Now() + timeout;
     return Make(context, timeout, [=] { return MpiLink::Create(context, parent, deadline); });
@@ -51,37 +52,45 @@ class MpiCommunicator final : public ExchangeCollectives {
   }
 
  protected:
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) override {
-    const int place = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color,
+                                                          absl::Span<const int> members) override {
+    const int place =
+        static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
     return Make(context_, timeout(), [context = context_, parent = link_->comm(), color, place] {
       return MpiLink::Split(context, parent, color == kNoGroup ? MPI_UNDEFINED : color, place);
     });
   }
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
-                        absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
+                        absl::Span<const absl::Span<std::byte>> receive,
+                        absl::Time deadline) override {
     const auto empty = [](const auto& span) { return span.empty(); };
-    if (std::all_of(send.begin(), send.end(), empty) && std::all_of(receive.begin(), receive.end(), empty)) {
+    if (std::all_of(send.begin(), send.end(), empty) &&
+        std::all_of(receive.begin(), receive.end(), empty)) {
       return context_->broken();
     }
     return OnThread(deadline, [link = link_, deadline, out = std::vector(send.begin(), send.end()),
-                               in = std::vector(receive.begin(), receive.end())] { return link->Transfer(out, in, deadline); });
+                               in = std::vector(receive.begin(), receive.end())] {
+      return link->Transfer(out, in, deadline);
+    });
   }
 
  private:
   explicit MpiCommunicator(std::shared_ptr<MpiContext> context) : context_(std::move(context)) {}
 
   // Over the link that `make` gives on the new communicator's thread; null where that is null.
-  static absl::StatusOr<std::unique_ptr<Communicator>> Make(std::shared_ptr<MpiContext> context, absl::Duration timeout,
-                                                            std::function<absl::StatusOr<std::shared_ptr<MpiLink>>()> make) {
+  static absl::StatusOr<std::unique_ptr<Communicator>> Make(
+      std::shared_ptr<MpiContext> context, absl::Duration timeout,
+      std::function<absl::StatusOr<std::shared_ptr<MpiLink>>()> make) {
     std::unique_ptr<MpiCommunicator> made(new MpiCommunicator(std::move(context)));
     made->set_timeout(timeout);
     const auto link = std::make_shared<std::shared_ptr<MpiLink>>();
-    DS_RETURN_IF_ERROR(made->OnThread(absl::Now() + timeout, [make = std::move(make), link]() -> absl::Status {
-      absl::StatusOr<std::shared_ptr<MpiLink>> created = make();
-      if (created.ok()) *link = *std::move(created);
-      return created.status();
-    }));
+    DS_RETURN_IF_ERROR(
+        made->OnThread(absl::Now() + timeout, [make = std::move(make), link]() -> absl::Status {
+          absl::StatusOr<std::shared_ptr<MpiLink>> created = make();
+          if (created.ok()) *link = *std::move(created);
+          return created.status();
+        }));
     if (*link == nullptr) return nullptr;
     made->link_ = *link;
     return made;
@@ -91,10 +100,12 @@ class MpiCommunicator final : public ExchangeCollectives {
   absl::Status OnThread(absl::Time deadline, std::function<absl::Status()> call) {
     DS_RETURN_IF_ERROR(context_->broken());
     const auto result = std::make_shared<absl::Status>();
-    const bool returned = thread_.Run([result, call = std::move(call)] { *result = call(); }, deadline + kGrace);
+    const bool returned =
+        thread_.Run([result, call = std::move(call)] { *result = call(); }, deadline + kGrace);
     const absl::Status status = returned ? *result
                                          : absl::DeadlineExceededError(
-                                               "a call of MPI did not return by its deadline: the library is stuck, as it may be when "
+                                               "a call of MPI did not return by its deadline: the "
+                                               "library is stuck, as it may be when "
                                                "the connection to a peer breaks");
     if (!status.ok()) context_->Break(status);
     return status;

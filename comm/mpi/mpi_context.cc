@@ -15,16 +15,20 @@
 namespace ds {
 namespace {
 
-// A wait first looks all the time, for latency, then leaves its core to the compute threads; where ranks share cores it sleeps at
-// once. A sleep takes 50 us longer than asked for, which is how exactly Linux keeps time for threads that did not ask for more. Each look costs
-// some 15 us over TCP, so a wait that lasts looks less often: sleeps grow to a sixteenth of it, up to what a socket's buffer bridges at 10 Gbit/s.
+// A wait first looks all the time, for latency, then leaves its core to the compute threads; where
+// ranks share cores it sleeps at once. A sleep takes 50 us longer than asked for, which is how
+// exactly Linux keeps time for threads that did not ask for more. Each look costs some 15 us over
+// TCP, so a wait that lasts looks less often: sleeps grow to a sixteenth of it, up to what a
+// socket's buffer bridges at 10 Gbit/s.
 constexpr absl::Duration kEagerTime = absl::Microseconds(200);
-constexpr absl::Duration kShortestSleep = absl::Microseconds(10), kLongestSleep = absl::Microseconds(200);
+constexpr absl::Duration kShortestSleep = absl::Microseconds(10),
+                         kLongestSleep = absl::Microseconds(200);
 constexpr int kSleepShare = 16;
 
-// Over TCP Open MPI by default asks the receiver before each large piece ("put"); where both directions of a slow link are full, the
-// question waits behind the data. Sending in pieces of 1 MiB without asking took a step with 45 MB of gradients at 100 Mbit/s from
-// 7.0 to 4.7 s (docs/benchmarks.md). Whoever sets the variables knows better. Before MPI_Init, which reads them.
+// Over TCP Open MPI by default asks the receiver before each large piece ("put"); where both
+// directions of a slow link are full, the question waits behind the data. Sending in pieces of 1
+// MiB without asking took a step with 45 MB of gradients at 100 Mbit/s from 7.0 to 4.7 s
+// (docs/benchmarks.md). Whoever sets the variables knows better. Before MPI_Init, which reads them.
 void SendWithoutAsking() {
   setenv("OMPI_MCA_btl_tcp_flags", "1", /*overwrite=*/0);  // "send"
   setenv("OMPI_MCA_btl_tcp_max_send_size", "1048576", /*overwrite=*/0);
@@ -34,13 +38,15 @@ void SendWithoutAsking() {
 absl::StatusOr<bool> RanksShareCores() {
   MPI_Comm host = MPI_COMM_NULL;
   int ranks = 1;
-  DS_RETURN_IF_MPI_ERROR(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
+  DS_RETURN_IF_MPI_ERROR(
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
   MPI_Comm_size(host, &ranks);
   DS_RETURN_IF_MPI_ERROR(MPI_Comm_free(&host));
   return ranks > AvailableCores();
 }
 
-// Over TCP Open MPI writes to the socket of a peer that is gone; by default that would kill this process too, without a word.
+// Over TCP Open MPI writes to the socket of a peer that is gone; by default that would kill this
+// process too, without a word.
 void IgnoreBrokenPipes() {
   struct sigaction action = {};
   if (sigaction(SIGPIPE, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return;
@@ -58,7 +64,9 @@ absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration ti
   if (std::shared_ptr<MpiContext> shared = current.lock()) return shared;
   int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
   MPI_Finalized(&finalized);
-  if (finalized != 0) return absl::FailedPreconditionError("MPI has been finalised in this process; it cannot start again");
+  if (finalized != 0)
+    return absl::FailedPreconditionError(
+        "MPI has been finalised in this process; it cannot start again");
   MPI_Initialized(&initialized);
   IgnoreBrokenPipes();
   if (initialized == 0) {
@@ -70,7 +78,8 @@ absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration ti
   auto context = std::shared_ptr<MpiContext>(new MpiContext(initialized == 0, timeout));
   if (level < MPI_THREAD_MULTIPLE) {
     return absl::FailedPreconditionError(
-        "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with compute needs");
+        "this MPI library does not support MPI_THREAD_MULTIPLE, which overlapping exchange with "
+        "compute needs");
   }
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   DS_ASSIGN_OR_RETURN(context->ranks_share_cores_, RanksShareCores());
@@ -91,7 +100,9 @@ void MpiContext::Finalize() {
   MPI_Request request = MPI_REQUEST_NULL;
   absl::Status status = MpiStatus(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier");
   if (status.ok()) {
-    status = AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, absl::Now() + timeout_, /*eager=*/false, rank, "the other ranks to end").status();
+    status = AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, absl::Now() + timeout_,
+                              /*eager=*/false, rank, "the other ranks to end")
+                 .status();
   }
   if (status.ok()) {
     MPI_Finalize();
@@ -110,8 +121,9 @@ absl::Status MpiContext::broken() const {
   return broken_;
 }
 
-absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests, absl::Span<MPI_Status> statuses, absl::Time deadline, bool eager,
-                                     int rank, absl::string_view what) {
+absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
+                                     absl::Span<MPI_Status> statuses, absl::Time deadline,
+                                     bool eager, int rank, absl::string_view what) {
   const absl::Time start = absl::Now();
   MPI_Status* const into = statuses.empty() ? MPI_STATUSES_IGNORE : statuses.data();
   while (true) {
@@ -120,12 +132,16 @@ absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests, absl::Spa
     if (code != MPI_SUCCESS || done != 0) return code;
     eager = eager && absl::Now() < start + kEagerTime;
     if (eager) continue;
-    const timespec pause = absl::ToTimespec(std::clamp((absl::Now() - start) / kSleepShare, kShortestSleep, kLongestSleep));
+    const timespec pause = absl::ToTimespec(
+        std::clamp((absl::Now() - start) / kSleepShare, kShortestSleep, kLongestSleep));
     nanosleep(&pause, nullptr);
     if (absl::Now() > deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
-          "rank ", rank, " waited ", absl::FormatDuration(absl::Trunc(absl::Now() - start + absl::Milliseconds(50), absl::Milliseconds(100))), " for ",
-          what, "; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
+          "rank ", rank, " waited ",
+          absl::FormatDuration(
+              absl::Trunc(absl::Now() - start + absl::Milliseconds(50), absl::Milliseconds(100))),
+          " for ", what,
+          "; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
     }
   }
 }

@@ -13,21 +13,22 @@
 
 namespace ds {
 
-// Shared by all communicators: MPI is initialised (unless the program has) when the first comes and finalised, if it was
-// initialised here, when the last goes. Thread-safe.
+// Shared by all communicators: MPI is initialised (unless the program has) when the first comes and
+// finalised, if it was initialised here, when the last goes. Thread-safe.
 class MpiContext {
  public:
-  // `timeout`: how long this rank waits at its end for the others to come to theirs. FailedPrecondition if MPI has been finalised, or
-  // gives too low a thread level.
+  // `timeout`: how long this rank waits at its end for the others to come to theirs.
+  // FailedPrecondition if MPI has been finalised, or gives too low a thread level.
   static absl::StatusOr<std::shared_ptr<MpiContext>> Create(absl::Duration timeout);
   ~MpiContext();
 
   // Whether this host has more ranks than cores for them.
   bool ranks_share_cores() const { return ranks_share_cores_; }
 
-  // After an operation that failed or did not end, its messages may still be under way, into memory that is the caller's again; they
-  // arrive only while some call of MPI runs. So none must follow: this fails all communicators, and MPI is not finalised, which
-  // would wait for the peer that is gone.
+  // After an operation that failed or did not end, its messages may still be under way, into memory
+  // that is the caller's again; they arrive only while some call of MPI runs. So none must follow:
+  // this fails all communicators, and MPI is not finalised, which would wait for the peer that is
+  // gone.
   void Break(const absl::Status& error);
   // The first error given to Break; OK while there was none.
   absl::Status broken() const;
@@ -43,9 +44,11 @@ class MpiContext {
   absl::Status broken_;  // guarded by mutex_
 };
 
-// Tests the requests until all are done or `deadline` is past, leaving the core to others between tests, at first only if `eager` is false.
-// Returns MPI's code, or DeadlineExceeded naming `rank` and what it waited for. `statuses`: empty, or one a request.
-absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests, absl::Span<MPI_Status> statuses, absl::Time deadline, bool eager,
-                                     int rank, absl::string_view what);
+// Tests the requests until all are done or `deadline` is past, leaving the core to others between
+// tests, at first only if `eager` is false. Returns MPI's code, or DeadlineExceeded naming `rank`
+// and what it waited for. `statuses`: empty, or one a request.
+absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
+                                     absl::Span<MPI_Status> statuses, absl::Time deadline,
+                                     bool eager, int rank, absl::string_view what);
 
 }  // namespace ds

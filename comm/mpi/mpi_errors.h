@@ -6,8 +6,8 @@
 
 namespace ds {
 
-// OK for MPI_SUCCESS; else a status with the failing call and MPI's own words. Peers that are gone are Unavailable, a message longer
-// than the buffer is InvalidArgument, the rest Internal.
+// OK for MPI_SUCCESS; else a status with the failing call and MPI's own words. Peers that are gone
+// are Unavailable, a message longer than the buffer is InvalidArgument, the rest Internal.
 absl::Status MpiStatus(int code, absl::string_view call);
 
 }  // namespace ds

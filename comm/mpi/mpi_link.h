@@ -1,7 +1,9 @@
-// A duplicate of an MPI communicator and the calls that move bytes over it. Private to the MPI backend.
+// A duplicate of an MPI communicator and the calls that move bytes over it. Private to the MPI
+// backend.
 //
-// Runs on a CallThread, because a call of MPI may not return: Open MPI 4.1 waits for itself for ever when a TCP peer dies at the
-// wrong moment (it closes the connection while it sends on it, under a lock).
+// Runs on a CallThread, because a call of MPI may not return: Open MPI 4.1 waits for itself for
+// ever when a TCP peer dies at the wrong moment (it closes the connection while it sends on it,
+// under a lock).
 #pragma once
 
 #include <mpi.h>
@@ -20,10 +22,12 @@ namespace ds {
 class MpiLink {
  public:
   // Collective over `parent`.
-  static absl::StatusOr<std::shared_ptr<MpiLink>> Create(std::shared_ptr<MpiContext> context, MPI_Comm parent,
-                                                         absl::Time deadline);
-  // Over the ranks of `parent` that give the same `color`, in the order of `key`; null for MPI_UNDEFINED. Collective over `parent`.
-  static absl::StatusOr<std::shared_ptr<MpiLink>> Split(std::shared_ptr<MpiContext> context, MPI_Comm parent, int color, int key);
+  static absl::StatusOr<std::shared_ptr<MpiLink>> Create(std::shared_ptr<MpiContext> context,
+                                                         MPI_Comm parent, absl::Time deadline);
+  // Over the ranks of `parent` that give the same `color`, in the order of `key`; null for
+  // MPI_UNDEFINED. Collective over `parent`.
+  static absl::StatusOr<std::shared_ptr<MpiLink>> Split(std::shared_ptr<MpiContext> context,
+                                                        MPI_Comm parent, int color, int key);
   // Frees nothing: Free does.
   ~MpiLink() = default;
 
@@ -51,7 +55,7 @@ class MpiLink {
   int size_ = 1;
   std::vector<MPI_Request> requests_;  // of the current transfer: receives, then sends
   std::vector<MPI_Status> statuses_;
-  std::vector<int> expected_;          // bytes of each receive
+  std::vector<int> expected_;  // bytes of each receive
 };
 
 }  // namespace ds

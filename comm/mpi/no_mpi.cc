@@ -4,7 +4,8 @@ namespace ds {
 
 absl::StatusOr<std::unique_ptr<Communicator>> CreateMpiCommunicator(absl::Duration) {
   return absl::UnavailableError(
-      "this program was built without MPI; install libopenmpi-dev and configure with -DDS_ENABLE_MPI=ON");
+      "this program was built without MPI; install libopenmpi-dev and configure with "
+      "-DDS_ENABLE_MPI=ON");
 }
 
 void AbortMpiJob(int) {}

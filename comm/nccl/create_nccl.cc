@@ -6,8 +6,8 @@
 
 namespace ds {
 
-absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(std::unique_ptr<Communicator> bootstrap,
-                                                                     const NcclOptions& options) {
+absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(
+    std::unique_ptr<Communicator> bootstrap, const NcclOptions& options) {
   bootstrap->set_timeout(options.timeout);
   absl::StatusOr<NcclRuntime> runtime = CreateNcclRuntime();
   DS_RETURN_IF_ERROR(AgreeThatAllAreOk(*bootstrap, runtime.status()));

@@ -1,5 +1,6 @@
-// What the NCCL backend asks of an accelerator, as an interface: CreateNcclRuntime's implementation calls the CUDA runtime, that
-// of the tests simulates a device on the host. Errors carry the library's own words.
+// What the NCCL backend asks of an accelerator, as an interface: CreateNcclRuntime's implementation
+// calls the CUDA runtime, that of the tests simulates a device on the host. Errors carry the
+// library's own words.
 //
 // Threads: any, but like CUDA's the selected device is a property of the calling thread.
 #pragma once
@@ -41,9 +42,10 @@ class DeviceApi {
 
   virtual absl::StatusOr<DeviceStream> CreateStream() = 0;
   virtual void DestroyStream(DeviceStream stream) = 0;
-  // Enqueues a copy between pinned host memory and the device, either way, or within the device. Both must live until the stream is
-  // idle.
-  virtual absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes, DeviceStream stream) = 0;
+  // Enqueues a copy between pinned host memory and the device, either way, or within the device.
+  // Both must live until the stream is idle.
+  virtual absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes,
+                                 DeviceStream stream) = 0;
   // Has everything that was enqueued been done? Never waits. An error of that work comes back here.
   virtual absl::StatusOr<bool> Idle(DeviceStream stream) = 0;
 };

@@ -1,5 +1,6 @@
-// Selects a device for the calling thread and, at its end, the one that was selected before: calls on a communicator may come
-// from any thread, and other libraries' choice of device must survive them.
+// Selects a device for the calling thread and, at its end, the one that was selected before: calls
+// on a communicator may come from any thread, and other libraries' choice of device must survive
+// them.
 #pragma once
 
 #include "absl/status/status.h"

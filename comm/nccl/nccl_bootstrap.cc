@@ -21,7 +21,9 @@ namespace {
 template <size_t kBytes>
 struct Text {
   char bytes[kBytes] = {};
-  void Set(absl::string_view text) { std::memcpy(bytes, text.data(), std::min(text.size(), kBytes - 1)); }
+  void Set(absl::string_view text) {
+    std::memcpy(bytes, text.data(), std::min(text.size(), kBytes - 1));
+  }
   absl::string_view view() const { return {bytes, strnlen(bytes, kBytes)}; }
 };
 
@@ -33,15 +35,18 @@ struct Verdict {
 struct Seat {
   Text<256> host;
   Text<64> bus_id;
-  bool operator==(const Seat& other) const { return host.view() == other.host.view() && bus_id.view() == other.bus_id.view(); }
+  bool operator==(const Seat& other) const {
+    return host.view() == other.host.view() && bus_id.view() == other.bus_id.view();
+  }
 };
 
 template <typename T>
 absl::StatusOr<std::vector<T>> Gather(Communicator& bootstrap, const T& mine) {
   static_assert(std::is_trivially_copyable_v<T>);
   std::vector<T> all(static_cast<size_t>(bootstrap.size()));
-  DS_RETURN_IF_ERROR(bootstrap.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(T)},
-                                         {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(T)}));
+  DS_RETURN_IF_ERROR(
+      bootstrap.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(T)},
+                          {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(T)}));
   return all;
 }
 
@@ -57,8 +62,9 @@ std::string ThisHost() {
 // How many ranks below this one run on its host.
 int PlaceOnHost(const std::vector<Text<256>>& hosts, int rank) {
   const absl::string_view mine = hosts[static_cast<size_t>(rank)].view();
-  return static_cast<int>(std::count_if(hosts.begin(), hosts.begin() + rank,
-                                        [&](const Text<256>& host) { return host.view() == mine; }));
+  return static_cast<int>(
+      std::count_if(hosts.begin(), hosts.begin() + rank,
+                    [&](const Text<256>& host) { return host.view() == mine; }));
 }
 
 absl::StatusOr<int> ChooseDevice(DeviceApi& devices, int wanted, int place) {
@@ -66,7 +72,8 @@ absl::StatusOr<int> ChooseDevice(DeviceApi& devices, int wanted, int place) {
   if (count < 1) return absl::UnavailableError("there is no device");
   if (wanted < 0) return place % count;
   if (wanted >= count) {
-    return absl::InvalidArgumentError(absl::StrCat("device ", wanted, " was asked for, but only ", count, " are there"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("device ", wanted, " was asked for, but only ", count, " are there"));
   }
   return wanted;
 }
@@ -94,23 +101,27 @@ absl::Status AgreeThatAllAreOk(Communicator& bootstrap, const absl::Status& mine
   for (size_t r = 0; r < all.size(); ++r) {
     if (all[r].code == 0) continue;
     const std::string where = all.size() == 1 ? "" : absl::StrCat("rank ", r, ": ");
-    return absl::Status(static_cast<absl::StatusCode>(all[r].code), absl::StrCat(where, all[r].message.view()));
+    return absl::Status(static_cast<absl::StatusCode>(all[r].code),
+                        absl::StrCat(where, all[r].message.view()));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> AgreeOnDevice(Communicator& bootstrap, DeviceApi& devices, int wanted, const std::string& host) {
+absl::StatusOr<int> AgreeOnDevice(Communicator& bootstrap, DeviceApi& devices, int wanted,
+                                  const std::string& host) {
   Seat seat;
   seat.host.Set(host.empty() ? ThisHost() : host);
   DS_ASSIGN_OR_RETURN(const std::vector<Text<256>> hosts, Gather(bootstrap, seat.host));
-  const absl::StatusOr<int> device = ChooseDevice(devices, wanted, PlaceOnHost(hosts, bootstrap.rank()));
+  const absl::StatusOr<int> device =
+      ChooseDevice(devices, wanted, PlaceOnHost(hosts, bootstrap.rank()));
   absl::Status status = device.status();
   if (device.ok()) {
     const absl::StatusOr<std::string> bus_id = devices.BusId(*device);
     status = bus_id.status();
     if (bus_id.ok()) seat.bus_id.Set(*bus_id);
   }
-  DS_RETURN_IF_ERROR(Annotate(AgreeThatAllAreOk(bootstrap, status), "the NCCL backend needs a device for every rank"));
+  DS_RETURN_IF_ERROR(Annotate(AgreeThatAllAreOk(bootstrap, status),
+                              "the NCCL backend needs a device for every rank"));
   DS_ASSIGN_OR_RETURN(const std::vector<Seat> seats, Gather(bootstrap, seat));
   DS_RETURN_IF_ERROR(CheckNoneIsShared(seats));
   return *device;

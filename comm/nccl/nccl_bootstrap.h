@@ -1,5 +1,6 @@
-// What ranks must agree on before NCCL runs, over a communicator that needs no device ("bootstrap": MPI, or one in-process).
-// All functions are collective over it, and all ranks get the same error: no rank is left waiting for one that gave up.
+// What ranks must agree on before NCCL runs, over a communicator that needs no device ("bootstrap":
+// MPI, or one in-process). All functions are collective over it, and all ranks get the same error:
+// no rank is left waiting for one that gave up.
 #pragma once
 
 #include <string>
@@ -14,10 +15,12 @@ namespace ds {
 // OK if `mine` is OK on every rank; else the first rank's error, with its rank in front.
 absl::Status AgreeThatAllAreOk(Communicator& bootstrap, const absl::Status& mine);
 
-// The device that this rank is to use: `wanted`, or, if it is negative, its place among the ranks of its host, modulo the devices it
-// sees (a launcher may show each rank its own only). `host` names this machine; empty: its host name and boot id.
-// Unavailable if a rank sees no device; InvalidArgument if `wanted` is not there; FailedPrecondition if two ranks would share one.
-absl::StatusOr<int> AgreeOnDevice(Communicator& bootstrap, DeviceApi& devices, int wanted, const std::string& host);
+// The device that this rank is to use: `wanted`, or, if it is negative, its place among the ranks
+// of its host, modulo the devices it sees (a launcher may show each rank its own only). `host`
+// names this machine; empty: its host name and boot id. Unavailable if a rank sees no device;
+// InvalidArgument if `wanted` is not there; FailedPrecondition if two ranks would share one.
+absl::StatusOr<int> AgreeOnDevice(Communicator& bootstrap, DeviceApi& devices, int wanted,
+                                  const std::string& host);
 
 // An id that rank 0 made, on every rank.
 absl::StatusOr<NcclUniqueId> ShareUniqueId(Communicator& bootstrap, NcclApi& nccl);

@@ -23,7 +23,8 @@ template <typename Byte>
 struct Leg {
   int peer;
   absl::Span<Byte> bytes;
-  std::optional<size_t> staged_at;  // where in the staging blocks, if the bytes are not on the device
+  std::optional<size_t>
+      staged_at;  // where in the staging blocks, if the bytes are not on the device
 };
 
 template <typename Byte>
@@ -34,20 +35,23 @@ struct Plan {
 
 class NcclCommunicator final : public ExchangeCollectives {
  public:
-  static absl::StatusOr<std::unique_ptr<Communicator>> Create(NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap,
-                                                              const NcclOptions& options) {
+  static absl::StatusOr<std::unique_ptr<Communicator>> Create(
+      NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap, const NcclOptions& options) {
     const absl::Time deadline = absl::Now() + options.timeout;
     bootstrap->set_timeout(options.timeout);
-    DS_ASSIGN_OR_RETURN(const int device, AgreeOnDevice(*bootstrap, *runtime.device, options.device, options.host));
+    DS_ASSIGN_OR_RETURN(const int device,
+                        AgreeOnDevice(*bootstrap, *runtime.device, options.device, options.host));
     const DeviceScope scope(*runtime.device, device);
     DS_RETURN_IF_ERROR(AgreeThatAllAreOk(*bootstrap, scope.status()));
     DS_ASSIGN_OR_RETURN(const NcclUniqueId id, ShareUniqueId(*bootstrap, *runtime.nccl));
-    DS_ASSIGN_OR_RETURN(std::unique_ptr<NcclSession> session,
-                        NcclSession::Create(runtime, id, {device, bootstrap->size(), bootstrap->rank(), options.grace}, deadline));
+    DS_ASSIGN_OR_RETURN(
+        std::unique_ptr<NcclSession> session,
+        NcclSession::Create(
+            runtime, id, {device, bootstrap->size(), bootstrap->rank(), options.grace}, deadline));
     NcclOptions own = options;
     own.device = device;
-    auto made = std::unique_ptr<NcclCommunicator>(
-        new NcclCommunicator(std::move(runtime), std::move(bootstrap), std::move(session), std::move(own)));
+    auto made = std::unique_ptr<NcclCommunicator>(new NcclCommunicator(
+        std::move(runtime), std::move(bootstrap), std::move(session), std::move(own)));
     made->set_timeout(options.timeout);
     return made;
   }
@@ -74,10 +78,12 @@ class NcclCommunicator final : public ExchangeCollectives {
   }
 
  protected:
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color, absl::Span<const int> members) override {
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int color,
+                                                          absl::Span<const int> members) override {
     const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
     bootstrap_->set_timeout(timeout());
-    DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> group, bootstrap_->Split(color, static_cast<int>(place)));
+    DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> group,
+                        bootstrap_->Split(color, static_cast<int>(place)));
     if (group == nullptr) return nullptr;
     NcclOptions options = options_;
     options.timeout = timeout();
@@ -85,18 +91,20 @@ class NcclCommunicator final : public ExchangeCollectives {
   }
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
-                        absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) override {
+                        absl::Span<const absl::Span<std::byte>> receive,
+                        absl::Time deadline) override {
     return OnDevice([&] { return Move(send, receive, deadline); });
   }
 
-  absl::Status CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from, absl::Time deadline) override {
+  absl::Status CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from,
+                         absl::Time deadline) override {
     if (to.empty() || to.data() == from.data()) return absl::OkStatus();
     return OnDevice([&] { return Copy(to, from, deadline); });
   }
 
  private:
-  NcclCommunicator(NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap, std::unique_ptr<NcclSession> session,
-                   NcclOptions options)
+  NcclCommunicator(NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap,
+                   std::unique_ptr<NcclSession> session, NcclOptions options)
       : runtime_(std::move(runtime)),
         bootstrap_(std::move(bootstrap)),
         options_(std::move(options)),
@@ -120,13 +128,15 @@ class NcclCommunicator final : public ExchangeCollectives {
   absl::StatusOr<bool> OnThisDevice(const std::byte* address) {
     DS_ASSIGN_OR_RETURN(const MemoryPlace place, runtime_.device->Place(address));
     if (place.on_device && place.device != options_.device) {
-      return absl::InvalidArgumentError(absl::StrCat("NCCL: rank ", rank(), " was given a buffer on device ", place.device,
-                                                     ", but this communicator uses device ", options_.device));
+      return absl::InvalidArgumentError(
+          absl::StrCat("NCCL: rank ", rank(), " was given a buffer on device ", place.device,
+                       ", but this communicator uses device ", options_.device));
     }
     return place.on_device;
   }
 
-  // Who sends or receives what from where. Peers in rotated order: `step` of +1 begins with the next rank, -1 with the one before.
+  // Who sends or receives what from where. Peers in rotated order: `step` of +1 begins with the
+  // next rank, -1 with the one before.
   template <typename Byte>
   absl::StatusOr<Plan<Byte>> MakePlan(absl::Span<const absl::Span<Byte>> buffers, int step) {
     Plan<Byte> plan;
@@ -138,13 +148,14 @@ class NcclCommunicator final : public ExchangeCollectives {
       plan.legs.push_back({peer, bytes, std::nullopt});
       if (direct) continue;
       plan.legs.back().staged_at = plan.staged_bytes;
-      plan.staged_bytes += (bytes.size() + Staging::kAlignment - 1) / Staging::kAlignment * Staging::kAlignment;
+      plan.staged_bytes +=
+          (bytes.size() + Staging::kAlignment - 1) / Staging::kAlignment * Staging::kAlignment;
     }
     return plan;
   }
 
-  absl::Status Move(absl::Span<const absl::Span<const std::byte>> send, absl::Span<const absl::Span<std::byte>> receive,
-                    absl::Time deadline) {
+  absl::Status Move(absl::Span<const absl::Span<const std::byte>> send,
+                    absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) {
     DS_ASSIGN_OR_RETURN(const Plan<const std::byte> out, MakePlan(send, 1));
     DS_ASSIGN_OR_RETURN(const Plan<std::byte> in, MakePlan(receive, -1));
     if (out.legs.empty() && in.legs.empty()) return absl::OkStatus();
@@ -152,24 +163,33 @@ class NcclCommunicator final : public ExchangeCollectives {
     DS_RETURN_IF_ERROR(incoming_->Reserve(in.staged_bytes));
     std::vector<NcclSession::Outgoing> outgoing;
     for (const auto& leg : out.legs) {
-      if (leg.staged_at) std::memcpy(outgoing_->host() + *leg.staged_at, leg.bytes.data(), leg.bytes.size());
-      outgoing.push_back({leg.peer, leg.staged_at ? outgoing_->device() + *leg.staged_at : leg.bytes.data(), leg.bytes.size()});
+      if (leg.staged_at)
+        std::memcpy(outgoing_->host() + *leg.staged_at, leg.bytes.data(), leg.bytes.size());
+      outgoing.push_back({leg.peer,
+                          leg.staged_at ? outgoing_->device() + *leg.staged_at : leg.bytes.data(),
+                          leg.bytes.size()});
     }
     std::vector<NcclSession::Incoming> incoming;
     for (const auto& leg : in.legs) {
-      incoming.push_back({leg.peer, leg.staged_at ? incoming_->device() + *leg.staged_at : leg.bytes.data(), leg.bytes.size()});
+      incoming.push_back({leg.peer,
+                          leg.staged_at ? incoming_->device() + *leg.staged_at : leg.bytes.data(),
+                          leg.bytes.size()});
     }
-    if (out.staged_bytes > 0) DS_RETURN_IF_ERROR(session_->Copy(outgoing_->device(), outgoing_->host(), out.staged_bytes));
+    if (out.staged_bytes > 0)
+      DS_RETURN_IF_ERROR(session_->Copy(outgoing_->device(), outgoing_->host(), out.staged_bytes));
     DS_RETURN_IF_ERROR(session_->Exchange(outgoing, incoming, deadline));
-    if (in.staged_bytes > 0) DS_RETURN_IF_ERROR(session_->Copy(incoming_->host(), incoming_->device(), in.staged_bytes));
+    if (in.staged_bytes > 0)
+      DS_RETURN_IF_ERROR(session_->Copy(incoming_->host(), incoming_->device(), in.staged_bytes));
     DS_RETURN_IF_ERROR(session_->AwaitIdle(deadline));
     for (const auto& leg : in.legs) {
-      if (leg.staged_at) std::memcpy(leg.bytes.data(), incoming_->host() + *leg.staged_at, leg.bytes.size());
+      if (leg.staged_at)
+        std::memcpy(leg.bytes.data(), incoming_->host() + *leg.staged_at, leg.bytes.size());
     }
     return absl::OkStatus();
   }
 
-  absl::Status Copy(absl::Span<std::byte> to, absl::Span<const std::byte> from, absl::Time deadline) {
+  absl::Status Copy(absl::Span<std::byte> to, absl::Span<const std::byte> from,
+                    absl::Time deadline) {
     DS_ASSIGN_OR_RETURN(const bool into_device, OnThisDevice(to.data()));
     DS_ASSIGN_OR_RETURN(const bool from_device, OnThisDevice(from.data()));
     if (!into_device && !from_device) {
@@ -186,18 +206,18 @@ class NcclCommunicator final : public ExchangeCollectives {
   }
 
   const NcclRuntime runtime_;
-  const std::unique_ptr<Communicator> bootstrap_;  // used by Create and Duplicate only, so by the thread that owns this
-  const NcclOptions options_;                      // `device` is the one chosen: all that follows lives there
-  std::unique_ptr<NcclSession> session_;           // calls on it only under a DeviceScope
+  const std::unique_ptr<Communicator>
+      bootstrap_;              // used by Create and Duplicate only, so by the thread that owns this
+  const NcclOptions options_;  // `device` is the one chosen: all that follows lives there
+  std::unique_ptr<NcclSession> session_;  // calls on it only under a DeviceScope
   std::unique_ptr<Staging> outgoing_;
   std::unique_ptr<Staging> incoming_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(NcclRuntime runtime,
-                                                                     std::unique_ptr<Communicator> bootstrap,
-                                                                     const NcclOptions& options) {
+absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(
+    NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap, const NcclOptions& options) {
   return NcclCommunicator::Create(std::move(runtime), std::move(bootstrap), options);
 }
 

@@ -102,8 +102,9 @@ absl::Status CudaStatus(int code, absl::string_view call) {
   if (error == cudaSuccess) return absl::OkStatus();
   // Otherwise the next library that asks for the last error would find ours.
   (void)cudaGetLastError();
-  return absl::Status(CodeOf(error), absl::StrCat("CUDA: ", Function(call), ": ", cudaGetErrorName(error), ": ",
-                                                  cudaGetErrorString(error)));
+  return absl::Status(CodeOf(error),
+                      absl::StrCat("CUDA: ", Function(call), ": ", cudaGetErrorName(error), ": ",
+                                   cudaGetErrorString(error)));
 }
 
 }  // namespace ds

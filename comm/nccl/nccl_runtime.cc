@@ -12,7 +12,8 @@
 namespace ds {
 namespace {
 
-static_assert(NCCL_VERSION_CODE >= NCCL_VERSION(2, 18, 1), "nonblocking point-to-point groups need NCCL 2.18 or newer");
+static_assert(NCCL_VERSION_CODE >= NCCL_VERSION(2, 18, 1),
+              "nonblocking point-to-point groups need NCCL 2.18 or newer");
 static_assert(sizeof(ncclUniqueId) == sizeof(NcclUniqueId));
 
 ncclComm_t Raw(NcclComm comm) { return reinterpret_cast<ncclComm_t>(comm); }
@@ -39,7 +40,9 @@ class CudaDevice final : public DeviceApi {
     return device;
   }
 
-  absl::Status Select(int device) override { return CudaStatus(cudaSetDevice(device), "cudaSetDevice"); }
+  absl::Status Select(int device) override {
+    return CudaStatus(cudaSetDevice(device), "cudaSetDevice");
+  }
 
   absl::StatusOr<MemoryPlace> Place(const std::byte* address) override {
     cudaPointerAttributes attributes;
@@ -70,8 +73,10 @@ class CudaDevice final : public DeviceApi {
 
   void DestroyStream(DeviceStream stream) override { (void)cudaStreamDestroy(Raw(stream)); }
 
-  absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes, DeviceStream stream) override {
-    return CudaStatus(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, Raw(stream)), "cudaMemcpyAsync");
+  absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes,
+                         DeviceStream stream) override {
+    return CudaStatus(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, Raw(stream)),
+                      "cudaMemcpyAsync");
   }
 
   absl::StatusOr<bool> Idle(DeviceStream stream) override {
@@ -107,7 +112,8 @@ class NcclLibrary final : public NcclApi {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     ncclComm_t comm = nullptr;
-    const absl::Status status = NcclStatus(ncclCommInitRankConfig(&comm, size, raw, rank, &config), "ncclCommInitRankConfig");
+    const absl::Status status = NcclStatus(ncclCommInitRankConfig(&comm, size, raw, rank, &config),
+                                           "ncclCommInitRankConfig");
     if (!status.ok() && comm != nullptr) (void)ncclCommAbort(comm);
     DS_RETURN_IF_ERROR(status);
     return reinterpret_cast<NcclComm>(comm);
@@ -122,18 +128,26 @@ class NcclLibrary final : public NcclApi {
 
   absl::Status GroupStart() override { return NcclStatus(ncclGroupStart(), "ncclGroupStart"); }
 
-  absl::Status Send(const std::byte* from, size_t bytes, int peer, NcclComm comm, DeviceStream stream) override {
+  absl::Status Send(const std::byte* from, size_t bytes, int peer, NcclComm comm,
+                    DeviceStream stream) override {
     return NcclStatus(ncclSend(from, bytes, ncclUint8, peer, Raw(comm), Raw(stream)), "ncclSend");
   }
 
-  absl::Status Receive(std::byte* into, size_t bytes, int peer, NcclComm comm, DeviceStream stream) override {
+  absl::Status Receive(std::byte* into, size_t bytes, int peer, NcclComm comm,
+                       DeviceStream stream) override {
     return NcclStatus(ncclRecv(into, bytes, ncclUint8, peer, Raw(comm), Raw(stream)), "ncclRecv");
   }
 
   absl::Status GroupEnd() override { return NcclStatus(ncclGroupEnd(), "ncclGroupEnd"); }
-  absl::Status Finalize(NcclComm comm) override { return NcclStatus(ncclCommFinalize(Raw(comm)), "ncclCommFinalize"); }
-  absl::Status Destroy(NcclComm comm) override { return NcclStatus(ncclCommDestroy(Raw(comm)), "ncclCommDestroy"); }
-  absl::Status Abort(NcclComm comm) override { return NcclStatus(ncclCommAbort(Raw(comm)), "ncclCommAbort"); }
+  absl::Status Finalize(NcclComm comm) override {
+    return NcclStatus(ncclCommFinalize(Raw(comm)), "ncclCommFinalize");
+  }
+  absl::Status Destroy(NcclComm comm) override {
+    return NcclStatus(ncclCommDestroy(Raw(comm)), "ncclCommDestroy");
+  }
+  absl::Status Abort(NcclComm comm) override {
+    return NcclStatus(ncclCommAbort(Raw(comm)), "ncclCommAbort");
+  }
 };
 
 }  // namespace

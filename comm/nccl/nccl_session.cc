@@ -18,11 +18,14 @@ constexpr long kSleepNs = 20'000;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<NcclSession>> NcclSession::Create(NcclRuntime runtime, const NcclUniqueId& id, const Member& member,
+absl::StatusOr<std::unique_ptr<NcclSession>> NcclSession::Create(NcclRuntime runtime,
+                                                                 const NcclUniqueId& id,
+                                                                 const Member& member,
                                                                  absl::Time deadline) {
   std::unique_ptr<NcclSession> session(new NcclSession(std::move(runtime), member));
   DS_ASSIGN_OR_RETURN(session->stream_, session->runtime_.device->CreateStream());
-  DS_ASSIGN_OR_RETURN(session->comm_, session->runtime_.nccl->StartInit(member.size, id, member.rank));
+  DS_ASSIGN_OR_RETURN(session->comm_,
+                      session->runtime_.nccl->StartInit(member.size, id, member.rank));
   const absl::Status status = session->AwaitSettled(deadline, "all ranks to join");
   if (!status.ok()) session->Abort();
   DS_RETURN_IF_ERROR(status);
@@ -48,15 +51,17 @@ absl::Status NcclSession::Copy(std::byte* to, const std::byte* from, size_t byte
   return runtime_.device->CopyAsync(to, from, bytes, stream_);
 }
 
-absl::Status NcclSession::Exchange(absl::Span<const Outgoing> outgoing, absl::Span<const Incoming> incoming,
-                                   absl::Time deadline) {
+absl::Status NcclSession::Exchange(absl::Span<const Outgoing> outgoing,
+                                   absl::Span<const Incoming> incoming, absl::Time deadline) {
   DS_RETURN_IF_ERROR(runtime_.nccl->GroupStart());
   absl::Status status;
   for (size_t i = 0; i < incoming.size() && status.ok(); ++i) {
-    status = runtime_.nccl->Receive(incoming[i].into, incoming[i].bytes, incoming[i].peer, comm_, stream_);
+    status = runtime_.nccl->Receive(incoming[i].into, incoming[i].bytes, incoming[i].peer, comm_,
+                                    stream_);
   }
   for (size_t i = 0; i < outgoing.size() && status.ok(); ++i) {
-    status = runtime_.nccl->Send(outgoing[i].from, outgoing[i].bytes, outgoing[i].peer, comm_, stream_);
+    status =
+        runtime_.nccl->Send(outgoing[i].from, outgoing[i].bytes, outgoing[i].peer, comm_, stream_);
   }
   // A group left open would swallow this thread's calls on other communicators.
   const absl::Status end = runtime_.nccl->GroupEnd();
@@ -77,7 +82,8 @@ absl::Status NcclSession::AwaitSettled(absl::Time deadline, const char* what) {
   return Await(deadline, what, [this] { return runtime_.nccl->Settled(comm_); });
 }
 
-absl::Status NcclSession::Await(absl::Time deadline, const char* what, const std::function<absl::StatusOr<bool>()>& done) {
+absl::Status NcclSession::Await(absl::Time deadline, const char* what,
+                                const std::function<absl::StatusOr<bool>()>& done) {
   for (int polls = 0;; ++polls) {
     DS_ASSIGN_OR_RETURN(const bool through, done());
     if (through) return absl::OkStatus();
@@ -85,9 +91,9 @@ absl::Status NcclSession::Await(absl::Time deadline, const char* what, const std
     const timespec pause = {0, kSleepNs};
     nanosleep(&pause, nullptr);
     if (absl::Now() > deadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "NCCL: rank ", member_.rank, " waited too long for ", what,
-          "; a rank is gone or stuck (raise comm.timeout_s if it is merely slow)"));
+      return absl::DeadlineExceededError(
+          absl::StrCat("NCCL: rank ", member_.rank, " waited too long for ", what,
+                       "; a rank is gone or stuck (raise comm.timeout_s if it is merely slow)"));
     }
   }
 }
@@ -105,12 +111,14 @@ bool NcclSession::Abort() {
   if (comm_ == nullptr) return true;
   bool stopped = AbortOnOwnThread();
   if (stopped) {
-    const absl::Status idle = Await(absl::Now() + member_.grace, "the device to stop", [this] { return runtime_.device->Idle(stream_); });
+    const absl::Status idle = Await(absl::Now() + member_.grace, "the device to stop",
+                                    [this] { return runtime_.device->Idle(stream_); });
     // An error of the work is an end of it.
     stopped = !absl::IsDeadlineExceeded(idle);
   }
   if (!stopped) {
-    Log(LogLevel::kWarning, "NCCL did not abort in time; its memory stays allocated until the program ends");
+    Log(LogLevel::kWarning,
+        "NCCL did not abort in time; its memory stays allocated until the program ends");
     stream_ = nullptr;
   }
   return stopped;

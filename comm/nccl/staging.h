@@ -1,5 +1,6 @@
-// The way of bytes in ordinary host memory to a device and back: a pinned block, which the device copies without the processor,
-// and a block on the device, from and into which NCCL sends and receives.
+// The way of bytes in ordinary host memory to a device and back: a pinned block, which the device
+// copies without the processor, and a block on the device, from and into which NCCL sends and
+// receives.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,8 @@
 
 namespace ds {
 
-// Memory is allocated on the device that is selected when Reserve is called. Threads: one at a time.
+// Memory is allocated on the device that is selected when Reserve is called. Threads: one at a
+// time.
 class Staging {
  public:
   // Each message begins at a multiple of this: what NCCL's fastest copies want.
@@ -23,8 +25,9 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // At least `bytes` in both blocks; what they held is lost. Nothing may be under way. Blocks double, and the smaller ones stay until
-  // the destructor: freeing waits for the whole device, for other communicators' work too. So up to twice the largest call is held.
+  // At least `bytes` in both blocks; what they held is lost. Nothing may be under way. Blocks
+  // double, and the smaller ones stay until the destructor: freeing waits for the whole device, for
+  // other communicators' work too. So up to twice the largest call is held.
   absl::Status Reserve(size_t bytes);
   // Valid after Reserve of more than 0 bytes.
   std::byte* host() { return blocks_.back().host; }

@@ -16,11 +16,14 @@ constexpr size_t kBlock = 8192;  // values measured at once: a multiple of every
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<AutoBits>> AutoBits::Create(const AutoBitsOptions& options) {
-  if (options.codec.kind != CodecKind::kUniform) return absl::InvalidArgumentError("automatic bits need a uniform codec");
-  const auto reference = std::find(options.candidates.begin(), options.candidates.end(), options.reference_bits);
-  if (reference == options.candidates.end() || !std::is_sorted(options.candidates.begin(), options.candidates.end())) {
-    return absl::InvalidArgumentError(absl::StrCat("the candidates for bits must ascend and contain the reference, ",
-                                                   options.reference_bits));
+  if (options.codec.kind != CodecKind::kUniform)
+    return absl::InvalidArgumentError("automatic bits need a uniform codec");
+  const auto reference =
+      std::find(options.candidates.begin(), options.candidates.end(), options.reference_bits);
+  if (reference == options.candidates.end() ||
+      !std::is_sorted(options.candidates.begin(), options.candidates.end())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the candidates for bits must ascend and contain the reference, ", options.reference_bits));
   }
   std::vector<std::shared_ptr<const Codec>> codecs;
   for (const int bits : options.candidates) {
@@ -43,15 +46,18 @@ void AutoBits::Measure(absl::Span<const GradientSegment> segments, const CodecNo
     measured.errors.resize(codecs_.size());
     measured.bytes.resize(codecs_.size());
     for (size_t begin = 0; begin < segment.values.size(); begin += kBlock) {
-      const absl::Span<const float> block = segment.values.subspan(begin, std::min(kBlock, segment.values.size() - begin));
+      const absl::Span<const float> block =
+          segment.values.subspan(begin, std::min(kBlock, segment.values.size() - begin));
       CodecNoise at = noise;
       at.tensor = segment.id();
       at.first_element = segment.first_element + static_cast<int64_t>(begin);
       decoded.resize(block.size());
       for (size_t c = 0; c < codecs_.size(); ++c) {
-        encoded.resize(static_cast<size_t>(codecs_[c]->EncodedSize(static_cast<int64_t>(block.size()))));
+        encoded.resize(
+            static_cast<size_t>(codecs_[c]->EncodedSize(static_cast<int64_t>(block.size()))));
         codecs_[c]->Encode(block, at, absl::MakeSpan(encoded));
-        if (!codecs_[c]->Decode(encoded, at, absl::MakeSpan(decoded)).ok()) continue;  // our own bytes: it cannot fail
+        if (!codecs_[c]->Decode(encoded, at, absl::MakeSpan(decoded)).ok())
+          continue;  // our own bytes: it cannot fail
         double error = 0;
         for (size_t i = 0; i < block.size(); ++i) {
           const double lost = static_cast<double>(block[i]) - decoded[i];
@@ -64,13 +70,17 @@ void AutoBits::Measure(absl::Span<const GradientSegment> segments, const CodecNo
   }
 }
 
-absl::StatusOr<std::map<std::string, std::shared_ptr<const Codec>>> AutoBits::Decide(Communicator& communicator) {
+absl::StatusOr<std::map<std::string, std::shared_ptr<const Codec>>> AutoBits::Decide(
+    Communicator& communicator) {
   const std::map<std::string, Measured> measured = std::exchange(measured_, {});
   std::vector<double> errors;
-  for (const auto& [name, tensor] : measured) errors.insert(errors.end(), tensor.errors.begin(), tensor.errors.end());
+  for (const auto& [name, tensor] : measured)
+    errors.insert(errors.end(), tensor.errors.begin(), tensor.errors.end());
   // In rank order: the same bits, and so the same decision, everywhere.
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(errors)), ReduceOp::kSum));
-  if (std::any_of(errors.begin(), errors.end(), [](double error) { return !std::isfinite(error); })) {
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(errors)), ReduceOp::kSum));
+  if (std::any_of(errors.begin(), errors.end(),
+                  [](double error) { return !std::isfinite(error); })) {
     return std::map<std::string, std::shared_ptr<const Codec>>();
   }
   std::vector<LayerChoices> layers;

@@ -18,8 +18,10 @@ struct Item {
 
 constexpr double kImpossible = std::numeric_limits<double>::infinity();
 
-// best[w]: the least cost of the layers so far within weight w. Layer by layer; the choices made are kept to walk back.
-absl::StatusOr<std::vector<int>> Knapsack(const std::vector<std::vector<Item>>& layers, int64_t capacity) {
+// best[w]: the least cost of the layers so far within weight w. Layer by layer; the choices made
+// are kept to walk back.
+absl::StatusOr<std::vector<int>> Knapsack(const std::vector<std::vector<Item>>& layers,
+                                          int64_t capacity) {
   const size_t weights = static_cast<size_t>(capacity) + 1;
   std::vector<double> best(weights, 0.0);
   std::vector<std::vector<int16_t>> chosen;
@@ -55,7 +57,8 @@ absl::Status Check(absl::Span<const LayerChoices> layers) {
       return choice.bytes >= 0 && std::isfinite(choice.error) && choice.error >= 0;
     });
     if (choices.empty() || choices.size() > std::numeric_limits<int16_t>::max() || !valid) {
-      return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " has no choices, or one with impossible bytes or error"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("layer ", layer, " has no choices, or one with impossible bytes or error"));
     }
   }
   return absl::OkStatus();
@@ -70,9 +73,11 @@ int64_t ErrorSteps(double error, double budget) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<int>> FewestBytes(absl::Span<const LayerChoices> layers, double error_budget) {
+absl::StatusOr<std::vector<int>> FewestBytes(absl::Span<const LayerChoices> layers,
+                                             double error_budget) {
   DS_RETURN_IF_ERROR(Check(layers));
-  if (!std::isfinite(error_budget) || error_budget < 0) return absl::InvalidArgumentError("the error budget is no number >= 0");
+  if (!std::isfinite(error_budget) || error_budget < 0)
+    return absl::InvalidArgumentError("the error budget is no number >= 0");
   std::vector<std::vector<Item>> items;
   for (const LayerChoices& choices : layers) {
     std::vector<Item>& layer = items.emplace_back();
@@ -83,14 +88,16 @@ absl::StatusOr<std::vector<int>> FewestBytes(absl::Span<const LayerChoices> laye
   return Knapsack(items, kBudgetSteps);
 }
 
-absl::StatusOr<std::vector<int>> LeastError(absl::Span<const LayerChoices> layers, int64_t byte_budget) {
+absl::StatusOr<std::vector<int>> LeastError(absl::Span<const LayerChoices> layers,
+                                            int64_t byte_budget) {
   DS_RETURN_IF_ERROR(Check(layers));
   if (byte_budget < 0) return absl::InvalidArgumentError("the byte budget is negative");
   const int64_t step = byte_budget / kBudgetSteps + 1;  // bytes; 1 (exact) for small budgets
   std::vector<std::vector<Item>> items;
   for (const LayerChoices& choices : layers) {
     std::vector<Item>& layer = items.emplace_back();
-    for (const LayerChoice& choice : choices) layer.push_back({(choice.bytes + step - 1) / step, choice.error});
+    for (const LayerChoice& choice : choices)
+      layer.push_back({(choice.bytes + step - 1) / step, choice.error});
   }
   return Knapsack(items, byte_budget / step);
 }

@@ -29,9 +29,11 @@ double Shortest(int64_t values, F run) {
 
 }  // namespace
 
-CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback, const CostProbe& probe) {
+CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool error_feedback,
+                         const CostProbe& probe) {
   const int64_t values = std::max<int64_t>(1, probe.coding_values);
-  std::vector<float> gradient(static_cast<size_t>(values)), current(gradient.size()), pending(gradient.size());
+  std::vector<float> gradient(static_cast<size_t>(values)), current(gradient.size()),
+      pending(gradient.size());
   // Normal values are slow to make: a few, over and over.
   constexpr size_t kPeriod = 1 << 14;
   CounterRandom random(1);
@@ -41,11 +43,14 @@ CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool err
   const GradientSegment segment = {"cost", absl::MakeSpan(gradient), 0, std::move(codec), {}};
   const PlanPiece all = {0, 0, values, 0, segment.EncodedSize(values)};
   const bool feedback = error_feedback && segment.codec != nullptr;
-  const ResidualPart residual = feedback ? ResidualPart{current, absl::MakeSpan(pending)} : ResidualPart();
+  const ResidualPart residual =
+      feedback ? ResidualPart{current, absl::MakeSpan(pending)} : ResidualPart();
   std::vector<std::byte> contribution(static_cast<size_t>(all.bytes)), sum = contribution;
   const CodingStep step;
   CodingCost cost;
-  cost.encode_s = Shortest(values, [&] { EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution)); });
+  cost.encode_s = Shortest(values, [&] {
+    EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution));
+  });
   const auto same = [&](int) -> absl::Span<const std::byte> { return contribution; };
   // All of it was encoded just now: neither can fail.
   cost.reduce_s = Shortest(values, [&] {
@@ -55,8 +60,8 @@ CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool err
   return cost;
 }
 
-void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback, const CostProbe& probe,
-                   CodingCosts& costs) {
+void MeasureCodecs(absl::Span<const GradientBucket> buckets, int ranks, bool error_feedback,
+                   const CostProbe& probe, CodingCosts& costs) {
   for (const GradientBucket& bucket : buckets) {
     for (const GradientSegment& segment : bucket) {
       if (costs.count(segment.codec.get()) == 0) {
@@ -82,15 +87,16 @@ double CodingSeconds(const GradientBucket& bucket, int ranks, const CodingCosts&
   double seconds = 0;
   for (const GradientSegment& segment : bucket) {
     const CodingCost& coding = costs.at(segment.codec.get());
-    seconds += static_cast<double>(segment.count()) * (coding.encode_s + (coding.reduce_s + (ranks - 1) * coding.decode_s) / ranks);
+    seconds += static_cast<double>(segment.count()) *
+               (coding.encode_s + (coding.reduce_s + (ranks - 1) * coding.decode_s) / ranks);
   }
   return seconds;
 }
 
 }  // namespace
 
-absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
-                                             const CodingCosts& costs) {
+absl::StatusOr<ExchangeCost> PredictExchange(absl::Span<const GradientBucket> buckets, int ranks,
+                                             const LinearCost& link, const CodingCosts& costs) {
   ExchangeCost cost;
   if (ranks == 1) return cost;
   for (const GradientBucket& bucket : buckets) {
@@ -113,8 +119,10 @@ absl::StatusOr<CostProbe> ProbeLike(absl::Span<const GradientBucket> buckets, in
   return probe;
 }
 
-absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets, int ranks, const LinearCost& link,
-                                                       const SharedCost& shared, const CodingCosts& costs) {
+absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const GradientBucket> buckets,
+                                                       int ranks, const LinearCost& link,
+                                                       const SharedCost& shared,
+                                                       const CodingCosts& costs) {
   std::vector<BucketCost> predicted(buckets.size());
   if (ranks == 1) return predicted;
   for (size_t i = 0; i < buckets.size(); ++i) {
@@ -128,7 +136,8 @@ absl::StatusOr<std::vector<BucketCost>> PredictBuckets(absl::Span<const Gradient
   return predicted;
 }
 
-absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator, absl::Span<const GradientBucket> buckets,
+absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator,
+                                                      absl::Span<const GradientBucket> buckets,
                                                       bool error_feedback, const CostProbe& probe) {
   CompressionDecision decision;
   const int ranks = communicator.size();
@@ -145,7 +154,8 @@ absl::StatusOr<CompressionDecision> DecideCompression(Communicator& communicator
   DS_ASSIGN_OR_RETURN(decision.compressed, PredictExchange(buckets, ranks, decision.link, costs));
   // The slowest rank's processor counts, and all decide alike.
   std::array<double, 2> coding = {decision.raw.coding_s, decision.compressed.coding_s};
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(coding)), ReduceOp::kMax));
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(coding)), ReduceOp::kMax));
   decision.raw.coding_s = coding[0];
   decision.compressed.coding_s = coding[1];
   decision.compress = decision.compressed.seconds() < (1 - kLeastGain) * decision.raw.seconds();

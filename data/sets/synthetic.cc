@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "data/sets/openers.h"
 #include "data/sample_random.h"
+#include "data/sets/openers.h"
 
 namespace ds {
 namespace {

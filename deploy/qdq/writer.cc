@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "base/tensor/int_tensor.h"
 #include "base/status.h"
+#include "base/tensor/int_tensor.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
 #include "quant/packed_codes.h"

@@ -1,6 +1,7 @@
-// Batch normalisation's four passes over activations of [rows, channels], channels innermost (channels_last), for one
-// chunk of rows. Plain C++ without LibTorch: the same source is compiled once for each instruction set and chosen at run
-// time. A chunk's result depends on nothing but its rows, so that work can be split over any number of threads.
+// Batch normalisation's four passes over activations of [rows, channels], channels innermost
+// (channels_last), for one chunk of rows. Plain C++ without LibTorch: the same source is compiled
+// once for each instruction set and chosen at run time. A chunk's result depends on nothing but its
+// rows, so that work can be split over any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ struct BnAffine {
   const float* mean;   // [channels], as the two below
   const float* scale;  // gamma / sqrt(variance + epsilon)
   const float* bias;
-  float low;           // clamp; infinite for none
+  float low;  // clamp; infinite for none
   float high;
 };
 
@@ -34,8 +35,8 @@ struct BnKernels {
   // `residual` may be null.
   void (*apply)(const void* x, const void* residual, void* y, int64_t rows, int64_t channels,
                 const BnAffine& affine);
-  // g = gradient where low < y < high, else 0 (everywhere gradient if y is null); sum = sum of g, product = sum of
-  // g * (x - mean). Writes g to `masked` unless it is null.
+  // g = gradient where low < y < high, else 0 (everywhere gradient if y is null); sum = sum of g,
+  // product = sum of g * (x - mean). Writes g to `masked` unless it is null.
   void (*reduce)(const void* gradient, const void* y, const void* x, void* masked, int64_t rows,
                  int64_t channels, const float* mean, float low, float high, float* sum,
                  float* product);

@@ -1,5 +1,6 @@
-// The kernels of bn_kernels.h on vectors of DS_BN_LANES floats. Included by one source file for each instruction set;
-// everything is local to that file, since code made for one set must not be linked into another's callers.
+// The kernels of bn_kernels.h on vectors of DS_BN_LANES floats. Included by one source file for
+// each instruction set; everything is local to that file, since code made for one set must not be
+// linked into another's callers.
 #include <cstdint>
 #include <cstring>
 
@@ -158,7 +159,8 @@ void InputGradientBlock(const T* gradient, const T* y, const T* x, T* dx, int64_
   }
 }
 
-// Calls body.operator()<lanes>(c) over all channels: the widest vectors first, halves for what is left.
+// Calls body.operator()<lanes>(c) over all channels: the widest vectors first, halves for what is
+// left.
 template <int kLanes, typename Body>
 void OverChannels(int64_t c, int64_t channels, const Body& body) {
   for (; c + kLanes <= channels; c += kLanes) body.template operator()<kLanes>(c);
@@ -184,10 +186,15 @@ void Apply(const void* x, const void* residual, void* y, int64_t rows, int64_t c
 
 template <typename T>
 void Reduce(const void* gradient, const void* y, const void* x, void* masked, int64_t rows,
-            int64_t channels, const float* mean, float low, float high, float* sum, float* product) {
+            int64_t channels, const float* mean, float low, float high, float* sum,
+            float* product) {
   OverChannels<DS_BN_LANES>(0, channels, [&]<int kLanes>(int64_t c) {
-    const ReduceBlock<kLanes, T> block{static_cast<const T*>(gradient), static_cast<const T*>(y),
-                                       static_cast<const T*>(x), static_cast<T*>(masked), low, high,
+    const ReduceBlock<kLanes, T> block{static_cast<const T*>(gradient),
+                                       static_cast<const T*>(y),
+                                       static_cast<const T*>(x),
+                                       static_cast<T*>(masked),
+                                       low,
+                                       high,
                                        Load<kLanes>(mean + c)};
     block.Run(rows, channels, c, sum, product);
   });

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/tensor/float16.h"
 #include "base/status.h"
+#include "base/tensor/float16.h"
 
 namespace ds::onnx_io {
 namespace {

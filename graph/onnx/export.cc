@@ -35,9 +35,9 @@ absl::Status CheckType(const Value& value, int opset) {
   const int bits = BitWidth(value.dtype);
   const int needed = bits < 4 ? kTwoBitOpset : bits < 8 ? kFourBitOpset : 0;
   if (opset >= needed) return absl::OkStatus();
-  return absl::UnimplementedError(
-      absl::StrCat("value \"", value.name, "\" is ", std::string(Name(value.dtype)),
-                   ", which opset ", opset, " lacks; int4 and uint4 need opset 21, int2 and uint2 opset 25"));
+  return absl::UnimplementedError(absl::StrCat(
+      "value \"", value.name, "\" is ", std::string(Name(value.dtype)), ", which opset ", opset,
+      " lacks; int4 and uint4 need opset 21, int2 and uint2 opset 25"));
 }
 
 absl::Status CheckTypes(const Graph& graph, int opset) {

@@ -3,9 +3,9 @@
 #include <optional>
 
 #include "base/status.h"
-#include "graph/schema/known_ints.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/internal.h"
+#include "graph/schema/known_ints.h"
 
 namespace ds {
 

@@ -22,8 +22,8 @@ absl::Status EliminateIdentities(Graph& graph);
 
 // For inference: Conv followed by BatchNormalization becomes Conv alone, with running statistics
 // taken as they are:
-//   w' = w * gamma / sqrt(variance + epsilon),  b' = (b - mean) * gamma / sqrt(variance + epsilon)
-//   + beta,
+//   w' = w * gamma / sqrt(variance + epsilon)
+//   b' = (b - mean) * gamma / sqrt(variance + epsilon) + beta
 // in double precision. Only where nothing else reads the convolution's result and all five are
 // float32 constants.
 absl::Status FoldBatchNorms(Graph& graph);

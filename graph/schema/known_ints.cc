@@ -102,8 +102,9 @@ std::optional<Ints> EvaluateConcat(const InferenceContext& context) {
   return out;
 }
 
-// x[::-1] of the rows of a matrix, and below Transpose: PyTorch's exporter turns the pads of F.pad around
-// with them. The end lies below every index, where known integers do not reach: it is read from the constant.
+// x[::-1] of the rows of a matrix, and below Transpose: PyTorch's exporter turns the pads of F.pad
+// around with them. The end lies below every index, where known integers do not reach: it is read
+// from the constant.
 std::optional<Ints> EvaluateReversedRows(const InferenceContext& context) {
   const auto data = Find(context, 0);
   const auto shape = context.InputShape(0);

@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "graph/schema/known_ints.h"
 #include "graph/schema/internal.h"
+#include "graph/schema/known_ints.h"
 
 namespace ds {
 

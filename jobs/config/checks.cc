@@ -89,21 +89,25 @@ absl::Status CheckSchedule(const ScheduleConfig& schedule, int64_t epochs, const
 
 absl::Status CheckCompression(const CompressionConfig& compression, const PositionOf& at) {
   if ((compression.bucket & (compression.bucket - 1)) != 0) {
-    return YamlError(at("compression.bucket"), absl::StrCat("'compression.bucket' is ", compression.bucket,
-                                                            "; it must be a power of two, as 512"));
+    return YamlError(at("compression.bucket"),
+                     absl::StrCat("'compression.bucket' is ", compression.bucket,
+                                  "; it must be a power of two, as 512"));
   }
   const bool few_bits = compression.bits.size() == 1 && compression.bits[0] <= '3';
   if (compression.rotate && !(compression.method == "uniform" && few_bits)) {
     return YamlError(at("compression.rotate"),
-                     "'compression.rotate' is for 'method: uniform' with 1 to 3 bits; more bits gain nothing from it");
+                     "'compression.rotate' is for 'method: uniform' with 1 to 3 bits; more bits "
+                     "gain nothing from it");
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckSync(const TrainConfig& config, const PositionOf& at) {
   if (config.sync.every > 1 && config.compression.hierarchical) {
-    return YamlError(at("sync.every"), "local steps exchange whole changes of the weights, for which 'compression.hierarchical' "
-                                       "is not built; remove one of the two");
+    return YamlError(
+        at("sync.every"),
+        "local steps exchange whole changes of the weights, for which 'compression.hierarchical' "
+        "is not built; remove one of the two");
   }
   return absl::OkStatus();
 }
@@ -114,23 +118,32 @@ bool IsExportName(const std::string& name) {
 }
 
 // Stages and the epochs at which they end.
-absl::Status CheckStages(const QuantizationConfig& quantization, int64_t epochs, const PositionOf& at) {
+absl::Status CheckStages(const QuantizationConfig& quantization, int64_t epochs,
+                         const PositionOf& at) {
   const std::vector<int64_t>&bits = quantization.stage_bits, &ends = quantization.stage_epochs;
   if (bits.size() != ends.size()) {
-    return YamlError(at("quantization.stage_epochs"),
-                     absl::StrCat("'quantization.stage_bits' has ", bits.size(), " entries and 'stage_epochs' ", ends.size(),
-                                  "; give each stage the epoch at which it ends"));
+    return YamlError(
+        at("quantization.stage_epochs"),
+        absl::StrCat("'quantization.stage_bits' has ", bits.size(), " entries and 'stage_epochs' ",
+                     ends.size(), "; give each stage the epoch at which it ends"));
   }
   for (size_t i = 0; i < bits.size(); ++i) {
     const int64_t begin = i == 0 ? quantization.start_epoch : ends[i - 1];
     if (ends[i] <= begin || ends[i] >= epochs) {
-      return YamlError(at("quantization.stage_epochs"), absl::StrCat("'quantization.stage_epochs' must rise, from above ", quantization.start_epoch,
-                                                                     " to below 'run.epochs' (", epochs, "); ", ends[i], " does not fit"));
+      return YamlError(at("quantization.stage_epochs"),
+                       absl::StrCat("'quantization.stage_epochs' must rise, from above ",
+                                    quantization.start_epoch, " to below 'run.epochs' (", epochs,
+                                    "); ", ends[i], " does not fit"));
     }
-    const int64_t next = i + 1 < bits.size() ? bits[i + 1] : std::min(quantization.bits, quantization.activation_bits);
+    const int64_t next = i + 1 < bits.size()
+                             ? bits[i + 1]
+                             : std::min(quantization.bits, quantization.activation_bits);
     if (bits[i] <= next) {
-      return YamlError(at("quantization.stage_bits"), absl::StrCat("'quantization.stage_bits' must fall, and end above 'bits' or 'activation_bits'; ",
-                                                                   bits[i], " is followed by ", next));
+      return YamlError(
+          at("quantization.stage_bits"),
+          absl::StrCat(
+              "'quantization.stage_bits' must fall, and end above 'bits' or 'activation_bits'; ",
+              bits[i], " is followed by ", next));
     }
   }
   return absl::OkStatus();
@@ -140,73 +153,101 @@ absl::Status CheckQuantization(const TrainConfig& config, const PositionOf& at) 
   const QuantizationConfig& quantization = config.quantization;
   for (const std::string& name : quantization.exports) {
     if (IsExportName(name)) continue;
-    return YamlError(at("quantization.exports"),
-                     absl::StrCat("'", name, "' names no export: write the bits of weights and activations, 2 to 8, as w4a8"));
+    return YamlError(
+        at("quantization.exports"),
+        absl::StrCat(
+            "'", name,
+            "' names no export: write the bits of weights and activations, 2 to 8, as w4a8"));
   }
   if (quantization.mode != "ptq" && !quantization.exports.empty()) {
-    return YamlError(at("quantization.exports"), "'quantization.exports' is for 'mode: ptq': training with the rounding gives one file");
+    return YamlError(
+        at("quantization.exports"),
+        "'quantization.exports' is for 'mode: ptq': training with the rounding gives one file");
   }
   if (quantization.mode != "qat") {
-    const bool trains = quantization.start_epoch > 0 || !quantization.stage_bits.empty() || !quantization.stage_epochs.empty() ||
-                        quantization.distillation > 0;
+    const bool trains = quantization.start_epoch > 0 || !quantization.stage_bits.empty() ||
+                        !quantization.stage_epochs.empty() || quantization.distillation > 0;
     if (!trains) return absl::OkStatus();
-    return YamlError(at("quantization"), "'start_epoch', 'stage_bits', 'stage_epochs' and 'distillation' are for 'quantization.mode: qat'");
+    return YamlError(at("quantization"),
+                     "'start_epoch', 'stage_bits', 'stage_epochs' and 'distillation' are for "
+                     "'quantization.mode: qat'");
   }
   if (quantization.start_epoch >= config.run.epochs) {
-    return YamlError(at("quantization.start_epoch"), absl::StrCat("'quantization.start_epoch' (", quantization.start_epoch,
-                                                                  ") leaves no epoch of 'run.epochs' (", config.run.epochs, ") to it"));
+    return YamlError(
+        at("quantization.start_epoch"),
+        absl::StrCat("'quantization.start_epoch' (", quantization.start_epoch,
+                     ") leaves no epoch of 'run.epochs' (", config.run.epochs, ") to it"));
   }
   return CheckStages(quantization, config.run.epochs, at);
 }
 
 absl::Status CheckPruning(const TrainConfig& config, const PositionOf& at) {
   const PruningConfig& pruning = config.pruning;
-  const auto error = [&at](const char* key, const auto&... text) { return YamlError(at(key), absl::StrCat(text...)); };
+  const auto error = [&at](const char* key, const auto&... text) {
+    return YamlError(at(key), absl::StrCat(text...));
+  };
   if (pruning.mode == "none") {
-    if (pruning.start_epoch == 0 && pruning.end_epoch == 0 && pruning.keep.empty()) return absl::OkStatus();
-    return error("pruning", "'start_epoch', 'end_epoch' and 'keep' are for a 'pruning.mode' of channels or 2:4");
+    if (pruning.start_epoch == 0 && pruning.end_epoch == 0 && pruning.keep.empty())
+      return absl::OkStatus();
+    return error(
+        "pruning",
+        "'start_epoch', 'end_epoch' and 'keep' are for a 'pruning.mode' of channels or 2:4");
   }
   if (pruning.end_epoch != 0 && pruning.mode == "2:4") {
-    return error("pruning.end_epoch", "'pruning.end_epoch' is for 'mode: channels': the 2:4 pattern is made at once");
+    return error("pruning.end_epoch",
+                 "'pruning.end_epoch' is for 'mode: channels': the 2:4 pattern is made at once");
   }
   if (pruning.end_epoch != 0 && pruning.end_epoch < pruning.start_epoch) {
-    return error("pruning.end_epoch", "'pruning.end_epoch' (", pruning.end_epoch, ") is before 'start_epoch' (", pruning.start_epoch, ")");
+    return error("pruning.end_epoch", "'pruning.end_epoch' (", pruning.end_epoch,
+                 ") is before 'start_epoch' (", pruning.start_epoch, ")");
   }
   const int64_t last = std::max(pruning.start_epoch, pruning.end_epoch);
   if (last >= config.run.epochs) {
-    return error(pruning.end_epoch != 0 ? "pruning.end_epoch" : "pruning.start_epoch", "pruning ends after epoch ", last,
-                 " and leaves no epoch of 'run.epochs' (", config.run.epochs, ") to train what is left");
+    return error(pruning.end_epoch != 0 ? "pruning.end_epoch" : "pruning.start_epoch",
+                 "pruning ends after epoch ", last, " and leaves no epoch of 'run.epochs' (",
+                 config.run.epochs, ") to train what is left");
   }
   if (pruning.mode == "2:4" && config.sync.every > 1) {
-    return error("pruning.mode", "'pruning.mode: 2:4' is not built for local steps; remove 'sync.every'");
+    return error("pruning.mode",
+                 "'pruning.mode: 2:4' is not built for local steps; remove 'sync.every'");
   }
   if (config.quantization.mode != "qat") return absl::OkStatus();
   if (pruning.mode == "2:4") {
-    return error("pruning.mode", "'pruning.mode: 2:4' is not built for 'quantization.mode: qat', which would fill the pattern; use ptq");
+    return error("pruning.mode",
+                 "'pruning.mode: 2:4' is not built for 'quantization.mode: qat', which would fill "
+                 "the pattern; use ptq");
   }
   if (last < config.quantization.start_epoch) return absl::OkStatus();
-  return error("quantization.start_epoch", "the last channels go after epoch ", last, ": 'quantization.start_epoch' must be above it");
+  return error("quantization.start_epoch", "the last channels go after epoch ", last,
+               ": 'quantization.start_epoch' must be above it");
 }
 
 absl::Status CheckGating(const TrainConfig& config, const PositionOf& at) {
   const GatingConfig& gating = config.gating;
-  const auto error = [&at](const char* key, const auto&... text) { return YamlError(at(key), absl::StrCat(text...)); };
+  const auto error = [&at](const char* key, const auto&... text) {
+    return YamlError(at(key), absl::StrCat(text...));
+  };
   if (gating.mode == "none") {
     if (gating.keep.empty()) return absl::OkStatus();
     return error("gating.keep", "'gating.keep' is for a 'gating.mode' of channels");
   }
   if (gating.ramp_epochs >= static_cast<double>(config.run.epochs)) {
-    return error("gating.ramp_epochs", "'gating.ramp_epochs' (", gating.ramp_epochs, ") leaves no epoch of 'run.epochs' (", config.run.epochs,
+    return error("gating.ramp_epochs", "'gating.ramp_epochs' (", gating.ramp_epochs,
+                 ") leaves no epoch of 'run.epochs' (", config.run.epochs,
                  ") with the whole share");
   }
   if (config.pruning.mode != "none") {
-    return error("gating.mode", "gating and pruning are not built for one run; prune first, then gate what is left ('model.onnx')");
+    return error("gating.mode",
+                 "gating and pruning are not built for one run; prune first, then gate what is "
+                 "left ('model.onnx')");
   }
   if (config.quantization.mode == "qat") {
     return error("gating.mode", "gating is not built for 'quantization.mode: qat'; use ptq");
   }
   if (config.sync.every > 1) {
-    return error("gating.mode", "gating is not built for local steps, whose ranks do not count together; remove 'sync.every'");
+    return error("gating.mode",
+                 "gating is not built for local steps, whose ranks do not count together; remove "
+                 "'sync.every'");
   }
   return absl::OkStatus();
 }

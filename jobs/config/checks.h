@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "jobs/config/train_config.h"
 #include "config/yaml_node.h"
+#include "jobs/config/train_config.h"
 
 namespace ds {
 

@@ -173,8 +173,10 @@ void AddSchedule(ScheduleConfig& c, Fields& out) {
 void AddCompression(CompressionConfig& c, Fields& out) {
   out.push_back({"compression", "method", &c.method,
                  OneOf({"none", "auto", "uniform", "sign", "topk", "fp16", "bf16", "powersgd"}),
-                 "form in which gradients travel; auto: uniform where the measured link makes it faster, else none"});
-  out.push_back({"compression", "bits", &c.bits, OneOf({"1", "2", "3", "4", "5", "6", "7", "8", "auto"}),
+                 "form in which gradients travel; auto: uniform where the measured link makes it "
+                 "faster, else none"});
+  out.push_back({"compression", "bits", &c.bits,
+                 OneOf({"1", "2", "3", "4", "5", "6", "7", "8", "auto"}),
                  "uniform: bits a value; auto: each layer its own, by measured error"});
   out.push_back({"compression", "bucket", &c.bucket, Between(64, 4096),
                  "values that share a scale, a power of two"});
@@ -184,11 +186,14 @@ void AddCompression(CompressionConfig& c, Fields& out) {
                  "uniform: to the nearest level, or at random without bias"});
   out.push_back({"compression", "rotate", &c.rotate, Any(),
                  "uniform, at most 3 bits: randomised Hadamard transform before rounding"});
-  out.push_back({"compression", "density", &c.density, Share(), "topk: share of the values that travel"});
-  out.push_back({"compression", "rank", &c.rank, Between(1, 1024), "powersgd: rank of the approximation"});
+  out.push_back(
+      {"compression", "density", &c.density, Share(), "topk: share of the values that travel"});
+  out.push_back(
+      {"compression", "rank", &c.rank, Between(1, 1024), "powersgd: rank of the approximation"});
   out.push_back({"compression", "error_feedback", &c.error_feedback, Any(),
                  "add what rounding took away to the next step's gradient"});
-  out.push_back({"compression", "warmup_steps", &c.warmup_steps, AtLeast(0), "first steps of the run, in fp32"});
+  out.push_back({"compression", "warmup_steps", &c.warmup_steps, AtLeast(0),
+                 "first steps of the run, in fp32"});
   out.push_back({"compression", "minimum_size", &c.minimum_size, AtLeast(0),
                  "tensors of fewer elements travel in fp32, as all of one dimension do"});
   out.push_back({"compression", "exclude", &c.exclude, Any(),
@@ -201,20 +206,24 @@ void AddCompression(CompressionConfig& c, Fields& out) {
 
 void AddQuantization(QuantizationConfig& c, Fields& out) {
   out.push_back({"quantization", "mode", &c.mode, OneOf({"none", "ptq", "qat"}),
-                 "integer files: none, of the trained model after calibration, or trained with the rounding"});
+                 "integer files: none, of the trained model after calibration, or trained with the "
+                 "rounding"});
   out.push_back({"quantization", "bits", &c.bits, Between(2, 8), "of weights"});
-  out.push_back({"quantization", "activation_bits", &c.activation_bits, Between(2, 8), "of activations"});
+  out.push_back(
+      {"quantization", "activation_bits", &c.activation_bits, Between(2, 8), "of activations"});
   out.push_back({"quantization", "end_bits", &c.end_bits, Between(2, 8),
                  "of the first and the last layer's weights and inputs, if that is more"});
-  out.push_back({"quantization", "sum_bits", &c.sum_bits, Between(2, 8),
-                 "of activations that only additions read (a residual branch's result), if that is more"});
+  out.push_back(
+      {"quantization", "sum_bits", &c.sum_bits, Between(2, 8),
+       "of activations that only additions read (a residual branch's result), if that is more"});
   out.push_back({"quantization", "method", &c.method,
                  OneOf({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}),
                  "how activations' ranges are chosen before training or export"});
   out.push_back({"quantization", "samples", &c.samples, Between(1, 1e9),
                  "training images, without augmentation, to calibrate on"});
-  out.push_back({"quantization", "exports", &c.exports, Any(),
-                 "ptq: files to write, as [w8a8, w4a8]; empty: the one of `bits` and `activation_bits`"});
+  out.push_back(
+      {"quantization", "exports", &c.exports, Any(),
+       "ptq: files to write, as [w8a8, w4a8]; empty: the one of `bits` and `activation_bits`"});
   out.push_back({"quantization", "start_epoch", &c.start_epoch, Between(0, 1e6),
                  "qat: epochs in float before it; 0: from the first one, as for `model.onnx`"});
   out.push_back({"quantization", "stage_bits", &c.stage_bits, Between(2, 8),
@@ -225,32 +234,44 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
                  "qat: last epochs in which batch norms keep their statistics as they are"});
   out.push_back({"quantization", "distillation", &c.distillation, Between(0, 1),
                  "qat: share of the float model's soft targets in the loss"});
-  out.push_back({"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});
+  out.push_back(
+      {"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});
 }
 
 void AddPruning(PruningConfig& c, Fields& out) {
   out.push_back({"pruning", "mode", &c.mode, OneOf({"none", "channels", "2:4"}),
                  "what goes: nothing, whole channels, or two of every four weights"});
-  out.push_back({"pruning", "share", &c.share, OpenFraction(), "channels: share of the measure that has gone at the end"});
+  out.push_back({"pruning", "share", &c.share, OpenFraction(),
+                 "channels: share of the measure that has gone at the end"});
   out.push_back({"pruning", "measure", &c.measure, OneOf({"filters", "macs"}),
                  "channels: outputs of all layers, or multiply-accumulates"});
-  out.push_back({"pruning", "importance", &c.importance, OneOf({"l1", "bn", "taylor"}), "channels: by which they are chosen"});
-  out.push_back({"pruning", "start_epoch", &c.start_epoch, Between(0, 1e6), "epochs done when the first go"});
+  out.push_back({"pruning", "importance", &c.importance, OneOf({"l1", "bn", "taylor"}),
+                 "channels: by which they are chosen"});
+  out.push_back(
+      {"pruning", "start_epoch", &c.start_epoch, Between(0, 1e6), "epochs done when the first go"});
   out.push_back({"pruning", "end_epoch", &c.end_epoch, Between(0, 1e6),
-                 "channels: epochs done when the last go, a part after each epoch from the first on; 0: all at `start_epoch`"});
-  out.push_back({"pruning", "multiple", &c.multiple, Between(1, 256), "channels: groups shrink to multiples of this"});
+                 "channels: epochs done when the last go, a part after each epoch from the first "
+                 "on; 0: all at `start_epoch`"});
+  out.push_back({"pruning", "multiple", &c.multiple, Between(1, 256),
+                 "channels: groups shrink to multiples of this"});
   out.push_back({"pruning", "keep", &c.keep, Any(), "names of layers to leave alone"});
-  out.push_back({"pruning", "samples", &c.samples, Between(1, 1e9), "taylor: training images to measure on"});
+  out.push_back(
+      {"pruning", "samples", &c.samples, Between(1, 1e9), "taylor: training images to measure on"});
 }
 
 void AddGating(GatingConfig& c, Fields& out) {
-  out.push_back({"gating", "mode", &c.mode, OneOf({"none", "channels"}), "what gets gates: nothing, or the channels of inner convolutions"});
-  out.push_back({"gating", "share", &c.share, OpenFraction(), "share of the gates that are 0, over all images, at the end"});
+  out.push_back({"gating", "mode", &c.mode, OneOf({"none", "channels"}),
+                 "what gets gates: nothing, or the channels of inner convolutions"});
+  out.push_back({"gating", "share", &c.share, OpenFraction(),
+                 "share of the gates that are 0, over all images, at the end"});
   out.push_back({"gating", "ramp_epochs", &c.ramp_epochs, AtLeast(0),
                  "epochs over which the share that is wanted rises from 0; below run.epochs"});
-  out.push_back({"gating", "penalty", &c.penalty, Above(0), "the penalty's strength in the first step; it is steered from there on"});
-  out.push_back({"gating", "weight_scale", &c.weight_scale, AtLeast(0), "deviation of the gates' first weights, over Kaiming's"});
-  out.push_back({"gating", "bias", &c.bias, Above(0), "the gates' first biases: about what each gate is at first"});
+  out.push_back({"gating", "penalty", &c.penalty, Above(0),
+                 "the penalty's strength in the first step; it is steered from there on"});
+  out.push_back({"gating", "weight_scale", &c.weight_scale, AtLeast(0),
+                 "deviation of the gates' first weights, over Kaiming's"});
+  out.push_back({"gating", "bias", &c.bias, Above(0),
+                 "the gates' first biases: about what each gate is at first"});
   out.push_back({"gating", "keep", &c.keep, Any(), "names of convolutions that get no gate"});
 }
 
@@ -281,8 +302,9 @@ void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"comm", "forecast", &c.comm.forecast, Any(),
                  "measure link, codec and the first 10 steps, and say what a step will take"});
   AddCompression(c.compression, out);
-  out.push_back({"sync", "every", &c.sync.every, Between(1, 1e6),
-                 "local steps from one exchange to the next; 1: gradients are exchanged at every step"});
+  out.push_back(
+      {"sync", "every", &c.sync.every, Between(1, 1e6),
+       "local steps from one exchange to the next; 1: gradients are exchanged at every step"});
   out.push_back({"sync", "outer_learning_rate", &c.sync.outer_learning_rate, Above(0),
                  "share of the ranks' mean change that is applied, where `every` > 1"});
   out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
@@ -328,13 +350,24 @@ std::vector<Section> ConfigSections() {
       {"ema", "Moving average of the weights."},
       {"comm", "How ranks exchange gradients."},
       {"compression",
-       "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: {method: auto}`, and so for the others.",
+       "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: "
+       "{method: auto}`, and so for the others.",
        "method"},
-      {"sync", "Local steps, for links slower still (local_steps.md): ranks exchange what they have changed, not gradients."},
+      {"sync",
+       "Local steps, for links slower still (local_steps.md): ranks exchange what they have "
+       "changed, not gradients."},
       {"quantization",
-       "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for `quantization: {mode: qat}`.", "mode"},
-      {"pruning", "Channels or weights that leave while it trains (pruning.md). `pruning: channels` stands for `pruning: {mode: channels}`.", "mode"},
-      {"gating", "Channels that close image by image (gating.md). `gating: channels` stands for `gating: {mode: channels}`.", "mode"},
+       "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for "
+       "`quantization: {mode: qat}`.",
+       "mode"},
+      {"pruning",
+       "Channels or weights that leave while it trains (pruning.md). `pruning: channels` stands "
+       "for `pruning: {mode: channels}`.",
+       "mode"},
+      {"gating",
+       "Channels that close image by image (gating.md). `gating: channels` stands for `gating: "
+       "{mode: channels}`.",
+       "mode"},
       {"checkpoint", "What `--resume` starts from."},
       {"log", "What is written down while training."},
   };

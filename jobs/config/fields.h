@@ -11,13 +11,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "jobs/config/train_config.h"
 #include "config/yaml_node.h"
+#include "jobs/config/train_config.h"
 
 namespace ds {
 
-using FieldTarget = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*,
-                                 std::vector<double>*, std::vector<int64_t>*, std::vector<std::string>*>;
+using FieldTarget =
+    std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::vector<double>*,
+                 std::vector<int64_t>*, std::vector<std::string>*>;
 
 // What a value must satisfy. For lists the range holds for each element.
 struct FieldRule {
@@ -45,7 +46,8 @@ struct Field {
 struct Section {
   std::string path;  // "data.augment"; a parent stands before its children
   std::string doc;
-  std::string shorthand = "";  // key that a value in the section's place sets, as in `compression: auto`; empty: none
+  std::string shorthand =
+      "";  // key that a value in the section's place sets, as in `compression: auto`; empty: none
 };
 
 // In the order of train_config.h. The targets point into `config`, which must outlive them.

@@ -9,10 +9,10 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "executor/memory.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/channel_importance.h"
 #include "jobs/data_setup.h"
-#include "executor/memory.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/model_factory.h"
 
@@ -47,7 +47,8 @@ absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
   PruneOptions prune = options.prune;
   ChannelImportance importance;
   if (prune.importance == "taylor") {
-    DS_ASSIGN_OR_RETURN(importance, MeasureChannelImportance(config, splits, graph, options.samples));
+    DS_ASSIGN_OR_RETURN(importance,
+                        MeasureChannelImportance(config, splits, graph, options.samples));
     prune.importance = "given";
   }
   DS_ASSIGN_OR_RETURN(summary.report, PruneChannels(graph, prune, importance));

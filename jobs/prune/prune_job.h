@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "jobs/config/train_config.h"
 #include "prune/pruning.h"
 #include "prune/two_four.h"
-#include "jobs/config/train_config.h"
 
 namespace ds {
 

@@ -2,8 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "nlohmann/json.hpp"
 #include "jobs/prune/prune_job.h"
+#include "nlohmann/json.hpp"
 #include "report/table.h"
 
 namespace ds {

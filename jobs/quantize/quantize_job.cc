@@ -13,14 +13,14 @@
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
 #include "deploy/tensorrt_exporter.h"
+#include "executor/memory.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/calibration_samples.h"
 #include "jobs/data_setup.h"
-#include "executor/memory.h"
 #include "jobs/graph_accuracy.h"
-#include "trainer/mixed_precision_trainer.h"
 #include "jobs/model_factory.h"
 #include "jobs/quantize/quantize_html.h"
+#include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
 namespace {
@@ -28,21 +28,27 @@ namespace {
 constexpr char kSuffix[] = ".onnx";
 
 absl::Status CheckOptions(const QuantizeJobOptions& options) {
-  if (options.samples < 1) return absl::InvalidArgumentError("the number of calibration samples must be at least 1");
-  if (options.held_out < 1) return absl::InvalidArgumentError("the number of held-out samples must be at least 1");
+  if (options.samples < 1)
+    return absl::InvalidArgumentError("the number of calibration samples must be at least 1");
+  if (options.held_out < 1)
+    return absl::InvalidArgumentError("the number of held-out samples must be at least 1");
   if (!absl::EndsWith(options.output, kSuffix)) {
-    return absl::InvalidArgumentError(absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
   }
   if (options.output == options.model) {
-    return absl::InvalidArgumentError("the output is the model itself: give another file, the float model is still needed");
+    return absl::InvalidArgumentError(
+        "the output is the model itself: give another file, the float model is still needed");
   }
   return absl::OkStatus();
 }
 
-// Points lost by a quantised model on the batches behind those that calibration takes of the same epoch.
+// Points lost by a quantised model on the batches behind those that calibration takes of the same
+// epoch.
 class HeldOut {
  public:
-  HeldOut(Graph graph, QdqOptions qdq, std::unique_ptr<DataLoader> loader, int64_t calibrated, int64_t samples)
+  HeldOut(Graph graph, QdqOptions qdq, std::unique_ptr<DataLoader> loader, int64_t calibrated,
+          int64_t samples)
       : graph_(std::move(graph)), qdq_(qdq), loader_(std::move(loader)) {
     const int64_t batch = loader_->options().batch_size;
     range_.first = (calibrated + batch - 1) / batch;
@@ -51,8 +57,10 @@ class HeldOut {
 
   absl::StatusOr<double> Drop(const QuantizedModel& model) {
     if (range_.first >= loader_->batches_per_epoch()) {
-      return absl::InvalidArgumentError("calibration takes all of the training split: nothing is left to measure an accuracy budget on; give fewer "
-                                        "samples");
+      return absl::InvalidArgumentError(
+          "calibration takes all of the training split: nothing is left to measure an accuracy "
+          "budget on; give fewer "
+          "samples");
     }
     if (!float_accuracy_.has_value()) {
       DS_ASSIGN_OR_RETURN(float_accuracy_, GraphAccuracy(graph_, *loader_, range_));
@@ -71,7 +79,8 @@ class HeldOut {
 };
 
 // The first images of each batch of the test split, so that all of it is looked at.
-absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, DataLoader& loader, int64_t samples) {
+absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, DataLoader& loader,
+                                                  int64_t samples) {
   if (samples <= 0) return std::vector<ValueDrift>{};
   DS_ASSIGN_OR_RETURN(DriftMonitor monitor, DriftMonitor::Create(model));
   const int64_t batches = std::max<int64_t>(1, loader.batches_per_epoch());
@@ -81,12 +90,14 @@ absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, D
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
     if (!batch.has_value()) return monitor.Report();
     if (batch->size() == 0) continue;
-    DS_RETURN_IF_ERROR(monitor.Add({InputsToTorch(*batch).narrow(0, 0, std::min(a_batch, batch->size()))}));
+    DS_RETURN_IF_ERROR(
+        monitor.Add({InputsToTorch(*batch).narrow(0, 0, std::min(a_batch, batch->size()))}));
   }
 }
 
 // The reports, beside the model's file. Their paths as a person reads them.
-absl::StatusOr<std::string> WriteReports(const std::string& output, const QuantizeSummary& summary) {
+absl::StatusOr<std::string> WriteReports(const std::string& output,
+                                         const QuantizeSummary& summary) {
   const std::string stem(absl::StripSuffix(output, kSuffix));
   DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".json", QuantizeSummaryJson(summary)));
   DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".html", QuantizeSummaryHtml(summary)));
@@ -96,18 +107,25 @@ absl::StatusOr<std::string> WriteReports(const std::string& output, const Quanti
 // Writes the file, and for TensorRT what goes with it; its bytes.
 absl::StatusOr<int64_t> Export(const Graph& placed, const QuantizeJobOptions& options) {
   if (options.qdq.profile == QdqProfile::kOnnxRuntime) {
-    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported, OnnxExporter({.qdq = options.qdq}).Write(placed, options.output));
+    DS_ASSIGN_OR_RETURN(const OnnxExportResult exported,
+                        OnnxExporter({.qdq = options.qdq}).Write(placed, options.output));
     return exported.bytes;
   }
-  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported, TensorRTExporter().Write(placed, options.output));
-  const TrtBuild build = RunTrtRecipe(exported.recipe_path, absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
-  if (options.print) std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path << "\nTensorRT: " << build.message << "\n";
+  DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported,
+                      TensorRTExporter().Write(placed, options.output));
+  const TrtBuild build =
+      RunTrtRecipe(exported.recipe_path,
+                   absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
+  if (options.print)
+    std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path
+              << "\nTensorRT: " << build.message << "\n";
   return exported.bytes;
 }
 
 }  // namespace
 
-absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options) {
+absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
+                                               const QuantizeJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   KeepFreedMemory();
   QuantizeSummary summary;
@@ -117,24 +135,33 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   summary.activation_bits = options.quantizer.activation_bits;
 
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration, MakeLoader(config, splits.train, DataUse::kCalibrate));
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test, MakeLoader(config, splits.test, DataUse::kTest));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration,
+                      MakeLoader(config, splits.train, DataUse::kCalibrate));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
+                      MakeLoader(config, splits.test, DataUse::kTest));
   DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
-  DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
+  DS_ASSIGN_OR_RETURN(const Graph graph,
+                      MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, GraphAccuracy(graph, *test));
 
   QuantizerOptions quantizer = options.quantizer;
   std::optional<HeldOut> held_out;
   if (quantizer.mixed_bits.accuracy_budget > 0) {
-    DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> rest, MakeLoader(config, splits.train, DataUse::kCalibrate));
+    DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> rest,
+                        MakeLoader(config, splits.train, DataUse::kCalibrate));
     held_out.emplace(graph, options.qdq, std::move(rest), options.samples, options.held_out);
-    quantizer.mixed_bits.drop = [&held_out](const QuantizedModel& model) { return held_out->Drop(model); };
+    quantizer.mixed_bits.drop = [&held_out](const QuantizedModel& model) {
+      return held_out->Drop(model);
+    };
   }
   DS_RETURN_IF_ERROR(calibration->StartEpoch(0));
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
-                      Quantizer(graph, std::move(quantizer)).calibrate(FirstSamples(*calibration, options.samples)).convert());
+                      Quantizer(graph, std::move(quantizer))
+                          .calibrate(FirstSamples(*calibration, options.samples))
+                          .convert());
   QdqReport placed;
-  DS_ASSIGN_OR_RETURN(const Graph quantized, InsertQdq(model.graph, model.plan, options.qdq, &placed));
+  DS_ASSIGN_OR_RETURN(const Graph quantized,
+                      InsertQdq(model.graph, model.plan, options.qdq, &placed));
   DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, GraphAccuracy(quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
@@ -145,14 +172,19 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const Quantiz
   summary.warnings = std::move(model.warnings);
   summary.mixed_bits = std::move(model.mixed_bits);
   summary.histograms = std::move(model.histograms);
-  for (std::string& warning : DriftWarnings(summary.drift)) summary.warnings.push_back(std::move(warning));
+  for (std::string& warning : DriftWarnings(summary.drift))
+    summary.warnings.push_back(std::move(warning));
   for (const NodeFate& fate : placed.nodes) {
-    if (!fate.quantised) summary.warnings.push_back(absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
+    if (!fate.quantised)
+      summary.warnings.push_back(
+          absl::StrCat("node \"", fate.node, "\" (", fate.op, ") stays float: ", fate.reason));
   }
 
   DS_ASSIGN_OR_RETURN(summary.quantized_bytes, Export(quantized, options));
   DS_ASSIGN_OR_RETURN(const std::string reports, WriteReports(options.output, summary));
-  if (options.print) std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << ", " << reports << std::endl;
+  if (options.print)
+    std::cout << QuantizeSummaryTable(summary) << "\nwrote " << options.output << ", " << reports
+              << std::endl;
   return summary;
 }
 

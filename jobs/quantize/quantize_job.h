@@ -1,5 +1,5 @@
-// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime or TensorRT: what `ds_quantize` does after it has read
-// its arguments.
+// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime or
+// TensorRT: what `ds_quantize` does after it has read its arguments.
 #pragma once
 
 #include <cstdint>
@@ -9,49 +9,54 @@
 
 #include "absl/status/statusor.h"
 #include "deploy/insert_qdq.h"
+#include "jobs/config/train_config.h"
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
-#include "jobs/config/train_config.h"
 
 namespace ds {
 
 struct QuantizeJobOptions {
-  std::string model;            // ONNX file, float
-  std::string output;           // ONNX file to write
+  std::string model;   // ONNX file, float
+  std::string output;  // ONNX file to write
   // With an accuracy budget, `mixed_bits.drop` is the job's own: points lost on `held_out` samples.
   QuantizerOptions quantizer;
-  // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and writes a recipe for its builder and a lint
-  // beside the file (deploy/tensorrt_exporter.h).
+  // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and
+  // writes a recipe for its builder and a lint beside the file (deploy/tensorrt_exporter.h).
   QdqOptions qdq;
-  int64_t samples = 1024;       // of the training split, for calibration; >= 1
-  int64_t held_out = 4096;      // of the training split, others than those, for an accuracy budget; >= 1, rounded up to batches
-  int64_t drift_samples = 2048; // of the test split, from all over it, to look for drift in; 0: none
-  bool print = true;            // tables on stdout
+  int64_t samples = 1024;   // of the training split, for calibration; >= 1
+  int64_t held_out = 4096;  // of the training split, others than those, for an accuracy budget; >=
+                            // 1, rounded up to batches
+  int64_t drift_samples =
+      2048;           // of the test split, from all over it, to look for drift in; 0: none
+  bool print = true;  // tables on stdout
 };
 
 struct QuantizeSummary {
   std::string model;
   std::string output;
   int bits = 8, activation_bits = 8;
-  double float_accuracy = 0;       // on the test split, share 0..1
-  double quantized_accuracy = 0;   // of the written graph, executed with its integers
-  int64_t float_bytes = 0;         // of the two files
+  double float_accuracy = 0;      // on the test split, share 0..1
+  double quantized_accuracy = 0;  // of the written graph, executed with its integers
+  int64_t float_bytes = 0;        // of the two files
   int64_t quantized_bytes = 0;
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
-  std::vector<UnitReconstruction> units;   // whose roundings were learnt; empty without
-  std::vector<std::string> warnings;   // clipping, drift, and nodes left in float with the reason
-  MixedBits mixed_bits;                // empty without a budget
-  std::vector<ValueDrift> drift;       // of the test split against the calibration data
-  std::map<std::string, Histogram> histograms;   // of activations in calibration, by name
+  std::vector<UnitReconstruction> units;  // whose roundings were learnt; empty without
+  std::vector<std::string> warnings;  // clipping, drift, and nodes left in float with the reason
+  MixedBits mixed_bits;               // empty without a budget
+  std::vector<ValueDrift> drift;      // of the test split against the calibration data
+  std::map<std::string, Histogram> histograms;  // of activations in calibration, by name
 };
 
-// Writes `output` and, beside it, `output` with .json and .html in place of .onnx: the summary. Accuracy is measured before anything is
-// written. Errors say what, where and how to mend it; nothing that was there before is lost.
-absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config, const QuantizeJobOptions& options);
+// Writes `output` and, beside it, `output` with .json and .html in place of .onnx: the summary.
+// Accuracy is measured before anything is written. Errors say what, where and how to mend it;
+// nothing that was there before is lost.
+absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
+                                               const QuantizeJobOptions& options);
 
 std::string QuantizeSummaryJson(const QuantizeSummary& summary);
-// "W4A8"; with bits of their own for each layer the mean over all weights, "W3.20A8", or over all elements of a sample's activations.
+// "W4A8"; with bits of their own for each layer the mean over all weights, "W3.20A8", or over all
+// elements of a sample's activations.
 std::string WidthsName(const QuantizeSummary& summary);
 // Layers, activations, warnings and the totals.
 std::string QuantizeSummaryTable(const QuantizeSummary& summary);

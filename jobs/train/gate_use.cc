@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "executor/graph_module.h"
 #include "graph/schema/schema.h"
 #include "prune/channel_gates.h"
 #include "trainer/evaluate.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

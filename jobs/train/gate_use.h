@@ -2,8 +2,8 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "graph/graph.h"
 #include "data/loader.h"
+#include "graph/graph.h"
 
 namespace ds {
 

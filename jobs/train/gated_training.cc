@@ -8,9 +8,9 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/onnx/onnx.h"
-#include "prune/channel_gates.h"
 #include "jobs/data_setup.h"
 #include "jobs/train/gate_use.h"
+#include "prune/channel_gates.h"
 
 namespace ds {
 namespace {

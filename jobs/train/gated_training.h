@@ -11,10 +11,10 @@
 #include "base/tensor/safetensors.h"
 #include "comm/communicator.h"
 #include "jobs/config/train_config.h"
-#include "trainer/gating/gate_controller.h"
-#include "trainer/gating/gate_watch.h"
 #include "jobs/job_setup.h"
 #include "report/summary.h"
+#include "trainer/gating/gate_controller.h"
+#include "trainer/gating/gate_watch.h"
 
 namespace ds {
 

@@ -11,8 +11,8 @@
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "graph/schema/schema.h"
-#include "prune/two_four.h"
 #include "jobs/channel_importance.h"
+#include "prune/two_four.h"
 #include "trainer/optim/auto_precision.h"
 
 namespace ds {

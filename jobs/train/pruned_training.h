@@ -15,9 +15,9 @@
 #include "absl/status/statusor.h"
 #include "base/tensor/safetensors.h"
 #include "comm/communicator.h"
-#include "prune/pruning.h"
 #include "jobs/config/train_config.h"
 #include "jobs/job_setup.h"
+#include "prune/pruning.h"
 
 namespace ds {
 

@@ -9,9 +9,9 @@
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
 #include "graph/onnx/onnx.h"
-#include "quant/torch/quantizer.h"
 #include "jobs/calibration_samples.h"
 #include "jobs/graph_accuracy.h"
+#include "quant/torch/quantizer.h"
 #include "trainer/qat/distillation.h"
 
 namespace ds {

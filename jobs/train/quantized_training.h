@@ -10,8 +10,8 @@
 #include "jobs/config/train_config.h"
 #include "jobs/data_setup.h"
 #include "jobs/job_setup.h"
-#include "trainer/qat/qat_module.h"
 #include "report/summary.h"
+#include "trainer/qat/qat_module.h"
 
 namespace ds {
 

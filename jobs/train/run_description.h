@@ -8,7 +8,8 @@
 
 namespace ds {
 
-// What was trained, how far, and the best result so far; what is measured while it runs is left out.
+// What was trained, how far, and the best result so far; what is measured while it runs is left
+// out.
 RunSummary DescribeRun(const TrainConfig& config, const JobObjects& objects,
                        const RunProgress& progress, int world_size);
 

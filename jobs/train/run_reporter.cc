@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/tensor/safetensors.h"
 #include "base/status.h"
+#include "base/tensor/safetensors.h"
 #include "graph/onnx/onnx.h"
 #include "report/terminal.h"
 #include "report/trace.h"
@@ -16,8 +16,9 @@
 namespace ds {
 
 absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConfig& config,
-                                                                 std::optional<RunFolder> folder, int world_size,
-                                                                 bool print, int64_t resume_step) {
+                                                                 std::optional<RunFolder> folder,
+                                                                 int world_size, bool print,
+                                                                 int64_t resume_step) {
   auto reporter = std::unique_ptr<RunReporter>(new RunReporter());
   reporter->config_ = config;
   reporter->folder_ = std::move(folder);
@@ -30,9 +31,11 @@ absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConf
   options.out = print ? &std::cout : nullptr;
   reporter->progress_ = std::make_unique<Progress>(options);
   if (reporter->folder_.has_value()) {
-    DS_ASSIGN_OR_RETURN(reporter->metrics_, MetricsWriter::Open(reporter->folder_->metrics(), resume_step));
+    DS_ASSIGN_OR_RETURN(reporter->metrics_,
+                        MetricsWriter::Open(reporter->folder_->metrics(), resume_step));
     if (config.log.tensorboard) {
-      DS_ASSIGN_OR_RETURN(reporter->events_, TensorBoardWriter::Open(reporter->folder_->events(), resume_step));
+      DS_ASSIGN_OR_RETURN(reporter->events_,
+                          TensorBoardWriter::Open(reporter->folder_->events(), resume_step));
     }
   }
   return reporter;
@@ -81,7 +84,8 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
     DS_RETURN_IF_ERROR(events_->AddScalar("loss/train", report.step + 1, state.loss));
     DS_RETURN_IF_ERROR(events_->AddScalar("accuracy/train", report.step + 1, state.accuracy));
     DS_RETURN_IF_ERROR(events_->AddScalar("learning_rate", report.step + 1, state.learning_rate));
-    if (scaled) DS_RETURN_IF_ERROR(events_->AddScalar("loss_scale", report.step + 1, report.loss_scale));
+    if (scaled)
+      DS_RETURN_IF_ERROR(events_->AddScalar("loss_scale", report.step + 1, report.loss_scale));
   }
   times_ = {};
   loss_ = 0;
@@ -89,10 +93,13 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
   return absl::OkStatus();
 }
 
-absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& evaluation, int64_t step) {
-  Note(absl::StrFormat("epoch %d: train loss %.4f, accuracy %.2f %%; test loss %.4f, accuracy %.2f %%; %.0f images/s",
-                       epoch.epoch + 1, epoch.train_loss, 100 * epoch.train_accuracy, evaluation.loss,
-                       100 * evaluation.accuracy, epoch.images_per_second));
+absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& evaluation,
+                                int64_t step) {
+  Note(
+      absl::StrFormat("epoch %d: train loss %.4f, accuracy %.2f %%; test loss %.4f, accuracy %.2f "
+                      "%%; %.0f images/s",
+                      epoch.epoch + 1, epoch.train_loss, 100 * epoch.train_accuracy,
+                      evaluation.loss, 100 * evaluation.accuracy, epoch.images_per_second));
   if (metrics_ != nullptr) {
     MetricsRow row;
     row.step = step;
@@ -111,8 +118,10 @@ absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& eval
 absl::Status RunReporter::WriteModel(const Graph& graph) {
   if (!folder_.has_value()) return absl::OkStatus();
   TensorMap tensors;
-  for (const auto& [id, initializer] : graph.initializers()) tensors[graph.value(id).name] = initializer.data;
-  DS_RETURN_IF_ERROR(WriteSafetensors(folder_->model_safetensors(), tensors, {{"model", config_.model.name}}));
+  for (const auto& [id, initializer] : graph.initializers())
+    tensors[graph.value(id).name] = initializer.data;
+  DS_RETURN_IF_ERROR(
+      WriteSafetensors(folder_->model_safetensors(), tensors, {{"model", config_.model.name}}));
   return ExportOnnx(graph, folder_->model_onnx());
 }
 

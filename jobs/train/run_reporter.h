@@ -1,5 +1,5 @@
-// Everything that a run tells: progress for people, metrics.csv, TensorBoard, trace, summary, models. Rank 0 writes; the others
-// keep quiet.
+// Everything that a run tells: progress for people, metrics.csv, TensorBoard, trace, summary,
+// models. Rank 0 writes; the others keep quiet.
 #pragma once
 
 #include <memory>
@@ -10,20 +10,23 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "jobs/config/train_config.h"
-#include "trainer/mixed_precision_trainer.h"
 #include "report/csv_writer.h"
 #include "report/progress.h"
 #include "report/run_folder.h"
 #include "report/summary.h"
 #include "report/tensorboard.h"
+#include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
 
 class RunReporter {
  public:
-  // `folder` absent: nothing is written (other ranks, dry runs). `resume_step` >= 0: rows after it are dropped.
-  static absl::StatusOr<std::unique_ptr<RunReporter>> Create(const TrainConfig& config, std::optional<RunFolder> folder,
-                                                             int world_size, bool print, int64_t resume_step);
+  // `folder` absent: nothing is written (other ranks, dry runs). `resume_step` >= 0: rows after it
+  // are dropped.
+  static absl::StatusOr<std::unique_ptr<RunReporter>> Create(const TrainConfig& config,
+                                                             std::optional<RunFolder> folder,
+                                                             int world_size, bool print,
+                                                             int64_t resume_step);
 
   absl::Status Step(const StepReport& report, int64_t skipped_steps, bool scaled);
   // Around evaluation and checkpoint, which the speed leaves out.

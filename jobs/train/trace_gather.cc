@@ -17,21 +17,24 @@ absl::StatusOr<int64_t> ClockOffsetUs(Communicator& communicator) {
                           std::chrono::steady_clock::now().time_since_epoch())
                           .count();
   int64_t first = now;
-  DS_RETURN_IF_ERROR(communicator.Broadcast({reinterpret_cast<std::byte*>(&first), sizeof(first)}, 0));
-  // Steady clocks count from a host's start, so that those of two hosts are seconds apart at least. Within one second it is one
-  // clock, and what is seen is how ranks leave a barrier.
+  DS_RETURN_IF_ERROR(
+      communicator.Broadcast({reinterpret_cast<std::byte*>(&first), sizeof(first)}, 0));
+  // Steady clocks count from a host's start, so that those of two hosts are seconds apart at least.
+  // Within one second it is one clock, and what is seen is how ranks leave a barrier.
   constexpr int64_t kOneClockUs = 1'000'000;
   return std::abs(now - first) < kOneClockUs ? 0 : now - first;
 }
 
 // Rank 0 gets the texts of all ranks.
-absl::StatusOr<std::vector<std::string>> GatherTexts(const std::string& mine, Communicator& communicator) {
+absl::StatusOr<std::vector<std::string>> GatherTexts(const std::string& mine,
+                                                     Communicator& communicator) {
   const size_t ranks = static_cast<size_t>(communicator.size());
   const bool root = communicator.rank() == 0;
   int64_t length = static_cast<int64_t>(mine.size());
   std::vector<int64_t> lengths(ranks);
-  DS_RETURN_IF_ERROR(communicator.AllGather({reinterpret_cast<const std::byte*>(&length), sizeof(length)},
-                                            {reinterpret_cast<std::byte*>(lengths.data()), ranks * sizeof(length)}));
+  DS_RETURN_IF_ERROR(communicator.AllGather(
+      {reinterpret_cast<const std::byte*>(&length), sizeof(length)},
+      {reinterpret_cast<std::byte*>(lengths.data()), ranks * sizeof(length)}));
   std::vector<std::string> texts(root ? ranks : 0);
   std::vector<absl::Span<const std::byte>> send(ranks);
   std::vector<absl::Span<std::byte>> receive(ranks);
@@ -47,14 +50,20 @@ absl::StatusOr<std::vector<std::string>> GatherTexts(const std::string& mine, Co
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> GatherTraces(const std::vector<TraceSpan>& mine, Communicator& communicator) {
+absl::StatusOr<std::vector<std::string>> GatherTraces(const std::vector<TraceSpan>& mine,
+                                                      Communicator& communicator) {
   const bool traced = communicator.rank() < kTracedRanks;
   DS_ASSIGN_OR_RETURN(const int64_t offset, ClockOffsetUs(communicator));
-  int64_t origin = std::numeric_limits<int64_t>::max() / 2;  // leaves room for an offset where no rank has a span
-  for (const TraceSpan& span : mine) origin = traced ? std::min(origin, span.start_us - offset) : origin;
-  DS_RETURN_IF_ERROR(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&origin, 1)), ReduceOp::kMin));
-  DS_ASSIGN_OR_RETURN(std::vector<std::string> texts,
-                      GatherTexts(traced ? TraceOfRank(communicator.rank(), mine, origin + offset) : "", communicator));
+  int64_t origin = std::numeric_limits<int64_t>::max() /
+                   2;  // leaves room for an offset where no rank has a span
+  for (const TraceSpan& span : mine)
+    origin = traced ? std::min(origin, span.start_us - offset) : origin;
+  DS_RETURN_IF_ERROR(
+      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&origin, 1)), ReduceOp::kMin));
+  DS_ASSIGN_OR_RETURN(
+      std::vector<std::string> texts,
+      GatherTexts(traced ? TraceOfRank(communicator.rank(), mine, origin + offset) : "",
+                  communicator));
   texts.resize(std::min<size_t>(texts.size(), kTracedRanks));
   return texts;
 }

@@ -8,20 +8,20 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "deploy/onnx_exporter.h"
 #include "config/reader.h"
-#include "trainer/state/exchange_state.h"
-#include "jobs/train/gated_training.h"
+#include "deploy/onnx_exporter.h"
 #include "jobs/job_setup.h"
-#include "trainer/optim/auto_precision.h"
+#include "jobs/train/gated_training.h"
 #include "jobs/train/pruned_training.h"
 #include "jobs/train/quantized_training.h"
 #include "jobs/train/run_description.h"
 #include "jobs/train/run_reporter.h"
-#include "trainer/state/run_state.h"
 #include "jobs/train/step_medians.h"
 #include "jobs/train/trace_gather.h"
 #include "torch/version.h"
+#include "trainer/optim/auto_precision.h"
+#include "trainer/state/exchange_state.h"
+#include "trainer/state/run_state.h"
 
 namespace ds {
 namespace {
@@ -36,9 +36,11 @@ class TrainJob final : public TrainObserver {
 
   absl::StatusOr<RunSummary> Run() {
     DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
-    DS_ASSIGN_OR_RETURN(gating_, GatedTraining::Create(config_, SetupOptions(), communicator_, *objects_));
+    DS_ASSIGN_OR_RETURN(gating_,
+                        GatedTraining::Create(config_, SetupOptions(), communicator_, *objects_));
     DS_ASSIGN_OR_RETURN(pruning_, PrunedTraining::Create(config_, objects_->module->graph()));
-    const bool rounds_at_once = trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
+    const bool rounds_at_once =
+        trains_quantized() && config_.quantization.start_epoch == 0 && !options_.resume;
     if (options_.dry_run) {
       if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
       return DryRun();
@@ -48,14 +50,17 @@ class TrainJob final : public TrainObserver {
     if (options_.resume) DS_RETURN_IF_ERROR(Restore(folder));
     if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
     DS_RETURN_IF_ERROR(PrepareTrainer());
-    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
-                                                       options_.print && communicator_.rank() == 0,
-                                                       options_.resume ? objects_->trainer->step() : -1));
+    DS_ASSIGN_OR_RETURN(reporter_,
+                        RunReporter::Create(config_, std::move(folder), communicator_.size(),
+                                            options_.print && communicator_.rank() == 0,
+                                            options_.resume ? objects_->trainer->step() : -1));
     Introduce();
-    if (rounds_at_once && root()) DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
+    if (rounds_at_once && root())
+      DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
     DS_RETURN_IF_ERROR(Train());
     if (config_.log.trace) {
-      DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts, GatherTraces(trace_, communicator_));
+      DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts,
+                          GatherTraces(trace_, communicator_));
       DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
     }
     RunSummary summary = Summarize();
@@ -77,7 +82,8 @@ class TrainJob final : public TrainObserver {
     }
     forecast_.Add(report);
     if (gating_ != nullptr) DS_RETURN_IF_ERROR(gating_->OnStep(report, communicator_));
-    return reporter_->Step(report, objects_->trainer->skipped_steps(), objects_->trainer->scaler().enabled());
+    return reporter_->Step(report, objects_->trainer->skipped_steps(),
+                           objects_->trainer->scaler().enabled());
   }
 
   absl::Status OnEpoch(const EpochReport& epoch) override {
@@ -94,7 +100,8 @@ class TrainJob final : public TrainObserver {
     }
     objects_->schedule->ReportEpoch(last_evaluation_.loss);
     DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
-    if (last_evaluation_.accuracy > progress_.best_accuracy) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
+    if (last_evaluation_.accuracy > progress_.best_accuracy)
+      DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
     if (gating_ != nullptr && !gating_->Counts(done)) ForgetBest();
     EndStage(done);
@@ -122,8 +129,9 @@ class TrainJob final : public TrainObserver {
   absl::Status OpenFolder(std::optional<RunFolder>* folder) {
     absl::Status status;
     if (root()) {
-      absl::StatusOr<RunFolder> opened = options_.resume ? RunFolder::Resume(config_.run.output, config_.run.name)
-                                                         : RunFolder::Create(config_.run.output, config_.run.name);
+      absl::StatusOr<RunFolder> opened =
+          options_.resume ? RunFolder::Resume(config_.run.output, config_.run.name)
+                          : RunFolder::Create(config_.run.output, config_.run.name);
       status = opened.status();
       if (status.ok()) {
         Versions versions = HostVersions();
@@ -138,9 +146,11 @@ class TrainJob final : public TrainObserver {
   // All ranks fail where rank 0 has failed to do something alone.
   absl::Status AgreeWithRoot(const absl::Status& status, absl::string_view what) {
     int32_t failed = status.ok() ? 0 : 1;
-    DS_RETURN_IF_ERROR(communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
+    DS_RETURN_IF_ERROR(
+        communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
     DS_RETURN_IF_ERROR(status);
-    if (failed != 0) return absl::AbortedError(absl::StrCat("rank 0 could not ", what, "; see its message"));
+    if (failed != 0)
+      return absl::AbortedError(absl::StrCat("rank 0 could not ", what, "; see its message"));
     return absl::OkStatus();
   }
 
@@ -148,7 +158,9 @@ class TrainJob final : public TrainObserver {
   absl::Status Train() {
     if (pruning_ != nullptr) DS_RETURN_IF_ERROR(TrainAndPrune());
     if (trains_quantized() && quantized_ == nullptr) {
-      DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, config_.quantization.start_epoch).status());
+      DS_RETURN_IF_ERROR(
+          objects_->trainer->train(*objects_->train_loader, config_.quantization.start_epoch)
+              .status());
       DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
       DS_RETURN_IF_ERROR(PrepareTrainer());
     }
@@ -156,9 +168,11 @@ class TrainJob final : public TrainObserver {
     return objects_->trainer->train(*objects_->train_loader, config_.run.epochs).status();
   }
 
-  // Before epoch `epoch`: the last ones with the rounding see the statistics that the exported file will have.
+  // Before epoch `epoch`: the last ones with the rounding see the statistics that the exported file
+  // will have.
   void FreezeNorms(int64_t epoch) {
-    objects_->module->set_norms_frozen(quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
+    objects_->module->set_norms_frozen(
+        quantized_ != nullptr && epoch >= config_.run.epochs - config_.quantization.freeze_epochs);
   }
 
   // From here on the model is another one.
@@ -167,11 +181,14 @@ class TrainJob final : public TrainObserver {
     progress_.best_epoch = -1;
   }
 
-  // Up to the last pruning. Results before it are another model's: the best epoch is looked for behind it.
+  // Up to the last pruning. Results before it are another model's: the best epoch is looked for
+  // behind it.
   absl::Status TrainAndPrune() {
-    for (int64_t done = std::max(pruning_->first_epoch(), objects_->trainer->epoch()); done <= pruning_->last_epoch(); ++done) {
+    for (int64_t done = std::max(pruning_->first_epoch(), objects_->trainer->epoch());
+         done <= pruning_->last_epoch(); ++done) {
       DS_RETURN_IF_ERROR(objects_->trainer->train(*objects_->train_loader, done).status());
-      DS_ASSIGN_OR_RETURN(const std::string note, pruning_->Prune(SetupOptions(), communicator_, *objects_));
+      DS_ASSIGN_OR_RETURN(const std::string note,
+                          pruning_->Prune(SetupOptions(), communicator_, *objects_));
       ForgetBest();
       DS_RETURN_IF_ERROR(PrepareTrainer());
       reporter_->Note(note);
@@ -179,11 +196,13 @@ class TrainJob final : public TrainObserver {
     return absl::OkStatus();
   }
 
-  // From the job's float model to a fake-quantised one. `restored`: the float model is a checkpoint's, of the run as it was then.
+  // From the job's float model to a fake-quantised one. `restored`: the float model is a
+  // checkpoint's, of the run as it was then.
   absl::Status StartQuantized(bool restored) {
     Graph graph = objects_->module->ExportGraph();
     if (!restored) {
-      DS_ASSIGN_OR_RETURN(const Evaluation in_float, objects_->trainer->evaluate(*objects_->test_loader));
+      DS_ASSIGN_OR_RETURN(const Evaluation in_float,
+                          objects_->trainer->evaluate(*objects_->test_loader));
       DS_RETURN_IF_ERROR(objects_->trainer->WithAveragedWeights([&] {
         graph = objects_->module->ExportGraph();
         return absl::OkStatus();
@@ -192,28 +211,38 @@ class TrainJob final : public TrainObserver {
       ForgetBest();
     }
     DS_ASSIGN_OR_RETURN(float_model_, GraphModule::Create(std::move(graph)));
-    DS_ASSIGN_OR_RETURN(quantized_, StartQuantizedTraining(config_, SetupOptions(), *float_model_, communicator_, *objects_));
+    DS_ASSIGN_OR_RETURN(quantized_, StartQuantizedTraining(config_, SetupOptions(), *float_model_,
+                                                           communicator_, *objects_));
     const QatBits bits = StageAt(config_.quantization, objects_->trainer->epoch()).bits;
-    start_note_ = absl::StrFormat("quantisation-aware training from here on: weights %d bits, activations %d; in float %.2f %%", bits.weights,
-                                  bits.activations, 100 * progress_.float_accuracy);
+    start_note_ = absl::StrFormat(
+        "quantisation-aware training from here on: weights %d bits, activations %d; in float %.2f "
+        "%%",
+        bits.weights, bits.activations, 100 * progress_.float_accuracy);
     if (reporter_ != nullptr) reporter_->Note(start_note_);
     return absl::OkStatus();
   }
 
-  // After `done` epochs: fewer bits where the next stage begins. Only the last stage's best epoch is exported.
+  // After `done` epochs: fewer bits where the next stage begins. Only the last stage's best epoch
+  // is exported.
   void EndStage(int64_t done) {
-    if (quantized_ == nullptr || done == config_.run.epochs || StageAt(config_.quantization, done - 1).last) return;
-    const QatBits before = StageAt(config_.quantization, done - 1).bits, bits = StageAt(config_.quantization, done).bits;
+    if (quantized_ == nullptr || done == config_.run.epochs ||
+        StageAt(config_.quantization, done - 1).last)
+      return;
+    const QatBits before = StageAt(config_.quantization, done - 1).bits,
+                  bits = StageAt(config_.quantization, done).bits;
     if (before.weights == bits.weights && before.activations == bits.activations) return;
     quantized_->ChangeBits(bits);
     ForgetBest();
-    reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights, bits.activations));
+    reporter_->Note(absl::StrFormat("weights %d bits, activations %d from here on", bits.weights,
+                                    bits.activations));
   }
 
   // Measures the gates of the model that was written; rank 0 works, the others wait.
   absl::Status AddGateUse(RunSummary& summary) {
     if (gating_ == nullptr) return absl::OkStatus();
-    const absl::Status status = root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary) : absl::OkStatus();
+    const absl::Status status =
+        root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary)
+               : absl::OkStatus();
     return AgreeWithRoot(status, "measure the model's gates");
   }
 
@@ -222,16 +251,19 @@ class TrainJob final : public TrainObserver {
     const QuantizationConfig& quantization = config_.quantization;
     summary.quantization = quantization.mode;
     if (quantization.mode == "none") return absl::OkStatus();
-    summary.float_accuracy = trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
+    summary.float_accuracy =
+        trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
     absl::Status status;
     if (root()) {
       const RunFolder& folder = *reporter_->folder();
       if (trains_quantized()) {
-        const auto measured = MeasureExport(config_, objects_->splits, folder.path(), quantization.bits, quantization.activation_bits);
+        const auto measured = MeasureExport(config_, objects_->splits, folder.path(),
+                                            quantization.bits, quantization.activation_bits);
         status = measured.status();
         if (measured.ok()) summary.exports.push_back(*measured);
       } else {
-        auto exports = ExportCalibrated(config_, objects_->splits, folder.model_onnx(), folder.path());
+        auto exports =
+            ExportCalibrated(config_, objects_->splits, folder.model_onnx(), folder.path());
         status = exports.status();
         if (exports.ok()) summary.exports = *std::move(exports);
       }
@@ -251,13 +283,16 @@ class TrainJob final : public TrainObserver {
     absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
     DS_RETURN_IF_ERROR(status);
     DS_RETURN_IF_ERROR(checkpoint.status());
-    DS_ASSIGN_OR_RETURN(TensorMap optimizer, ScatterOptimizers(*checkpoint, local_steps(), communicator_));
+    DS_ASSIGN_OR_RETURN(TensorMap optimizer,
+                        ScatterOptimizers(*checkpoint, local_steps(), communicator_));
     if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
     if (pruning_ != nullptr && checkpoint->tensors.contains(kPruningSection)) {
-      DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(), communicator_, *objects_));
+      DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(),
+                                           communicator_, *objects_));
     }
     if (gating_ != nullptr) {
-      if (!checkpoint->tensors.contains(kGatingSection)) return absl::NotFoundError("the checkpoint is of a run without gates");
+      if (!checkpoint->tensors.contains(kGatingSection))
+        return absl::NotFoundError("the checkpoint is of a run without gates");
       DS_RETURN_IF_ERROR(gating_->Restore(checkpoint->tensors.at(kGatingSection)));
     }
     if (HasFloatModel(*checkpoint)) {
@@ -265,12 +300,16 @@ class TrainJob final : public TrainObserver {
       DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/true));
     }
     DS_RETURN_IF_ERROR(RestoreRun(*checkpoint, objects_->state(), &progress_));
-    if (quantized_ != nullptr) quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
+    if (quantized_ != nullptr)
+      quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
     objects_->trainer->set_precision(progress_.precision);
-    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
-    DS_ASSIGN_OR_RETURN(CompressorState residuals, ScatterResiduals(*checkpoint, contributor, communicator_));
+    DS_ASSIGN_OR_RETURN(const int contributor,
+                        ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(CompressorState residuals,
+                        ScatterResiduals(*checkpoint, contributor, communicator_));
     // What changes of weights are still owed is no gradient, nor the other way round.
-    if (HasLocalSteps(*checkpoint) == local_steps()) objects_->trainer->set_residuals(std::move(residuals));
+    if (HasLocalSteps(*checkpoint) == local_steps())
+      objects_->trainer->set_residuals(std::move(residuals));
     return absl::OkStatus();
   }
 
@@ -289,7 +328,9 @@ class TrainJob final : public TrainObserver {
         config_.model.onnx.empty() ? config_.model.name : config_.model.onnx, ": ",
         objects_->module->graph().ParameterCount(), " parameters, ", communicator_.size(), " rank",
         communicator_.size() == 1 ? "" : "s", ", ", progress_.precision,
-        objects_->trainer->precision_reason().empty() ? "" : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
+        objects_->trainer->precision_reason().empty()
+            ? ""
+            : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
         local_steps() ? absl::StrCat(", ", config_.sync.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
     if (!start_note_.empty()) reporter_->Note(start_note_);
@@ -299,11 +340,13 @@ class TrainJob final : public TrainObserver {
     progress_.best_accuracy = last_evaluation_.accuracy;
     progress_.best_loss = last_evaluation_.loss;
     progress_.best_epoch = epoch;
-    if (!root() || (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)) return absl::OkStatus();
+    if (!root() || (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last))
+      return absl::OkStatus();
     return objects_->trainer->WithAveragedWeights([this] {
       if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
       const QuantizationConfig& quantization = config_.quantization;
-      const std::string path = reporter_->folder()->File(ExportName(quantization.bits, quantization.activation_bits));
+      const std::string path =
+          reporter_->folder()->File(ExportName(quantization.bits, quantization.activation_bits));
       return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
     });
   }
@@ -323,15 +366,17 @@ class TrainJob final : public TrainObserver {
       }
       if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
     }
-    DS_ASSIGN_OR_RETURN(const int contributor, ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(const int contributor,
+                        ContributorOf(config_.compression.hierarchical, communicator_));
     if (local_steps()) {
       DS_ASSIGN_OR_RETURN(const TensorMap optimizer, OptimizerTensors(*objects_->optimizer));
       DS_RETURN_IF_ERROR(GatherOptimizers(optimizer, communicator_, &checkpoint));
     }
-    DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor, communicator_, &checkpoint));
+    DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor,
+                                       communicator_, &checkpoint));
     if (!root()) return absl::OkStatus();
-    return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(), checkpoint,
-                           config_.checkpoint.keep);
+    return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(),
+                           checkpoint, config_.checkpoint.keep);
   }
 
   // One step and one evaluation; nothing is written.
@@ -342,7 +387,9 @@ class TrainJob final : public TrainObserver {
     DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::nullopt, communicator_.size(),
                                                        options_.print && root(), -1));
     DS_RETURN_IF_ERROR(
-        objects_->trainer->Step({*batch}, batch->size() * communicator_.size(), /*end_of_epoch=*/true).status());
+        objects_->trainer
+            ->Step({*batch}, batch->size() * communicator_.size(), /*end_of_epoch=*/true)
+            .status());
     DS_ASSIGN_OR_RETURN(last_evaluation_, objects_->trainer->evaluate(*objects_->test_loader));
     Introduce();
     reporter_->Note("dry run: one step and one evaluation went well; nothing was written");
@@ -355,14 +402,16 @@ class TrainJob final : public TrainObserver {
     const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
     summary.train_images_per_second = images_per_second_ / epochs;
     summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;
-    summary.step_ms = {times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
-                       times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
-                       times_.total() / epochs};
+    summary.step_ms = {
+        times_.data / epochs,     times_.forward / epochs,          times_.backward / epochs,
+        times_.exchange / epochs, times_.exchange_exposed / epochs, times_.optimizer / epochs,
+        times_.total() / epochs};
     if (const double added = objects_->trainer->compression_report().added_ms; added >= 0) {
       summary.predicted_step_ms = forecast_.compute_ms() + added;
       summary.median_step_ms = forecast_.step_ms();
     }
-    if (pruning_ != nullptr) summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
+    if (pruning_ != nullptr)
+      summary.pruned_share = pruning_->PrunedShare(objects_->module->graph());
     summary.wall_seconds = progress_.wall_seconds + Seconds();
     return summary;
   }
@@ -371,11 +420,12 @@ class TrainJob final : public TrainObserver {
   const TrainJobOptions& options_;
   Communicator& communicator_;
   const Clock::time_point started_;
-  std::unique_ptr<GraphModule> float_model_;  // that quantisation-aware training began with: the teacher
+  std::unique_ptr<GraphModule>
+      float_model_;  // that quantisation-aware training began with: the teacher
   std::unique_ptr<JobObjects> objects_;
-  std::unique_ptr<GatedTraining> gating_;     // null: no gates
-  std::unique_ptr<PrunedTraining> pruning_;   // null: nothing is pruned
-  QatModule* quantized_ = nullptr;            // the job's model while it trains with the rounding
+  std::unique_ptr<GatedTraining> gating_;    // null: no gates
+  std::unique_ptr<PrunedTraining> pruning_;  // null: nothing is pruned
+  QatModule* quantized_ = nullptr;           // the job's model while it trains with the rounding
   std::string start_note_;
   std::unique_ptr<RunReporter> reporter_;
   RunProgress progress_;

@@ -10,8 +10,8 @@
 //   N KL = sum c log c - sum_codes C_P log(C_Q / m) + N log(N_inside / N)
 //
 // which prefix sums give in time proportional to the number of codes, not of bins. Spikes
-// (quant/ranges/spikes.h) are not in c: what stands out is a symbol of its own, at its place in both P
-// and Q, for rounding hardly moves it. It counts among what is clipped and in N.
+// (quant/ranges/spikes.h) are not in c: what stands out is a symbol of its own, at its place in
+// both P and Q, for rounding hardly moves it. It counts among what is clipped and in N.
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -3,13 +3,13 @@
 //
 //   ActivationStatistics statistics;
 //   for (batch : data) statistics.Add(values_of(batch));
-//   ClipRange range = *ChooseRange(statistics, {.bits = 4, .is_signed = false},
-//   CalibrationMethod::kMse, {}); QuantParams params = *ParamsForRange(type, range.low,
-//   range.high);
+//   const auto method = CalibrationMethod::kMse;
+//   ClipRange range = *ChooseRange(statistics, {.bits = 4, .is_signed = false}, method, {});
+//   QuantParams params = *ParamsForRange(type, range.low, range.high);
 //
 // One pass and constant memory, whatever the number of samples: methods choose from a histogram
-// (quant/ranges/histogram.h) and never see a value again, so that all of them, and all widths, can be
-// tried on one collection. docs/calibration.md has the formulas and the papers.
+// (quant/ranges/histogram.h) and never see a value again, so that all of them, and all widths, can
+// be tried on one collection. docs/calibration.md has the formulas and the papers.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Makes room in a plan for biases whose 32-bit codes would overflow; quant/repair/bias_range.h has the
-// rule.
+// Makes room in a plan for biases whose 32-bit codes would overflow; quant/repair/bias_range.h has
+// the rule.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,7 @@ namespace {
 struct WeightView {
   int64_t outputs = 0, inputs = 0, taps = 1;
   int64_t groups = 1;
-  bool transposed = false;   // stored [inputs, outputs]
+  bool transposed = false;  // stored [inputs, outputs]
 
   size_t Index(int64_t o, int64_t i, int64_t t) const {
     return static_cast<size_t>(transposed ? i * outputs + o : (o * inputs + i) * taps + t);
@@ -37,7 +37,8 @@ WeightView ViewOf(const Node& node, const Shape& shape) {
 }
 
 // By how much the rounded weights shift each output, on average.
-std::vector<double> Shifts(const Tensor& weight, const QuantParams& params, const WeightView& view, const std::vector<double>& means) {
+std::vector<double> Shifts(const Tensor& weight, const QuantParams& params, const WeightView& view,
+                           const std::vector<double>& means) {
   const absl::Span<const float> exact = weight.span<float>();
   std::vector<float> rounded(exact.size());
   FakeQuantize(exact, weight.shape(), params, absl::MakeSpan(rounded));
@@ -59,13 +60,16 @@ std::vector<double> Shifts(const Tensor& weight, const QuantParams& params, cons
 
 bool MayCorrect(const Graph& graph, const Node& node) {
   if (node.op == "Conv") return true;
-  const bool plain = node.GetFloat("alpha", 1.0f) == 1.0f && node.GetFloat("beta", 1.0f) == 1.0f && node.GetInt("transA", 0) == 0;
-  return node.op == "Gemm" && plain && node.inputs.size() > 2 && graph.Constant(node.inputs[2]) != nullptr;
+  const bool plain = node.GetFloat("alpha", 1.0f) == 1.0f && node.GetFloat("beta", 1.0f) == 1.0f &&
+                     node.GetInt("transA", 0) == 0;
+  return node.op == "Gemm" && plain && node.inputs.size() > 2 &&
+         graph.Constant(node.inputs[2]) != nullptr;
 }
 
 }  // namespace
 
-absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const QuantPlan& plan, const Collector& collector) {
+absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
+                           const Collector& collector) {
   for (const WeightSite& site : selection.weights) {
     Node& node = graph.mutable_nodes()[static_cast<size_t>(site.node)];
     const std::vector<double> means = collector.ChannelMeans(node.inputs[0]);
@@ -83,10 +87,12 @@ absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const 
       bias = old->Clone();
     }
     const absl::Span<float> values = bias.mutable_span<float>();
-    for (size_t o = 0; o < values.size(); ++o) values[o] = static_cast<float>(values[o] - shifts[o]);
+    for (size_t o = 0; o < values.size(); ++o)
+      values[o] = static_cast<float>(values[o] - shifts[o]);
     node.inputs.resize(3, kNoValue);
     // A new one: another layer may read the old.
-    const ValueId id = graph.AddInitializer(absl::StrCat(node.name, ".corrected_bias"), std::move(bias), true);
+    const ValueId id =
+        graph.AddInitializer(absl::StrCat(node.name, ".corrected_bias"), std::move(bias), true);
     graph.mutable_nodes()[static_cast<size_t>(site.node)].inputs[2] = id;
   }
   return absl::OkStatus();

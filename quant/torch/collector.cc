@@ -9,12 +9,15 @@
 
 namespace ds {
 
-absl::StatusOr<std::unique_ptr<Collector>> Collector::Create(const Graph& graph, const QuantSelection& selection) {
+absl::StatusOr<std::unique_ptr<Collector>> Collector::Create(const Graph& graph,
+                                                             const QuantSelection& selection) {
   std::unique_ptr<Collector> collector(new Collector());
   for (const ActivationSite& site : selection.activations) collector->activations_[site.value];
   DS_ASSIGN_OR_RETURN(collector->module_, GraphModule::Create(graph));
   collector->module_->set_value_observer(
-      [self = collector.get()](ValueId value, const at::Tensor& tensor) { self->Observe(value, tensor); });
+      [self = collector.get()](ValueId value, const at::Tensor& tensor) {
+        self->Observe(value, tensor);
+      });
   return collector;
 }
 
@@ -38,12 +41,14 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
   const Histogram& histogram = activation.statistics.histogram();
   if (histogram.nans() + histogram.infinities() > 0) {
     status_ = absl::InvalidArgumentError(
-        absl::StrCat("calibration: value \"", module_->graph().value(value).name, "\" holds ", histogram.nans(), " NaN and ",
-                     histogram.infinities(), " infinities; look at the data and at the model's weights"));
+        absl::StrCat("calibration: value \"", module_->graph().value(value).name, "\" holds ",
+                     histogram.nans(), " NaN and ", histogram.infinities(),
+                     " infinities; look at the data and at the model's weights"));
     return;
   }
   if (tensor.dim() == 4 || tensor.dim() == 2) {
-    const at::Tensor sum = tensor.dim() == 4 ? tensor.sum({0, 2, 3}, false, at::kDouble) : tensor.sum({0}, false, at::kDouble);
+    const at::Tensor sum = tensor.dim() == 4 ? tensor.sum({0, 2, 3}, false, at::kDouble)
+                                             : tensor.sum({0}, false, at::kDouble);
     activation.channel_sum = activation.channel_sum.defined() ? activation.channel_sum + sum : sum;
     activation.count_a_channel += tensor.numel() / tensor.size(1);
   }
@@ -54,13 +59,15 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
 
 int64_t Collector::ElementsOfASample(ValueId value) const {
   const auto found = kept_.find(value);
-  return found == kept_.end() ? 0 : found->second.numel() / std::max<int64_t>(1, found->second.size(0));
+  return found == kept_.end() ? 0
+                              : found->second.numel() / std::max<int64_t>(1, found->second.size(0));
 }
 
 std::vector<double> Collector::ChannelMeans(ValueId value) const {
   const auto found = activations_.find(value);
   if (found == activations_.end() || !found->second.channel_sum.defined()) return {};
-  const at::Tensor means = (found->second.channel_sum / static_cast<double>(found->second.count_a_channel)).contiguous();
+  const at::Tensor means =
+      (found->second.channel_sum / static_cast<double>(found->second.count_a_channel)).contiguous();
   return {means.data_ptr<double>(), means.data_ptr<double>() + means.numel()};
 }
 

@@ -7,30 +7,33 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
+#include "executor/graph_module.h"
 #include "quant/ranges/observer.h"
 #include "quant/selection.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 
 struct CollectedActivation {
   ActivationStatistics statistics;
-  at::Tensor channel_sum;   // double [C], of a value [N, C] or [N, C, H, W]; undefined for others
+  at::Tensor channel_sum;  // double [C], of a value [N, C] or [N, C, H, W]; undefined for others
   int64_t count_a_channel = 0;
 };
 
 class Collector {
  public:
   // Batch norms must be folded. Errors as of GraphModule::Create.
-  static absl::StatusOr<std::unique_ptr<Collector>> Create(const Graph& graph, const QuantSelection& selection);
+  static absl::StatusOr<std::unique_ptr<Collector>> Create(const Graph& graph,
+                                                           const QuantSelection& selection);
 
-  // Adds one batch. InvalidArgument naming the value that holds NaN or Inf, or what does not fit the model.
+  // Adds one batch. InvalidArgument naming the value that holds NaN or Inf, or what does not fit
+  // the model.
   absl::Status Add(const std::vector<at::Tensor>& inputs);
   int64_t samples() const { return samples_; }
   const CollectedActivation& at(ValueId value) const { return activations_.at(value); }
   // Mean of each channel of a value [N, C] or [N, C, H, W]; empty if it was not collected.
   std::vector<double> ChannelMeans(ValueId value) const;
-  // The values of the first few samples, float, for trying ranges out: at most kKeptSamples of them.
+  // The values of the first few samples, float, for trying ranges out: at most kKeptSamples of
+  // them.
   const at::Tensor& kept(ValueId value) const { return kept_.at(value); }
   static constexpr int64_t kKeptSamples = 32;
   int64_t ElementsOfASample(ValueId value) const;

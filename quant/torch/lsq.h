@@ -1,16 +1,16 @@
 // Fake quantisation with a learned step: LSQ (Esser et al., "Learned Step Size Quantization", ICLR
 // 2020), with a fixed zero point.
 //
-//   out = s * clamp(round(v / s), Qn, Qp),   Qn = type.min() - zero_point,   Qp = type.max() -
-//   zero_point
+//   out = s * clamp(round(v / s), Qn, Qp)
+//   Qn = type.min() - zero_point,   Qp = type.max() - zero_point
 //
 // in fp32 whatever the type of v, rounding half to even: what `quant/affine.h` and ONNX's
 // QuantizeLinear and DequantizeLinear give, bit for bit. Gradients (equations 2 to 5 of the paper;
 // u = v / s):
 //
 //   of v:  1 where Qn < u < Qp, else 0
-//   of s:  round(u) - u inside; Qn where u <= Qn; Qp where u >= Qp; summed, and times 1 / sqrt(N *
-//   type.max())
+//   of s:  round(u) - u inside; Qn where u <= Qn; Qp where u >= Qp;
+//          summed, and times 1 / sqrt(N * type.max())
 //
 // Sums do not depend on the number of threads.
 #pragma once

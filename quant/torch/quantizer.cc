@@ -12,13 +12,13 @@
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
 #include "quant/affine.h"
+#include "quant/gaussian_bound.h"
 #include "quant/repair/bias_repair.h"
 #include "quant/repair/equalization.h"
-#include "quant/gaussian_bound.h"
 #include "quant/selection.h"
+#include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
-#include "quant/torch/activation_search.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
@@ -48,15 +48,17 @@ double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rou
     power += static_cast<double>(values[i]) * static_cast<double>(values[i]);
     noise += difference * difference;
   }
-  constexpr double kNothingLost = 200;   // dB
-  return noise > 0 && power > 0 ? std::min(kNothingLost, 10 * std::log10(power / noise)) : kNothingLost;
+  constexpr double kNothingLost = 200;  // dB
+  return noise > 0 && power > 0 ? std::min(kNothingLost, 10 * std::log10(power / noise))
+                                : kNothingLost;
 }
 
 }  // namespace
 
 class Quantizer::Impl {
  public:
-  Impl(Graph model, QuantizerOptions options) : options_(std::move(options)), status_(Prepare(std::move(model))) {}
+  Impl(Graph model, QuantizerOptions options)
+      : options_(std::move(options)), status_(Prepare(std::move(model))) {}
 
   void Calibrate(const CalibrationData& data) {
     ranges_.clear();
@@ -66,20 +68,30 @@ class Quantizer::Impl {
   absl::StatusOr<QuantizedModel> Convert() {
     DS_RETURN_IF_ERROR(status_);
     if (collector_->samples() == 0) {
-      return absl::FailedPreconditionError("there is no calibration data: call calibrate() with at least one batch before convert()");
+      return absl::FailedPreconditionError(
+          "there is no calibration data: call calibrate() with at least one batch before "
+          "convert()");
     }
     if (!options_.mixed_bits.wanted()) return ConvertWith({}, true);
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
-    for (const LayerSensitivity& layer : layers) float_bytes += layer.elements * int64_t{sizeof(float)};
-    const auto plain = [this](const std::map<std::string, int>& bits) { return ConvertWith(bits, false); };
-    const auto learnt = [this](const std::map<std::string, int>& bits) { return ConvertWith(bits, true); };
-    return ChooseBits(std::move(layers), float_bytes, options_.mixed_bits, plain, options_.reconstruction.method == "none" ? ConvertBits{} : learnt);
+    for (const LayerSensitivity& layer : layers)
+      float_bytes += layer.elements * int64_t{sizeof(float)};
+    const auto plain = [this](const std::map<std::string, int>& bits) {
+      return ConvertWith(bits, false);
+    };
+    const auto learnt = [this](const std::map<std::string, int>& bits) {
+      return ConvertWith(bits, true);
+    };
+    return ChooseBits(std::move(layers), float_bytes, options_.mixed_bits, plain,
+                      options_.reconstruction.method == "none" ? ConvertBits{} : learnt);
   }
 
  private:
-  // `bits` of weights and activations by name; others have the options'. `may_learn`: the roundings, if that is asked for.
-  absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& bits, bool may_learn) {
+  // `bits` of weights and activations by name; others have the options'. `may_learn`: the
+  // roundings, if that is asked for.
+  absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& bits,
+                                             bool may_learn) {
     QuantizedModel model;
     model.graph = graph_;
     model.calibrated = graph_;
@@ -94,7 +106,8 @@ class Quantizer::Impl {
   std::string LearningMethod(const QuantPlan& plan) const {
     if (options_.reconstruction.method != "auto") return options_.reconstruction.method;
     const auto few = [](const std::map<std::string, QuantParams>& all) {
-      return std::any_of(all.begin(), all.end(), [](const auto& named) { return named.second.type.bits <= kLearntBits; });
+      return std::any_of(all.begin(), all.end(),
+                         [](const auto& named) { return named.second.type.bits <= kLearntBits; });
     };
     return few(plan.weights) || few(plan.activations) ? "adaround" : "none";
   }
@@ -105,20 +118,27 @@ class Quantizer::Impl {
     options.bias_correction = options_.bias_correction;
     options.widths = [this](const WeightSite& site) { return widths_.Choices(site); };
     options.round = [this](const WeightSite& site, int bits) {
-      return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site, *graph_.Constant(site.weight), bits);
+      return WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site,
+                          *graph_.Constant(site.weight), bits);
     };
-    options.activation_widths = [this](const ActivationSite& site) { return widths_.Choices(site); };
-    options.round_activation = [this](const ActivationSite& site, int bits) -> absl::StatusOr<QuantParams> {
+    options.activation_widths = [this](const ActivationSite& site) {
+      return widths_.Choices(site);
+    };
+    options.round_activation = [this](const ActivationSite& site,
+                                      int bits) -> absl::StatusOr<QuantParams> {
       const QuantType type = {.bits = bits, .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
       return ParamsForRange(type, chosen.range.low, chosen.range.high);
     };
     std::vector<LayerSensitivity> layers;
     if (options_.mixed_bits.weights) {
-      DS_ASSIGN_OR_RETURN(layers, MeasureSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
+      DS_ASSIGN_OR_RETURN(
+          layers, MeasureSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
     }
     if (options_.mixed_bits.activations) {
-      DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> more, MeasureActivationSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
+      DS_ASSIGN_OR_RETURN(
+          std::vector<LayerSensitivity> more,
+          MeasureActivationSensitivity(graph_, selection_, *collector_, kept_inputs_, options));
       std::move(more.begin(), more.end(), std::back_inserter(layers));
     }
     return layers;
@@ -128,15 +148,18 @@ class Quantizer::Impl {
     DS_RETURN_IF_ERROR(CheckOptions(options_));
     for (const Node& node : model.nodes()) {
       if (node.op != "QuantizeLinear" && node.op != "DequantizeLinear") continue;
-      return absl::InvalidArgumentError(absl::StrCat("the model \"", model.name, "\" is quantised already (node \"", node.name,
-                                                     "\" is a ", node.op, "); give the float model that it was made from"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the model \"", model.name, "\" is quantised already (node \"", node.name,
+                       "\" is a ", node.op, "); give the float model that it was made from"));
     }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
     if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
     selection_ = SelectForQuantization(graph_);
     if (selection_.weights.empty()) {
-      return absl::UnimplementedError(absl::StrCat("the model \"", graph_.name, "\" has no Conv, Gemm or MatMul with constant float32 weights: "
-                                                   "there is nothing to quantise"));
+      return absl::UnimplementedError(
+          absl::StrCat("the model \"", graph_.name,
+                       "\" has no Conv, Gemm or MatMul with constant float32 weights: "
+                       "there is nothing to quantise"));
     }
     DS_RETURN_IF_ERROR(widths_.CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
@@ -155,7 +178,8 @@ class Quantizer::Impl {
   // How many samples to keep for measuring sensitivity and for reconstruction.
   int64_t WantedSamples() const {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
-    const int64_t reconstruction = options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
+    const int64_t reconstruction =
+        options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
     return std::max(sensitivity, reconstruction);
   }
 
@@ -183,30 +207,36 @@ class Quantizer::Impl {
     return inputs;
   }
 
-  // What makes up for the rounding without training: room for biases, learnt roundings or corrected biases.
+  // What makes up for the rounding without training: room for biases, learnt roundings or corrected
+  // biases.
   absl::Status Repair(const std::string& method, QuantizedModel& model) {
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
     ReconstructionOptions reconstruction = options_.reconstruction;
     reconstruction.method = method;
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
     if (reconstruction.method == "none") {
-      if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+      if (options_.bias_correction)
+        DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
     } else {
       Graph corrected = model.graph;
-      if (options_.bias_correction) DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection_, model.plan, *collector_));
-      DS_ASSIGN_OR_RETURN(model.units, ReconstructRounding(model.graph, selection_, model.plan, SamplesForReconstruction(), reconstruction,
-                                                           &corrected));
+      if (options_.bias_correction)
+        DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection_, model.plan, *collector_));
+      DS_ASSIGN_OR_RETURN(
+          model.units, ReconstructRounding(model.graph, selection_, model.plan,
+                                           SamplesForReconstruction(), reconstruction, &corrected));
     }
-    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));   // biases have moved
+    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
     ReportLayers(model);
     return absl::OkStatus();
   }
 
   absl::Status MakeRoomForBiases(QuantizedModel& model) const {
-    DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised, FitBiases(model.graph, selection_, model.plan));
+    DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised,
+                        FitBiases(model.graph, selection_, model.plan));
     for (const RaisedScales& layer : raised) {
       const std::string warning = Describe(layer);
-      const bool is_new = std::find(model.warnings.begin(), model.warnings.end(), warning) == model.warnings.end();
+      const bool is_new =
+          std::find(model.warnings.begin(), model.warnings.end(), warning) == model.warnings.end();
       if (is_new) model.warnings.push_back(warning);
     }
     return absl::OkStatus();
@@ -221,12 +251,16 @@ class Quantizer::Impl {
       const Tensor& weight = *model.graph.Constant(site.weight);
       std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
       FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
-      const auto [least, greatest] = std::minmax_element(params.scales.begin(), params.scales.end());
+      const auto [least, greatest] =
+          std::minmax_element(params.scales.begin(), params.scales.end());
       const int bits = params.type.bits;
-      model.layers.push_back({node.name, node.op, name, bits, weight.num_elements(),
-                              SignalToNoise(graph_.Constant(site.weight)->span<float>(), rounded), GaussianSignalToNoise(bits),
-                              QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()), CodeStorage::kFile),
-                              *least, *greatest});
+      model.layers.push_back(
+          {node.name, node.op, name, bits, weight.num_elements(),
+           SignalToNoise(graph_.Constant(site.weight)->span<float>(), rounded),
+           GaussianSignalToNoise(bits),
+           QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()),
+                          CodeStorage::kFile),
+           *least, *greatest});
     }
   }
 
@@ -235,22 +269,27 @@ class Quantizer::Impl {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const Tensor& weight = *graph_.Constant(site.weight);
-      DS_ASSIGN_OR_RETURN(model.plan.weights[name], WeightParams(node, site, weight, widths_.Of(site, weight_bits)));
+      DS_ASSIGN_OR_RETURN(model.plan.weights[name],
+                          WeightParams(node, site, weight, widths_.Of(site, weight_bits)));
     }
     return absl::OkStatus();
   }
 
-  absl::StatusOr<QuantParams> WeightParams(const Node& node, const WeightSite& site, const Tensor& weight, int bits) const {
+  absl::StatusOr<QuantParams> WeightParams(const Node& node, const WeightSite& site,
+                                           const Tensor& weight, int bits) const {
     WeightQuantOptions options;
     options.bits = bits;
     options.method = WeightRangeMethod::kMse;
     options.axis = site.channel_axis;
     if (options_.group > 0 && node.op != "Conv" && weight.rank() == 2) {
-      options.axis = 1 - site.channel_axis;   // groups run along the inputs
+      options.axis = 1 - site.channel_axis;  // groups run along the inputs
       options.group = options_.group;
     }
     auto params = ChooseWeightParams(weight.span<float>(), weight.shape(), options);
-    return params.ok() ? params : Annotate(params.status(), absl::StrCat("weight \"", graph_.value(site.weight).name, "\" of node \"", node.name, "\""));
+    return params.ok()
+               ? params
+               : Annotate(params.status(), absl::StrCat("weight \"", graph_.value(site.weight).name,
+                                                        "\" of node \"", node.name, "\""));
   }
 
   // A range does not depend on the weights' bits: a search over these makes it once.
@@ -258,7 +297,8 @@ class Quantizer::Impl {
     const std::pair key(site.value, type.bits);
     if (!ranges_.contains(key)) {
       DS_ASSIGN_OR_RETURN(ranges_[key],
-                          ChooseActivationRange(graph_, site, *collector_, type, options_.method, options_.calibration));
+                          ChooseActivationRange(graph_, site, *collector_, type, options_.method,
+                                                options_.calibration));
     }
     return ranges_.at(key);
   }
@@ -266,21 +306,25 @@ class Quantizer::Impl {
   absl::Status ChooseRanges(const std::map<std::string, int>& bits, QuantizedModel& model) {
     for (const ActivationSite& site : selection_.activations) {
       const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = widths_.Of(site, bits), .is_signed = options_.symmetric_activations};
+      const QuantType type = {.bits = widths_.Of(site, bits),
+                              .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
-      DS_ASSIGN_OR_RETURN(QuantParams params, ParamsForRange(type, chosen.range.low, chosen.range.high));
+      DS_ASSIGN_OR_RETURN(QuantParams params,
+                          ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(site, params, chosen, model);
       model.plan.activations[name] = std::move(params);
     }
     // What only moves numbers has the integers of where they come from.
     for (const SharedSite& shared : selection_.shared) {
       const auto source = model.plan.activations.find(graph_.value(shared.source).name);
-      if (source != model.plan.activations.end()) model.plan.activations[graph_.value(shared.value).name] = source->second;
+      if (source != model.plan.activations.end())
+        model.plan.activations[graph_.value(shared.value).name] = source->second;
     }
     return absl::OkStatus();
   }
 
-  void AddReport(const ActivationSite& site, const QuantParams& params, const ChosenRange& chosen, QuantizedModel& model) const {
+  void AddReport(const ActivationSite& site, const QuantParams& params, const ChosenRange& chosen,
+                 QuantizedModel& model) const {
     const std::string& name = graph_.value(site.value).name;
     const ActivationStatistics& statistics = collector_->at(site.value).statistics;
     ActivationReport report;
@@ -298,8 +342,11 @@ class Quantizer::Impl {
     const double noise = chosen.range.squared_error, power = statistics.MeanSquare();
     report.snr_db = noise > 0 && power > 0 ? 10 * std::log10(power / noise) : 0;
     if (report.clipped_share > options_.most_clipped) {
-      model.warnings.push_back(absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they reach from %g to %g",
-                                               name, 100 * report.clipped_share, report.low, report.high, report.seen_low, report.seen_high));
+      model.warnings.push_back(
+          absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they "
+                          "reach from %g to %g",
+                          name, 100 * report.clipped_share, report.low, report.high,
+                          report.seen_low, report.seen_high));
     }
     model.histograms.emplace(name, statistics.histogram());
     model.activations.push_back(std::move(report));
@@ -310,13 +357,14 @@ class Quantizer::Impl {
   QuantSelection selection_;
   const Widths widths_{graph_, selection_, options_};
   std::unique_ptr<Collector> collector_;
-  std::map<std::pair<ValueId, int>, ChosenRange> ranges_;   // by bits
-  std::vector<std::vector<at::Tensor>> kept_inputs_;   // batches, each the model's inputs
+  std::map<std::pair<ValueId, int>, ChosenRange> ranges_;  // by bits
+  std::vector<std::vector<at::Tensor>> kept_inputs_;       // batches, each the model's inputs
   int64_t kept_samples_ = 0;
-  absl::Status status_;   // made last: Prepare fills the others in
+  absl::Status status_;  // made last: Prepare fills the others in
 };
 
-Quantizer::Quantizer(Graph model, QuantizerOptions options) : impl_(std::make_unique<Impl>(std::move(model), std::move(options))) {}
+Quantizer::Quantizer(Graph model, QuantizerOptions options)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(options))) {}
 Quantizer::Quantizer(Quantizer&&) = default;
 Quantizer::~Quantizer() = default;
 

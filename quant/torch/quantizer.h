@@ -2,9 +2,10 @@
 //
 //   absl::StatusOr<QuantizedModel> model = Quantizer(graph, {.bits = 4}).calibrate(data).convert();
 //
-// collect: the float network runs over the calibration data once and each activation's histogram grows (memory does not depend on
-// the number of samples); calibrate: a clipping range is chosen for each; convert: weights are rounded, biases corrected, and the plan is
-// made that exporters carry out. docs/quantization.md has the whole way.
+// collect: the float network runs over the calibration data once and each activation's histogram
+// grows (memory does not depend on the number of samples); calibrate: a clipping range is chosen
+// for each; convert: weights are rounded, biases corrected, and the plan is made that exporters
+// carry out. docs/quantization.md has the whole way.
 #pragma once
 
 #include <functional>
@@ -17,74 +18,83 @@
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "quant/ranges/observer.h"
 #include "quant/quant_plan.h"
-#include "quant/torch/reconstruction/adaround.h"
+#include "quant/ranges/observer.h"
 #include "quant/torch/mixed_bits.h"
+#include "quant/torch/reconstruction/adaround.h"
 
 namespace ds {
 
-// Hands out batches, each the model's inputs in order (images [N, C, H, W]), and nothing after the last.
+// Hands out batches, each the model's inputs in order (images [N, C, H, W]), and nothing after the
+// last.
 using CalibrationData = std::function<absl::StatusOr<std::optional<std::vector<at::Tensor>>>()>;
 
 struct QuantizerOptions {
-  int bits = 8;                  // of weights, 2..8
-  int activation_bits = 8;       // 2..8
-  bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them, instead of unsigned ones with a zero point
-  int end_bits = 8;              // of the first and the last layer's weights and inputs, 2..8, if that is more
-  int sum_bits = 8;              // of activations that only additions read (a residual branch's result), 2..8, if that is more
-  // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with the least error at the outputs of the
-  // layers that read it.
+  int bits = 8;                        // of weights, 2..8
+  int activation_bits = 8;             // 2..8
+  bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them,
+                                       // instead of unsigned ones with a zero point
+  int end_bits = 8;  // of the first and the last layer's weights and inputs, 2..8, if that is more
+  int sum_bits = 8;  // of activations that only additions read (a residual branch's result), 2..8,
+                     // if that is more
+  // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with
+  // the least error at the outputs of the layers that read it.
   std::string method = "auto";
   CalibrationOptions calibration;
-  int64_t group = 0;             // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
-  bool bias_correction = true;   // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
+  int64_t group =
+      0;  // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
+  bool bias_correction =
+      true;  // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
   // Channels scaled between layers before anything is measured (quant/repair/equalization.h).
   bool equalization = false;
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
   ReconstructionOptions reconstruction;
-  std::map<std::string, int> named_bits;  // by the name of a weight or an activation, instead of all of these, 2..8
-  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or `activation_bits` or both; `end_bits` and
-  // `sum_bits` are then the least that such may have, and `named_bits` hold.
+  std::map<std::string, int>
+      named_bits;  // by the name of a weight or an activation, instead of all of these, 2..8
+  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or
+  // `activation_bits` or both; `end_bits` and `sum_bits` are then the least that such may have, and
+  // `named_bits` hold.
   MixedBitsOptions mixed_bits;
-  double most_clipped = 0.01;    // share of an activation's values beyond its range that earns a warning, [0, 1]
+  double most_clipped =
+      0.01;  // share of an activation's values beyond its range that earns a warning, [0, 1]
 };
 
 // One layer (a node that multiplies by a weight), or one activation, as the report lists them.
 struct LayerReport {
-  std::string node;              // its name
+  std::string node;  // its name
   std::string op;
-  std::string weight;            // its name
+  std::string weight;  // its name
   int weight_bits = 0;
   int64_t weights = 0;
-  double weight_snr_db = 0;      // 10 log10 of the weights' power over their rounding error's
-  double gaussian_snr_db = 0;    // what the best uniform quantiser of so many bits reaches on normal values (Max 1960)
-  int64_t bytes = 0;             // of its codes as files hold them, and scales
+  double weight_snr_db = 0;  // 10 log10 of the weights' power over their rounding error's
+  double gaussian_snr_db =
+      0;  // what the best uniform quantiser of so many bits reaches on normal values (Max 1960)
+  int64_t bytes = 0;  // of its codes as files hold them, and scales
   float least_scale = 0, greatest_scale = 0;
 };
 
 struct ActivationReport {
-  std::string value;             // its name
+  std::string value;  // its name
   int bits = 0;
-  int64_t elements = 0;          // of one sample
+  int64_t elements = 0;  // of one sample
   std::string method;
-  float low = 0, high = 0;       // the range before rounding
+  float low = 0, high = 0;  // the range before rounding
   float seen_low = 0, seen_high = 0;
   double clipped_share = 0;
-  double snr_db = 0;             // expected, from the histogram
+  double snr_db = 0;  // expected, from the histogram
   float scale = 1;
   int32_t zero_point = 0;
 };
 
 struct QuantizedModel {
-  Graph graph;                   // inference graph in float: batch norms folded, biases corrected
-  QuantPlan plan;                // of that graph
+  Graph graph;     // inference graph in float: batch norms folded, biases corrected
+  QuantPlan plan;  // of that graph
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;
-  std::vector<UnitReconstruction> units;   // with options.reconstruction, in the graph's order
+  std::vector<UnitReconstruction> units;  // with options.reconstruction, in the graph's order
   std::vector<std::string> warnings;
-  MixedBits mixed_bits;          // empty without a budget
-  Graph calibrated;              // the float graph that calibration ran: what drift is measured on
+  MixedBits mixed_bits;  // empty without a budget
+  Graph calibrated;      // the float graph that calibration ran: what drift is measured on
   std::map<std::string, Histogram> histograms;  // of the activations in calibration, by name
 };
 
@@ -96,8 +106,10 @@ class Quantizer {
 
   // Runs the model over all of `data`; may be called again with more. Errors are kept for convert.
   Quantizer& calibrate(const CalibrationData& data);
-  // InvalidArgument: options out of range, an unknown method, data that holds NaN or Inf or does not fit the model (what and where);
-  // FailedPrecondition: no calibration data, or a budget that cannot be kept; Unimplemented: an operator the executor lacks, or a model in which nothing can be quantised.
+  // InvalidArgument: options out of range, an unknown method, data that holds NaN or Inf or does
+  // not fit the model (what and where); FailedPrecondition: no calibration data, or a budget that
+  // cannot be kept; Unimplemented: an operator the executor lacks, or a model in which nothing can
+  // be quantised.
   absl::StatusOr<QuantizedModel> convert();
 
  private:

@@ -7,10 +7,10 @@
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
+#include "executor/graph_module.h"
 #include "quant/quant_plan.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/lsq.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

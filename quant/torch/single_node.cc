@@ -27,7 +27,8 @@ absl::StatusOr<std::unique_ptr<GraphModule>> SingleNodeModule(const Graph& graph
     }
   }
   if (computed != 1) {
-    return absl::FailedPreconditionError(absl::StrCat("node '", node.name, "' has ", computed, " computed operands"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("node '", node.name, "' has ", computed, " computed operands"));
   }
   for (ValueId& id : copy.outputs) {
     if (id != kNoValue) id = alone.AddValue(graph.value(id).name);

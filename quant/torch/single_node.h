@@ -8,7 +8,8 @@
 
 namespace ds {
 
-// Its only input is the node's computed operand; constants come along. FailedPrecondition if not exactly one operand is computed.
+// Its only input is the node's computed operand; constants come along. FailedPrecondition if not
+// exactly one operand is computed.
 absl::StatusOr<std::unique_ptr<GraphModule>> SingleNodeModule(const Graph& graph, int node);
 
 }  // namespace ds

@@ -85,7 +85,8 @@ std::vector<int> Widths::Choices(const ActivationSite& site) const {
   if (const int* named = Named(site.value, {})) return {*named};
   std::vector<int> widths;
   std::copy_if(std::begin(kActivationWidths), std::end(kActivationWidths),
-               std::back_inserter(widths), [least = Least(site)](int bits) { return bits >= least; });
+               std::back_inserter(widths),
+               [least = Least(site)](int bits) { return bits >= least; });
   return widths;
 }
 

@@ -80,12 +80,14 @@ TEST(CpuFeaturesTest, RicherSetsImplyPoorerOnes) {
 }
 
 TEST(CpuFeaturesTest, ALimitKeepsWhatIsOlder) {
-  const CpuFeatures all = {.avx2 = true, .avx512 = true, .avx512_vnni = true, .avx512_bf16 = true, .amx_bf16 = true};
+  const CpuFeatures all = {
+      .avx2 = true, .avx512 = true, .avx512_vnni = true, .avx512_bf16 = true, .amx_bf16 = true};
   EXPECT_EQ(Describe(*LimitedTo("auto", all)), Describe(all));
   EXPECT_EQ(Describe(*LimitedTo("avx512", all)), "avx2 avx512");
   EXPECT_EQ(Describe(*LimitedTo("avx2", all)), "avx2");
   EXPECT_EQ(Describe(*LimitedTo("baseline", all)), "baseline");
-  EXPECT_EQ(Describe(*LimitedTo("avx512", CpuFeatures{.avx2 = true})), "avx2") << "a limit adds nothing";
+  EXPECT_EQ(Describe(*LimitedTo("avx512", CpuFeatures{.avx2 = true})), "avx2")
+      << "a limit adds nothing";
   EXPECT_EQ(Describe(*LimitedTo("avx2", CpuFeatures{})), "baseline");
   for (const char* word : {"", "AVX2", "avx", "sse42"}) {
     EXPECT_EQ(LimitedTo(word, all).status().code(), absl::StatusCode::kInvalidArgument) << word;

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
+#include "base/status.h"
 #include "base/tensor/dtype.h"
 #include "base/tensor/float16.h"
-#include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -26,7 +26,8 @@ TEST(ExchangeBench, EveryRowIsRightAndBytesAreThePrediction) {
       ASSERT_TRUE(rows.ok()) << rows.status();
       ASSERT_EQ(rows->size(), options.sizes.size() * options.codecs.size());
       for (const ExchangeBenchRow& row : *rows) {
-        EXPECT_TRUE(row.ok()) << row.codec << ", " << row.values << " values, " << ranks << " ranks";
+        EXPECT_TRUE(row.ok()) << row.codec << ", " << row.values << " values, " << ranks
+                              << " ranks";
         EXPECT_GT(row.seconds, 0);
         EXPECT_EQ(row.ranks, ranks);
         EXPECT_EQ(row.wire_bytes > 0, ranks > 1 && row.values > 0);
@@ -47,7 +48,8 @@ TEST(ExchangeCheck, FindsOneWrongBitOnOneRank) {
   OnEveryRank(3, [&](Communicator& communicator) {
     std::vector<float> values(kCount);
     FillBenchValues(communicator.rank(), absl::MakeSpan(values));
-    auto reducer = CompressedAllReduce::Create(&communicator, {{{"w", absl::MakeSpan(values), 0, *codec, {}}}}, {});
+    auto reducer = CompressedAllReduce::Create(
+        &communicator, {{{"w", absl::MakeSpan(values), 0, *codec, {}}}}, {});
     ASSERT_TRUE(reducer.ok());
     (*reducer)->BeginStep({0, 0.5f});
     ASSERT_TRUE((*reducer)->Exchange(0).ok());

@@ -3,10 +3,10 @@
 #include <cstring>
 #include <numeric>
 
-#include "gtest/gtest.h"
 #include "codec/cuda/codec_cuda.h"
 #include "codec/cuda/codec_plan.h"
 #include "codec/cuda/codec_programs.h"
+#include "gtest/gtest.h"
 #include "tests/codec/cases.h"
 
 namespace ds {

@@ -3,9 +3,9 @@
 #include <limits>
 #include <set>
 
-#include "gtest/gtest.h"
 #include "codec/bound.h"
 #include "codec/codec_math.h"
+#include "gtest/gtest.h"
 #include "tests/codec/cases.h"
 
 namespace ds {

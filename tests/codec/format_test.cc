@@ -2,8 +2,8 @@
 // whole codec.
 #include <limits>
 
-#include "gtest/gtest.h"
 #include "codec/internal.h"
+#include "gtest/gtest.h"
 #include "tests/codec/cases.h"
 
 namespace ds {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <functional>
 
-#include "gtest/gtest.h"
 #include "codec/codec_math.h"
+#include "gtest/gtest.h"
 #include "tests/codec/cases.h"
 
 namespace ds {

@@ -20,7 +20,8 @@ TEST(CallThread, RunsCallsInOrderOnOneOtherThread) {
   int sum = 0;
   for (int i = 0; i < 1000; ++i) {
     std::thread::id here;
-    ASSERT_TRUE(thread.Run([&] { here = std::this_thread::get_id(), sum = sum * 3 % 1009 + i; }, absl::Now() + kLong));
+    ASSERT_TRUE(thread.Run([&] { here = std::this_thread::get_id(), sum = sum * 3 % 1009 + i; },
+                           absl::Now() + kLong));
     if (i == 0) first = here;
     ASSERT_EQ(here, first);
   }
@@ -37,7 +38,8 @@ TEST(CallThread, TakesADeadlineInTheInfiniteFuture) {
   EXPECT_TRUE(ran);
 }
 
-// The call's captures may own what must be destroyed by the caller (MPI's context is finalised where it dies).
+// The call's captures may own what must be destroyed by the caller (MPI's context is finalised
+// where it dies).
 TEST(CallThread, WhatACallHoldsIsGoneWhenItHasReturned) {
   CallThread thread;
   for (int i = 0; i < 1000; ++i) {

@@ -26,7 +26,8 @@ TEST(CreateCommunicator, NoneAmongSeveralWouldTrainAlone) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Message(status), HasSubstr("2 ranks were started: each would train alone"));
   const LaunchInfo unknown = {.launched = true, .rank = 1, .size = 0};
-  EXPECT_EQ(CreateCommunicator("none", kTimeout, unknown).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CreateCommunicator("none", kTimeout, unknown).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CreateCommunicator, UnknownNamesAreRefusedWithTheKnownOnes) {
@@ -42,7 +43,8 @@ TEST(CreateCommunicator, NcclWithoutADeviceIsUnavailable) {
   EXPECT_THAT(Message(communicator.status()), HasSubstr("NCCL"));
 }
 
-// As under an srun or an mpirun that this MPI library does not know: it starts alone. Last, because MPI starts only once a process.
+// As under an srun or an mpirun that this MPI library does not know: it starts alone. Last, because
+// MPI starts only once a process.
 TEST(CreateCommunicator, ZAnMpiThatSeesFewerRanksThanWereStartedIsRefused) {
   const absl::Status status = CreateCommunicator("auto", kTimeout, kTwo).status();
   if (absl::IsUnavailable(status)) GTEST_SKIP() << status.message();

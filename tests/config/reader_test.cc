@@ -270,7 +270,8 @@ TEST(Reader, AValueInASectionsPlaceSetsItsShorthandKey) {
 }
 
 TEST(Reader, ListsOfStringsAreReadAndPrinted) {
-  const auto config = ParseTrainConfig("model: {name: mlp}\ncompression: {exclude: [\"fc.*\", conv1]}\n", "x.yaml", {});
+  const auto config = ParseTrainConfig(
+      "model: {name: mlp}\ncompression: {exclude: [\"fc.*\", conv1]}\n", "x.yaml", {});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->compression.exclude, (std::vector<std::string>{"fc.*", "conv1"}));
   const auto again = ParseTrainConfig(PrintTrainConfig(*config), "printed.yaml", {});

@@ -65,7 +65,8 @@ void OnAllRanks(int ranks, const std::function<void(int)>& body) {
 absl::Status SumUntilAnError(Communicator& communicator) {
   std::vector<float> values(5003, 1.0f);
   absl::Status status;
-  while (status.ok()) status = communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax);
+  while (status.ok())
+    status = communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax);
   return status;
 }
 
@@ -80,11 +81,13 @@ TEST(InProcess, ARankThatDiesInAnAllReduceLoopIsUnavailableOnAllOthers) {
       return;
     }
     std::vector<float> values(5003, 1.0f);
-    for (int i = 0; i < 20; ++i) ASSERT_TRUE(mine->AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax).ok());
+    for (int i = 0; i < 20; ++i)
+      ASSERT_TRUE(mine->AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax).ok());
     mine.reset();
   });
   EXPECT_LT(absl::Now() - start, absl::Seconds(20)) << "the deadline is ten minutes";
-  for (size_t r : {0u, 1u, 3u, 4u}) EXPECT_EQ(status[r].code(), absl::StatusCode::kUnavailable) << r << ": " << status[r];
+  for (size_t r : {0u, 1u, 3u, 4u})
+    EXPECT_EQ(status[r].code(), absl::StatusCode::kUnavailable) << r << ": " << status[r];
 }
 
 TEST(InProcess, ARankThatHangsInAnAllReduceLoopIsADeadlineOnAllOthers) {
@@ -100,7 +103,8 @@ TEST(InProcess, ARankThatHangsInAnAllReduceLoopIsADeadlineOnAllOthers) {
     }
     std::vector<float> values(5003, 1.0f);
     for (int i = 0; i < 20; ++i) {
-      ASSERT_TRUE(group[1]->AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax).ok());
+      ASSERT_TRUE(
+          group[1]->AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kMax).ok());
     }
   });
   EXPECT_GE(absl::Now() - start, kTimeout * 0.9);
@@ -108,7 +112,8 @@ TEST(InProcess, ARankThatHangsInAnAllReduceLoopIsADeadlineOnAllOthers) {
   // The first that gives up leaves, which the others may notice before their own deadline.
   int deadlines = 0;
   for (size_t r : {0u, 2u, 3u}) {
-    EXPECT_TRUE(absl::IsDeadlineExceeded(status[r]) || absl::IsUnavailable(status[r])) << r << ": " << status[r];
+    EXPECT_TRUE(absl::IsDeadlineExceeded(status[r]) || absl::IsUnavailable(status[r]))
+        << r << ": " << status[r];
     deadlines += absl::IsDeadlineExceeded(status[r]) ? 1 : 0;
   }
   EXPECT_GE(deadlines, 1);

@@ -17,7 +17,8 @@ class TempFolder : public ds::TempFolder {
  public:
   using ds::TempFolder::Write;
   std::string Write(const std::string& name, const Bytes& bytes) const {
-    return Write(name, absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    return Write(name,
+                 absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
 };
 

@@ -9,10 +9,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "tests/data/data_testing.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/sets/open_dataset.h"
+#include "tests/data/data_testing.h"
 
 namespace ds {
 namespace {
@@ -332,7 +332,9 @@ class Ramp final : public Dataset {
     *label = 0;
     return absl::OkStatus();
   }
-  absl::Status ReadText(int64_t, absl::Span<int64_t>) const override { return absl::UnimplementedError("an image"); }
+  absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
+    return absl::UnimplementedError("an image");
+  }
 
  private:
   DatasetInfo info_;
@@ -356,7 +358,8 @@ TEST(Statistics, TheFirstSampleThatCannotBeReadIsNamed) {
     EXPECT_THAT(std::string(MeanAndStddev(Ramp(100, bad, false), 0, &mean, &stddev).message()),
                 HasSubstr(absl::StrCat("sample ", bad, " is torn")));
   }
-  EXPECT_EQ(MeanAndStddev(Ramp(100, 50, true), 0, &mean, &stddev).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(MeanAndStddev(Ramp(100, 50, true), 0, &mean, &stddev).code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

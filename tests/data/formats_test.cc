@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <string>
 
-#include "tests/data/data_testing.h"
 #include "data/sets/cifar.h"
 #include "data/sets/idx.h"
+#include "tests/data/data_testing.h"
 
 namespace ds {
 namespace {

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <string>
 
-#include "tests/data/data_testing.h"
 #include "data/dataset.h"
 #include "data/image/image_codec.h"
 #include "data/image/image_resize.h"
 #include "data/sets/open_dataset.h"
+#include "tests/data/data_testing.h"
 
 namespace ds {
 namespace {

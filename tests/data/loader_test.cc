@@ -14,11 +14,11 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "tests/data/data_testing.h"
 #include "data/augment.h"
 #include "data/sample_random.h"
-#include "data/sharding.h"
 #include "data/sets/open_dataset.h"
+#include "data/sharding.h"
+#include "tests/data/data_testing.h"
 
 namespace ds {
 namespace {

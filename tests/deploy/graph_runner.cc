@@ -3,10 +3,10 @@
 #include <cstdio>
 
 #include "ATen/ATen.h"
-#include "base/tensor/safetensors.h"
 #include "base/status.h"
-#include "graph/onnx/onnx.h"
+#include "base/tensor/safetensors.h"
 #include "executor/graph_module.h"
+#include "graph/onnx/onnx.h"
 
 namespace ds {
 namespace {

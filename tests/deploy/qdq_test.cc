@@ -1,6 +1,5 @@
-#include "deploy/insert_qdq.h"
-
 #include "base/tensor/int_tensor.h"
+#include "deploy/insert_qdq.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/qdq_testing.h"

@@ -1,9 +1,9 @@
 // For the Python tests of exports:
-//   qdq_tool fold IN OUT                 IN (an ONNX file) with its batch norms folded
-//   qdq_tool export IN PLAN OUT [FLAG..] IN by PLAN (JSON, the fields of QuantPlan); the report
-//   goes to stdout as JSON.
-//                                        FLAG: direct (small weights without Cast), readable (not
-//                                        compact), opset=N, tensorrt (its exporter)
+//   qdq_tool fold IN OUT                  IN (an ONNX file) with its batch norms folded
+//   qdq_tool export IN PLAN OUT [FLAG..]  IN by PLAN (JSON, the fields of QuantPlan); the report
+//                                         goes to stdout as JSON
+//     FLAG: direct (small weights without Cast), readable (not compact), opset=N, tensorrt (its
+//           exporter)
 #include <cstdio>
 #include <fstream>
 #include <string>

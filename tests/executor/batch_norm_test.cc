@@ -1,4 +1,5 @@
-// The fused batch normalisation against the same mathematics in double precision, and against itself.
+// The fused batch normalisation against the same mathematics in double precision, and against
+// itself.
 #include "executor/batch_norm.h"
 
 #include <cmath>
@@ -51,8 +52,7 @@ class FusedBatchNorm : public testing::TestWithParam<BatchNormCase> {
     options.low = test.low;
     options.high = test.high;
     const at::Tensor x = Leaf(x_.to(storage), type);
-    const at::Tensor residual =
-        test.residual ? Leaf(residual_.to(storage), type) : at::Tensor();
+    const at::Tensor residual = test.residual ? Leaf(residual_.to(storage), type) : at::Tensor();
     const at::Tensor scale = Leaf(scale_.to(at::kFloat), weights);
     const at::Tensor bias = Leaf(bias_.to(at::kFloat), weights);
     const at::Tensor mean = at::zeros_like(scale).detach();
@@ -61,8 +61,13 @@ class FusedBatchNorm : public testing::TestWithParam<BatchNormCase> {
     const at::Tensor y = fused ? BatchNorm(in, residual, options, true)
                                : BatchNormUnfused(in, residual, options, true);
     torch::autograd::backward({y}, {gradient_.to(storage).to(type)});
-    return {y.detach(), x.grad(), scale.grad(), bias.grad(),
-            test.residual ? residual.grad() : at::Tensor(), mean, variance};
+    return {y.detach(),
+            x.grad(),
+            scale.grad(),
+            bias.grad(),
+            test.residual ? residual.grad() : at::Tensor(),
+            mean,
+            variance};
   }
 
   at::Tensor x_, residual_, gradient_, scale_, bias_;  // double
@@ -82,7 +87,8 @@ TEST_P(FusedBatchNorm, Fp32EqualsDoubleReference) {
   const Results actual = Run(true, at::kFloat, at::kFloat, at::kFloat);
   const Results expected = Run(false, at::kFloat, at::kDouble, at::kDouble);
   const double rows = static_cast<double>(x_.numel() / x_.size(1));
-  // fp32 sums of chunks of at most 16384 elements in 4 lanes; the input's mean adds its own rounding to x - mean.
+  // fp32 sums of chunks of at most 16384 elements in 4 lanes; the input's mean adds its own
+  // rounding to x - mean.
   const double tolerance = 1.2e-7 * (8 + std::sqrt(rows) + 2 * std::abs(GetParam().mean));
   ExpectClose(actual.y, expected.y, tolerance, "y");
   ExpectClose(actual.dx, expected.dx, tolerance, "dx");

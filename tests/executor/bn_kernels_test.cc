@@ -27,8 +27,10 @@ class Elements {
   Elements(bool bf16, size_t count) : bf16_(bf16), bytes_((count + 1) * (bf16 ? 2 : 4)) {}
   void* data() { return bytes_.data() + (bf16_ ? 2 : 4); }
   void Set(size_t i, float value) {
-    if (bf16_) static_cast<BFloat16*>(data())[i] = BFloat16(value);
-    else static_cast<float*>(data())[i] = value;
+    if (bf16_)
+      static_cast<BFloat16*>(data())[i] = BFloat16(value);
+    else
+      static_cast<float*>(data())[i] = value;
   }
   double Get(size_t i) {
     return bf16_ ? static_cast<float>(static_cast<BFloat16*>(data())[i])
@@ -43,9 +45,8 @@ class Elements {
 class BnKernelsTest : public testing::TestWithParam<KernelCase> {
  protected:
   void SetUp() override {
-    const bool missing =
-        (GetParam().instructions == BnInstructions::kAvx2 && !Cpu().avx2) ||
-        (GetParam().instructions == BnInstructions::kAvx512 && !Cpu().avx512);
+    const bool missing = (GetParam().instructions == BnInstructions::kAvx2 && !Cpu().avx2) ||
+                         (GetParam().instructions == BnInstructions::kAvx512 && !Cpu().avx512);
     if (missing) GTEST_SKIP() << "this processor lacks the instructions";
   }
   Elements Random() {
@@ -60,7 +61,9 @@ class BnKernelsTest : public testing::TestWithParam<KernelCase> {
   }
   size_t size() const { return static_cast<size_t>(GetParam().rows * GetParam().channels); }
   double Rounding() const { return GetParam().bf16 ? 1.0 / 256 : 6e-7; }
-  const BnKernels& kernels() const { return GetBnKernels(GetParam().instructions, GetParam().bf16); }
+  const BnKernels& kernels() const {
+    return GetBnKernels(GetParam().instructions, GetParam().bf16);
+  }
 
   std::mt19937 engine_{kSeed};
   std::normal_distribution<float> normal_;
@@ -101,7 +104,8 @@ TEST_P(BnKernelsTest, StatisticsAndGradientSumsEqualPlainLoops) {
 TEST_P(BnKernelsTest, ElementsEqualPlainLoops) {
   const auto [instructions, bf16, rows, channels] = GetParam();
   const size_t width = static_cast<size_t>(channels);
-  Elements x = Random(), residual = Random(), y(bf16, size()), gradient = Random(), dx(bf16, size());
+  Elements x = Random(), residual = Random(), y(bf16, size()), gradient = Random(),
+           dx(bf16, size());
   const std::vector<float> mean = Vector(), scale = Vector(), bias = Vector();
   kernels().apply(x.data(), residual.data(), y.data(), rows, channels,
                   {mean.data(), scale.data(), bias.data(), -0.5f, 1.5f});

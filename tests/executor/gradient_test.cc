@@ -3,9 +3,9 @@
 #include <functional>
 
 #include "ATen/ATen.h"
+#include "executor/graph_module.h"
 #include "gtest/gtest.h"
 #include "torch/csrc/autograd/autograd.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {
@@ -17,7 +17,7 @@ struct GradientCase {
   std::vector<Shape> inputs;
   std::map<int, Tensor> constants = {};  // by input slot
   Attributes attributes = {};
-  double low = -1.5;   // range of the elements
+  double low = -1.5;  // range of the elements
   double high = 1.5;
   int outputs = 1;
   bool training = false;
@@ -55,8 +55,8 @@ Graph OneNode(const GradientCase& test) {
   for (int slot = 0; slot <= last_slot; ++slot) {
     const auto constant = test.constants.find(slot);
     if (constant != test.constants.end()) {
-      node.inputs.push_back(graph.AddInitializer("c" + std::to_string(slot),
-                                                 constant->second.Clone(), false));
+      node.inputs.push_back(
+          graph.AddInitializer("c" + std::to_string(slot), constant->second.Clone(), false));
     } else if (next < test.inputs.size()) {
       node.inputs.push_back(
           graph.AddInput("x" + std::to_string(next), DType::kFloat64, test.inputs[next]));
@@ -107,8 +107,8 @@ TEST_P(Gradient, EqualsCentralDifferences) {
   const at::Tensor scalar = loss();
   ASSERT_GT(weights[0].numel(), 0);
   torch::autograd::backward({scalar}, {});
-  // Error of a central difference: step^2 / 6 times the third derivative (tens at most on these ranges), plus
-  // rounding of the sum over the step.
+  // Error of a central difference: step^2 / 6 times the third derivative (tens at most on these
+  // ranges), plus rounding of the sum over the step.
   constexpr double kStep = 1e-5;
   constexpr double kTolerance = 1e-7;
   double largest = 0;
@@ -135,14 +135,44 @@ TEST_P(Gradient, EqualsCentralDifferences) {
 
 std::vector<GradientCase> LinearCases() {
   return {
-      {"Conv3x3", "Conv", {{2, 3, 5, 4}, {4, 3, 3, 3}, {4}}, {}, Window({3, 3}, {1, 1}, {1, 1, 1, 1})},
-      {"ConvStridedAsymmetric", "Conv", {{1, 2, 6, 5}, {3, 2, 3, 2}}, {}, Window({3, 2}, {2, 1}, {0, 1, 1, 0})},
-      {"ConvDepthwise", "Conv", {{2, 4, 4, 4}, {4, 1, 3, 3}}, {}, With(Window({3, 3}, {1, 1}, {1, 1, 1, 1}), {{"group", int64_t{4}}})},
-      {"ConvDilated", "Conv", {{1, 2, 7, 7}, {2, 2, 3, 3}}, {}, {{"dilations", std::vector<int64_t>{2, 2}}}},
-      {"ConvSameUpper", "Conv", {{1, 2, 5, 5}, {2, 2, 3, 3}}, {}, {{"auto_pad", std::string("SAME_UPPER")}, {"strides", std::vector<int64_t>{2, 2}}, {"kernel_shape", std::vector<int64_t>{3, 3}}}},
-      {"Conv1D", "Conv", {{2, 3, 7}, {2, 3, 3}, {2}}, {}, {{"pads", std::vector<int64_t>{1, 1}}, {"kernel_shape", std::vector<int64_t>{3}}}},
+      {"Conv3x3",
+       "Conv",
+       {{2, 3, 5, 4}, {4, 3, 3, 3}, {4}},
+       {},
+       Window({3, 3}, {1, 1}, {1, 1, 1, 1})},
+      {"ConvStridedAsymmetric",
+       "Conv",
+       {{1, 2, 6, 5}, {3, 2, 3, 2}},
+       {},
+       Window({3, 2}, {2, 1}, {0, 1, 1, 0})},
+      {"ConvDepthwise",
+       "Conv",
+       {{2, 4, 4, 4}, {4, 1, 3, 3}},
+       {},
+       With(Window({3, 3}, {1, 1}, {1, 1, 1, 1}), {{"group", int64_t{4}}})},
+      {"ConvDilated",
+       "Conv",
+       {{1, 2, 7, 7}, {2, 2, 3, 3}},
+       {},
+       {{"dilations", std::vector<int64_t>{2, 2}}}},
+      {"ConvSameUpper",
+       "Conv",
+       {{1, 2, 5, 5}, {2, 2, 3, 3}},
+       {},
+       {{"auto_pad", std::string("SAME_UPPER")},
+        {"strides", std::vector<int64_t>{2, 2}},
+        {"kernel_shape", std::vector<int64_t>{3, 3}}}},
+      {"Conv1D",
+       "Conv",
+       {{2, 3, 7}, {2, 3, 3}, {2}},
+       {},
+       {{"pads", std::vector<int64_t>{1, 1}}, {"kernel_shape", std::vector<int64_t>{3}}}},
       {"Gemm", "Gemm", {{3, 5}, {4, 5}, {4}}, {}, {{"transB", int64_t{1}}}},
-      {"GemmScaled", "Gemm", {{5, 3}, {5, 4}, {3, 1}}, {}, {{"transA", int64_t{1}}, {"alpha", 0.5f}, {"beta", 2.0f}}},
+      {"GemmScaled",
+       "Gemm",
+       {{5, 3}, {5, 4}, {3, 1}},
+       {},
+       {{"transA", int64_t{1}}, {"alpha", 0.5f}, {"beta", 2.0f}}},
       {"MatMulBroadcast", "MatMul", {{2, 3, 4, 5}, {5, 2}}},
   };
 }
@@ -163,12 +193,14 @@ std::vector<GradientCase> ElementwiseCases() {
   cases.push_back({"HardSigmoid", "HardSigmoid", {{3, 7}}, {}, {{"alpha", 1.0f / 6}}, -2.5, 2.5});
   cases.push_back({"HardSigmoidSteep", "HardSigmoid", {{3, 7}}, {}, {{"alpha", 0.2f}}, -2, 2});
   cases.push_back({"GeluTanh", "Gelu", {{3, 7}}, {}, {{"approximate", std::string("tanh")}}});
-  cases.push_back({"ClipInside", "Clip", {{3, 7}}, {{1, Tensor::Scalar(-2.0)}, {2, Tensor::Scalar(2.0)}}});
+  cases.push_back(
+      {"ClipInside", "Clip", {{3, 7}}, {{1, Tensor::Scalar(-2.0)}, {2, Tensor::Scalar(2.0)}}});
   for (const char* op : {"Add", "Sub", "Mul"}) cases.push_back({op, op, {{2, 3, 4}, {3, 1}}});
   cases.push_back({"Div", "Div", {{2, 3}, {3}}, {}, {}, 0.5, 2.0});
   cases.push_back({"PowConstant", "Pow", {{2, 3}}, {{1, Tensor::Scalar(3.0)}}, {}, 0.5, 2.0});
   cases.push_back({"PowTensor", "Pow", {{2, 3}, {3}}, {}, {}, 0.5, 2.0});
-  cases.push_back({"Where", "Where", {{2, 3}, {3}}, {{0, Tensor::From<bool>({2, 1}, {true, false})}}});
+  cases.push_back(
+      {"Where", "Where", {{2, 3}, {3}}, {{0, Tensor::From<bool>({2, 1}, {true, false})}}});
   cases.push_back({"CastToDouble", "Cast", {{5}}, {}, {{"to", int64_t{11}}}});
   GradientCase dropout{"Dropout", "Dropout", {{4, 8}}, {{1, Tensor::Scalar(0.4f)}}};
   dropout.training = true;
@@ -179,22 +211,40 @@ std::vector<GradientCase> ElementwiseCases() {
 std::vector<GradientCase> StatisticsCases() {
   const std::map<int, Tensor> running = {{3, Doubles({3}, {0.1, -0.2, 0.3})},
                                          {4, Doubles({3}, {1.5, 0.7, 1.1})}};
-  GradientCase training{"BatchNormTraining", "BatchNormalization", {{4, 3, 2, 3}, {3}, {3}}, running};
+  GradientCase training{
+      "BatchNormTraining", "BatchNormalization", {{4, 3, 2, 3}, {3}, {3}}, running};
   training.training = true;
   return {
       training,
       {"BatchNormEval", "BatchNormalization", {{2, 3, 2}, {3}, {3}}, running},
       {"LayerNorm", "LayerNormalization", {{3, 4, 5}, {5}, {5}}},
-      {"LayerNormTwoAxesNoBias", "LayerNormalization", {{3, 4, 5}, {4, 5}}, {}, {{"axis", int64_t{1}}}},
+      {"LayerNormTwoAxesNoBias",
+       "LayerNormalization",
+       {{3, 4, 5}, {4, 5}},
+       {},
+       {{"axis", int64_t{1}}}},
       {"Softmax", "Softmax", {{3, 5, 2}}, {}, {{"axis", int64_t{1}}}},
       {"LogSoftmax", "LogSoftmax", {{3, 5}}},
-      {"ReduceMean", "ReduceMean", {{2, 3, 4}}, {}, {{"axes", std::vector<int64_t>{-1, 0}}, {"keepdims", int64_t{0}}}},
+      {"ReduceMean",
+       "ReduceMean",
+       {{2, 3, 4}},
+       {},
+       {{"axes", std::vector<int64_t>{-1, 0}}, {"keepdims", int64_t{0}}}},
       {"ReduceSum", "ReduceSum", {{2, 3, 4}}, {{1, Ints({1})}}},
       {"ReduceSumAll", "ReduceSum", {{2, 3}}},
       {"MaxPool", "MaxPool", {{1, 2, 6, 6}}, {}, Window({3, 3}, {2, 2}, {1, 1, 1, 1})},
-      {"MaxPoolAsymmetricCeil", "MaxPool", {{1, 2, 6, 7}}, {}, With(Window({3, 2}, {2, 2}, {0, 1, 1, 0}), {{"ceil_mode", int64_t{1}}})},
+      {"MaxPoolAsymmetricCeil",
+       "MaxPool",
+       {{1, 2, 6, 7}},
+       {},
+       With(Window({3, 2}, {2, 2}, {0, 1, 1, 0}), {{"ceil_mode", int64_t{1}}})},
       {"AveragePool", "AveragePool", {{1, 2, 5, 5}}, {}, Window({2, 3}, {2, 1}, {1, 1, 0, 1})},
-      {"AveragePoolCountPad", "AveragePool", {{1, 2, 5, 6}}, {}, With(Window({3, 3}, {2, 2}, {1, 1, 1, 1}), {{"ceil_mode", int64_t{1}}, {"count_include_pad", int64_t{1}}})},
+      {"AveragePoolCountPad",
+       "AveragePool",
+       {{1, 2, 5, 6}},
+       {},
+       With(Window({3, 3}, {2, 2}, {1, 1, 1, 1}),
+            {{"ceil_mode", int64_t{1}}, {"count_include_pad", int64_t{1}}})},
       {"AveragePool1D", "AveragePool", {{1, 2, 7}}, {}, Window({3}, {2}, {1, 0})},
       {"GlobalAveragePool", "GlobalAveragePool", {{2, 3, 4, 5}}},
   };
@@ -213,13 +263,32 @@ std::vector<GradientCase> MovementCases() {
       {"Transpose", "Transpose", {{2, 3, 4}}, {}, {{"perm", std::vector<int64_t>{2, 0, 1}}}},
       {"Concat", "Concat", {{2, 3}, {2, 1}}, {}, {{"axis", int64_t{-1}}}},
       split,
-      {"Slice", "Slice", {{5, 7}}, {{1, Ints({1, -2})}, {2, Ints({5, 0})}, {3, Ints({0, 1})}, {4, Ints({2, -2})}}},
-      {"Gather", "Gather", {{4, 3}}, {{1, Tensor::From<int64_t>({2, 2}, {0, -1, 2, 0})}}, {{"axis", int64_t{0}}}},
+      {"Slice",
+       "Slice",
+       {{5, 7}},
+       {{1, Ints({1, -2})}, {2, Ints({5, 0})}, {3, Ints({0, 1})}, {4, Ints({2, -2})}}},
+      {"Gather",
+       "Gather",
+       {{4, 3}},
+       {{1, Tensor::From<int64_t>({2, 2}, {0, -1, 2, 0})}},
+       {{"axis", int64_t{0}}}},
       {"PadConstant", "Pad", {{2, 3}}, {{1, Ints({1, 0, 0, 2})}}},
-      {"PadReflect", "Pad", {{1, 1, 4, 5}}, {{1, Ints({0, 0, 2, 1, 0, 0, 1, 3})}}, {{"mode", std::string("reflect")}}},
+      {"PadReflect",
+       "Pad",
+       {{1, 1, 4, 5}},
+       {{1, Ints({0, 0, 2, 1, 0, 0, 1, 3})}},
+       {{"mode", std::string("reflect")}}},
       {"PadEdge", "Pad", {{2, 3}}, {{1, Ints({1, 0, 0, 2})}}, {{"mode", std::string("edge")}}},
-      {"ResizeNearest", "Resize", {{1, 2, 3, 3}}, {{2, Tensor::From<float>({4}, {1, 1, 2, 2})}}, resize("nearest", "asymmetric")},
-      {"ResizeLinear", "Resize", {{1, 2, 3, 4}}, {{3, Ints({1, 2, 5, 7})}}, resize("linear", "half_pixel")},
+      {"ResizeNearest",
+       "Resize",
+       {{1, 2, 3, 3}},
+       {{2, Tensor::From<float>({4}, {1, 1, 2, 2})}},
+       resize("nearest", "asymmetric")},
+      {"ResizeLinear",
+       "Resize",
+       {{1, 2, 3, 4}},
+       {{3, Ints({1, 2, 5, 7})}},
+       resize("linear", "half_pixel")},
       {"Expand", "Expand", {{3, 1}}, {{1, Ints({2, 1, 4})}}},
       {"Tile", "Tile", {{2, 3}}, {{1, Ints({2, 3})}}},
       {"Squeeze", "Squeeze", {{1, 3, 1}}, {{1, Ints({0})}}},

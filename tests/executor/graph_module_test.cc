@@ -4,12 +4,12 @@
 #include <cstring>
 
 #include "ATen/ATen.h"
+#include "executor/dropout.h"
 #include "gmock/gmock.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "torch/csrc/autograd/autograd.h"
-#include "executor/dropout.h"
 
 namespace ds {
 namespace {
@@ -113,7 +113,8 @@ TEST(GraphModule, ReducedPrecisionKeepsLogitsStatisticsAndGradientsInFp32) {
     for (size_t i = 0; i < module->buffers().size(); ++i) {
       const NamedTensor& buffer = module->buffers()[i];
       EXPECT_EQ(buffer.tensor.scalar_type(), at::kFloat) << buffer.name;
-      EXPECT_TRUE(at::allclose(buffer.tensor, exact->buffers()[i].tensor, 0.05, 0.02)) << buffer.name;
+      EXPECT_TRUE(at::allclose(buffer.tensor, exact->buffers()[i].tensor, 0.05, 0.02))
+          << buffer.name;
     }
     for (const NamedTensor& parameter : module->parameters()) {
       EXPECT_EQ(parameter.tensor.grad().scalar_type(), at::kFloat) << parameter.name;
@@ -131,7 +132,8 @@ TEST(GraphModule, ExportReturnsPlainRowMajorWeights) {
     const Tensor& exported = out.initializers().at(id).data;
     ASSERT_EQ(exported.shape(), initializer.data.shape());
     EXPECT_EQ(std::memcmp(exported.data(), initializer.data.data(),
-                          static_cast<size_t>(exported.size_bytes())), 0)
+                          static_cast<size_t>(exported.size_bytes())),
+              0)
         << graph.value(id).name;
   }
 }
@@ -145,7 +147,8 @@ TEST(GraphModule, ExportedGraphComputesWhatTheModuleComputes) {
   }
   module->set_training(false);
   auto copy = ModuleOf(module->ExportGraph());
-  EXPECT_TRUE(at::equal(module->Forward({Images(3)}).value()[0], copy->Forward({Images(3)}).value()[0]));
+  EXPECT_TRUE(
+      at::equal(module->Forward({Images(3)}).value()[0], copy->Forward({Images(3)}).value()[0]));
 }
 
 TEST(GraphModule, TheCallersWeightsAreNotTouched) {
@@ -170,7 +173,8 @@ TEST(GraphModule, FusionKeepsEvaluationResults) {
   EXPECT_TRUE(at::allclose(with_gradient, without, 1e-5, 1e-5));
 }
 
-// Two normalised branches, added and clamped; `observed` makes outputs of what lies between, which forbids fusing.
+// Two normalised branches, added and clamped; `observed` makes outputs of what lies between, which
+// forbids fusing.
 Graph Branches(bool observed, bool clip) {
   Builder builder("net", 3);
   const ValueId x = builder.Input("x", DType::kFloat32, {kDynamicDim, 3, 6, 5});
@@ -200,7 +204,8 @@ TEST(GraphModule, FusingChangesNeitherResultsNorGradients) {
     ASSERT_EQ(fused->parameters().size(), plain->parameters().size());
     for (size_t i = 0; i < fused->parameters().size(); ++i) {
       const NamedTensor& parameter = fused->parameters()[i];
-      EXPECT_TRUE(at::allclose(parameter.tensor.grad(), plain->parameters()[i].tensor.grad(), 1e-4, 1e-4))
+      EXPECT_TRUE(
+          at::allclose(parameter.tensor.grad(), plain->parameters()[i].tensor.grad(), 1e-4, 1e-4))
           << parameter.name;
     }
     for (size_t i = 0; i < fused->buffers().size(); ++i) {
@@ -277,8 +282,8 @@ TEST(Dropout, MaskIsAPureFunctionOfItsKey) {
   EXPECT_FALSE(at::equal(first, mask({1, 2, 4}, node)));
   EXPECT_FALSE(at::equal(first, mask(key, executor::DropoutNode("drop2"))));
   // A longer row begins with the same elements.
-  EXPECT_TRUE(at::equal(first.flatten().slice(0, 0, 50),
-                        DropoutMask(key, node, 0.3, {50}, at::kFloat)));
+  EXPECT_TRUE(
+      at::equal(first.flatten().slice(0, 0, 50), DropoutMask(key, node, 0.3, {50}, at::kFloat)));
   // Binomial: five standard deviations.
   const double n = 101.0 * 997;
   EXPECT_NEAR(first.eq(0).sum().item<double>() / n, 0.3, 5 * std::sqrt(0.21 / n));
@@ -307,8 +312,9 @@ TEST(TensorBridge, RoundTripsEveryTypeAndSharesMemory) {
   const Tensor back = FromTorch(shared.t()).value();
   EXPECT_EQ(back.shape(), (Shape{3, 2}));
   EXPECT_THAT(back.span<float>(), testing::ElementsAre(1, 4, 2, 5, 3, 6));
-  for (const DType dtype : {DType::kFloat64, DType::kFloat16, DType::kBFloat16, DType::kInt8,
-                            DType::kUInt8, DType::kInt16, DType::kInt32, DType::kInt64, DType::kBool}) {
+  for (const DType dtype :
+       {DType::kFloat64, DType::kFloat16, DType::kBFloat16, DType::kInt8, DType::kUInt8,
+        DType::kInt16, DType::kInt32, DType::kInt64, DType::kBool}) {
     EXPECT_EQ(FromTorch(ToTorch(Tensor(dtype, {3}))).value().dtype(), dtype);
     EXPECT_EQ(FromTorch(ToTorch(Tensor(dtype, {0, 3}))).value().shape(), (Shape{0, 3}));
   }

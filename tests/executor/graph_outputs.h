@@ -3,9 +3,9 @@
 
 #include "ATen/ATen.h"
 #include "ATen/core/grad_mode.h"
+#include "executor/graph_module.h"
 #include "graph/graph.h"
 #include "gtest/gtest.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 

@@ -1,15 +1,15 @@
-// op_runner SPEC IN OUT: runs one-node graphs for op_forward_test.py. SPEC is a JSON list of cases, each with its node
-// (op, attributes, inputs by name in the safetensors file IN, or null) and number of outputs; results go to OUT as
-// "<case>.<output>".
+// op_runner SPEC IN OUT: runs one-node graphs for op_forward_test.py. SPEC is a JSON list of cases,
+// each with its node (op, attributes, inputs by name in the safetensors file IN, or null) and
+// number of outputs; results go to OUT as "<case>.<output>".
 #include <cstdio>
 #include <fstream>
 
 #include "ATen/ATen.h"
+#include "base/status.h"
 #include "base/tensor/int_tensor.h"
 #include "base/tensor/safetensors.h"
-#include "base/status.h"
-#include "nlohmann/json.hpp"
 #include "executor/graph_module.h"
+#include "nlohmann/json.hpp"
 
 namespace ds {
 namespace {

@@ -1,9 +1,9 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "jobs/quantize/quantize_html.h"
 #include "jobs/quantize/quantize_job.h"
+#include "nlohmann/json.hpp"
 
 namespace ds {
 namespace {

@@ -6,8 +6,8 @@
 #include "ATen/Parallel.h"
 #include "comm/inprocess/inprocess.h"
 #include "gtest/gtest.h"
-#include "tests/support/temp_folder.h"
 #include "jobs/train/train_job.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds {
 
@@ -34,7 +34,7 @@ JobResult TrainJobOnRanks(const TrainConfig& config, int ranks) {
   at::set_num_threads(1);
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(ranks);
   JobResult result{.hashes = std::vector<std::vector<std::string>>(group.size()),
-                .summaries = std::vector<RunSummary>(group.size())};
+                   .summaries = std::vector<RunSummary>(group.size())};
   std::vector<std::thread> threads;
   for (size_t r = 0; r < group.size(); ++r) {
     threads.emplace_back([&, r] {

@@ -21,7 +21,8 @@ std::vector<std::vector<std::string>> Gather(int world) {
   for (int rank = 0; rank < world; ++rank) {
     threads.emplace_back([&, rank] {
       const size_t i = static_cast<size_t>(rank);
-      const std::vector<TraceSpan> spans(i % 3, {"bucket 0", "exchange", 500 + 10 * rank, 600 + 10 * rank});
+      const std::vector<TraceSpan> spans(
+          i % 3, {"bucket 0", "exchange", 500 + 10 * rank, 600 + 10 * rank});
       const absl::StatusOr<std::vector<std::string>> parts = GatherTraces(spans, *group[i]);
       ASSERT_TRUE(parts.ok()) << parts.status();
       gathered[i] = *parts;
@@ -37,11 +38,13 @@ TEST(GatherTraces, RankZeroGetsThoseOfTheFirstRanks) {
     ASSERT_THAT(gathered[0], SizeIs(std::min(world, kTracedRanks)));
     for (int rank = 0; rank < static_cast<int>(gathered[0].size()); ++rank) {
       int spans = 0;
-      for (const auto& event : nlohmann::json::parse("[" + gathered[0][static_cast<size_t>(rank)] + "]")) {
+      for (const auto& event :
+           nlohmann::json::parse("[" + gathered[0][static_cast<size_t>(rank)] + "]")) {
         EXPECT_EQ(event["pid"], rank);
         if (event["ph"] != "X") continue;
         ++spans;
-        EXPECT_EQ(event["ts"], 10 * (rank - 1)) << "rank 1 has the first span of all, and all share one clock";
+        EXPECT_EQ(event["ts"], 10 * (rank - 1))
+            << "rank 1 has the first span of all, and all share one clock";
         EXPECT_EQ(event["dur"], 100);
       }
       EXPECT_EQ(spans, rank % 3);

@@ -7,7 +7,8 @@
 namespace ds {
 namespace {
 
-// Max 1960, table II: mean squared error of the best uniform quantiser of N = 2, 4, 8, 16, 32 levels.
+// Max 1960, table II: mean squared error of the best uniform quantiser of N = 2, 4, 8, 16, 32
+// levels.
 TEST(GaussianBound, IsThatOfMaxsTable) {
   const double errors[] = {0.3634, 0.1188, 0.03744, 0.01154, 0.003495};
   for (int bits = 1; bits <= 5; ++bits) {

@@ -34,14 +34,18 @@ TEST(Selection, AResNetIsRoundedAfterItsClampsAndAtItsShortcuts) {
   // 19 convolutions of 3x3, 2 of 1x1 in shortcuts, the classifier.
   EXPECT_EQ(selection.weights.size(), 22u);
   EXPECT_EQ(selection.multipliers.size(), 22u);
-  EXPECT_EQ(graph.nodes()[static_cast<size_t>(selection.multipliers.front())].inputs[0], graph.inputs()[0]);
+  EXPECT_EQ(graph.nodes()[static_cast<size_t>(selection.multipliers.front())].inputs[0],
+            graph.inputs()[0]);
   EXPECT_EQ(graph.nodes()[static_cast<size_t>(selection.multipliers.back())].op, "Gemm");
-  // Convolutions without a clamp (before an addition), clamps, the pool and the input; neither additions, which are clamped, nor logits.
-  EXPECT_EQ(OpsThatMake(graph, selection), (std::set<std::string>{"input", "Conv", "Relu", "GlobalAveragePool"}));
+  // Convolutions without a clamp (before an addition), clamps, the pool and the input; neither
+  // additions, which are clamped, nor logits.
+  EXPECT_EQ(OpsThatMake(graph, selection),
+            (std::set<std::string>{"input", "Conv", "Relu", "GlobalAveragePool"}));
   // 1 input, 1 + 2 * 9 clamps, 9 second convolutions, 2 shortcuts, 1 pool.
   EXPECT_EQ(selection.activations.size(), 32u);
   for (const WeightSite& site : selection.weights) EXPECT_EQ(site.channel_axis, 0);
-  // The second convolutions' and the shortcuts' results go into sums alone; a block's input goes into a convolution too.
+  // The second convolutions' and the shortcuts' results go into sums alone; a block's input goes
+  // into a convolution too.
   int added = 0;
   for (const ActivationSite& site : selection.activations) {
     if (!OnlyAdded(graph, site)) continue;
@@ -95,7 +99,7 @@ TEST(Selection, ChannelsOfMatricesRunAlongTheirOutputs) {
   ASSERT_TRUE(graph.ok()) << graph.status();
   const QuantSelection selection = SelectForQuantization(*graph);
   ASSERT_EQ(selection.weights.size(), 2u);
-  for (const WeightSite& site : selection.weights) EXPECT_EQ(site.channel_axis, 1);   // [in, out]
+  for (const WeightSite& site : selection.weights) EXPECT_EQ(site.channel_axis, 1);  // [in, out]
 }
 
 TEST(Selection, ANetworkWithoutConstantWeightsHasNone) {
@@ -107,7 +111,7 @@ TEST(Selection, ANetworkWithoutConstantWeightsHasNone) {
   ASSERT_TRUE(graph.ok()) << graph.status();
   const QuantSelection selection = SelectForQuantization(*graph);
   EXPECT_TRUE(selection.weights.empty());
-  ASSERT_EQ(selection.activations.size(), 2u);   // its operands; its result is the graph's
+  ASSERT_EQ(selection.activations.size(), 2u);  // its operands; its result is the graph's
 }
 
 }  // namespace

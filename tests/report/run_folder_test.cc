@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "tests/support/temp_folder.h"
 #include "report/summary.h"
 #include "report/trace.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds {
 namespace {
@@ -143,13 +143,16 @@ TEST(Trace, EverySpanStandsOnItsTrackOfItsRank) {
                                         {"bucket 0", "exchange", 1400, 1700},
                                         {"backward", "compute", 1500, 1499}};
   const std::vector<TraceSpan> second = {{"bucket \"0\"", "exchange", 1450, 1800}};
-  ASSERT_TRUE(WriteTrace(folder.File("trace.json"), {TraceOfRank(0, first, 1000), TraceOfRank(1, second, 1000)}).ok());
+  ASSERT_TRUE(WriteTrace(folder.File("trace.json"),
+                         {TraceOfRank(0, first, 1000), TraceOfRank(1, second, 1000)})
+                  .ok());
   const auto json = nlohmann::json::parse(ReadText(folder.File("trace.json")))["traceEvents"];
   ASSERT_EQ(json.size(), 9u);  // two processes, two tracks and one, three spans and one
   std::map<std::pair<int, std::string>, int> tracks;
   std::vector<nlohmann::json> spans;
   for (const auto& event : json) {
-    if (event["name"] == "thread_name") tracks[{event["pid"], event["args"]["name"]}] = event["tid"];
+    if (event["name"] == "thread_name")
+      tracks[{event["pid"], event["args"]["name"]}] = event["tid"];
     if (event["ph"] == "X") spans.push_back(event);
   }
   EXPECT_NE((tracks[{0, "compute"}]), (tracks[{0, "exchange"}]));

@@ -1,4 +1,5 @@
-// Training with compressed gradients: what must stay equal bit for bit, and what must not change at all.
+// Training with compressed gradients: what must stay equal bit for bit, and what must not change at
+// all.
 #include <cmath>
 #include <map>
 
@@ -10,17 +11,24 @@ namespace {
 
 // Everything of two dimensions is compressed, however small: resnet8 on 8x8 images has little else.
 CompressionOptions Uniform(int bits) {
-  return {.method = "uniform", .bits = bits, .bucket = 64, .stochastic = true, .minimum_size = 1, .seed = 9};
+  return {.method = "uniform",
+          .bits = bits,
+          .bucket = 64,
+          .stochastic = true,
+          .minimum_size = 1,
+          .seed = 9};
 }
 
 AdjustOptions With(const CompressionOptions& compression) {
   return [=](int, MixedPrecisionTrainerOptions& options) { options.compression = compression; };
 }
 
-std::vector<std::string> Hashes(int world, const AdjustOptions& adjust, const std::string& model = "resnet8") {
+std::vector<std::string> Hashes(int world, const AdjustOptions& adjust,
+                                const std::string& model = "resnet8") {
   const auto [ranks, recorders] = TrainRanks(world, model, 8 * world, 1, adjust);
   for (const HashRecorder& recorder : recorders) {
-    EXPECT_EQ(recorder.hashes, recorders[0].hashes) << "replicas differ among " << world << " ranks";
+    EXPECT_EQ(recorder.hashes, recorders[0].hashes)
+        << "replicas differ among " << world << " ranks";
   }
   return recorders[0].hashes;
 }
@@ -85,17 +93,18 @@ TEST(CompressedTraining, WarmUpStepsAreThoseOfAnUncompressedRun) {
 
 TEST(CompressedTraining, ASkippedStepChangesNothingResidualsIncluded) {
   constexpr int64_t kBadStep = 3;
-  const auto [ranks, recorders] = TrainRanks(2, "mlp", 16, 1, [](int rank, MixedPrecisionTrainerOptions& options) {
-    static_cast<HashRecorder*>(options.observer)->keep_residuals = true;
-    options.precision = "fp16";
-    options.initial_scale = 1024;
-    options.compression = Uniform(3);
-    if (rank == 1) {
-      options.loss_fault = [](int64_t step, at::Tensor& loss) {
-        if (step == kBadStep) loss = loss * INFINITY;
-      };
-    }
-  });
+  const auto [ranks, recorders] =
+      TrainRanks(2, "mlp", 16, 1, [](int rank, MixedPrecisionTrainerOptions& options) {
+        static_cast<HashRecorder*>(options.observer)->keep_residuals = true;
+        options.precision = "fp16";
+        options.initial_scale = 1024;
+        options.compression = Uniform(3);
+        if (rank == 1) {
+          options.loss_fault = [](int64_t step, at::Tensor& loss) {
+            if (step == kBadStep) loss = loss * INFINITY;
+          };
+        }
+      });
   for (const HashRecorder& recorder : recorders) {
     ASSERT_GT(recorder.residuals.size(), static_cast<size_t>(kBadStep + 1));
     for (size_t step = 1; step <= kBadStep + 1; ++step) {

@@ -1,4 +1,5 @@
-// Training with local steps: when replicas are equal, what each rank does alone, and what they agree on.
+// Training with local steps: when replicas are equal, what each rank does alone, and what they
+// agree on.
 #include <cmath>
 #include <limits>
 #include <map>
@@ -25,15 +26,22 @@ AdjustOptions Every(int64_t steps, const CompressionOptions& compression = {}) {
 }
 
 CompressionOptions FourBits() {
-  return {.method = "uniform", .bits = 4, .bucket = 64, .stochastic = true, .minimum_size = 1, .seed = 9};
+  return {.method = "uniform",
+          .bits = 4,
+          .bucket = 64,
+          .stochastic = true,
+          .minimum_size = 1,
+          .seed = 9};
 }
 
 // 8 steps an epoch: outer steps after 3, 6 and, the epoch being over, 8.
 TEST(LocalStepsTraining, ReplicasAreEqualAfterOuterStepsAndOnlyThen) {
   for (int world : {2, 3}) {
     for (const CompressionOptions& compression : {CompressionOptions(), FourBits()}) {
-      const auto [ranks, recorders] = TrainRanks(world, "resnet8", 16 * world, 2, Every(3, compression));
-      const int64_t steps = recorders[0].reports.empty() ? 0 : recorders[0].reports[0].steps_per_epoch;
+      const auto [ranks, recorders] =
+          TrainRanks(world, "resnet8", 16 * world, 2, Every(3, compression));
+      const int64_t steps =
+          recorders[0].reports.empty() ? 0 : recorders[0].reports[0].steps_per_epoch;
       ASSERT_EQ(recorders[0].hashes.size(), static_cast<size_t>(2 * steps));
       for (size_t step = 0; step < recorders[0].hashes.size(); ++step) {
         const int64_t in_epoch = static_cast<int64_t>(step) % steps + 1;
@@ -44,7 +52,8 @@ TEST(LocalStepsTraining, ReplicasAreEqualAfterOuterStepsAndOnlyThen) {
           EXPECT_EQ(recorder.reports[step].times.exchange > 0, outer) << "step " << step;
         }
         for (size_t r = 1; r < recorders.size(); ++r) {
-          EXPECT_EQ(recorders[r].hashes[step] == recorders[0].hashes[step], outer) << "step " << step << ", rank " << r;
+          EXPECT_EQ(recorders[r].hashes[step] == recorders[0].hashes[step], outer)
+              << "step " << step << ", rank " << r;
         }
       }
     }
@@ -79,23 +88,25 @@ TEST(LocalStepsTraining, EveryStepIsTheOldPathWhateverTheOuterOptimiser) {
   EXPECT_EQ(hashes(0.7), hashes(0.1));
 }
 
-// SGD with momentum and weight decay is linear in the gradient. So with one step a round (an epoch has no more), outer
-// learning rate 1 and no outer momentum, the mean of the ranks' steps is the step along the mean gradient: the bound is
-// that of TwoRanksOnTheConcatenatedBatchEqualOne.
+// SGD with momentum and weight decay is linear in the gradient. So with one step a round (an epoch
+// has no more), outer learning rate 1 and no outer momentum, the mean of the ranks' steps is the
+// step along the mean gradient: the bound is that of TwoRanksOnTheConcatenatedBatchEqualOne.
 TEST(LocalStepsTraining, OneStepARoundIsGradientAveraging) {
   for (int world : {1, 2}) {
     const auto [one, averaged] = TrainRanks(world, "mlp", 128, 8, kAsItIs);
-    const auto [two, local] = TrainRanks(world, "mlp", 128, 8, [](int, MixedPrecisionTrainerOptions& options) {
-      options.sync_every = 2;
-      options.outer_learning_rate = 1;
-      options.outer_momentum = 0;
-    });
+    const auto [two, local] =
+        TrainRanks(world, "mlp", 128, 8, [](int, MixedPrecisionTrainerOptions& options) {
+          options.sync_every = 2;
+          options.outer_learning_rate = 1;
+          options.outer_momentum = 0;
+        });
     ASSERT_EQ(averaged[0].hashes.size(), 8u);
     for (size_t i = 0; i < one[0].module->parameters().size(); ++i) {
       const at::Tensor a = one[0].module->parameters()[i].tensor.detach(),
                        b = two[0].module->parameters()[i].tensor.detach();
       const double scale = a.abs().max().item<double>();
-      EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17)) << one[0].module->parameters()[i].name;
+      EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17))
+          << one[0].module->parameters()[i].name;
     }
   }
 }
@@ -118,12 +129,14 @@ TEST(LocalStepsTraining, MicroBatchesClippingAndAveragesWork) {
     EXPECT_TRUE(at::equal(tensor, averages[1].at(name)))
         << name << " differs between the ranks: they would test different models";
   }
-  EXPECT_EQ(averages[0].at("step").item<int64_t>(), recorders[0].reports.back().step + 1) << "decay counts every step";
+  EXPECT_EQ(averages[0].at("step").item<int64_t>(), recorders[0].reports.back().step + 1)
+      << "decay counts every step";
   const at::Tensor last = ranks[0].module->parameters()[0].tensor.detach();
   EXPECT_FALSE(at::equal(averages[0].at("ema/" + ranks[0].module->parameters()[0].name), last));
 }
 
-// fp16: rank 1 alone skips its step and backs its scale off; at the outer step both go on with the lower scale.
+// fp16: rank 1 alone skips its step and backs its scale off; at the outer step both go on with the
+// lower scale.
 TEST(LocalStepsTraining, ANonFiniteGradientSkipsTheStepOfItsRankOnly) {
   constexpr size_t kBadStep = 1;
   int64_t skipped[2] = {};
@@ -146,7 +159,8 @@ TEST(LocalStepsTraining, ANonFiniteGradientSkipsTheStepOfItsRankOnly) {
     for (size_t step = 1; step < 4; ++step) {
       const bool bad = r == 1 && step == kBadStep;
       EXPECT_EQ(recorder.reports[step].skipped, bad) << "rank " << r << ", step " << step;
-      EXPECT_EQ(recorder.hashes[step] == recorder.hashes[step - 1], bad) << "rank " << r << ", step " << step;
+      EXPECT_EQ(recorder.hashes[step] == recorder.hashes[step - 1], bad)
+          << "rank " << r << ", step " << step;
     }
     EXPECT_EQ(recorder.reports[3].loss_scale, r == 1 ? 512 : 1024);
     EXPECT_EQ(skipped[r], 1) << "all know it after the outer step";
@@ -155,25 +169,28 @@ TEST(LocalStepsTraining, ANonFiniteGradientSkipsTheStepOfItsRankOnly) {
 }
 
 TEST(LocalStepsTraining, TheLossScaleIsAgreedAtOuterSteps) {
-  const auto [ranks, recorders] = TrainRanks(2, "mlp", 32, 2, [](int rank, MixedPrecisionTrainerOptions& options) {
-    options.precision = "fp16";
-    options.initial_scale = 1024;
-    options.sync_every = 2;
-    if (rank == 0) {
-      options.loss_fault = [](int64_t step, at::Tensor& loss) {
-        if (step == 0) loss = loss * INFINITY;
-      };
-    }
-  });
+  const auto [ranks, recorders] =
+      TrainRanks(2, "mlp", 32, 2, [](int rank, MixedPrecisionTrainerOptions& options) {
+        options.precision = "fp16";
+        options.initial_scale = 1024;
+        options.sync_every = 2;
+        if (rank == 0) {
+          options.loss_fault = [](int64_t step, at::Tensor& loss) {
+            if (step == 0) loss = loss * INFINITY;
+          };
+        }
+      });
   EXPECT_EQ(recorders[1].reports[1].loss_scale, 1024);
   for (const HashRecorder& recorder : recorders) EXPECT_EQ(recorder.reports[2].loss_scale, 512);
 }
 
 using StepFunction = std::function<absl::StatusOr<StepReport>()>;
 
-// Ranks as threads that are stepped by hand: `body` gets each one's objects and what does its next step.
-void StepByHand(int world, const AdjustOptions& adjust,
-                const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body) {
+// Ranks as threads that are stepped by hand: `body` gets each one's objects and what does its next
+// step.
+void StepByHand(
+    int world, const AdjustOptions& adjust,
+    const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body) {
   at::set_num_threads(1);
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
   std::vector<std::thread> threads;
@@ -233,7 +250,8 @@ TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
         EXPECT_EQ(objects.trainer->exchange_state().residuals, residuals);
         EXPECT_EQ(AllZero(objects.optimizer->State()), rank == 1)
             << "who lost its weights begins anew, the others go on";
-        EXPECT_EQ(objects.trainer->skipped_steps(), 3 * 2) << "nothing of the round counts, on any rank";
+        EXPECT_EQ(objects.trainer->skipped_steps(), 3 * 2)
+            << "nothing of the round counts, on any rank";
         for (int i = 0; i < 2; ++i) {
           const absl::StatusOr<StepReport> next = step();
           ASSERT_TRUE(next.ok()) << next.status();
@@ -255,8 +273,9 @@ TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
           EXPECT_EQ(report.ok(), i < 9) << "step " << i << ": " << report.status();
           if (!report.ok()) {
             EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
-            EXPECT_NE(std::string(report.status().message()).find("5 outer steps in a row, at step 9"),
-                      std::string::npos)
+            EXPECT_NE(
+                std::string(report.status().message()).find("5 outer steps in a row, at step 9"),
+                std::string::npos)
                 << report.status();
           }
           at::NoGradGuard no_grad;
@@ -266,14 +285,16 @@ TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
       });
 }
 
-// Rank 1 alone never gets a good gradient; rank 0, which would go on, must not wait for it for ever.
+// Rank 1 alone never gets a good gradient; rank 0, which would go on, must not wait for it for
+// ever.
 TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) {
   StepByHand(
       2,
       [](int rank, MixedPrecisionTrainerOptions& options) {
         options.sync_every = 3;
         options.max_skipped_in_a_row = 4;
-        if (rank == 1) options.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * INFINITY; };
+        if (rank == 1)
+          options.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * INFINITY; };
       },
       [](int, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 6; ++i) {
@@ -281,7 +302,8 @@ TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) 
           EXPECT_EQ(report.ok(), i < 5) << "step " << i << ": " << report.status();
           if (report.ok()) continue;
           EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
-          EXPECT_NE(std::string(report.status().message()).find("6 steps in a row, at step 5"), std::string::npos)
+          EXPECT_NE(std::string(report.status().message()).find("6 steps in a row, at step 5"),
+                    std::string::npos)
               << report.status();
         }
       });
@@ -309,10 +331,13 @@ TEST(LocalStepsTraining, ATraceShowsEachOuterStepsExchange) {
 TEST(LocalStepsTraining, RefusesOptionsOutOfRange) {
   for (const int64_t every : {0, -3}) {
     Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .sync_every = every});
-    EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(),
+              absl::StatusCode::kInvalidArgument);
   }
-  Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .sync_every = 2, .outer_momentum = 1.5});
-  EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(), absl::StatusCode::kInvalidArgument);
+  Rank rank =
+      MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .sync_every = 2, .outer_momentum = 1.5});
+  EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -14,9 +14,11 @@ namespace ds {
 namespace {
 
 absl::Status Example(const std::string& onnx, TrainResult* result) {
-  DS_ASSIGN_OR_RETURN(Graph graph, BuildModel("lenet", {.channels = 1, .height = 28, .width = 28, .classes = 4}));
+  DS_ASSIGN_OR_RETURN(
+      Graph graph, BuildModel("lenet", {.channels = 1, .height = 28, .width = 28, .classes = 4}));
   DS_ASSIGN_OR_RETURN(auto model, GraphModule::Create(std::move(graph)));
-  DS_ASSIGN_OR_RETURN(auto optimizer, Optimizer::Create(model->parameters(), {.name = "adamw", .learning_rate = 1e-3}));
+  DS_ASSIGN_OR_RETURN(auto optimizer, Optimizer::Create(model->parameters(),
+                                                        {.name = "adamw", .learning_rate = 1e-3}));
   DS_ASSIGN_OR_RETURN(auto loss, Loss::Create({}));
   DatasetOptions options = SyntheticData();
   options.height = options.width = 28;
@@ -44,62 +46,72 @@ TEST(MixedPrecisionTrainer, RanksHoldTheSameBitsAfterEveryStep) {
   for (int world : {2, 3}) {
     const auto [ranks, recorders] = TrainRanks(world, "resnet8", 12 * world, 2, kAsItIs);
     ASSERT_FALSE(recorders[0].hashes.empty());
-    for (const HashRecorder& recorder : recorders) EXPECT_EQ(recorder.hashes, recorders[0].hashes) << world << " ranks";
+    for (const HashRecorder& recorder : recorders)
+      EXPECT_EQ(recorder.hashes, recorders[0].hashes) << world << " ranks";
   }
 }
 
 TEST(MixedPrecisionTrainer, BucketsAndOverlapDoNotChangeABit) {
   const auto [one, reference] = TrainRanks(2, "resnet8", 16, 1, kAsItIs);
-  const auto [other, recorders] = TrainRanks(2, "resnet8", 16, 1, [](int, MixedPrecisionTrainerOptions& options) {
-    options.bucket_mb = 0.001;
-    options.overlap = false;
-  });
+  const auto [other, recorders] =
+      TrainRanks(2, "resnet8", 16, 1, [](int, MixedPrecisionTrainerOptions& options) {
+        options.bucket_mb = 0.001;
+        options.overlap = false;
+      });
   EXPECT_EQ(reference[0].hashes, recorders[0].hashes);
 }
 
-// Two ranks on halves of each batch against one rank on the whole, without BatchNorm: the same mathematics, other additions. Each
-// step adds a few roundings of 2^-24 relative to the largest weight; 16 steps with momentum stay within 2^-17 of it.
+// Two ranks on halves of each batch against one rank on the whole, without BatchNorm: the same
+// mathematics, other additions. Each step adds a few roundings of 2^-24 relative to the largest
+// weight; 16 steps with momentum stay within 2^-17 of it.
 TEST(MixedPrecisionTrainer, TwoRanksOnTheConcatenatedBatchEqualOne) {
   const auto [one, alone] = TrainRanks(1, "mlp", 32, 4, kAsItIs);
   const auto [two, together] = TrainRanks(2, "mlp", 32, 4, kAsItIs);
   ASSERT_EQ(alone[0].hashes.size(), together[0].hashes.size());
   for (size_t i = 0; i < one[0].module->parameters().size(); ++i) {
-    const at::Tensor a = one[0].module->parameters()[i].tensor.detach(), b = two[0].module->parameters()[i].tensor.detach();
+    const at::Tensor a = one[0].module->parameters()[i].tensor.detach(),
+                     b = two[0].module->parameters()[i].tensor.detach();
     const double scale = a.abs().max().item<double>();
-    EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17)) << one[0].module->parameters()[i].name;
+    EXPECT_LE((a - b).abs().max().item<double>(), std::ldexp(scale, -17))
+        << one[0].module->parameters()[i].name;
   }
 }
 
 TEST(MixedPrecisionTrainer, ANonFiniteGradientOnOneRankSkipsTheStepOnAll) {
   constexpr int64_t kBadStep = 2;
   for (const float bad : {INFINITY, NAN}) {
-    const auto [ranks, recorders] = TrainRanks(2, "mlp", 16, 1, [&](int rank, MixedPrecisionTrainerOptions& options) {
-      options.precision = "fp16";
-      options.initial_scale = 1024;
-      if (rank == 1) {
-        options.loss_fault = [bad](int64_t step, at::Tensor& loss) {
-          if (step == kBadStep) loss = loss * bad;
-        };
-      }
-    });
+    const auto [ranks, recorders] =
+        TrainRanks(2, "mlp", 16, 1, [&](int rank, MixedPrecisionTrainerOptions& options) {
+          options.precision = "fp16";
+          options.initial_scale = 1024;
+          if (rank == 1) {
+            options.loss_fault = [bad](int64_t step, at::Tensor& loss) {
+              if (step == kBadStep) loss = loss * bad;
+            };
+          }
+        });
     for (const HashRecorder& recorder : recorders) {
       ASSERT_GT(recorder.hashes.size(), static_cast<size_t>(kBadStep + 1));
       EXPECT_EQ(recorder.hashes, recorders[0].hashes);
       for (int64_t step = 1; step <= kBadStep + 1; ++step) {
         const size_t i = static_cast<size_t>(step);
         EXPECT_EQ(recorder.reports[i].skipped, step == kBadStep);
-        EXPECT_EQ(recorder.hashes[i] == recorder.hashes[i - 1], step == kBadStep) << "step " << step;
+        EXPECT_EQ(recorder.hashes[i] == recorder.hashes[i - 1], step == kBadStep)
+            << "step " << step;
       }
       EXPECT_EQ(recorder.reports[kBadStep].loss_scale, 1024);
-      EXPECT_EQ(recorder.reports[kBadStep + 1].loss_scale, 512) << "the scale must back off on every rank";
+      EXPECT_EQ(recorder.reports[kBadStep + 1].loss_scale, 512)
+          << "the scale must back off on every rank";
     }
   }
 }
 
 TEST(MixedPrecisionTrainer, DivergenceForGoodIsAnErrorThatNamesTheStep) {
-  Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .max_skipped_in_a_row = 3, .loss_fault = [](int64_t, at::Tensor& loss) {
-                                           loss = loss * std::numeric_limits<float>::quiet_NaN();
-                                         }});
+  Rank rank = MakeRank(
+      "mlp", 16, 0, 1,
+      {.precision = "fp32", .max_skipped_in_a_row = 3, .loss_fault = [](int64_t, at::Tensor& loss) {
+         loss = loss * std::numeric_limits<float>::quiet_NaN();
+       }});
   const std::string before = rank.trainer->ParameterHash();
   const absl::Status status = rank.trainer->train(*rank.loader, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

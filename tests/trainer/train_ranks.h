@@ -24,8 +24,8 @@ struct Rank {
 };
 
 // `seed` is of the initial weights.
-Rank MakeRank(const std::string& model, int64_t batch, int rank, int world, MixedPrecisionTrainerOptions options,
-              uint64_t seed = 1);
+Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
+              MixedPrecisionTrainerOptions options, uint64_t seed = 1);
 
 // Records the parameters' hash after every step.
 class HashRecorder final : public TrainObserver {
@@ -42,7 +42,7 @@ class HashRecorder final : public TrainObserver {
   std::vector<StepReport> reports;
   std::vector<std::string> hashes;
   bool keep_residuals = false;
-  std::vector<CompressorState> residuals;   // after every step, if kept
+  std::vector<CompressorState> residuals;  // after every step, if kept
 };
 
 using AdjustOptions = std::function<void(int rank, MixedPrecisionTrainerOptions& options)>;
@@ -51,7 +51,8 @@ const AdjustOptions kAsItIs = [](int, MixedPrecisionTrainerOptions&) {};
 // Trains `world` ranks as threads and returns them with what they recorded.
 // `inspect` sees each rank's trainer when it is done.
 std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
-    int world, const std::string& model, int64_t global_batch, int64_t epochs, const AdjustOptions& adjust,
+    int world, const std::string& model, int64_t global_batch, int64_t epochs,
+    const AdjustOptions& adjust,
     const std::function<void(int rank, MixedPrecisionTrainer& trainer)>& inspect = nullptr);
 
 }  // namespace ds

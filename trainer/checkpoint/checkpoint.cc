@@ -15,9 +15,9 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/tensor/safetensors.h"
 #include "base/sha256.h"
 #include "base/status.h"
+#include "base/tensor/safetensors.h"
 #include "nlohmann/json.hpp"
 #include "trainer/checkpoint/manifest.h"
 

@@ -1,9 +1,9 @@
 // A checkpoint is a folder: written beside its final name, fsynced, checksummed and renamed.
 //
-//   <root>/step-000000001234/  model.safetensors  optimizer.safetensors  [ema.safetensors]  [extra
-//   tensors]
-//                              state.json          manifest.json (format version; size and SHA-256
-//                              of every file)
+//   <root>/step-000000001234/
+//     model.safetensors  optimizer.safetensors  [ema.safetensors]  [extra tensors]
+//     state.json
+//     manifest.json       format version; size and SHA-256 of every file
 //
 // docs/checkpoint.md has it byte by byte. It holds all that the next step depends on.
 #pragma once

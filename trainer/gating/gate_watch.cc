@@ -26,7 +26,8 @@ GateWatch::GateWatch(GraphModule& module, const std::vector<ChannelGate>& gates)
   }
   const ValueId first = module.graph().inputs().front();
   // Autograd keeps a saliency for the penalty's backward pass, though observers must not keep what
-  // they see: a gate's Relu is read by its Mul, which leaves it as it is, and autograd would notice.
+  // they see: a gate's Relu is read by its Mul, which leaves it as it is, and autograd would
+  // notice.
   module.set_value_observer(
       [state = state_, saliencies, first](ValueId id, const at::Tensor& value) {
         if (id == first) {

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "ATen/ATen.h"
-#include "prune/channel_gates.h"
 #include "executor/graph_module.h"
+#include "prune/channel_gates.h"
 
 namespace ds {
 

@@ -16,7 +16,8 @@ class WeightEma {
   // Starts from the module's weights. Parameters and floating-point buffers (BatchNorm's
   // statistics) are averaged. decay: [0, 1).
   WeightEma(const GraphModule& module, double decay);
-  // After `steps` optimiser steps (1 or more), whose decays are multiplied: the weights between are not looked at.
+  // After `steps` optimiser steps (1 or more), whose decays are multiplied: the weights between are
+  // not looked at.
   void Update(int64_t steps = 1);
   // Exchanges the module's weights with the averages in place: before and after an evaluation.
   // Update, State and LoadState belong outside such a pair.

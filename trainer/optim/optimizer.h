@@ -40,13 +40,13 @@ class Optimizer {
   // Zeroes the gradients in place (memory kept) or drops them.
   virtual void ZeroGrad(bool drop = false) = 0;
 
-  // By parameter's name, of its shape: the elements that are true are set to 0 now and after every step, whatever their
-  // gradients. Not a part of State(). NotFound / InvalidArgument naming an unknown or misshapen entry; nothing is changed
-  // then.
+  // By parameter's name, of its shape: the elements that are true are set to 0 now and after every
+  // step, whatever their gradients. Not a part of State(). NotFound / InvalidArgument naming an
+  // unknown or misshapen entry; nothing is changed then.
   virtual absl::Status KeepZeros(const std::map<std::string, at::Tensor>& zeros) = 0;
 
-  // Everything the next step depends on but KeepZeros: "momentum/<parameter>", "exp_avg/<parameter>", ..., "step"
-  // (int64 scalar). Stable names; copies.
+  // Everything the next step depends on but KeepZeros: "momentum/<parameter>",
+  // "exp_avg/<parameter>", ..., "step" (int64 scalar). Stable names; copies.
   virtual std::map<std::string, at::Tensor> State() const = 0;
   // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed
   // then.

@@ -78,20 +78,27 @@ absl::Status OptimizerBase::Step() {
 
 void OptimizerBase::SetZeros() {
   at::NoGradGuard no_grad;
-  for (const auto& [i, zeros] : zeros_) parameters_[static_cast<size_t>(i)].tensor.detach().masked_fill_(zeros, 0);
+  for (const auto& [i, zeros] : zeros_)
+    parameters_[static_cast<size_t>(i)].tensor.detach().masked_fill_(zeros, 0);
 }
 
 absl::Status OptimizerBase::KeepZeros(const std::map<std::string, at::Tensor>& zeros) {
   std::map<int, at::Tensor> found;
   for (const auto& [name, tensor] : zeros) {
     int i = 0;
-    while (i < static_cast<int>(parameters_.size()) && parameters_[static_cast<size_t>(i)].name != name) ++i;
+    while (i < static_cast<int>(parameters_.size()) &&
+           parameters_[static_cast<size_t>(i)].name != name)
+      ++i;
     if (i == static_cast<int>(parameters_.size())) {
-      return absl::NotFoundError(absl::StrCat("zeros are to be kept in '", name, "', which is no parameter of the model"));
+      return absl::NotFoundError(
+          absl::StrCat("zeros are to be kept in '", name, "', which is no parameter of the model"));
     }
     const at::Tensor& parameter = parameters_[static_cast<size_t>(i)].tensor;
-    if (!tensor.defined() || tensor.scalar_type() != at::kBool || tensor.sizes() != parameter.sizes()) {
-      return absl::InvalidArgumentError(absl::StrCat("the zeros of parameter '", name, "' are no booleans of its shape ", TensorShape(parameter)));
+    if (!tensor.defined() || tensor.scalar_type() != at::kBool ||
+        tensor.sizes() != parameter.sizes()) {
+      return absl::InvalidArgumentError(absl::StrCat("the zeros of parameter '", name,
+                                                     "' are no booleans of its shape ",
+                                                     TensorShape(parameter)));
     }
     found[i] = tensor;
   }

@@ -2,8 +2,8 @@
 // only at export. A convolution's step is one a channel and a batch norm's factor is so too, hence
 // folding scales both the weight and its step, and leaves the codes as they are:
 //
-//   fake_quantize(w, s) * g = fake_quantize(w * g, s * g),   g = gamma / sqrt(variance + epsilon) >
-//   0
+//   fake_quantize(w, s) * g = fake_quantize(w * g, s * g)
+//   g = gamma / sqrt(variance + epsilon) > 0
 //
 // (Jacob et al., "Quantization and Training of Neural Networks", CVPR 2018, section 3.2, round
 // folded weights instead and need two convolutions for it; with steps a channel one is enough.)
@@ -14,8 +14,8 @@
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
-#include "graph/graph.h"
 #include "executor/graph_module.h"
+#include "graph/graph.h"
 
 namespace ds {
 

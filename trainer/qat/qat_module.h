@@ -9,9 +9,9 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "executor/graph_module.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 

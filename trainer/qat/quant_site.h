@@ -43,8 +43,8 @@ struct QuantSite {
 // Fewer than 8 bits use the whole signed range, as in LSQ's paper.
 QuantType WeightType(int bits);
 
-// `bias` [channels] to multiples of input_step * weight_step, as deploy's BiasCodes rounds; as it is
-// in channels that are not `live`, which get a fine step for their bias alone (deploy's
+// `bias` [channels] to multiples of input_step * weight_step, as deploy's BiasCodes rounds; as it
+// is in channels that are not `live`, which get a fine step for their bias alone (deploy's
 // FitDeadChannels). The gradient passes as it is.
 at::Tensor RoundBias(const at::Tensor& bias, const at::Tensor& input_step,
                      const at::Tensor& weight_step, const at::Tensor& live);

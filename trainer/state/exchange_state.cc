@@ -25,14 +25,17 @@ constexpr absl::string_view kResiduals = "residuals-", kOptimizers = "optimizer-
 absl::StatusOr<TensorMap> ToTensors(const CompressorState& state) {
   TensorMap tensors;
   for (const auto& [key, values] : state) {
-    DS_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(DType::kFloat32, {static_cast<int64_t>(values.size())}));
-    if (!values.empty()) std::memcpy(tensor.mutable_data(), values.data(), values.size() * sizeof(float));
+    DS_ASSIGN_OR_RETURN(Tensor tensor,
+                        Tensor::Create(DType::kFloat32, {static_cast<int64_t>(values.size())}));
+    if (!values.empty())
+      std::memcpy(tensor.mutable_data(), values.data(), values.size() * sizeof(float));
     tensors[key] = std::move(tensor);
   }
   return tensors;
 }
 
-absl::StatusOr<CompressorState> FromTensors(const std::map<std::string, Tensor>& tensors, absl::string_view file) {
+absl::StatusOr<CompressorState> FromTensors(const std::map<std::string, Tensor>& tensors,
+                                            absl::string_view file) {
   CompressorState state;
   for (const auto& [key, tensor] : tensors) {
     if (tensor.dtype() != DType::kFloat32) {
@@ -45,8 +48,10 @@ absl::StatusOr<CompressorState> FromTensors(const std::map<std::string, Tensor>&
   return state;
 }
 
-// The residuals for `contributors` of them, from however many a checkpoint holds; none if it has none.
-absl::StatusOr<std::vector<TensorMap>> ResidualParts(const Checkpoint& checkpoint, int contributors) {
+// The residuals for `contributors` of them, from however many a checkpoint holds; none if it has
+// none.
+absl::StatusOr<std::vector<TensorMap>> ResidualParts(const Checkpoint& checkpoint,
+                                                     int contributors) {
   DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> files, NumberedFiles(checkpoint, kResiduals));
   std::vector<TensorMap> parts;
   if (files.empty()) return parts;
@@ -64,10 +69,12 @@ absl::StatusOr<std::vector<TensorMap>> ResidualParts(const Checkpoint& checkpoin
 template <typename T>
 Tensor MeanOf(const std::vector<const Tensor*>& tensors) {
   Tensor mean = tensors[0]->Clone();
-  const absl::Span<T> values(reinterpret_cast<T*>(mean.mutable_data()), static_cast<size_t>(mean.num_elements()));
+  const absl::Span<T> values(reinterpret_cast<T*>(mean.mutable_data()),
+                             static_cast<size_t>(mean.num_elements()));
   for (size_t i = 0; i < values.size(); ++i) {
     double sum = 0;
-    for (const Tensor* tensor : tensors) sum += static_cast<double>(reinterpret_cast<const T*>(tensor->data())[i]);
+    for (const Tensor* tensor : tensors)
+      sum += static_cast<double>(reinterpret_cast<const T*>(tensor->data())[i]);
     sum /= static_cast<double>(tensors.size());
     values[i] = static_cast<T>(std::is_integral_v<T> ? std::round(sum) : sum);
   }
@@ -80,10 +87,11 @@ absl::StatusOr<TensorMap> MeanOptimizer(const std::vector<TensorMap>& states) {
     std::vector<const Tensor*> all;
     for (size_t s = 0; s < states.size(); ++s) {
       const auto found = states[s].find(name);
-      if (found == states[s].end() || states[s].size() != states[0].size() || found->second.dtype() != first.dtype() ||
-          found->second.shape() != first.shape()) {
-        return absl::DataLossError(absl::StrCat(kOptimizers, s, " and ", kOptimizers, "0 of the checkpoint differ in '",
-                                                name, "': they are not of one run"));
+      if (found == states[s].end() || states[s].size() != states[0].size() ||
+          found->second.dtype() != first.dtype() || found->second.shape() != first.shape()) {
+        return absl::DataLossError(absl::StrCat(kOptimizers, s, " and ", kOptimizers,
+                                                "0 of the checkpoint differ in '", name,
+                                                "': they are not of one run"));
       }
       all.push_back(&found->second);
     }
@@ -92,7 +100,8 @@ absl::StatusOr<TensorMap> MeanOptimizer(const std::vector<TensorMap>& states) {
     } else if (first.dtype() == DType::kInt64) {
       mean[name] = MeanOf<int64_t>(all);
     } else {
-      return absl::DataLossError(absl::StrCat(kOptimizers, "0: '", name, "' is neither float32 nor int64"));
+      return absl::DataLossError(
+          absl::StrCat(kOptimizers, "0: '", name, "' is neither float32 nor int64"));
     }
   }
   return mean;
@@ -127,11 +136,12 @@ absl::StatusOr<int> ContributorOf(bool hierarchical, Communicator& communicator)
   return static_cast<int>(std::distance(distinct.begin(), distinct.find(host)));
 }
 
-absl::Status GatherResiduals(const CompressorState& mine, int contributor, Communicator& communicator,
-                             Checkpoint* checkpoint) {
+absl::Status GatherResiduals(const CompressorState& mine, int contributor,
+                             Communicator& communicator, Checkpoint* checkpoint) {
   DS_ASSIGN_OR_RETURN(const TensorMap tensors, ToTensors(mine));
   DS_ASSIGN_OR_RETURN(const std::vector<int> contributors, FromAllRanks(contributor, communicator));
-  DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> all, GatherTensors(tensors, "residuals", communicator));
+  DS_ASSIGN_OR_RETURN(const std::vector<TensorMap> all,
+                      GatherTensors(tensors, "residuals", communicator));
   std::map<int, std::vector<CompressorState>> states;
   for (size_t r = 0; r < all.size(); ++r) {
     if (all[r].empty()) continue;
@@ -162,15 +172,19 @@ absl::StatusOr<CompressorState> ScatterResiduals(const Checkpoint& checkpoint, i
   return FromTensors(mine, "residuals");
 }
 
-absl::Status GatherOptimizers(const TensorMap& mine, Communicator& communicator, Checkpoint* checkpoint) {
-  DS_ASSIGN_OR_RETURN(std::vector<TensorMap> all, GatherTensors(mine, "the optimiser's state", communicator));
+absl::Status GatherOptimizers(const TensorMap& mine, Communicator& communicator,
+                              Checkpoint* checkpoint) {
+  DS_ASSIGN_OR_RETURN(std::vector<TensorMap> all,
+                      GatherTensors(mine, "the optimiser's state", communicator));
   if (communicator.rank() != 0) return absl::OkStatus();
   checkpoint->tensors.erase("optimizer");
-  for (size_t r = 0; r < all.size(); ++r) checkpoint->tensors[absl::StrCat(kOptimizers, r)] = std::move(all[r]);
+  for (size_t r = 0; r < all.size(); ++r)
+    checkpoint->tensors[absl::StrCat(kOptimizers, r)] = std::move(all[r]);
   return absl::OkStatus();
 }
 
-absl::StatusOr<TensorMap> ScatterOptimizers(const Checkpoint& checkpoint, bool own, Communicator& communicator) {
+absl::StatusOr<TensorMap> ScatterOptimizers(const Checkpoint& checkpoint, bool own,
+                                            Communicator& communicator) {
   absl::StatusOr<RankParts> parts = RankParts();
   if (communicator.rank() == 0) parts = OptimizerParts(checkpoint, own, communicator.size());
   return ScatterTensors(parts, "optimisers", communicator);

@@ -1,5 +1,6 @@
-// Tensors of which every rank has its own: from all ranks to rank 0, which alone writes and reads checkpoints, and
-// back; and the files of a checkpoint that are numbered for them: "residuals-0", "residuals-1", ...
+// Tensors of which every rank has its own: from all ranks to rank 0, which alone writes and reads
+// checkpoints, and back; and the files of a checkpoint that are numbered for them: "residuals-0",
+// "residuals-1", ...
 #pragma once
 
 #include <vector>
@@ -15,8 +16,8 @@ namespace ds {
 // `mine` of every rank, in the order of ranks, on every rank. Collective.
 absl::StatusOr<std::vector<int>> FromAllRanks(int mine, Communicator& communicator);
 
-// Rank 0 gets every rank's tensors in the order of ranks; the others get an empty list. `what` names them in messages.
-// Collective.
+// Rank 0 gets every rank's tensors in the order of ranks; the others get an empty list. `what`
+// names them in messages. Collective.
 absl::StatusOr<std::vector<TensorMap>> GatherTensors(const TensorMap& mine, absl::string_view what,
                                                      Communicator& communicator);
 
@@ -25,13 +26,14 @@ struct RankParts {
   std::vector<TensorMap> parts;
   std::vector<int> part_of_rank;
 };
-// This rank's part. `parts` is looked at on rank 0 only; an error there comes back as it is, and as Aborted on the
-// others. Collective.
-absl::StatusOr<TensorMap> ScatterTensors(const absl::StatusOr<RankParts>& parts, absl::string_view what,
-                                         Communicator& communicator);
+// This rank's part. `parts` is looked at on rank 0 only; an error there comes back as it is, and as
+// Aborted on the others. Collective.
+absl::StatusOr<TensorMap> ScatterTensors(const absl::StatusOr<RankParts>& parts,
+                                         absl::string_view what, Communicator& communicator);
 
-// The tensors of the files `prefix`0, `prefix`1, ... in the order of their numbers. DataLoss if one is missing or bears
-// no number.
-absl::StatusOr<std::vector<TensorMap>> NumberedFiles(const Checkpoint& checkpoint, absl::string_view prefix);
+// The tensors of the files `prefix`0, `prefix`1, ... in the order of their numbers. DataLoss if one
+// is missing or bears no number.
+absl::StatusOr<std::vector<TensorMap>> NumberedFiles(const Checkpoint& checkpoint,
+                                                     absl::string_view prefix);
 
 }  // namespace ds

@@ -1,11 +1,10 @@
 #include "trainer/state/run_state.h"
 
-#include "ATen/core/grad_mode.h"
-
 #include <map>
 #include <utility>
 #include <vector>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
@@ -18,7 +17,8 @@ using Json = nlohmann::json;
 
 constexpr int kStateVersion = 1;
 
-absl::StatusOr<std::map<std::string, Tensor>> ToHost(const std::map<std::string, at::Tensor>& tensors) {
+absl::StatusOr<std::map<std::string, Tensor>> ToHost(
+    const std::map<std::string, at::Tensor>& tensors) {
   std::map<std::string, Tensor> result;
   for (const auto& [name, tensor] : tensors) {
     DS_ASSIGN_OR_RETURN(result[name], FromTorch(tensor));
@@ -33,7 +33,8 @@ std::map<std::string, at::Tensor> ModelTensors(const GraphModule& module) {
   return result;
 }
 
-absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& checkpoint, const std::string& name) {
+absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& checkpoint,
+                                                          const std::string& name) {
   const auto found = checkpoint.tensors.find(name);
   if (found == checkpoint.tensors.end()) {
     return absl::NotFoundError(absl::StrCat("the checkpoint has no ", name, ".safetensors"));
@@ -44,7 +45,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& chec
 }
 
 // All names and shapes are compared before the first tensor is changed.
-absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
+absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& section,
+                          const GraphModule& module) {
   using Tensors = std::map<std::string, at::Tensor>;
   DS_ASSIGN_OR_RETURN(const Tensors saved, Section(checkpoint, section));
   const Tensors live = ModelTensors(module);
@@ -54,11 +56,12 @@ absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& secti
       return absl::InvalidArgumentError(
           absl::StrCat("the checkpoint lacks tensor '", name, "': it is of another model"));
     }
-    if (found->second.sizes() != tensor.sizes() || found->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' of the checkpoint has shape ",
-                                                     ShapeString({found->second.sizes().data(), found->second.sizes().size()}),
-                                                     ", the model's has ",
-                                                     ShapeString({tensor.sizes().data(), tensor.sizes().size()})));
+    if (found->second.sizes() != tensor.sizes() ||
+        found->second.scalar_type() != tensor.scalar_type()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor '", name, "' of the checkpoint has shape ",
+          ShapeString({found->second.sizes().data(), found->second.sizes().size()}),
+          ", the model's has ", ShapeString({tensor.sizes().data(), tensor.sizes().size()})));
     }
   }
   at::NoGradGuard no_grad;
@@ -69,7 +72,8 @@ absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& secti
 absl::StatusOr<std::map<std::string, double>> Numbers(const Json& state, const char* key) {
   const auto found = state.find(key);
   if (found == state.end() || !found->is_object()) {
-    return absl::DataLossError(absl::StrCat("the checkpoint's state.json lacks the section '", key, "'"));
+    return absl::DataLossError(
+        absl::StrCat("the checkpoint's state.json lacks the section '", key, "'"));
   }
   std::map<std::string, double> result;
   for (const auto& [name, value] : found->items()) {
@@ -83,13 +87,18 @@ absl::StatusOr<std::map<std::string, double>> Numbers(const Json& state, const c
 
 }  // namespace
 
-absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module) { return ToHost(ModelTensors(module)); }
+absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module) {
+  return ToHost(ModelTensors(module));
+}
 
-absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module) {
+absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section,
+                           const GraphModule& module) {
   return RestoreModel(checkpoint, section, module);
 }
 
-absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) { return ToHost(optimizer.State()); }
+absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) {
+  return ToHost(optimizer.State());
+}
 
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress) {
   Checkpoint checkpoint;
@@ -108,11 +117,12 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
                       {"schedule", objects.schedule->State()},
                       {"precision", progress.precision},
                       {"compression", {{"method", exchange.method}, {"bits", exchange.bits}}},
-                      {"best", {{"accuracy", progress.best_accuracy},
-                                {"epoch", static_cast<double>(progress.best_epoch)},
-                                {"loss", progress.best_loss},
-                                {"float_accuracy", progress.float_accuracy},
-                                {"wall_seconds", progress.wall_seconds}}}};
+                      {"best",
+                       {{"accuracy", progress.best_accuracy},
+                        {"epoch", static_cast<double>(progress.best_epoch)},
+                        {"loss", progress.best_loss},
+                        {"float_accuracy", progress.float_accuracy},
+                        {"wall_seconds", progress.wall_seconds}}}};
   checkpoint.state_json = state.dump(2);
   return checkpoint;
 }
@@ -125,13 +135,14 @@ absl::StatusOr<SyncState> ExchangeState(const Json& state) {
   const auto found = state.find("compression");
   if (found == state.end()) return exchange;
   const auto method = found->find("method"), bits = found->find("bits");
-  if (!found->is_object() || method == found->end() || !method->is_string() || bits == found->end() ||
-      !(bits->is_object() || bits->is_null())) {
+  if (!found->is_object() || method == found->end() || !method->is_string() ||
+      bits == found->end() || !(bits->is_object() || bits->is_null())) {
     return absl::DataLossError("state.json: 'compression' needs a method and bits");
   }
   exchange.method = method->get<std::string>();
   for (const auto& [name, value] : bits->items()) {
-    if (!value.is_number_integer()) return absl::DataLossError(absl::StrCat("state.json: bits of ", name, " are no integer"));
+    if (!value.is_number_integer())
+      return absl::DataLossError(absl::StrCat("state.json: bits of ", name, " are no integer"));
     exchange.bits[name] = value.get<int>();
   }
   return exchange;
@@ -139,15 +150,19 @@ absl::StatusOr<SyncState> ExchangeState(const Json& state) {
 
 }  // namespace
 
-bool HasFloatModel(const Checkpoint& checkpoint) { return checkpoint.tensors.contains(kFloatSection); }
+bool HasFloatModel(const Checkpoint& checkpoint) {
+  return checkpoint.tensors.contains(kFloatSection);
+}
 
 bool HasLocalSteps(const Checkpoint& checkpoint) { return checkpoint.tensors.contains("outer"); }
 
-absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress) {
+absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
+                        RunProgress* progress) {
   const Json state = Json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object() || !state.contains("version") || state["version"] != kStateVersion ||
       !state.contains("precision") || !state["precision"].is_string()) {
-    return absl::DataLossError("the checkpoint's state.json is not of a version this program reads");
+    return absl::DataLossError(
+        "the checkpoint's state.json is not of a version this program reads");
   }
   using NumberMap = std::map<std::string, double>;
   DS_ASSIGN_OR_RETURN(const NumberMap trainer, Numbers(state, "trainer"));
@@ -182,9 +197,11 @@ namespace {
 
 absl::StatusOr<std::string> BroadcastString(std::string text, Communicator& communicator) {
   int64_t size = static_cast<int64_t>(text.size());
-  DS_RETURN_IF_ERROR(communicator.Broadcast({reinterpret_cast<std::byte*>(&size), sizeof(size)}, 0));
+  DS_RETURN_IF_ERROR(
+      communicator.Broadcast({reinterpret_cast<std::byte*>(&size), sizeof(size)}, 0));
   text.resize(static_cast<size_t>(size));
-  DS_RETURN_IF_ERROR(communicator.Broadcast({reinterpret_cast<std::byte*>(text.data()), text.size()}, 0));
+  DS_RETURN_IF_ERROR(
+      communicator.Broadcast({reinterpret_cast<std::byte*>(text.data()), text.size()}, 0));
   return text;
 }
 
@@ -203,21 +220,24 @@ Json DescribeTensors(const Checkpoint& checkpoint) {
 absl::Status MakeRoom(const Json& description, Checkpoint* checkpoint) {
   for (const Json& entry : description) {
     DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromName(entry[2].get<std::string>()));
-    DS_ASSIGN_OR_RETURN(checkpoint->tensors[entry[0].get<std::string>()][entry[1].get<std::string>()],
-                        Tensor::Create(dtype, entry[3].get<Shape>()));
+    DS_ASSIGN_OR_RETURN(
+        checkpoint->tensors[entry[0].get<std::string>()][entry[1].get<std::string>()],
+        Tensor::Create(dtype, entry[3].get<Shape>()));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator) {
+absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder,
+                                                    Communicator& communicator) {
   const bool root = communicator.rank() == 0;
   absl::StatusOr<Checkpoint> read = root ? ReadCheckpoint(folder) : Checkpoint();
   if (communicator.size() == 1) return read;
   Json header;
   if (root && !read.ok()) header["error"] = std::string(read.status().message());
-  if (root && read.ok()) header = {{"state", read->state_json}, {"tensors", DescribeTensors(*read)}};
+  if (root && read.ok())
+    header = {{"state", read->state_json}, {"tensors", DescribeTensors(*read)}};
   DS_ASSIGN_OR_RETURN(const std::string text, BroadcastString(header.dump(), communicator));
   if (root && !read.ok()) return read.status();
   header = Json::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -1,4 +1,5 @@
-// What a checkpoint of a run holds, and how it comes back: module, optimiser, averages, trainer, schedule, best result.
+// What a checkpoint of a run holds, and how it comes back: module, optimiser, averages, trainer,
+// schedule, best result.
 #pragma once
 
 #include <string>
@@ -21,12 +22,12 @@ struct RunObjects {
 
 // What the job itself remembers from one epoch to the next.
 struct RunProgress {
-  double best_accuracy = -1;   // 0..1, -1: none yet
-  int64_t best_epoch = -1;     // 0-based
+  double best_accuracy = -1;  // 0..1, -1: none yet
+  int64_t best_epoch = -1;    // 0-based
   double best_loss = 0;
-  std::string precision;       // what `auto` chose
-  double wall_seconds = 0;     // of training so far, earlier runs included
-  double float_accuracy = 0;   // of the model that quantisation-aware training began with, 0..1
+  std::string precision;      // what `auto` chose
+  double wall_seconds = 0;    // of training so far, earlier runs included
+  double float_accuracy = 0;  // of the model that quantisation-aware training began with, 0..1
 };
 
 // Without what ranks have of their own (exchange_state.h).
@@ -35,18 +36,23 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
 absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer);
 // Whether the run that wrote it had local steps.
 bool HasLocalSteps(const Checkpoint& checkpoint);
-// Section of a checkpoint: the float model that quantisation-aware training began with, if it has begun.
+// Section of a checkpoint: the float model that quantisation-aware training began with, if it has
+// begun.
 inline constexpr char kFloatSection[] = "float";
 bool HasFloatModel(const Checkpoint& checkpoint);
 // Parameters and buffers of a module by name, as a checkpoint's section holds them.
 absl::StatusOr<TensorMap> ModuleTensors(const GraphModule& module);
 // Puts section `section` into the module; errors as of RestoreRun.
-absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section, const GraphModule& module);
-// NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model, say).
-absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects, RunProgress* progress);
+absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& section,
+                           const GraphModule& module);
+// NotFound or InvalidArgument naming what is missing or misshapen (a checkpoint of another model,
+// say).
+absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
+                        RunProgress* progress);
 
-// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for what is one rank's (exchange_state.h).
-// Collective; every rank gets rank 0's error.
-absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder, Communicator& communicator);
+// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for
+// what is one rank's (exchange_state.h). Collective; every rank gets rank 0's error.
+absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder,
+                                                    Communicator& communicator);
 
 }  // namespace ds

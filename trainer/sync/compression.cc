@@ -36,21 +36,25 @@ bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
   return false;
 }
 
-bool IsCompressed(const CompressionOptions& options, absl::string_view name, absl::Span<const int64_t> shape) {
-  if (options.method == "none" || shape.size() < 2 || Elements(shape) < options.minimum_size) return false;
+bool IsCompressed(const CompressionOptions& options, absl::string_view name,
+                  absl::Span<const int64_t> shape) {
+  if (options.method == "none" || shape.size() < 2 || Elements(shape) < options.minimum_size)
+    return false;
   for (const std::string& pattern : options.exclude) {
     if (MatchesPattern(pattern, name)) return false;
   }
   return true;
 }
 
-absl::StatusOr<std::shared_ptr<const Codec>> MakeCodec(const CompressionOptions& options, int bits) {
-  CodecOptions codec = {.bits = bits,
-                        .bucket = options.bucket,
-                        .scale = options.min_max ? CodecScale::kMinMax : CodecScale::kMaxNorm,
-                        .rounding = options.stochastic ? CodecRounding::kStochastic : CodecRounding::kNearest,
-                        .rotate = options.rotate,
-                        .density = options.density};
+absl::StatusOr<std::shared_ptr<const Codec>> MakeCodec(const CompressionOptions& options,
+                                                       int bits) {
+  CodecOptions codec = {
+      .bits = bits,
+      .bucket = options.bucket,
+      .scale = options.min_max ? CodecScale::kMinMax : CodecScale::kMaxNorm,
+      .rounding = options.stochastic ? CodecRounding::kStochastic : CodecRounding::kNearest,
+      .rotate = options.rotate,
+      .density = options.density};
   if (options.method == "none" || options.method == "powersgd") return nullptr;
   if (options.method == "uniform") {
     codec.kind = CodecKind::kUniform;
@@ -63,13 +67,15 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeCodec(const CompressionOptions&
   } else if (options.method == "bf16") {
     codec.kind = CodecKind::kBFloat16;
   } else {
-    return absl::InvalidArgumentError(absl::StrCat("there is no compression method '", options.method, "'"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no compression method '", options.method, "'"));
   }
   DS_ASSIGN_OR_RETURN(std::shared_ptr<const Codec> made, Codec::Create(codec));
   return made;
 }
 
-absl::StatusOr<std::vector<GradientBucket>> WithCodecs(const CompressionOptions& options, std::vector<GradientBucket> buckets) {
+absl::StatusOr<std::vector<GradientBucket>> WithCodecs(const CompressionOptions& options,
+                                                       std::vector<GradientBucket> buckets) {
   DS_ASSIGN_OR_RETURN(const std::shared_ptr<const Codec> codec,
                       MakeCodec(options, options.auto_bits() ? kFirstAutoBits : options.bits));
   for (GradientBucket& bucket : buckets) {
@@ -83,27 +89,33 @@ absl::StatusOr<std::vector<GradientBucket>> WithCodecs(const CompressionOptions&
   return buckets;
 }
 
-absl::StatusOr<MadeCompressor> MakeCompressor(const CompressionOptions& options, std::vector<GradientBucket> buckets,
+absl::StatusOr<MadeCompressor> MakeCompressor(const CompressionOptions& options,
+                                              std::vector<GradientBucket> buckets,
                                               Communicator* communicator) {
   MadeCompressor made;
   if (options.method == "powersgd") {
-    DS_ASSIGN_OR_RETURN(made.compressor,
-                        PowerSgd::Create(communicator, std::move(buckets),
-                                         {.rank = static_cast<int>(options.rank), .error_feedback = options.error_feedback,
-                                          .seed = options.seed}));
+    DS_ASSIGN_OR_RETURN(made.compressor, PowerSgd::Create(communicator, std::move(buckets),
+                                                          {.rank = static_cast<int>(options.rank),
+                                                           .error_feedback = options.error_feedback,
+                                                           .seed = options.seed}));
     return made;
   }
-  const CompressedAllReduceOptions two_shot = {.seed = options.seed, .error_feedback = options.error_feedback};
+  const CompressedAllReduceOptions two_shot = {.seed = options.seed,
+                                               .error_feedback = options.error_feedback};
   const auto take = [&](auto compressor) {
-    made.set_codecs = [raw = compressor.get()](const Codecs& codecs) { return raw->SetCodecs(codecs); };
+    made.set_codecs = [raw = compressor.get()](const Codecs& codecs) {
+      return raw->SetCodecs(codecs);
+    };
     made.compressor = std::move(compressor);
   };
   if (options.hierarchical) {
     DS_ASSIGN_OR_RETURN(const int host, HostOfRank(*communicator));
-    DS_ASSIGN_OR_RETURN(auto compressor, HierarchicalAllReduce::Create(*communicator, host, std::move(buckets), two_shot));
+    DS_ASSIGN_OR_RETURN(auto compressor, HierarchicalAllReduce::Create(
+                                             *communicator, host, std::move(buckets), two_shot));
     take(std::move(compressor));
   } else {
-    DS_ASSIGN_OR_RETURN(auto compressor, CompressedAllReduce::Create(communicator, std::move(buckets), two_shot));
+    DS_ASSIGN_OR_RETURN(auto compressor,
+                        CompressedAllReduce::Create(communicator, std::move(buckets), two_shot));
     take(std::move(compressor));
   }
   return made;

@@ -10,9 +10,10 @@ namespace {
 
 absl::Status CheckParameters(const GraphModule& module) {
   for (const NamedTensor& parameter : module.parameters()) {
-    if (parameter.tensor.scalar_type() != at::kFloat || !parameter.tensor.is_non_overlapping_and_dense()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("parameter ", parameter.name, " is not a dense float32 tensor: it cannot be exchanged"));
+    if (parameter.tensor.scalar_type() != at::kFloat ||
+        !parameter.tensor.is_non_overlapping_and_dense()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "parameter ", parameter.name, " is not a dense float32 tensor: it cannot be exchanged"));
     }
   }
   if (module.forward_order().size() != module.parameters().size()) {
@@ -29,14 +30,16 @@ absl::Span<float> DenseMemory(const at::Tensor& tensor) {
 
 absl::StatusOr<FlatBuckets> FlatBuckets::Create(const GraphModule& module, double bucket_mb) {
   if (!(bucket_mb > 0)) {
-    return absl::InvalidArgumentError(absl::StrCat("bucket_mb is ", bucket_mb, "; it must be above 0"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("bucket_mb is ", bucket_mb, "; it must be above 0"));
   }
   if (absl::Status status = CheckParameters(module); !status.ok()) return status;
   std::vector<int64_t> sizes;
-  for (const NamedTensor& parameter : module.parameters()) sizes.push_back(parameter.tensor.numel());
+  for (const NamedTensor& parameter : module.parameters())
+    sizes.push_back(parameter.tensor.numel());
   const double capacity = bucket_mb * (1 << 20) / sizeof(float);
-  const BucketPlan plan =
-      PlanBuckets(sizes, module.forward_order(), std::max<int64_t>(1, static_cast<int64_t>(capacity)));
+  const BucketPlan plan = PlanBuckets(sizes, module.forward_order(),
+                                      std::max<int64_t>(1, static_cast<int64_t>(capacity)));
   FlatBuckets made;
   try {
     for (int64_t size : plan.sizes) made.flat.push_back(at::zeros({size}, at::kFloat));
@@ -56,8 +59,9 @@ std::vector<GradientBucket> FlatBuckets::Segments(const GraphModule& module) con
   std::vector<GradientBucket> segments(flat.size());
   for (size_t i = 0; i < views.size(); ++i) {
     const NamedTensor& parameter = module.parameters()[i];
-    segments[static_cast<size_t>(bucket[i])].push_back(
-        {.name = parameter.name, .values = DenseMemory(views[i]), .shape = parameter.tensor.sizes().vec()});
+    segments[static_cast<size_t>(bucket[i])].push_back({.name = parameter.name,
+                                                        .values = DenseMemory(views[i]),
+                                                        .shape = parameter.tensor.sizes().vec()});
   }
   return segments;
 }

@@ -12,16 +12,18 @@
 namespace ds {
 
 struct FlatBuckets {
-  std::vector<at::Tensor> flat;   // of each bucket: its memory, zeros at first
-  std::vector<int> bucket;        // of each parameter
-  std::vector<at::Tensor> views;  // of each parameter: its sizes and strides, in its bucket's memory
+  std::vector<at::Tensor> flat;  // of each bucket: its memory, zeros at first
+  std::vector<int> bucket;       // of each parameter
+  std::vector<at::Tensor>
+      views;  // of each parameter: its sizes and strides, in its bucket's memory
 
-  // A plan of sizes and order of use only (PlanBuckets): the same on every rank and at every call. `bucket_mb`: MiB a
-  // bucket, above 0. InvalidArgument names a parameter that is not a dense float32 tensor.
+  // A plan of sizes and order of use only (PlanBuckets): the same on every rank and at every call.
+  // `bucket_mb`: MiB a bucket, above 0. InvalidArgument names a parameter that is not a dense
+  // float32 tensor.
   static absl::StatusOr<FlatBuckets> Create(const GraphModule& module, double bucket_mb);
 
-  // The parameters' places, for an exchange. A tensor's elements count in the order of memory, which is the same on
-  // every rank.
+  // The parameters' places, for an exchange. A tensor's elements count in the order of memory,
+  // which is the same on every rank.
   std::vector<GradientBucket> Segments(const GraphModule& module) const;
 };
 

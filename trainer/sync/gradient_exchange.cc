@@ -15,13 +15,15 @@ namespace ds {
 namespace {
 
 std::string Reason(const CompressionDecision& decision) {
-  return absl::StrFormat("a bucket round takes %.2f ms in fp32 and %.2f ms compressed, on this link of %.0f Mbit/s",
-                         1e3 * decision.raw.seconds(), 1e3 * decision.compressed.seconds(),
-                         decision.link.per_byte_s > 0 ? 8e-6 / decision.link.per_byte_s : 0.0);
+  return absl::StrFormat(
+      "a bucket round takes %.2f ms in fp32 and %.2f ms compressed, on this link of %.0f Mbit/s",
+      1e3 * decision.raw.seconds(), 1e3 * decision.compressed.seconds(),
+      decision.link.per_byte_s > 0 ? 8e-6 / decision.link.per_byte_s : 0.0);
 }
 
 // ||Q(g) - g|| / ||g|| over the segments that have a codec; below 0 if there is nothing to measure.
-double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, uint64_t step, uint64_t rank) {
+double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, uint64_t step,
+                     uint64_t rank) {
   double error = 0, norm = 0;
   std::vector<std::byte> encoded;
   std::vector<float> decoded;
@@ -45,13 +47,14 @@ double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(std::unique_ptr<Communicator> communicator,
-                                                                           std::vector<GradientBucket> buckets,
-                                                                           CompressionOptions options, bool overlap,
-                                                                           int forecast_threads) {
-  auto made = std::unique_ptr<GradientExchange>(new GradientExchange(std::move(communicator), std::move(options), overlap));
+absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(
+    std::unique_ptr<Communicator> communicator, std::vector<GradientBucket> buckets,
+    CompressionOptions options, bool overlap, int forecast_threads) {
+  auto made = std::unique_ptr<GradientExchange>(
+      new GradientExchange(std::move(communicator), std::move(options), overlap));
   made->plain_ = std::move(buckets);
-  DS_ASSIGN_OR_RETURN(made->raw_, CompressedAllReduce::Create(made->communicator_.get(), made->plain_, {}));
+  DS_ASSIGN_OR_RETURN(made->raw_,
+                      CompressedAllReduce::Create(made->communicator_.get(), made->plain_, {}));
   if (made->options_.method == "auto") {
     DS_RETURN_IF_ERROR(made->ChooseMethod(made->plain_));
   } else {
@@ -60,7 +63,8 @@ absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(std::
   made->exchanger_ = std::make_unique<BucketExchanger>(made->communicator_.get(), made->buckets());
   if (forecast_threads > 0 && made->Foreseeable()) {
     made->forecast_ = std::make_unique<ExchangeForecast>(
-        ExchangeForecastOptions{forecast_threads, made->options_.error_feedback, overlap}, made->buckets());
+        ExchangeForecastOptions{forecast_threads, made->options_.error_feedback, overlap},
+        made->buckets());
   }
   return made;
 }
@@ -98,9 +102,12 @@ absl::Status GradientExchange::SetCodecs(const Codecs& codecs) {
   return compressed_.set_codecs(codecs);
 }
 
-bool GradientExchange::DecisionIsDue() const { return lossy() && (step_.step - options_.warmup_steps) % options_.decide_every == 0; }
+bool GradientExchange::DecisionIsDue() const {
+  return lossy() && (step_.step - options_.warmup_steps) % options_.decide_every == 0;
+}
 
-// A measurement needs the raw gradients of all buckets, before any is exchanged. The first lossy step is always measured, for the report.
+// A measurement needs the raw gradients of all buckets, before any is exchanged. The first lossy
+// step is always measured, for the report.
 bool GradientExchange::ProbeIsDue() const {
   return lossy() && compressed_.set_codecs && (relative_error_ < 0 || DecisionIsDue());
 }
@@ -111,8 +118,9 @@ void GradientExchange::Begin(const SyncStep& step) {
   held_back_ = !overlap_ || ProbeIsDue() || forecasting();
   if (held_back_) return;
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
-  exchanger_->Begin(compressor, {static_cast<uint64_t>(step.step),
-                                 static_cast<float>(1.0 / (communicator_->size() * step.loss_scale))});
+  exchanger_->Begin(compressor,
+                    {static_cast<uint64_t>(step.step),
+                     static_cast<float>(1.0 / (communicator_->size() * step.loss_scale))});
 }
 
 void GradientExchange::MarkReady(int bucket) {
@@ -121,7 +129,8 @@ void GradientExchange::MarkReady(int bucket) {
 }
 
 absl::Status GradientExchange::Probe() {
-  const CodecNoise noise = {options_.seed, static_cast<uint64_t>(step_.step), 0, static_cast<uint64_t>(communicator_->rank()), 0};
+  const CodecNoise noise = {options_.seed, static_cast<uint64_t>(step_.step), 0,
+                            static_cast<uint64_t>(communicator_->rank()), 0};
   if (auto_bits_ != nullptr && DecisionIsDue()) {
     for (const GradientBucket& bucket : buckets_) auto_bits_->Measure(bucket, noise);
     DS_ASSIGN_OR_RETURN(const Codecs codecs, auto_bits_->Decide(*communicator_));
@@ -146,11 +155,14 @@ absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
   const auto start = std::chrono::steady_clock::now();
   if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
-  exchanger_->Begin(compressor, {static_cast<uint64_t>(step_.step),
-                                 static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
+  exchanger_->Begin(compressor,
+                    {static_cast<uint64_t>(step_.step),
+                     static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
   for (int bucket = 0; bucket < buckets(); ++bucket) exchanger_->MarkReady(bucket);
   DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag));
-  result.exposed_us = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count();
+  result.exposed_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::steady_clock::now() - start)
+                          .count();
   return result;
 }
 
@@ -184,15 +196,21 @@ absl::Status GradientExchange::ImportState(const SyncState& state) {
 }
 
 CompressionReport GradientExchange::Report() const {
-  CompressionReport report = {.method = options_.method, .reason = reason_, .relative_error = relative_error_};
+  CompressionReport report = {
+      .method = options_.method, .reason = reason_, .relative_error = relative_error_};
   if (options_.method == "uniform") {
-    absl::StrAppend(&report.method, ", ", options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.bits, " bit"));
+    absl::StrAppend(&report.method, ", ",
+                    options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.bits, " bit"));
   }
   if (options_.method == "powersgd") absl::StrAppend(&report.method, ", rank ", options_.rank);
-  if (options_.method != "none" && options_.error_feedback) absl::StrAppend(&report.method, ", error feedback");
-  if (options_.method != "none" && options_.hierarchical) absl::StrAppend(&report.method, ", between hosts");
-  if (forecast_ != nullptr && forecast_->added_s() >= 0) report.added_ms = 1e3 * forecast_->added_s();
-  for (int bucket = 0; bucket < buckets(); ++bucket) report.raw_bytes_per_step += raw_->PredictedWireBytes(bucket);
+  if (options_.method != "none" && options_.error_feedback)
+    absl::StrAppend(&report.method, ", error feedback");
+  if (options_.method != "none" && options_.hierarchical)
+    absl::StrAppend(&report.method, ", between hosts");
+  if (forecast_ != nullptr && forecast_->added_s() >= 0)
+    report.added_ms = 1e3 * forecast_->added_s();
+  for (int bucket = 0; bucket < buckets(); ++bucket)
+    report.raw_bytes_per_step += raw_->PredictedWireBytes(bucket);
   return report;
 }
 
@@ -205,7 +223,8 @@ SyncStats StatsOf(const BucketResult& result) {
 void AppendSpans(const BucketResult& result, int buckets, std::vector<TraceSpan>& spans) {
   for (const BucketInterval& interval : result.intervals) {
     const bool flag = interval.bucket == buckets;
-    spans.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange", interval.start_us, interval.end_us});
+    spans.push_back({flag ? "flag" : absl::StrCat("bucket ", interval.bucket), "exchange",
+                     interval.start_us, interval.end_us});
   }
 }
 

@@ -1,5 +1,5 @@
-// The way of gradient buckets through the ranks: in fp32 or compressed, with bits chosen by measurement, on a communication thread.
-// Knows memory and names, nothing of autograd.
+// The way of gradient buckets through the ranks: in fp32 or compressed, with bits chosen by
+// measurement, on a communication thread. Knows memory and names, nothing of autograd.
 #pragma once
 
 #include <memory>
@@ -16,13 +16,15 @@ namespace ds {
 
 class GradientExchange {
  public:
-  // Takes the communicator. The buckets' memory is the caller's and outlives this. Resolves `method: auto` by measuring. Collective.
-  // `forecast_threads`: compute threads of a rank, to foretell what exchange adds to a step (exchange_forecast.h); 0: not wanted.
-  static absl::StatusOr<std::unique_ptr<GradientExchange>> Create(std::unique_ptr<Communicator> communicator,
-                                                                  std::vector<GradientBucket> buckets, CompressionOptions options,
-                                                                  bool overlap, int forecast_threads = 0);
+  // Takes the communicator. The buckets' memory is the caller's and outlives this. Resolves
+  // `method: auto` by measuring. Collective. `forecast_threads`: compute threads of a rank, to
+  // foretell what exchange adds to a step (exchange_forecast.h); 0: not wanted.
+  static absl::StatusOr<std::unique_ptr<GradientExchange>> Create(
+      std::unique_ptr<Communicator> communicator, std::vector<GradientBucket> buckets,
+      CompressionOptions options, bool overlap, int forecast_threads = 0);
 
-  // Starts a step. MarkReady(bucket) after it, in any order, once each; then Finish. `flag`: this rank's gradients are not finite.
+  // Starts a step. MarkReady(bucket) after it, in any order, once each; then Finish. `flag`: this
+  // rank's gradients are not finite.
   void Begin(const SyncStep& step);
   void MarkReady(int bucket);
   absl::StatusOr<BucketResult> Finish(bool flag);
@@ -35,7 +37,8 @@ class GradientExchange {
   CompressionReport Report() const;
 
  private:
-  GradientExchange(std::unique_ptr<Communicator> communicator, CompressionOptions options, bool overlap)
+  GradientExchange(std::unique_ptr<Communicator> communicator, CompressionOptions options,
+                   bool overlap)
       : communicator_(std::move(communicator)), options_(std::move(options)), overlap_(overlap) {}
   absl::Status ChooseMethod(const std::vector<GradientBucket>& buckets);
   absl::Status UseMethod(const std::string& method);
@@ -47,22 +50,24 @@ class GradientExchange {
   bool forecasting() const { return forecast_ != nullptr && forecast_->holds_back(); }
   bool DecisionIsDue() const;
   bool ProbeIsDue() const;
-  bool lossy() const { return compressed_.compressor != nullptr && step_.step >= options_.warmup_steps; }
+  bool lossy() const {
+    return compressed_.compressor != nullptr && step_.step >= options_.warmup_steps;
+  }
 
   std::unique_ptr<Communicator> communicator_;
   CompressionOptions options_;
   const bool overlap_;
-  std::vector<GradientBucket> plain_;     // without codecs
-  std::vector<GradientBucket> buckets_;   // with the codecs in use
+  std::vector<GradientBucket> plain_;    // without codecs
+  std::vector<GradientBucket> buckets_;  // with the codecs in use
   std::string reason_;
   std::unique_ptr<GradientCompressor> raw_;
-  MadeCompressor compressed_;             // null where nothing is compressed
+  MadeCompressor compressed_;  // null where nothing is compressed
   std::unique_ptr<AutoBits> auto_bits_;
   std::unique_ptr<BucketExchanger> exchanger_;
   SyncStep step_;
   std::unique_ptr<ExchangeForecast> forecast_;
   bool watched_ = false;
-  bool held_back_ = false;                // this step's buckets go when Finish is called
+  bool held_back_ = false;  // this step's buckets go when Finish is called
   double relative_error_ = -1;
 };
 

@@ -15,11 +15,12 @@
 namespace ds {
 namespace {
 
-// Nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run that had more ranks wait for such a
-// run to come again.
+// Nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run
+// that had more ranks wait for such a run to come again.
 class LocalSynchronizer final : public GradientSynchronizer {
  public:
-  explicit LocalSynchronizer(std::vector<NamedTensor> parameters) : parameters_(std::move(parameters)) {}
+  explicit LocalSynchronizer(std::vector<NamedTensor> parameters)
+      : parameters_(std::move(parameters)) {}
 
   absl::Status Begin(const SyncStep& step) override {
     step_ = step;
@@ -32,13 +33,15 @@ class LocalSynchronizer final : public GradientSynchronizer {
     for (const NamedTensor& parameter : parameters_) {
       const at::Tensor& gradient = parameter.tensor.grad();
       if (!gradient.defined()) continue;
-      if (step_.check_finite && gradient.is_non_overlapping_and_dense() && !AllFinite(DenseMemory(gradient))) {
+      if (step_.check_finite && gradient.is_non_overlapping_and_dense() &&
+          !AllFinite(DenseMemory(gradient))) {
         stats.found_inf = true;
         return stats;
       }
       gradients.push_back(gradient);
     }
-    if (step_.loss_scale != 1 && !gradients.empty()) at::_foreach_mul_(gradients, 1.0 / step_.loss_scale);
+    if (step_.loss_scale != 1 && !gradients.empty())
+      at::_foreach_mul_(gradients, 1.0 / step_.loss_scale);
     return stats;
   }
 
@@ -62,7 +65,8 @@ struct Bucket {
   int arrived = 0;
 };
 
-// A parameter's place in the buckets and its hook, which lives as long as the accumulator that is kept here.
+// A parameter's place in the buckets and its hook, which lives as long as the accumulator that is
+// kept here.
 struct Slot {
   at::Tensor parameter;
   at::Tensor view;
@@ -76,15 +80,20 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   BucketedSynchronizer(const GraphModule& module, const FlatBuckets& memory, bool trace)
       : trace_exchange_(trace), buckets_(memory.flat.size()), alive_(std::make_shared<bool>(true)) {
     for (size_t i = 0; i < memory.views.size(); ++i) {
-      slots_.push_back({.parameter = module.parameters()[i].tensor, .view = memory.views[i], .bucket = memory.bucket[i]});
+      slots_.push_back({.parameter = module.parameters()[i].tensor,
+                        .view = memory.views[i],
+                        .bucket = memory.bucket[i]});
       ++buckets_[static_cast<size_t>(memory.bucket[i])].members;
     }
   }
 
-  absl::Status Connect(std::unique_ptr<Communicator> communicator, std::vector<GradientBucket> segments,
+  absl::Status Connect(std::unique_ptr<Communicator> communicator,
+                       std::vector<GradientBucket> segments,
                        const GradientSynchronizerOptions& options) {
-    DS_ASSIGN_OR_RETURN(exchange_, GradientExchange::Create(std::move(communicator), std::move(segments), options.compression,
-                                                            options.overlap, options.forecast ? at::get_num_threads() : 0));
+    DS_ASSIGN_OR_RETURN(
+        exchange_,
+        GradientExchange::Create(std::move(communicator), std::move(segments), options.compression,
+                                 options.overlap, options.forecast ? at::get_num_threads() : 0));
     for (size_t i = 0; i < slots_.size(); ++i) AddHook(i);
     return absl::OkStatus();
   }
@@ -111,7 +120,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
 
   absl::StatusOr<SyncStats> Finish() override {
     active_ = false;
-    // Parameters that got no gradient count as zeros, which their views hold since the optimiser's ZeroGrad.
+    // Parameters that got no gradient count as zeros, which their views hold since the optimiser's
+    // ZeroGrad.
     for (Slot& slot : slots_) {
       if (!slot.arrived) Arrived(slot);
     }
@@ -125,7 +135,9 @@ class BucketedSynchronizer final : public GradientSynchronizer {
 
   std::vector<TraceSpan> TakeTrace() override { return std::exchange(trace_, {}); }
   SyncState ExportState() const override { return exchange_->ExportState(); }
-  absl::Status ImportState(const SyncState& state) override { return exchange_->ImportState(state); }
+  absl::Status ImportState(const SyncState& state) override {
+    return exchange_->ImportState(state);
+  }
   CompressionReport Report() const override { return exchange_->Report(); }
 
  private:
@@ -157,7 +169,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     Adopt(slot);
     if (check_finite_ && !found_inf_ && !AllFinite(DenseMemory(slot.view))) found_inf_ = true;
     ++buckets_[static_cast<size_t>(slot.bucket)].arrived;
-    while (next_ready_ < buckets_.size() && buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
+    while (next_ready_ < buckets_.size() &&
+           buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
       exchange_->MarkReady(static_cast<int>(next_ready_++));
     }
   }
@@ -183,7 +196,8 @@ std::unique_ptr<GradientSynchronizer> GradientSynchronizer::CreateLocal(const Gr
 absl::StatusOr<std::unique_ptr<GradientSynchronizer>> GradientSynchronizer::Create(
     GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options) {
   if (!(options.bucket_mb > 0)) {
-    return absl::InvalidArgumentError(absl::StrCat("bucket_mb is ", options.bucket_mb, "; it must be above 0"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("bucket_mb is ", options.bucket_mb, "; it must be above 0"));
   }
   if (communicator.size() == 1) return CreateLocal(module);
   DS_ASSIGN_OR_RETURN(const FlatBuckets memory, FlatBuckets::Create(module, options.bucket_mb));

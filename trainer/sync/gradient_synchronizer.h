@@ -1,7 +1,8 @@
 // Averages gradients over the ranks while the backward pass still runs.
 //
-// Hooks on the parameters fill buckets in reverse order of first use; one communication thread owns every call of its
-// Communicator and launches buckets in index order on all ranks. Thread of use: the training thread.
+// Hooks on the parameters fill buckets in reverse order of first use; one communication thread owns
+// every call of its Communicator and launches buckets in index order on all ranks. Thread of use:
+// the training thread.
 #pragma once
 
 #include <cstdint>
@@ -19,42 +20,46 @@
 namespace ds {
 
 struct GradientSynchronizerOptions {
-  double bucket_mb = 4.0;   // MiB of fp32 a bucket
-  bool overlap = true;      // false: all buckets go when Finish is called
+  double bucket_mb = 4.0;  // MiB of fp32 a bucket
+  bool overlap = true;     // false: all buckets go when Finish is called
   bool trace = false;
-  bool forecast = false;    // hold the first steps' buckets back, then say what exchange adds to a step (exchange_forecast.h)
+  bool forecast = false;  // hold the first steps' buckets back, then say what exchange adds to a
+                          // step (exchange_forecast.h)
   CompressionOptions compression;
 };
 
 // What a step needs to know beside the gradients; the same on every rank.
 struct SyncStep {
-  bool check_finite = true;   // look for Inf and NaN in the raw (scaled) gradients and OR the flag over the ranks
-  int64_t step = 0;           // of the run: keys rounding noise, ends the warm-up
-  double loss_scale = 1;      // gradients come scaled by it, and leave without
+  bool check_finite =
+      true;  // look for Inf and NaN in the raw (scaled) gradients and OR the flag over the ranks
+  int64_t step = 0;       // of the run: keys rounding noise, ends the warm-up
+  double loss_scale = 1;  // gradients come scaled by it, and leave without
 };
 
 struct SyncStats {
-  double exchange_ms = 0;        // wall time with an exchange under way
-  double exposed_ms = 0;         // of it, not hidden: the wait in Finish
-  int64_t wire_bytes = 0;        // sent by this rank in this step
-  bool watched = false;          // for the forecast: its exchange went after its compute, of which times.total() - exposed is seen alone
-  bool found_inf = false;        // any rank had a non-finite raw gradient
+  double exchange_ms = 0;  // wall time with an exchange under way
+  double exposed_ms = 0;   // of it, not hidden: the wait in Finish
+  int64_t wire_bytes = 0;  // sent by this rank in this step
+  bool watched = false;    // for the forecast: its exchange went after its compute, of which
+                           // times.total() - exposed is seen alone
+  bool found_inf = false;  // any rank had a non-finite raw gradient
 };
 
 // What the exchange carries from step to step, as a checkpoint keeps it.
 struct SyncState {
-  std::string method;                // the one in use: what `auto` chose
-  std::map<std::string, int> bits;   // of each compressed parameter, where bits are chosen
-  CompressorState residuals;         // this rank's
+  std::string method;               // the one in use: what `auto` chose
+  std::map<std::string, int> bits;  // of each compressed parameter, where bits are chosen
+  CompressorState residuals;        // this rank's
 };
 
 // For people, at the end of a run.
 struct CompressionReport {
-  double added_ms = -1;            // by which exchange lengthens a step, as foretold; below 0: not foretold
-  std::string method;              // "none", "uniform, 4 bit", ...
-  std::string reason;              // why `auto` chose it; empty otherwise
+  double added_ms = -1;  // by which exchange lengthens a step, as foretold; below 0: not foretold
+  std::string method;    // "none", "uniform, 4 bit", ...
+  std::string reason;    // why `auto` chose it; empty otherwise
   int64_t raw_bytes_per_step = 0;  // what this rank would send in fp32
-  double relative_error = -1;      // ||Q(g) - g|| / ||g|| of this rank's compressed gradients, last measured; below 0: not measured
+  double relative_error = -1;      // ||Q(g) - g|| / ||g|| of this rank's compressed gradients, last
+                                   // measured; below 0: not measured
 };
 
 class GradientSynchronizer {
@@ -62,17 +67,19 @@ class GradientSynchronizer {
   // With a communicator of one rank the exchange is skipped and only the finite check remains.
   static absl::StatusOr<std::unique_ptr<GradientSynchronizer>> Create(
       GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options);
-  // One that exchanges nothing whatever the number of ranks: each has its own gradients (local_steps.h).
+  // One that exchanges nothing whatever the number of ranks: each has its own gradients
+  // (local_steps.h).
   static std::unique_ptr<GradientSynchronizer> CreateLocal(const GraphModule& module);
   virtual ~GradientSynchronizer() = default;
 
   // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally).
   virtual absl::Status Begin(const SyncStep& step) = 0;
-  // After it: waits until every gradient holds the mean over the ranks, without the loss scale. A parameter that got no gradient counts as
-  // zeros. If any rank's gradients were not finite, what they hold now means nothing, and no residual has changed.
+  // After it: waits until every gradient holds the mean over the ranks, without the loss scale. A
+  // parameter that got no gradient counts as zeros. If any rank's gradients were not finite, what
+  // they hold now means nothing, and no residual has changed.
   virtual absl::StatusOr<SyncStats> Finish() = 0;
-  // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then "flag". Empty unless
-  // options.trace.
+  // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then
+  // "flag". Empty unless options.trace.
   virtual std::vector<TraceSpan> TakeTrace() = 0;
 
   // Between steps. ImportState takes what belongs to this rank (RedistributeResiduals); collective.

@@ -19,11 +19,13 @@ constexpr char kDiscarded[] = "discarded_in_a_row";
 
 absl::Status CheckOptions(const LocalStepsOptions& options) {
   if (options.every < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("sync.every is ", options.every, "; it must be at least 1"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sync.every is ", options.every, "; it must be at least 1"));
   }
   if (!(options.outer_learning_rate > 0) || !std::isfinite(options.outer_learning_rate)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sync.outer_learning_rate is ", options.outer_learning_rate, "; it must be finite and above 0"));
+    return absl::InvalidArgumentError(absl::StrCat("sync.outer_learning_rate is ",
+                                                   options.outer_learning_rate,
+                                                   "; it must be finite and above 0"));
   }
   if (!(options.outer_momentum >= 0 && options.outer_momentum < 1)) {
     return absl::InvalidArgumentError(
@@ -33,13 +35,18 @@ absl::Status CheckOptions(const LocalStepsOptions& options) {
 }
 
 // The parameter's elements in memory order, as a view.
-at::Tensor Flat(const at::Tensor& parameter) { return parameter.detach().as_strided({parameter.numel()}, {1}); }
+at::Tensor Flat(const at::Tensor& parameter) {
+  return parameter.detach().as_strided({parameter.numel()}, {1});
+}
 
-at::Tensor Flat(const FlatBuckets& memory, size_t parameter) { return Flat(memory.views[parameter]); }
+at::Tensor Flat(const FlatBuckets& memory, size_t parameter) {
+  return Flat(memory.views[parameter]);
+}
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule& module, Communicator& communicator,
+absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule& module,
+                                                               Communicator& communicator,
                                                                const LocalStepsOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   auto made = std::unique_ptr<LocalSteps>(new LocalSteps(module, options));
@@ -47,11 +54,13 @@ absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule
     DS_ASSIGN_OR_RETURN(*memory, FlatBuckets::Create(module, options.bucket_mb));
   }
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < made->parameters_.size(); ++i) Flat(made->anchor_, i).copy_(Flat(made->parameters_[i].tensor));
+  for (size_t i = 0; i < made->parameters_.size(); ++i)
+    Flat(made->anchor_, i).copy_(Flat(made->parameters_[i].tensor));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
-  DS_ASSIGN_OR_RETURN(made->exchange_,
-                      GradientExchange::Create(std::move(own), made->change_.Segments(module), options.compression,
-                                               /*overlap=*/false));
+  DS_ASSIGN_OR_RETURN(
+      made->exchange_,
+      GradientExchange::Create(std::move(own), made->change_.Segments(module), options.compression,
+                               /*overlap=*/false));
   return made;
 }
 
@@ -65,8 +74,8 @@ absl::StatusOr<OuterStats> LocalSteps::OuterStep() {
   stats.sync = StatsOf(result);
   stats.sync.found_inf = result.flag;
   if (!result.flag && !ChangeIsFinite()) {
-    // Every rank's was finite, but not what came of them (float16 overflowed, say): all ranks see the same. What has
-    // been fed back from it would poison every round to come.
+    // Every rank's was finite, but not what came of them (float16 overflowed, say): all ranks see
+    // the same. What has been fed back from it would poison every round to come.
     stats.sync.found_inf = true;
     SyncState state = exchange_->ExportState();
     state.residuals.clear();
@@ -81,7 +90,8 @@ absl::StatusOr<OuterStats> LocalSteps::OuterStep() {
 
 void LocalSteps::FillChange() {
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    const absl::Span<const float> anchor = DenseMemory(anchor_.views[i]), local = DenseMemory(parameters_[i].tensor);
+    const absl::Span<const float> anchor = DenseMemory(anchor_.views[i]),
+                                  local = DenseMemory(parameters_[i].tensor);
     const absl::Span<float> change = DenseMemory(change_.views[i]);
     for (size_t k = 0; k < change.size(); ++k) change[k] = anchor[k] - local[k];
   }
@@ -92,13 +102,14 @@ bool LocalSteps::ChangeIsFinite() const {
                      [](const at::Tensor& flat) { return AllFinite(DenseMemory(flat)); });
 }
 
-// Plain loops, the same instructions on every rank: LibTorch's kernels choose theirs by processor, and with them the
-// roundings.
+// Plain loops, the same instructions on every rank: LibTorch's kernels choose theirs by processor,
+// and with them the roundings.
 void LocalSteps::MoveAnchor() {
   const float rate = static_cast<float>(options_.outer_learning_rate),
               momentum = static_cast<float>(options_.outer_momentum);
   for (size_t b = 0; b < anchor_.flat.size(); ++b) {
-    const absl::Span<float> anchor = DenseMemory(anchor_.flat[b]), velocity = DenseMemory(velocity_.flat[b]);
+    const absl::Span<float> anchor = DenseMemory(anchor_.flat[b]),
+                            velocity = DenseMemory(velocity_.flat[b]);
     const absl::Span<const float> change = DenseMemory(change_.flat[b]);
     for (size_t k = 0; k < anchor.size(); ++k) {
       velocity[k] = momentum * velocity[k] + change[k];
@@ -109,14 +120,17 @@ void LocalSteps::MoveAnchor() {
 
 void LocalSteps::ReturnToAnchor() {
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parameters_.size(); ++i) Flat(parameters_[i].tensor).copy_(Flat(anchor_, i));
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    Flat(parameters_[i].tensor).copy_(Flat(anchor_, i));
 }
 
 std::map<std::string, at::Tensor> LocalSteps::State() const {
   at::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> state = {{kStep, at::scalar_tensor(outer_steps_, at::kLong)},
-                                             {kDiscarded, at::scalar_tensor(discarded_in_a_row_, at::kLong)}};
-  for (size_t i = 0; i < parameters_.size(); ++i) state[kVelocity + parameters_[i].name] = velocity_.views[i].clone();
+  std::map<std::string, at::Tensor> state = {
+      {kStep, at::scalar_tensor(outer_steps_, at::kLong)},
+      {kDiscarded, at::scalar_tensor(discarded_in_a_row_, at::kLong)}};
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    state[kVelocity + parameters_[i].name] = velocity_.views[i].clone();
   return state;
 }
 
@@ -126,12 +140,13 @@ absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& stat
   for (const auto& [name, tensor] : expected) {
     const auto found = state.find(name);
     if (found == state.end()) {
-      return absl::NotFoundError(absl::StrCat("the outer optimiser's state lacks '", name, "'", kHint));
+      return absl::NotFoundError(
+          absl::StrCat("the outer optimiser's state lacks '", name, "'", kHint));
     }
     if (!found->second.defined() || found->second.sizes() != tensor.sizes() ||
         found->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("entry '", name, "' of the outer optimiser's state has another shape or type", kHint));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "entry '", name, "' of the outer optimiser's state has another shape or type", kHint));
     }
     if (tensor.scalar_type() == at::kLong && found->second.item<int64_t>() < 0) {
       return absl::InvalidArgumentError(
@@ -145,7 +160,8 @@ absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& stat
     }
   }
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parameters_.size(); ++i) velocity_.views[i].copy_(state.at(kVelocity + parameters_[i].name));
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    velocity_.views[i].copy_(state.at(kVelocity + parameters_[i].name));
   outer_steps_ = state.at(kStep).item<int64_t>();
   discarded_in_a_row_ = state.at(kDiscarded).item<int64_t>();
   return absl::OkStatus();
@@ -154,8 +170,9 @@ absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& stat
 absl::StatusOr<LocalCounters> Agree(const LocalCounters& mine, Communicator& communicator) {
   static_assert(std::is_trivially_copyable_v<LocalCounters>);
   std::vector<LocalCounters> all(static_cast<size_t>(communicator.size()));
-  DS_RETURN_IF_ERROR(communicator.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-                                            {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
+  DS_RETURN_IF_ERROR(communicator.AllGather(
+      {reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+      {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
   LocalCounters agreed = all[0];
   for (size_t r = 1; r < all.size(); ++r) {
     agreed.loss_scale = std::min(agreed.loss_scale, all[r].loss_scale);

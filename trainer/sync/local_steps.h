@@ -1,17 +1,18 @@
-// Local steps with an outer optimiser (Douillard et al. 2023, "DiLoCo: Distributed Low-Communication Training of
-// Language Models", algorithm 1): ranks train alone, each with its own optimiser, and meet once in a while.
-// docs/local_steps.md
+// Local steps with an outer optimiser (Douillard et al. 2023, "DiLoCo: Distributed
+// Low-Communication Training of Language Models", algorithm 1): ranks train alone, each with its
+// own optimiser, and meet once in a while. docs/local_steps.md
 //
 //   repeat `every` times, on each rank:
-//     x <- the inner optimiser's step                        no exchange of any kind
+//     x <- the inner optimiser's step            no exchange of any kind
 //   outer step, all ranks:
-//     d <- mean over ranks of (anchor - x)                   as gradients travel: compressed, error fed back
+//     d <- mean over ranks of (anchor - x)       as gradients travel: compressed, error fed back
 //     v <- momentum v + d
-//     anchor <- anchor - learning_rate (d + momentum v)      Nesterov, as docs/optimisers.md has it for sgd
-//     x <- anchor                                            the same bits on every rank
+//     anchor <- anchor - learning_rate (d + momentum v)     Nesterov, docs/optimisers.md (sgd)
+//     x <- anchor                                the same bits on every rank
 //
-// A change that is not finite, on any rank, is never applied: the round is discarded, and all ranks go back to the
-// anchor with anchor, v and residuals as they were. Memory: three floats a parameter, and the compressor's.
+// A change that is not finite, on any rank, is never applied: the round is discarded, and all ranks
+// go back to the anchor with anchor, v and residuals as they were. Memory: three floats a
+// parameter, and the compressor's.
 //
 // Thread of use: the training thread.
 #pragma once
@@ -32,10 +33,10 @@
 namespace ds {
 
 struct LocalStepsOptions {
-  int64_t every = 1;                 // local steps from one outer step to the next, >= 1
-  double outer_learning_rate = 1;    // > 0
-  double outer_momentum = 0;         // [0, 1)
-  double bucket_mb = 4.0;            // MiB of fp32 that travel together
+  int64_t every = 1;               // local steps from one outer step to the next, >= 1
+  double outer_learning_rate = 1;  // > 0
+  double outer_momentum = 0;       // [0, 1)
+  double bucket_mb = 4.0;          // MiB of fp32 that travel together
   bool trace = false;
   CompressionOptions compression;  // of the change; warmup_steps and decide_every count outer steps
 };
@@ -47,15 +48,16 @@ struct OuterStats {
 
 class LocalSteps {
  public:
-  // The anchor is what the module holds, the same on every rank. The module's tensors are shared. Collective.
-  // InvalidArgument for bad options.
-  static absl::StatusOr<std::unique_ptr<LocalSteps>> Create(const GraphModule& module, Communicator& communicator,
+  // The anchor is what the module holds, the same on every rank. The module's tensors are shared.
+  // Collective. InvalidArgument for bad options.
+  static absl::StatusOr<std::unique_ptr<LocalSteps>> Create(const GraphModule& module,
+                                                            Communicator& communicator,
                                                             const LocalStepsOptions& options);
 
   // How many local steps the caller is to take before the outer one.
   int64_t every() const { return options_.every; }
-  // The outer step, from whatever the module's parameters hold. Collective. The communicator's errors, after which this
-  // is of no more use.
+  // The outer step, from whatever the module's parameters hold. Collective. The communicator's
+  // errors, after which this is of no more use.
   absl::StatusOr<OuterStats> OuterStep();
 
   int64_t outer_steps() const { return outer_steps_; }  // so far, discarded ones included
@@ -63,11 +65,12 @@ class LocalSteps {
   // The exchanges since the last call, as GradientSynchronizer::TakeTrace.
   std::vector<TraceSpan> TakeTrace() { return std::exchange(trace_, {}); }
 
-  // What the outer optimiser carries along, the same on every rank: "velocity/<parameter>" (v), "step" and
-  // "discarded_in_a_row" (int64 scalars). Copies. The anchor is the module's own parameters: state is taken right after
-  // an outer step.
+  // What the outer optimiser carries along, the same on every rank: "velocity/<parameter>" (v),
+  // "step" and "discarded_in_a_row" (int64 scalars). Copies. The anchor is the module's own
+  // parameters: state is taken right after an outer step.
   std::map<std::string, at::Tensor> State() const;
-  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed then.
+  // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed
+  // then.
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state);
 
   // Of the exchange, as GradientSynchronizer has them.
@@ -102,8 +105,8 @@ struct LocalCounters {
   int64_t skipped_in_a_row = 0;
 };
 
-// What all ranks go on with: the least loss scale and good steps, the sum of `skipped`, the greatest of the others.
-// Collective.
+// What all ranks go on with: the least loss scale and good steps, the sum of `skipped`, the
+// greatest of the others. Collective.
 absl::StatusOr<LocalCounters> Agree(const LocalCounters& mine, Communicator& communicator);
 
 }  // namespace ds

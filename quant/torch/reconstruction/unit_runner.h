@@ -10,8 +10,8 @@
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
-#include "quant/reconstruction_units.h"
 #include "executor/graph_module.h"
+#include "quant/reconstruction_units.h"
 
 namespace ds {
 

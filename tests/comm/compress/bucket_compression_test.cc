@@ -40,17 +40,19 @@ class Member {
     EXPECT_TRUE(raw.ok() && compressor.ok());
     raw_ = std::move(*raw);
     compressor_ = std::move(*compressor);
-    exchanger_ = std::make_unique<BucketExchanger>(communicator_.get(), static_cast<int>(kBuckets), encode_threads);
+    exchanger_ = std::make_unique<BucketExchanger>(communicator_.get(), static_cast<int>(kBuckets),
+                                                   encode_threads);
   }
 
   // Buckets become ready in the order of `order`.
-  absl::StatusOr<BucketResult> Round(uint64_t step, uint64_t seed, const std::vector<int>& order, bool flag = false,
-                                     bool compress = true) {
+  absl::StatusOr<BucketResult> Round(uint64_t step, uint64_t seed, const std::vector<int>& order,
+                                     bool flag = false, bool compress = true) {
     exchanger_->Begin(compress ? *compressor_ : *raw_,
                       {.step = step, .scale = 1.0f / static_cast<float>(communicator_->size())});
     for (const int b : order) {
       const std::vector<float> values = Normal(seed + static_cast<uint64_t>(b));
-      std::copy(values.begin(), values.end(), memory_.begin() + b * static_cast<std::ptrdiff_t>(kCount));
+      std::copy(values.begin(), values.end(),
+                memory_.begin() + b * static_cast<std::ptrdiff_t>(kCount));
       exchanger_->MarkReady(b);
     }
     return exchanger_->Finish(flag);
@@ -80,7 +82,8 @@ TEST(BucketCompression, TheResultDoesNotDependOnThreadsOrReadiness) {
         const auto result = member.Round(step, 1000 * me + 10 * step, order);
         ASSERT_TRUE(result.ok()) << result.status();
         int64_t predicted = 0;
-        for (int b = 0; b < static_cast<int>(kBuckets); ++b) predicted += member.compressor().PredictedWireBytes(b);
+        for (int b = 0; b < static_cast<int>(kBuckets); ++b)
+          predicted += member.compressor().PredictedWireBytes(b);
         const int64_t flag = result->wire_bytes - predicted;
         EXPECT_TRUE(flag >= 0 && flag <= 16) << "what is sent beside the buckets is one flag";
       }
@@ -103,7 +106,8 @@ TEST(BucketCompression, AFlagOfOneRankLeavesAllResidualsAsTheyWere) {
     ASSERT_TRUE(skipped.ok());
     EXPECT_TRUE(skipped->flag);
     EXPECT_EQ(member.compressor().ExportState(), before);
-    for (Member* each : {&member, &untroubled}) ASSERT_TRUE(each->Round(2, 900 + 10 * me, order).ok());
+    for (Member* each : {&member, &untroubled})
+      ASSERT_TRUE(each->Round(2, 900 + 10 * me, order).ok());
     EXPECT_EQ(member.memory(), untroubled.memory());
   });
 }
@@ -112,11 +116,13 @@ TEST(BucketCompression, UncompressedRoundsAreThoseOfAPlainExchanger) {
   OnEveryRank(2, [&](Communicator& communicator) {
     const uint64_t me = static_cast<uint64_t>(communicator.rank());
     Member member(communicator, 1);
-    const auto result = member.Round(0, 10 * me, {0, 1, 2, 3, 4}, /*flag=*/false, /*compress=*/false);
+    const auto result =
+        member.Round(0, 10 * me, {0, 1, 2, 3, 4}, /*flag=*/false, /*compress=*/false);
     ASSERT_TRUE(result.ok());
     for (size_t b = 0; b < kBuckets; ++b) {
       const std::vector<float> mine = Normal(b), other = Normal(10 + b);
-      for (size_t i = 0; i < kCount; ++i) ASSERT_EQ(member.memory()[b * kCount + i], (mine[i] + other[i]) * 0.5f);
+      for (size_t i = 0; i < kCount; ++i)
+        ASSERT_EQ(member.memory()[b * kCount + i], (mine[i] + other[i]) * 0.5f);
     }
     for (const auto& [key, values] : member.compressor().ExportState()) {
       for (const float value : values) ASSERT_EQ(value, 0) << key;
@@ -129,7 +135,8 @@ TEST(BucketCompression, AnErrorReachesFinishAndLeavesNoTaskBehind) {
     Member member(communicator, 2);
     if (communicator.rank() == 1) return;
     for (int round = 0; round < 2; ++round) {
-      EXPECT_EQ(member.Round(0, 1, {0, 1, 2, 3, 4}).status().code(), absl::StatusCode::kUnavailable);
+      EXPECT_EQ(member.Round(0, 1, {0, 1, 2, 3, 4}).status().code(),
+                absl::StatusCode::kUnavailable);
     }
   });
 }

@@ -16,14 +16,18 @@ namespace {
 // One rank's three buckets, filled with rank + 1; they travel in fp32.
 struct Member {
   explicit Member(std::unique_ptr<Communicator> own)
-      : memory(30, static_cast<float>(own->rank() + 1)), communicator(std::move(own)), exchanger(communicator.get(), 3) {
+      : memory(30, static_cast<float>(own->rank() + 1)),
+        communicator(std::move(own)),
+        exchanger(communicator.get(), 3) {
     const absl::Span<float> all = absl::MakeSpan(memory);
     std::vector<GradientBucket> buckets = {{{.name = "a", .values = all.subspan(0, 7)}},
                                            {{.name = "b", .values = all.subspan(7, 0)}},
                                            {{.name = "c", .values = all.subspan(7, 23)}}};
     compressor = *CompressedAllReduce::Create(communicator.get(), std::move(buckets), {});
   }
-  void Begin() { exchanger.Begin(*compressor, {.scale = 1.0f / static_cast<float>(communicator->size())}); }
+  void Begin() {
+    exchanger.Begin(*compressor, {.scale = 1.0f / static_cast<float>(communicator->size())});
+  }
 
   std::vector<float> memory;
   std::unique_ptr<Communicator> communicator;
@@ -69,7 +73,8 @@ TEST(BucketExchanger, LaunchesInIndexOrderWhileOthersAreNotReady) {
   ASSERT_TRUE(result.ok());
   ASSERT_EQ(result->intervals.size(), 4u);  // and the flag
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(result->intervals[i].bucket, static_cast<int>(i));
-  EXPECT_LT(result->intervals[0].end_us + 20000, result->intervals[2].start_us) << "bucket 0 did not go ahead";
+  EXPECT_LT(result->intervals[0].end_us + 20000, result->intervals[2].start_us)
+      << "bucket 0 did not go ahead";
   EXPECT_GT(after_compute_us, 0);
 }
 

@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/random.h"
+#include "codec/bound.h"
 #include "comm/inprocess/single.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "codec/bound.h"
 #include "tests/comm/compress/compressor_contract.h"
 #include "tests/comm/compress/ranks.h"
 
@@ -42,7 +42,8 @@ TEST_P(InProcess, EqualsTheSerialSimulationBitForBit) {
   OnEveryRank(GetParam(), [&](Communicator& communicator) {
     const std::vector<std::string> mine = CheckCompressedAllReduce(communicator);
     std::lock_guard lock(mutex);
-    for (const std::string& fault : mine) faults.push_back(absl::StrCat("rank ", communicator.rank(), ": ", fault));
+    for (const std::string& fault : mine)
+      faults.push_back(absl::StrCat("rank ", communicator.rank(), ": ", fault));
   });
   EXPECT_THAT(faults, IsEmpty());
 }
@@ -51,13 +52,16 @@ INSTANTIATE_TEST_SUITE_P(Ranks, InProcess, ::testing::Values(1, 2, 3, 4, 5, 7, 8
 
 // A communicator's rank, with one tensor of `count` values under `codec`.
 struct OneTensor {
-  OneTensor(Communicator& communicator, size_t count, std::shared_ptr<const Codec> codec, CompressedAllReduceOptions options = {})
+  OneTensor(Communicator& communicator, size_t count, std::shared_ptr<const Codec> codec,
+            CompressedAllReduceOptions options = {})
       : memory(count) {
-    auto made = CompressedAllReduce::Create(&communicator, {{{"w", absl::MakeSpan(memory), 0, std::move(codec), {}}}}, options);
+    auto made = CompressedAllReduce::Create(
+        &communicator, {{{"w", absl::MakeSpan(memory), 0, std::move(codec), {}}}}, options);
     EXPECT_TRUE(made.ok()) << made.status();
     reducer = std::move(*made);
   }
-  absl::Status Step(const std::vector<float>& values, uint64_t step, float scale, bool commit = true) {
+  absl::Status Step(const std::vector<float>& values, uint64_t step, float scale,
+                    bool commit = true) {
     std::copy(values.begin(), values.end(), memory.begin());
     reducer->BeginStep({step, scale});
     const absl::Status status = reducer->Exchange(0);
@@ -68,9 +72,10 @@ struct OneTensor {
   std::unique_ptr<CompressedAllReduce> reducer;
 };
 
-// The analytic bound of codec/bound.h, once for every contribution and once for the owner's sum, and a few roundings of fp32 sums.
+// The analytic bound of codec/bound.h, once for every contribution and once for the owner's sum,
+// and a few roundings of fp32 sums.
 struct ErrorCase {
-  std::vector<double> sum;     // exact
+  std::vector<double> sum;  // exact
   std::vector<double> bound;
 };
 
@@ -82,12 +87,14 @@ ErrorCase WorkOut(const CodecOptions& options, int ranks, size_t count) {
   for (int r = 0; r < ranks; ++r) {
     const std::vector<float> values = Normal(count, static_cast<uint64_t>(r));
     std::vector<float> decoded(count);
-    std::vector<std::byte> bytes(static_cast<size_t>(codec->EncodedSize(static_cast<int64_t>(count))));
+    std::vector<std::byte> bytes(
+        static_cast<size_t>(codec->EncodedSize(static_cast<int64_t>(count))));
     const CodecNoise noise = {0, 0, StreamOf("w", 1), static_cast<uint64_t>(r), 0};
     codec->Encode(values, noise, absl::MakeSpan(bytes));
     EXPECT_TRUE(codec->Decode(bytes, noise, absl::MakeSpan(decoded)).ok());
     for (size_t begin = 0; begin < count; begin += bucket) {
-      const double error = CodecErrorBound(options, absl::MakeConstSpan(values).subspan(begin, bucket));
+      const double error =
+          CodecErrorBound(options, absl::MakeConstSpan(values).subspan(begin, bucket));
       for (size_t i = begin; i < std::min(count, begin + bucket); ++i) {
         result.sum[i] += values[i];
         result.bound[i] += error + std::abs(decoded_sum[i] + decoded[i]) * 0x1p-24;
@@ -96,7 +103,8 @@ ErrorCase WorkOut(const CodecOptions& options, int ranks, size_t count) {
     }
   }
   for (size_t begin = 0; begin < count; begin += bucket) {
-    const double error = CodecErrorBound(options, absl::MakeConstSpan(decoded_sum).subspan(begin, bucket));
+    const double error =
+        CodecErrorBound(options, absl::MakeConstSpan(decoded_sum).subspan(begin, bucket));
     for (size_t i = begin; i < std::min(count, begin + bucket); ++i) result.bound[i] += error;
   }
   return result;
@@ -108,12 +116,14 @@ TEST(CompressedAllReduce, ErrorIsWithinTheBoundOfTwoQuantisations) {
       const CodecScale scale = (bits + ranks) % 2 == 0 ? CodecScale::kMinMax : CodecScale::kMaxNorm;
       for (const CodecRounding rounding : {CodecRounding::kNearest, CodecRounding::kStochastic}) {
         for (const size_t count : {0u, 1u, 5003u}) {
-          const CodecOptions options = {.bits = bits, .bucket = 64, .scale = scale, .rounding = rounding};
+          const CodecOptions options = {
+              .bits = bits, .bucket = 64, .scale = scale, .rounding = rounding};
           const auto codec = MakeCodec(options);
           const ErrorCase wanted = WorkOut(options, ranks, count);
           OnEveryRank(ranks, [&](Communicator& communicator) {
             OneTensor tensor(communicator, count, codec);
-            ASSERT_TRUE(tensor.Step(Normal(count, static_cast<uint64_t>(communicator.rank())), 0, 1).ok());
+            ASSERT_TRUE(
+                tensor.Step(Normal(count, static_cast<uint64_t>(communicator.rank())), 0, 1).ok());
             double worst = 0;
             for (size_t i = 0; i < count; ++i) {
               worst = std::max(worst, std::abs(tensor.memory[i] - wanted.sum[i]) / wanted.bound[i]);
@@ -138,15 +148,18 @@ TEST(CompressedAllReduce, FourBitsAreSevenAndAHalfTimesFewerBytesThanFp32) {
       std::vector<float> values = Normal(kCount, 1);
       ASSERT_TRUE(tensor.Step(values, 0, 1).ok());
       const int64_t compressed = communicator.wire_stats().bytes_sent;
-      ASSERT_TRUE(communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kSum).ok());
+      ASSERT_TRUE(
+          communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(values)), ReduceOp::kSum).ok());
       const int64_t raw = communicator.wire_stats().bytes_sent - compressed;
-      EXPECT_GE(static_cast<double>(raw) / static_cast<double>(compressed), 7.5) << ranks << " ranks";
+      EXPECT_GE(static_cast<double>(raw) / static_cast<double>(compressed), 7.5)
+          << ranks << " ranks";
     });
   }
 }
 
 TEST(CompressedAllReduce, WhatIsOwedComesInLaterSteps) {
-  // A constant gradient: with error feedback the mean over the steps goes to the gradient, without it stays off.
+  // A constant gradient: with error feedback the mean over the steps goes to the gradient, without
+  // it stays off.
   constexpr size_t kCount = 1009;
   constexpr int kSteps = 64;
   const auto codec = MakeCodec({.bits = 2, .bucket = 64});
@@ -159,7 +172,9 @@ TEST(CompressedAllReduce, WhatIsOwedComesInLaterSteps) {
         for (size_t i = 0; i < kCount; ++i) wanted[i] += values[i] / 3.0;
       }
       for (uint64_t step = 0; step < kSteps; ++step) {
-        ASSERT_TRUE(tensor.Step(Normal(kCount, static_cast<uint64_t>(communicator.rank())), step, 1.0f / 3).ok());
+        ASSERT_TRUE(
+            tensor.Step(Normal(kCount, static_cast<uint64_t>(communicator.rank())), step, 1.0f / 3)
+                .ok());
         for (size_t i = 0; i < kCount; ++i) total[i] += tensor.memory[i];
       }
       double error = 0, size = 0;
@@ -183,7 +198,8 @@ TEST(CompressedAllReduce, ARestoredStateContinuesWithTheSameBits) {
   OnEveryRank(3, [&](Communicator& communicator) {
     const uint64_t me = static_cast<uint64_t>(communicator.rank());
     OneTensor whole(communicator, kCount, codec), resumed(communicator, kCount, codec);
-    for (uint64_t step = 0; step < 3; ++step) ASSERT_TRUE(whole.Step(Normal(kCount, 10 * step + me), step, 1).ok());
+    for (uint64_t step = 0; step < 3; ++step)
+      ASSERT_TRUE(whole.Step(Normal(kCount, 10 * step + me), step, 1).ok());
     ASSERT_TRUE(resumed.reducer->ImportState(whole.reducer->ExportState()).ok());
     for (uint64_t step = 3; step < 5; ++step) {
       ASSERT_TRUE(whole.Step(Normal(kCount, 10 * step + me), step, 1).ok());
@@ -198,7 +214,8 @@ TEST(CompressedAllReduce, OneRankAlonePaysWhatEarlierRanksOwed) {
   const std::unique_ptr<Communicator> communicator = CreateSingleCommunicator();
   OneTensor tensor(*communicator, 5, MakeCodec({.bits = 1, .bucket = 64}));
   const std::vector<float> ones(5, 1.0f);
-  ASSERT_TRUE(tensor.reducer->ImportState({{"worker/w@0", {1, 2, 3, 4, 5}}, {"owner/w@3", {10, 20}}}).ok());
+  ASSERT_TRUE(
+      tensor.reducer->ImportState({{"worker/w@0", {1, 2, 3, 4, 5}}, {"owner/w@3", {10, 20}}}).ok());
   ASSERT_TRUE(tensor.Step(ones, 0, 0.5f).ok());
   EXPECT_EQ(tensor.memory, (std::vector<float>{1.5f, 2.5f, 3.5f, 14.5f, 25.5f}));
   ASSERT_TRUE(tensor.Step(ones, 1, 0.5f).ok());
@@ -208,13 +225,15 @@ TEST(CompressedAllReduce, OneRankAlonePaysWhatEarlierRanksOwed) {
 // Shares move when the bits of one of two tensors change; residuals of owners must follow.
 TEST(CompressedAllReduce, NewCodecsKeepTheResiduals) {
   constexpr size_t kCount = 4099;
-  const auto four = MakeCodec({.bits = 4, .bucket = 64}), one = MakeCodec({.bits = 1, .bucket = 64});
+  const auto four = MakeCodec({.bits = 4, .bucket = 64}),
+             one = MakeCodec({.bits = 1, .bucket = 64});
   for (const int ranks : {2, 3, 5}) {
     std::mutex mutex;
     std::vector<CompressorState> before(static_cast<size_t>(ranks)), after = before;
     OnEveryRank(ranks, [&](Communicator& communicator) {
       std::vector<float> a = Normal(kCount, static_cast<uint64_t>(communicator.rank())), b = a;
-      const std::vector<GradientBucket> buckets = {{{"a", absl::MakeSpan(a), 0, four, {}}, {"b", absl::MakeSpan(b), 0, four, {}}}};
+      const std::vector<GradientBucket> buckets = {
+          {{"a", absl::MakeSpan(a), 0, four, {}}, {"b", absl::MakeSpan(b), 0, four, {}}}};
       auto reducer = CompressedAllReduce::Create(&communicator, buckets, {});
       ASSERT_TRUE(reducer.ok());
       (*reducer)->BeginStep({});
@@ -280,7 +299,8 @@ TEST(CompressedAllReduce, SegmentsMustStartOnACodecBucket) {
   const std::unique_ptr<Communicator> communicator = CreateSingleCommunicator();
   std::vector<float> values(10);
   const auto made = CompressedAllReduce::Create(
-      communicator.get(), {{{"w", absl::MakeSpan(values), 63, MakeCodec({.bits = 4, .bucket = 64}), {}}}}, {});
+      communicator.get(),
+      {{{"w", absl::MakeSpan(values), 63, MakeCodec({.bits = 4, .bucket = 64}), {}}}}, {});
   EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument) << made.status();
 }
 

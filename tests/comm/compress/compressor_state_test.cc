@@ -18,8 +18,10 @@ std::vector<float> Normal(size_t count, uint64_t seed) {
   return values;
 }
 
-// What all replicas are owed: worker residuals of all states, and owner residuals of all (`owners_whole`: each state holds them all).
-std::vector<double> Owed(const std::vector<CompressorState>& states, size_t count, bool owners_whole) {
+// What all replicas are owed: worker residuals of all states, and owner residuals of all
+// (`owners_whole`: each state holds them all).
+std::vector<double> Owed(const std::vector<CompressorState>& states, size_t count,
+                         bool owners_whole) {
   std::vector<double> owed(count);
   for (size_t s = 0; s < states.size(); ++s) {
     for (const absl::string_view kind : {kWorkerResidual, kOwnerResidual}) {
@@ -37,7 +39,8 @@ std::vector<CompressorState> States(int ranks, size_t count) {
   for (size_t r = 0; r < states.size(); ++r) {
     const size_t begin = count * r / states.size(), end = count * (r + 1) / states.size();
     states[r][StateKey(kWorkerResidual, "w", 0)] = Normal(count, r);
-    states[r][StateKey(kOwnerResidual, "w", static_cast<int64_t>(begin))] = Normal(end - begin, 100 + r);
+    states[r][StateKey(kOwnerResidual, "w", static_cast<int64_t>(begin))] =
+        Normal(end - begin, 100 + r);
     states[r][StateKey(kFactor, "w", 0)] = {1, 2, 3};
   }
   return states;
@@ -51,7 +54,8 @@ TEST(RedistributeResiduals, ConservesWhatIsOwedForAnyChangeOfRanks) {
       const auto moved = RedistributeResiduals(states, to);
       ASSERT_TRUE(moved.ok()) << moved.status();
       ASSERT_EQ(moved->size(), static_cast<size_t>(to));
-      const std::vector<double> before = Owed(states, kCount, false), after = Owed(*moved, kCount, true);
+      const std::vector<double> before = Owed(states, kCount, false),
+                                after = Owed(*moved, kCount, true);
       double difference = 0, size = 0;
       for (size_t i = 0; i < kCount; ++i) {
         difference += std::pow(before[i] - after[i], 2);
@@ -59,7 +63,8 @@ TEST(RedistributeResiduals, ConservesWhatIsOwedForAnyChangeOfRanks) {
       }
       EXPECT_LT(std::sqrt(difference / size), 1e-6) << from << " to " << to;
       EXPECT_GT(size, 0);
-      for (const CompressorState& state : *moved) EXPECT_EQ(state.at("factor/w@0"), (std::vector<float>{1, 2, 3}));
+      for (const CompressorState& state : *moved)
+        EXPECT_EQ(state.at("factor/w@0"), (std::vector<float>{1, 2, 3}));
     }
   }
 }
@@ -82,14 +87,18 @@ TEST(RedistributeResiduals, TwoOwnersOfOneElementAreRefused) {
 }
 
 TEST(CompressorState, KeysThatAreNoneAreRefused) {
-  for (const std::string key : {"w", "worker/w", "@3/w", "worker/w@", "worker/w@x", "worker/w@-1"}) {
+  for (const std::string key :
+       {"w", "worker/w", "@3/w", "worker/w@", "worker/w@x", "worker/w@-1"}) {
     const std::vector<CompressorState> states = {{{key, {1.0f}}}};
-    EXPECT_EQ(RedistributeResiduals(states, 2).status().code(), absl::StatusCode::kInvalidArgument) << key;
+    EXPECT_EQ(RedistributeResiduals(states, 2).status().code(), absl::StatusCode::kInvalidArgument)
+        << key;
   }
 }
 
 TEST(CompressorState, RangesAreFoundWhateverTheirCut) {
-  const CompressorState state = {{"worker/w@2", {2, 3, 4}}, {"worker/w@10", {10, 11}}, {"worker/w@1@0", {99, 99}},
+  const CompressorState state = {{"worker/w@2", {2, 3, 4}},
+                                 {"worker/w@10", {10, 11}},
+                                 {"worker/w@1@0", {99, 99}},
                                  {"owner/w@0", {50, 50, 50, 50}}};
   std::vector<float> into(9, 7.0f);
   const auto found = FillFromState(state, kWorkerResidual, "w", 3, absl::MakeSpan(into));
@@ -103,19 +112,23 @@ TEST(CompressorState, RangesAreFoundWhateverTheirCut) {
 }
 
 TEST(CompressorState, PartsMergeAndContradictionsDoNot) {
-  const std::vector<CompressorState> parts = {{{"worker/w@0", {1}}, {"factor/w@0", {5}}}, {{"worker/w@1", {2}}, {"factor/w@0", {5}}}};
+  const std::vector<CompressorState> parts = {{{"worker/w@0", {1}}, {"factor/w@0", {5}}},
+                                              {{"worker/w@1", {2}}, {"factor/w@0", {5}}}};
   const auto merged = MergeStates(parts);
   ASSERT_TRUE(merged.ok());
-  EXPECT_EQ(*merged, (CompressorState{{"worker/w@0", {1}}, {"worker/w@1", {2}}, {"factor/w@0", {5}}}));
+  EXPECT_EQ(*merged,
+            (CompressorState{{"worker/w@0", {1}}, {"worker/w@1", {2}}, {"factor/w@0", {5}}}));
   const std::vector<CompressorState> contradiction = {{{"factor/w@0", {5}}}, {{"factor/w@0", {6}}}};
   EXPECT_FALSE(MergeStates(contradiction).ok());
 }
 
 TEST(GatherStates, EveryRanksStateArrivesAtTheRoot) {
-  const std::vector<CompressorState> states = {{{"worker/w@0", {1, 2, 3}}, {"owner/w@0", {}}}, {}, {{"factor/a b@0", {NAN}}}};
+  const std::vector<CompressorState> states = {
+      {{"worker/w@0", {1, 2, 3}}, {"owner/w@0", {}}}, {}, {{"factor/a b@0", {NAN}}}};
   for (const int root : {0, 2}) {
     OnEveryRank(3, [&](Communicator& communicator) {
-      const auto gathered = GatherStates(communicator, states[static_cast<size_t>(communicator.rank())], root);
+      const auto gathered =
+          GatherStates(communicator, states[static_cast<size_t>(communicator.rank())], root);
       ASSERT_TRUE(gathered.ok()) << gathered.status();
       ASSERT_EQ(gathered->size(), communicator.rank() == root ? 3u : 0u);
       if (communicator.rank() != root) return;
@@ -126,7 +139,8 @@ TEST(GatherStates, EveryRanksStateArrivesAtTheRoot) {
     });
   }
   OnEveryRank(2, [&](Communicator& communicator) {
-    EXPECT_EQ(GatherStates(communicator, {}, 2).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(GatherStates(communicator, {}, 2).status().code(),
+              absl::StatusCode::kInvalidArgument);
   });
 }
 

@@ -26,18 +26,20 @@ struct Topology {
 };
 
 const std::vector<Topology>& Topologies() {
-  static const std::vector<Topology> topologies = {{{0}, 1},
-                                                   {{0, 0, 0}, 1},
-                                                   {{0, 1}, 2},
-                                                   {{5, 5, 9, 9}, 2},
-                                                   {{0, 1, 0, 1, 0, 1}, 2},
-                                                   {{0, 1, 1, 0, 1}, 2},           // not as many ranks on each
-                                                   {{3, 1, 1, 3, 1, 2, 2, 2}, 3}};
+  static const std::vector<Topology> topologies = {
+      {{0}, 1},
+      {{0, 0, 0}, 1},
+      {{0, 1}, 2},
+      {{5, 5, 9, 9}, 2},
+      {{0, 1, 0, 1, 0, 1}, 2},
+      {{0, 1, 1, 0, 1}, 2},  // not as many ranks on each
+      {{3, 1, 1, 3, 1, 2, 2, 2}, 3}};
   return topologies;
 }
 
 std::vector<float> Input(const std::string& name, size_t count, uint64_t step, int rank) {
-  CounterRandom random(kSeed + step, StreamOf(name.data(), name.size()), static_cast<uint32_t>(rank));
+  CounterRandom random(kSeed + step, StreamOf(name.data(), name.size()),
+                       static_cast<uint32_t>(rank));
   std::vector<float> values(count);
   for (float& value : values) value = static_cast<float>(random.NextNormal());
   return values;
@@ -48,10 +50,12 @@ struct Tensor {
   size_t count;
   bool raw;
 };
-const Tensor kTensors[] = {{"a.weight", 5003, false}, {"a.bias", 31, true}, {"empty", 0, false}, {"b.weight", 197, false}};
+const Tensor kTensors[] = {
+    {"a.weight", 5003, false}, {"a.bias", 31, true}, {"empty", 0, false}, {"b.weight", 197, false}};
 
 // The sums of each host in rank order, hosts in the order of their lowest rank.
-std::vector<std::vector<float>> HostSums(const Topology& topology, const Tensor& tensor, uint64_t step) {
+std::vector<std::vector<float>> HostSums(const Topology& topology, const Tensor& tensor,
+                                         uint64_t step) {
   std::vector<std::vector<float>> sums;
   std::vector<int> order;
   for (size_t r = 0; r < topology.host_of.size(); ++r) {
@@ -70,21 +74,25 @@ std::vector<std::vector<float>> HostSums(const Topology& topology, const Tensor&
 
 class Rank {
  public:
-  Rank(Communicator& communicator, const Topology& topology, std::shared_ptr<const Codec> codec) : communicator_(communicator) {
+  Rank(Communicator& communicator, const Topology& topology, std::shared_ptr<const Codec> codec)
+      : communicator_(communicator) {
     std::vector<GradientBucket> buckets(2);
     for (const Tensor& tensor : kTensors) {
       memory_.emplace_back(tensor.count);
-      buckets[memory_.size() > 3].push_back({tensor.name, absl::MakeSpan(memory_.back()), 0, tensor.raw ? nullptr : codec, {}});
+      buckets[memory_.size() > 3].push_back(
+          {tensor.name, absl::MakeSpan(memory_.back()), 0, tensor.raw ? nullptr : codec, {}});
     }
-    auto made = HierarchicalAllReduce::Create(communicator, topology.host_of[static_cast<size_t>(communicator.rank())],
-                                              std::move(buckets), {.seed = kSeed});
+    auto made = HierarchicalAllReduce::Create(
+        communicator, topology.host_of[static_cast<size_t>(communicator.rank())],
+        std::move(buckets), {.seed = kSeed});
     EXPECT_TRUE(made.ok()) << made.status();
     reducer_ = std::move(*made);
   }
 
   void Step(uint64_t step, bool bad = false) {
     for (size_t t = 0; t < memory_.size(); ++t) {
-      const std::vector<float> input = Input(kTensors[t].name, kTensors[t].count, step, communicator_.rank());
+      const std::vector<float> input =
+          Input(kTensors[t].name, kTensors[t].count, step, communicator_.rank());
       std::copy(input.begin(), input.end(), memory_[t].begin());
     }
     if (bad) memory_[0][17] = std::numeric_limits<float>::quiet_NaN();
@@ -121,9 +129,11 @@ TEST(HierarchicalAllReduce, EqualsTheSerialSimulationOverHostsBitForBit) {
         rank.reducer().EndStep(true);
         for (size_t t = 0; t < std::size(kTensors); ++t) {
           const Tensor& tensor = kTensors[t];
-          const std::vector<float> wanted = simulation.Exchange(tensor.name, tensor.raw ? nullptr : codec, step, kScale,
-                                                                HostSums(topology, tensor, step), true);
-          EXPECT_EQ(rank.values(t), wanted) << tensor.name << ", " << communicator.size() << " ranks, step " << step;
+          const std::vector<float> wanted =
+              simulation.Exchange(tensor.name, tensor.raw ? nullptr : codec, step, kScale,
+                                  HostSums(topology, tensor, step), true);
+          EXPECT_EQ(rank.values(t), wanted)
+              << tensor.name << ", " << communicator.size() << " ranks, step " << step;
         }
       }
     });
@@ -159,7 +169,8 @@ TEST(HierarchicalAllReduce, FewerBytesCrossThanWithoutHosts) {
     OnEveryRank(static_cast<int>(topology.host_of.size()), [&](Communicator& communicator) {
       Rank rank(communicator, topology, codec);
       std::lock_guard lock(mutex);
-      for (int b = 0; b < rank.reducer().buckets(); ++b) across[which == 4] += rank.reducer().AcrossWireBytes(b);
+      for (int b = 0; b < rank.reducer().buckets(); ++b)
+        across[which == 4] += rank.reducer().AcrossWireBytes(b);
     });
   }
   EXPECT_EQ(across[0], across[1]);
@@ -174,7 +185,8 @@ TEST(HierarchicalAllReduce, StatesOfAHostMergeIntoOneContributor) {
   std::vector<CompressorState> states(4);
   SerialSimulation simulation(2, kSeed, true);
   for (const Tensor& tensor : kTensors) {
-    (void)simulation.Exchange(tensor.name, tensor.raw ? nullptr : codec, 0, kScale, HostSums(topology, tensor, 0), true);
+    (void)simulation.Exchange(tensor.name, tensor.raw ? nullptr : codec, 0, kScale,
+                              HostSums(topology, tensor, 0), true);
   }
   std::vector<std::vector<float>> next(4);
   OnEveryRank(4, [&](Communicator& communicator) {
@@ -193,18 +205,21 @@ TEST(HierarchicalAllReduce, StatesOfAHostMergeIntoOneContributor) {
     ASSERT_TRUE(merged.ok());
     hosts.push_back(*merged);
     std::vector<float> worker(kTensors[0].count);
-    ASSERT_TRUE(FillFromState(hosts.back(), kWorkerResidual, "a.weight", 0, absl::MakeSpan(worker)).ok());
+    ASSERT_TRUE(
+        FillFromState(hosts.back(), kWorkerResidual, "a.weight", 0, absl::MakeSpan(worker)).ok());
     EXPECT_EQ(worker, simulation.worker("a.weight", static_cast<int>(first / 2)));
   }
   // Two ranks, one for each host, go on from there.
   const auto moved = RedistributeResiduals(hosts, 2);
   ASSERT_TRUE(moved.ok());
   for (size_t h = 0; h < 2; ++h) {
-    EXPECT_EQ(moved->at(h).count("owner/a.weight@0") + hosts[1 - h].count("owner/a.weight@0"), h == 0 ? 1u : 2u);
+    EXPECT_EQ(moved->at(h).count("owner/a.weight@0") + hosts[1 - h].count("owner/a.weight@0"),
+              h == 0 ? 1u : 2u);
   }
   OnEveryRank(4, [&](Communicator& communicator) {
     Rank rank(communicator, topology, codec);
-    ASSERT_TRUE(rank.reducer().ImportState(moved->at(static_cast<size_t>(rank.reducer().host()))).ok());
+    ASSERT_TRUE(
+        rank.reducer().ImportState(moved->at(static_cast<size_t>(rank.reducer().host()))).ok());
     rank.Step(1);
     EXPECT_EQ(rank.values(0), next[static_cast<size_t>(communicator.rank())]);
   });

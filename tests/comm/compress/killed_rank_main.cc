@@ -1,5 +1,6 @@
-// One rank of a job whose rank `victim` dies by SIGKILL in the middle of a compressed all-reduce. Every other rank notes in a file how
-// its call ended. Usage, under mpirun: killed_rank FOLDER VICTIM TIMEOUT_S. killed_rank_test.py starts it and judges.
+// One rank of a job whose rank `victim` dies by SIGKILL in the middle of a compressed all-reduce.
+// Every other rank notes in a file how its call ended. Usage, under mpirun: killed_rank FOLDER
+// VICTIM TIMEOUT_S. killed_rank_test.py starts it and judges.
 #include <signal.h>
 #include <unistd.h>
 
@@ -22,7 +23,9 @@ namespace {
 constexpr size_t kCount = 3'000'017;
 constexpr uint64_t kFatalStep = 2;
 
-std::string NoteOf(const std::string& folder, int rank) { return absl::StrCat(folder, "/rank", rank); }
+std::string NoteOf(const std::string& folder, int rank) {
+  return absl::StrCat(folder, "/rank", rank);
+}
 
 void DieSoon() {
   std::thread([] {
@@ -37,8 +40,9 @@ std::string ExchangeUntilAnError(ds::Communicator& communicator, int victim) {
   DS_CHECK(codec.ok());
   std::vector<float> values(kCount, 1.0f);
   ds::ThreadPool pool(1);
-  auto reducer = ds::CompressedAllReduce::Create(&communicator, {{{"w", absl::MakeSpan(values), 0, std::move(*codec), {}}}},
-                                                 {.chunk_bytes = 1 << 16, .pool = &pool});
+  auto reducer = ds::CompressedAllReduce::Create(
+      &communicator, {{{"w", absl::MakeSpan(values), 0, std::move(*codec), {}}}},
+      {.chunk_bytes = 1 << 16, .pool = &pool});
   DS_CHECK(reducer.ok());
   for (uint64_t step = 0;; ++step) {
     (*reducer)->BeginStep({step, 0.25f});
@@ -64,7 +68,8 @@ int main(int argc, char** argv) {
   const int me = (*communicator)->rank(), ranks = (*communicator)->size();
   const std::string note = ExchangeUntilAnError(**communicator, victim);
   const absl::Status written = ds::WriteFileAtomically(NoteOf(folder, me), note);
-  // The launcher may end everybody as soon as one rank leaves without finalising MPI: all notes must be there first.
+  // The launcher may end everybody as soon as one rank leaves without finalising MPI: all notes
+  // must be there first.
   for (int tries = 0; tries < 200; ++tries) {
     int notes = 0;
     for (int r = 0; r < ranks; ++r) notes += std::filesystem::exists(NoteOf(folder, r));

@@ -39,14 +39,16 @@ std::vector<float> LowRank(int rank, uint64_t seed) {
 struct Member {
   Member(Communicator& communicator, const PowerSgdOptions& options)
       : weight(static_cast<size_t>(kRows * kColumns)), bias(static_cast<size_t>(kBias)) {
-    auto made = PowerSgd::Create(&communicator,
-                                 {{{"b", absl::MakeSpan(bias), 0, nullptr, {kBias}},
-                                   {"w", absl::MakeSpan(weight), 0, nullptr, {kRows, kColumns / 53, 53}}}},
-                                 options);
+    auto made =
+        PowerSgd::Create(&communicator,
+                         {{{"b", absl::MakeSpan(bias), 0, nullptr, {kBias}},
+                           {"w", absl::MakeSpan(weight), 0, nullptr, {kRows, kColumns / 53, 53}}}},
+                         options);
     EXPECT_TRUE(made.ok()) << made.status();
     compressor = std::move(*made);
   }
-  absl::Status Step(const std::vector<float>& w, const std::vector<float>& b, uint64_t step, float scale, bool commit = true) {
+  absl::Status Step(const std::vector<float>& w, const std::vector<float>& b, uint64_t step,
+                    float scale, bool commit = true) {
     std::copy(w.begin(), w.end(), weight.begin());
     std::copy(b.begin(), b.end(), bias.begin());
     compressor->BeginStep({step, scale});
@@ -78,7 +80,8 @@ TEST(LowRank, OrthonormalColumnsSpanWhatTheySpanned) {
   Orthonormalise(absl::MakeSpan(columns), kLength, 3);
   const auto dot = [&](size_t a, size_t b) {
     double sum = 0;
-    for (size_t i = 0; i < kLength; ++i) sum += static_cast<double>(columns[a * kLength + i]) * columns[b * kLength + i];
+    for (size_t i = 0; i < kLength; ++i)
+      sum += static_cast<double>(columns[a * kLength + i]) * columns[b * kLength + i];
     return sum;
   };
   EXPECT_NEAR(dot(0, 0), 1, 1e-6);
@@ -95,7 +98,9 @@ TEST(LowRank, ProductsEqualADoubleReference) {
     MultiplyRight(shape, matrix, q, absl::MakeSpan(p));
     MultiplyLeft(shape, matrix, p, absl::MakeSpan(left));
     OuterProduct(shape, p, left, absl::MakeSpan(outer));
-    const auto m = [&](int64_t i, int64_t j) { return static_cast<double>(matrix[static_cast<size_t>(i * columns + j)]); };
+    const auto m = [&](int64_t i, int64_t j) {
+      return static_cast<double>(matrix[static_cast<size_t>(i * columns + j)]);
+    };
     for (int64_t k = 0; k < 2; ++k) {
       for (int64_t i = 0; i < 7; ++i) {
         double sum = 0, size = 0;
@@ -117,8 +122,10 @@ TEST(LowRank, ProductsEqualADoubleReference) {
     for (size_t i = 0; i < 7; ++i) {
       for (size_t j = 0; j < static_cast<size_t>(columns); ++j) {
         const double c = static_cast<double>(columns);
-        const double wanted = static_cast<double>(p[i]) * left[j] + static_cast<double>(p[7 + i]) * left[static_cast<size_t>(c) + j];
-        EXPECT_NEAR(outer[i * static_cast<size_t>(columns) + j], wanted, 1e-5 * (std::abs(wanted) + 1));
+        const double wanted = static_cast<double>(p[i]) * left[j] +
+                              static_cast<double>(p[7 + i]) * left[static_cast<size_t>(c) + j];
+        EXPECT_NEAR(outer[i * static_cast<size_t>(columns) + j], wanted,
+                    1e-5 * (std::abs(wanted) + 1));
       }
     }
   }
@@ -129,7 +136,8 @@ TEST(PowerSgd, AGradientOfItsRankIsExactAndReplicasAreIdentical) {
     std::mutex mutex;
     std::vector<std::vector<float>> results;
     // All ranks' gradients lie in the same two-dimensional space.
-    std::vector<double> wanted(static_cast<size_t>(kRows * kColumns)), wanted_bias(static_cast<size_t>(kBias));
+    std::vector<double> wanted(static_cast<size_t>(kRows * kColumns)),
+        wanted_bias(static_cast<size_t>(kBias));
     const auto gradient = [](int rank) {
       std::vector<float> values = LowRank(2, 7);
       for (float& value : values) value *= static_cast<float>(rank + 1);
@@ -137,15 +145,21 @@ TEST(PowerSgd, AGradientOfItsRankIsExactAndReplicasAreIdentical) {
     };
     for (int r = 0; r < ranks; ++r) {
       const std::vector<float> values = gradient(r), bias = Normal(kBias, static_cast<uint64_t>(r));
-      for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += values[i] / static_cast<double>(ranks);
-      for (size_t i = 0; i < wanted_bias.size(); ++i) wanted_bias[i] += bias[i] / static_cast<double>(ranks);
+      for (size_t i = 0; i < wanted.size(); ++i)
+        wanted[i] += values[i] / static_cast<double>(ranks);
+      for (size_t i = 0; i < wanted_bias.size(); ++i)
+        wanted_bias[i] += bias[i] / static_cast<double>(ranks);
     }
     OnEveryRank(ranks, [&](Communicator& communicator) {
       Member member(communicator, {.rank = 4});
       const int64_t before = communicator.wire_stats().bytes_sent;
-      ASSERT_TRUE(member.Step(gradient(communicator.rank()), Normal(kBias, static_cast<uint64_t>(communicator.rank())), 0,
-                              1.0f / static_cast<float>(ranks)).ok());
-      EXPECT_EQ(communicator.wire_stats().bytes_sent - before, member.compressor->PredictedWireBytes(0));
+      ASSERT_TRUE(member
+                      .Step(gradient(communicator.rank()),
+                            Normal(kBias, static_cast<uint64_t>(communicator.rank())), 0,
+                            1.0f / static_cast<float>(ranks))
+                      .ok());
+      EXPECT_EQ(communicator.wire_stats().bytes_sent - before,
+                member.compressor->PredictedWireBytes(0));
       EXPECT_LT(Distance(member.weight, wanted), 1e-5);
       EXPECT_LT(Distance(member.bias, wanted_bias), 1e-6);
       std::lock_guard lock(mutex);
@@ -159,11 +173,13 @@ TEST(PowerSgd, AGradientOfItsRankIsExactAndReplicasAreIdentical) {
 TEST(PowerSgd, ErrorFeedbackConservesTheSum) {
   constexpr int kRanks = 3, kSteps = 6;
   std::mutex mutex;
-  std::vector<double> went_in(static_cast<size_t>(kRows * kColumns)), came_out = went_in, owed = went_in;
+  std::vector<double> went_in(static_cast<size_t>(kRows * kColumns)), came_out = went_in,
+                                                                      owed = went_in;
   OnEveryRank(kRanks, [&](Communicator& communicator) {
     Member member(communicator, {.rank = 2});
     for (uint64_t step = 0; step < kSteps; ++step) {
-      const std::vector<float> values = Normal(kRows * kColumns, 100 * step + static_cast<uint64_t>(communicator.rank()));
+      const std::vector<float> values =
+          Normal(kRows * kColumns, 100 * step + static_cast<uint64_t>(communicator.rank()));
       ASSERT_TRUE(member.Step(values, Normal(kBias, 1), step, 0.5f).ok());
       std::lock_guard lock(mutex);
       for (size_t i = 0; i < values.size(); ++i) {
@@ -212,12 +228,15 @@ TEST(PowerSgd, ASkippedStepChangesNothingAndAStateContinuesWithTheSameBits) {
     std::vector<float> bad = Normal(kRows * kColumns, 50 + me);
     if (me == 1) bad[99] = std::numeric_limits<float>::infinity();
     ASSERT_TRUE(member.Step(bad, Normal(kBias, me), 1, 1, /*commit=*/false).ok());
-    EXPECT_FALSE(std::all_of(member.weight.begin(), member.weight.end(), [](float v) { return std::isfinite(v); }));
+    EXPECT_FALSE(std::all_of(member.weight.begin(), member.weight.end(),
+                             [](float v) { return std::isfinite(v); }));
     EXPECT_EQ(member.compressor->ExportState(), before);
     ASSERT_TRUE(resumed.compressor->ImportState(before).ok());
     for (uint64_t step = 2; step < 4; ++step) {
-      ASSERT_TRUE(member.Step(Normal(kRows * kColumns, 9 * step + me), Normal(kBias, me), step, 1).ok());
-      ASSERT_TRUE(resumed.Step(Normal(kRows * kColumns, 9 * step + me), Normal(kBias, me), step, 1).ok());
+      ASSERT_TRUE(
+          member.Step(Normal(kRows * kColumns, 9 * step + me), Normal(kBias, me), step, 1).ok());
+      ASSERT_TRUE(
+          resumed.Step(Normal(kRows * kColumns, 9 * step + me), Normal(kBias, me), step, 1).ok());
       EXPECT_EQ(member.weight, resumed.weight);
     }
   });
@@ -227,7 +246,8 @@ TEST(PowerSgd, ASkippedStepChangesNothingAndAStateContinuesWithTheSameBits) {
 TEST(PowerSgd, ZeroGradientsDoNotLast) {
   OnEveryRank(2, [&](Communicator& communicator) {
     Member member(communicator, {.rank = 2});
-    const std::vector<float> zeros(static_cast<size_t>(kRows * kColumns)), gradient = LowRank(2, 11);
+    const std::vector<float> zeros(static_cast<size_t>(kRows * kColumns)),
+        gradient = LowRank(2, 11);
     ASSERT_TRUE(member.Step(zeros, Normal(kBias, 1), 0, 0.5f).ok());
     EXPECT_EQ(member.weight, zeros);
     ASSERT_TRUE(member.Step(gradient, Normal(kBias, 1), 1, 0.5f).ok());
@@ -253,9 +273,12 @@ TEST(PowerSgd, NonsenseIsRefused) {
   const auto create = [&](GradientSegment segment, PowerSgdOptions options) {
     return PowerSgd::Create(communicator.get(), {{segment}}, options).status().code();
   };
-  EXPECT_EQ(create({"w", absl::MakeSpan(values), 0, nullptr, {3, 5}}, {}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(create({"w", absl::MakeSpan(values), 12, nullptr, {3, 4}}, {}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(create({"w", absl::MakeSpan(values), 0, nullptr, {3, 4}}, {.rank = 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({"w", absl::MakeSpan(values), 0, nullptr, {3, 5}}, {}),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({"w", absl::MakeSpan(values), 12, nullptr, {3, 4}}, {}),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({"w", absl::MakeSpan(values), 0, nullptr, {3, 4}}, {.rank = 0}),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(create({"w", absl::MakeSpan(values), 0, nullptr, {3, 4}}, {}), absl::StatusCode::kOk);
 }
 

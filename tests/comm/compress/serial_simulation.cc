@@ -6,8 +6,10 @@
 namespace ds {
 namespace {
 
-std::vector<float> RoundTrip(const Codec& codec, const std::vector<float>& values, const CodecNoise& noise) {
-  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
+std::vector<float> RoundTrip(const Codec& codec, const std::vector<float>& values,
+                             const CodecNoise& noise) {
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
   std::vector<float> decoded(values.size());
   codec.Encode(values, noise, absl::MakeSpan(bytes));
   DS_CHECK(codec.Decode(bytes, noise, absl::MakeSpan(decoded)).ok());
@@ -16,13 +18,17 @@ std::vector<float> RoundTrip(const Codec& codec, const std::vector<float>& value
 
 }  // namespace
 
-std::vector<float> SerialSimulation::Exchange(const std::string& name, const std::shared_ptr<const Codec>& codec, uint64_t step,
-                                              float scale, const std::vector<std::vector<float>>& values, bool commit) {
+std::vector<float> SerialSimulation::Exchange(const std::string& name,
+                                              const std::shared_ptr<const Codec>& codec,
+                                              uint64_t step, float scale,
+                                              const std::vector<std::vector<float>>& values,
+                                              bool commit) {
   const size_t count = values[0].size();
   std::vector<float> sum(count);
   if (codec == nullptr || ranks_ == 1) {
     for (size_t i = 0; i < count; ++i) {
-      for (const std::vector<float>& of_rank : values) sum[i] = &of_rank == &values[0] ? of_rank[i] : sum[i] + of_rank[i];
+      for (const std::vector<float>& of_rank : values)
+        sum[i] = &of_rank == &values[0] ? of_rank[i] : sum[i] + of_rank[i];
       sum[i] *= scale;
     }
     return sum;

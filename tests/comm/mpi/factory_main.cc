@@ -27,18 +27,22 @@ int Check() {
     return faults;
   }
   expect((*automatic)->backend() == "mpi", "auto under mpirun is not mpi");
-  expect((*automatic)->size() == launch.size && (*automatic)->rank() == launch.rank, "MPI and the environment disagree");
+  expect((*automatic)->size() == launch.size && (*automatic)->rank() == launch.rank,
+         "MPI and the environment disagree");
   expect(launch.local_size == launch.size, "not all ranks are on this host");
   const auto nccl = CreateCommunicator("nccl", kTimeout);
   if (nccl.ok()) {
     expect((*nccl)->backend() == "nccl" && (*nccl)->Barrier().ok(), "nccl does not work");
   } else {
     // No device, or fewer than ranks: on every rank alike, and the group below still works.
-    expect(absl::IsUnavailable(nccl.status()) || absl::IsFailedPrecondition(nccl.status()), "nccl: " + nccl.status().ToString());
-    expect(nccl.status().message().find("NCCL") != absl::string_view::npos, "nccl: " + nccl.status().ToString());
+    expect(absl::IsUnavailable(nccl.status()) || absl::IsFailedPrecondition(nccl.status()),
+           "nccl: " + nccl.status().ToString());
+    expect(nccl.status().message().find("NCCL") != absl::string_view::npos,
+           "nccl: " + nccl.status().ToString());
   }
   expect((*automatic)->Barrier().ok(), "the group is broken after nccl was refused");
-  expect(CreateCommunicator("none", kTimeout).ok() == (launch.size == 1), "none among several ranks was taken");
+  expect(CreateCommunicator("none", kTimeout).ok() == (launch.size == 1),
+         "none among several ranks was taken");
   return faults;
 }
 

@@ -1,10 +1,13 @@
-// A rank of the kill tests (kill_test.py): sums over and over until something goes wrong, then tells how in a file.
+// A rank of the kill tests (kill_test.py): sums over and over until something goes wrong, then
+// tells how in a file.
 //
 //   fault_rank FOLDER TIMEOUT_S FLOATS
 //
-// Writes FOLDER/RANK.ready (its process id) once the group has summed a while, and FOLDER/RANK.status when a call fails: the status's
-// code, how long that call took in seconds, what a call after it and one on a second communicator gave and took, and the message.
-// FOLDER/RANK.closed when all communicators are destroyed. Once FOLDER/finish exists, ranks stop summing and finish in order.
+// Writes FOLDER/RANK.ready (its process id) once the group has summed a while, and
+// FOLDER/RANK.status when a call fails: the status's code, how long that call took in seconds, what
+// a call after it and one on a second communicator gave and took, and the message.
+// FOLDER/RANK.closed when all communicators are destroyed. Once FOLDER/finish exists, ranks stop
+// summing and finish in order.
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,7 +48,8 @@ void WriteFile(const std::string& path, const std::string& text) {
 }
 
 std::string Line(const Timed& timed) {
-  return std::string(absl::StatusCodeToString(timed.status.code())) + " " + std::to_string(timed.seconds) + "\n";
+  return std::string(absl::StatusCodeToString(timed.status.code())) + " " +
+         std::to_string(timed.seconds) + "\n";
 }
 
 int Run(const std::string& folder, absl::Duration timeout, size_t floats) {
@@ -65,7 +69,8 @@ int Run(const std::string& folder, absl::Duration timeout, size_t floats) {
     first = Sum(**comm, values);
     // All stop after the same sum.
     finish = std::filesystem::exists(folder + "/finish") ? 1 : 0;
-    if (first.status.ok()) first = Reduce(**comm, MutableBuffer::Of(absl::MakeSpan(&finish, 1)), ReduceOp::kMax);
+    if (first.status.ok())
+      first = Reduce(**comm, MutableBuffer::Of(absl::MakeSpan(&finish, 1)), ReduceOp::kMax);
   }
   if (first.status.ok()) {
     WriteFile(name + ".finishing", "");
@@ -77,7 +82,8 @@ int Run(const std::string& folder, absl::Duration timeout, size_t floats) {
     return 0;
   }
   const Timed again = Sum(**comm, values), other = Sum(**second, values);
-  WriteFile(name + ".status", Line(first) + Line(again) + Line(other) + std::string(first.status.message()) + "\n");
+  WriteFile(name + ".status",
+            Line(first) + Line(again) + Line(other) + std::string(first.status.message()) + "\n");
   // Destroying what is broken must not wait for the peer either.
   second->reset();
   comm->reset();
@@ -91,6 +97,7 @@ int Run(const std::string& folder, absl::Duration timeout, size_t floats) {
 int main(int argc, char** argv) {
   double timeout_s = 0;
   int floats = 0;
-  if (argc != 4 || !absl::SimpleAtod(argv[2], &timeout_s) || !absl::SimpleAtoi(argv[3], &floats)) return 64;
+  if (argc != 4 || !absl::SimpleAtod(argv[2], &timeout_s) || !absl::SimpleAtoi(argv[3], &floats))
+    return 64;
   return ds::Run(argv[1], absl::Seconds(timeout_s), static_cast<size_t>(floats));
 }

@@ -37,7 +37,9 @@ void FakeWorld::Enqueue(FakeStream* stream, std::function<void()> work) {
 void FakeWorld::RunStream(FakeStream* stream) {
   std::unique_lock lock(mutex);
   while (true) {
-    changed.wait(lock, [&] { return over || stream->closing || (!stream->work.empty() && !streams_hang[stream->rank]); });
+    changed.wait(lock, [&] {
+      return over || stream->closing || (!stream->work.empty() && !streams_hang[stream->rank]);
+    });
     if (over || stream->closing) return;
     const std::function<void()> work = std::move(stream->work.front());
     stream->work.pop_front();
@@ -65,13 +67,17 @@ FakeCluster::FakeCluster(std::vector<int> devices_per_rank, std::vector<std::str
     : world_(std::make_shared<FakeWorld>(std::move(devices_per_rank), std::move(hosts))) {}
 
 FakeCluster::FakeCluster(int ranks)
-    : FakeCluster(std::vector<int>(static_cast<size_t>(ranks), ranks), std::vector<std::string>(static_cast<size_t>(ranks), "host")) {}
+    : FakeCluster(std::vector<int>(static_cast<size_t>(ranks), ranks),
+                  std::vector<std::string>(static_cast<size_t>(ranks), "host")) {}
 
 FakeCluster::~FakeCluster() { world_->Shutdown(); }
 
-NcclRuntime FakeCluster::Runtime(int rank) { return {MakeFakeNccl(world_, rank), MakeFakeDevice(world_, rank)}; }
+NcclRuntime FakeCluster::Runtime(int rank) {
+  return {MakeFakeNccl(world_, rank), MakeFakeDevice(world_, rank)};
+}
 
-void FakeCluster::FailCall(int rank, const std::string& function, int nth, const absl::Status& status) {
+void FakeCluster::FailCall(int rank, const std::string& function, int nth,
+                           const absl::Status& status) {
   std::lock_guard lock(world_->mutex);
   world_->failures[{rank, function}] = {nth, status};
 }
@@ -119,14 +125,16 @@ std::vector<std::string> FakeCluster::Violations() const {
 std::vector<std::string> FakeCluster::Leaks() const {
   std::lock_guard lock(world_->mutex);
   std::vector<std::string> leaks;
-  for (const auto& [address, block] : world_->blocks) leaks.push_back(absl::StrCat("memory of rank ", block.rank));
+  for (const auto& [address, block] : world_->blocks)
+    leaks.push_back(absl::StrCat("memory of rank ", block.rank));
   for (const std::unique_ptr<FakeStream>& stream : world_->streams) {
     if (!stream->closing) leaks.push_back(absl::StrCat("stream of rank ", stream->rank));
   }
   for (const std::unique_ptr<FakeComm>& comm : world_->comms) {
     if (!comm->gone()) leaks.push_back(absl::StrCat("communicator of rank ", comm->rank));
   }
-  for (const auto& [owner, group] : world_->open_groups) leaks.push_back(absl::StrCat("open group of rank ", owner.first));
+  for (const auto& [owner, group] : world_->open_groups)
+    leaks.push_back(absl::StrCat("open group of rank ", owner.first));
   return leaks;
 }
 

@@ -73,7 +73,8 @@ class FakeDevice final : public DeviceApi {
     if (kind == MemoryKind::kDevice) {
       MapTwice(bytes, &address, &block.view);
     } else {
-      address = block.view = static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+      address = block.view =
+          static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
     }
     world_->blocks[address] = block;
     return address;
@@ -82,7 +83,8 @@ class FakeDevice final : public DeviceApi {
   void Free(std::byte* memory, MemoryKind kind) override {
     std::lock_guard lock(world_->mutex);
     const auto found = world_->blocks.find(memory);
-    if (found == world_->blocks.end() || found->second.kind != kind) return world_->Violation(rank_, "frees what it does not have");
+    if (found == world_->blocks.end() || found->second.kind != kind)
+      return world_->Violation(rank_, "frees what it does not have");
     if (kind == MemoryKind::kDevice) {
       munmap(memory, found->second.bytes);
       munmap(found->second.view, found->second.bytes);
@@ -98,7 +100,8 @@ class FakeDevice final : public DeviceApi {
     auto stream = std::make_unique<FakeStream>();
     stream->rank = rank_;
     stream->device = world_->SelectedBy(rank_);
-    stream->worker = std::thread([world = world_.get(), raw = stream.get()] { world->RunStream(raw); });
+    stream->worker =
+        std::thread([world = world_.get(), raw = stream.get()] { world->RunStream(raw); });
     world_->streams.push_back(std::move(stream));
     return reinterpret_cast<DeviceStream>(world_->streams.back().get());
   }
@@ -106,22 +109,26 @@ class FakeDevice final : public DeviceApi {
   void DestroyStream(DeviceStream stream) override {
     {
       std::lock_guard lock(world_->mutex);
-      if (Raw(stream)->busy || !Raw(stream)->work.empty()) world_->Violation(rank_, "destroys a stream that works");
+      if (Raw(stream)->busy || !Raw(stream)->work.empty())
+        world_->Violation(rank_, "destroys a stream that works");
       Raw(stream)->closing = true;
       world_->changed.notify_all();
     }
     Raw(stream)->worker.join();
   }
 
-  absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes, DeviceStream stream) override {
+  absl::Status CopyAsync(std::byte* to, const std::byte* from, size_t bytes,
+                         DeviceStream stream) override {
     std::lock_guard lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "CopyAsync", absl::StrCat("Copy ", bytes)));
     std::byte *into = nullptr, *out_of = nullptr;
-    if (world_->Find(to, bytes, &into) == nullptr || world_->Find(from, bytes, &out_of) == nullptr) {
+    if (world_->Find(to, bytes, &into) == nullptr ||
+        world_->Find(from, bytes, &out_of) == nullptr) {
       world_->Violation(rank_, "copies memory that is neither pinned nor on a device");
       return absl::InternalError("bad copy");
     }
-    if (Raw(stream)->device != world_->SelectedBy(rank_)) world_->Violation(rank_, "copies with another device selected");
+    if (Raw(stream)->device != world_->SelectedBy(rank_))
+      world_->Violation(rank_, "copies with another device selected");
     world_->Enqueue(Raw(stream), [into, out_of, bytes] { std::memcpy(into, out_of, bytes); });
     return absl::OkStatus();
   }

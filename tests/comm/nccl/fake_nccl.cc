@@ -64,15 +64,18 @@ class FakeNccl final : public NcclApi {
   absl::Status GroupStart() override {
     std::lock_guard lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "GroupStart", "GroupStart"));
-    if (!world_->open_groups.try_emplace(Me()).second) world_->Violation(rank_, "opens a group within a group");
+    if (!world_->open_groups.try_emplace(Me()).second)
+      world_->Violation(rank_, "opens a group within a group");
     return absl::OkStatus();
   }
 
-  absl::Status Send(const std::byte* from, size_t bytes, int peer, NcclComm comm, DeviceStream stream) override {
+  absl::Status Send(const std::byte* from, size_t bytes, int peer, NcclComm comm,
+                    DeviceStream stream) override {
     return Add("Send", true, const_cast<std::byte*>(from), bytes, peer, comm, stream);
   }
 
-  absl::Status Receive(std::byte* into, size_t bytes, int peer, NcclComm comm, DeviceStream stream) override {
+  absl::Status Receive(std::byte* into, size_t bytes, int peer, NcclComm comm,
+                       DeviceStream stream) override {
     return Add("Receive", false, into, bytes, peer, comm, stream);
   }
 
@@ -91,7 +94,8 @@ class FakeNccl final : public NcclApi {
       comm->state = FakeComm::kLaunching;
       comm->polls_left = kPolls;
       comm->launch = [this, comm = comm, stream = work.first, messages = work.second] {
-        world_->Enqueue(stream, [world = world_.get(), comm, messages] { Move(*world, comm, messages); });
+        world_->Enqueue(stream,
+                        [world = world_.get(), comm, messages] { Move(*world, comm, messages); });
       };
     }
     return absl::OkStatus();
@@ -100,7 +104,8 @@ class FakeNccl final : public NcclApi {
   absl::Status Finalize(NcclComm comm) override {
     std::lock_guard lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "Finalize", "Finalize"));
-    if (Raw(comm)->state != FakeComm::kIdle) world_->Violation(rank_, "finalizes a communicator in progress");
+    if (Raw(comm)->state != FakeComm::kIdle)
+      world_->Violation(rank_, "finalizes a communicator in progress");
     Raw(comm)->state = FakeComm::kFinalizing;
     Raw(comm)->polls_left = kPolls;
     return absl::OkStatus();
@@ -109,7 +114,8 @@ class FakeNccl final : public NcclApi {
   absl::Status Destroy(NcclComm comm) override {
     std::lock_guard lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "Destroy", "Destroy"));
-    if (Raw(comm)->state != FakeComm::kFinalized) world_->Violation(rank_, "destroys a communicator that is not finalized");
+    if (Raw(comm)->state != FakeComm::kFinalized)
+      world_->Violation(rank_, "destroys a communicator that is not finalized");
     Raw(comm)->state = FakeComm::kDestroyed;
     return absl::OkStatus();
   }
@@ -118,7 +124,8 @@ class FakeNccl final : public NcclApi {
     std::unique_lock lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "Abort", "Abort"));
     if (Raw(comm)->gone()) world_->Violation(rank_, "aborts a communicator that is gone");
-    if (Raw(comm)->device != world_->SelectedBy(rank_)) world_->Violation(rank_, "aborts with another device selected");
+    if (Raw(comm)->device != world_->SelectedBy(rank_))
+      world_->Violation(rank_, "aborts with another device selected");
     world_->changed.wait(lock, [&] { return world_->over || !world_->aborts_hang[rank_]; });
     Raw(comm)->state = FakeComm::kAborted;
     world_->changed.notify_all();
@@ -129,7 +136,8 @@ class FakeNccl final : public NcclApi {
   std::pair<int, std::thread::id> Me() const { return {rank_, std::this_thread::get_id()}; }
 
   bool PeersAreThere(const FakeComm& comm) const {
-    if (comm.state == FakeComm::kJoining) return static_cast<int>(comm.group->members.size()) == comm.group->size;
+    if (comm.state == FakeComm::kJoining)
+      return static_cast<int>(comm.group->members.size()) == comm.group->size;
     if (comm.state != FakeComm::kFinalizing) return true;
     for (const auto& [rank, peer] : comm.group->members) {
       if (peer->state < FakeComm::kFinalizing) return false;
@@ -137,12 +145,14 @@ class FakeNccl final : public NcclApi {
     return true;
   }
 
-  absl::Status Add(const char* function, bool send, std::byte* memory, size_t bytes, int peer, NcclComm handle,
-                   DeviceStream stream) {
+  absl::Status Add(const char* function, bool send, std::byte* memory, size_t bytes, int peer,
+                   NcclComm handle, DeviceStream stream) {
     std::lock_guard lock(world_->mutex);
-    DS_RETURN_IF_ERROR(world_->Enter(rank_, function, absl::StrCat(function, " ", peer, " ", bytes)));
+    DS_RETURN_IF_ERROR(
+        world_->Enter(rank_, function, absl::StrCat(function, " ", peer, " ", bytes)));
     FakeComm* comm = Raw(handle);
-    const auto message = std::make_shared<FakeMessage>(FakeMessage{send, nullptr, bytes, peer, false});
+    const auto message =
+        std::make_shared<FakeMessage>(FakeMessage{send, nullptr, bytes, peer, false});
     const FakeBlock* block = world_->Find(memory, bytes, &message->memory);
     const auto open = world_->open_groups.find(Me());
     std::string fault;
@@ -150,7 +160,8 @@ class FakeNccl final : public NcclApi {
     if (comm->state != FakeComm::kIdle) fault = "uses a communicator that is in progress or gone";
     if (peer < 0 || peer >= comm->group->size || peer == comm->rank) fault = "names a wrong peer";
     if (block == nullptr || block->kind != MemoryKind::kDevice) fault = "gives NCCL host memory";
-    if (comm->device != Raw(stream)->device || (block != nullptr && block->device != comm->device)) fault = "mixes devices";
+    if (comm->device != Raw(stream)->device || (block != nullptr && block->device != comm->device))
+      fault = "mixes devices";
     if (world_->SelectedBy(rank_) != comm->device) fault = "calls with another device selected";
     if (!fault.empty()) {
       world_->Violation(rank_, fault);
@@ -162,12 +173,14 @@ class FakeNccl final : public NcclApi {
     return absl::OkStatus();
   }
 
-  // On the stream's thread: what the device does. Ends when all messages have met their counterparts, or on abort.
+  // On the stream's thread: what the device does. Ends when all messages have met their
+  // counterparts, or on abort.
   static void Move(FakeWorld& world, FakeComm* comm, const Messages& messages) {
     std::unique_lock lock(world.mutex);
     FakeGroup& group = *comm->group;
     for (const std::shared_ptr<FakeMessage>& message : messages) {
-      const std::pair<int, int> way = message->send ? std::pair(comm->rank, message->peer) : std::pair(message->peer, comm->rank);
+      const std::pair<int, int> way = message->send ? std::pair(comm->rank, message->peer)
+                                                    : std::pair(message->peer, comm->rank);
       (message->send ? group.sent : group.expected)[way].push_back(message.get());
       std::deque<FakeMessage*>&sent = group.sent[way], &expected = group.expected[way];
       if (sent.empty() || expected.empty()) continue;
@@ -187,11 +200,13 @@ class FakeNccl final : public NcclApi {
       }
       return true;
     };
-    world.changed.wait(lock, [&] { return world.over || comm->state == FakeComm::kAborted || done(); });
+    world.changed.wait(lock,
+                       [&] { return world.over || comm->state == FakeComm::kAborted || done(); });
     if (done()) return;
     for (auto* queues : {&group.sent, &group.expected}) {
       for (auto& [way, queue] : *queues) {
-        for (const std::shared_ptr<FakeMessage>& message : messages) std::erase(queue, message.get());
+        for (const std::shared_ptr<FakeMessage>& message : messages)
+          std::erase(queue, message.get());
       }
     }
   }

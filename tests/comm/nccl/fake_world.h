@@ -45,7 +45,7 @@ struct FakeComm;
 
 struct FakeGroup {
   int size = 0;
-  std::map<int, FakeComm*> members;                                         // by rank
+  std::map<int, FakeComm*> members;                                        // by rank
   std::map<std::pair<int, int>, std::deque<FakeMessage*>> sent, expected;  // by (from, to)
 };
 
@@ -53,7 +53,15 @@ struct FakeComm {
   int rank = 0;
   int device = 0;
   std::shared_ptr<FakeGroup> group;
-  enum State { kJoining, kIdle, kLaunching, kFinalizing, kFinalized, kDestroyed, kAborted } state = kJoining;
+  enum State {
+    kJoining,
+    kIdle,
+    kLaunching,
+    kFinalizing,
+    kFinalized,
+    kDestroyed,
+    kAborted
+  } state = kJoining;
   int polls_left = 0;
   std::function<void()> launch;  // what the polls are waited for
 
@@ -70,7 +78,9 @@ class FakeWorld {
       : device_counts(std::move(device_counts)), hosts(std::move(hosts)) {}
 
   // All with the lock held.
-  void Violation(int rank, const std::string& what) { violations.push_back("rank " + std::to_string(rank) + ": " + what); }
+  void Violation(int rank, const std::string& what) {
+    violations.push_back("rank " + std::to_string(rank) + ": " + what);
+  }
   // Notes the call; its injected error, if it is its turn.
   absl::Status Enter(int rank, const std::string& function, const std::string& trace);
   int SelectedBy(int rank) const;

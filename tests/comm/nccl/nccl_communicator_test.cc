@@ -23,7 +23,9 @@ TEST_P(NcclContract, HoldsOnHostMemory) {
   NcclResults group = CreateNcclGroup(cluster, ranks);
   for (const auto& member : group) ASSERT_TRUE(member.ok()) << member.status();
   std::vector<std::vector<std::string>> faults(group.size());
-  OnAllRanks(ranks, [&](int r) { faults[static_cast<size_t>(r)] = CheckContract(**group[static_cast<size_t>(r)]); });
+  OnAllRanks(ranks, [&](int r) {
+    faults[static_cast<size_t>(r)] = CheckContract(**group[static_cast<size_t>(r)]);
+  });
   for (const std::vector<std::string>& list : faults) EXPECT_THAT(list, IsEmpty());
   CloseAll(group);
   EXPECT_THAT(cluster.Violations(), IsEmpty());
@@ -35,7 +37,8 @@ INSTANTIATE_TEST_SUITE_P(Ranks, NcclContract, ::testing::Values(1, 2, 3, 5, 8));
 // Device memory of one rank, freed at the end.
 class DeviceMemory {
  public:
-  DeviceMemory(FakeCluster& cluster, int rank, int device, size_t bytes) : api_(cluster.Runtime(rank).device) {
+  DeviceMemory(FakeCluster& cluster, int rank, int device, size_t bytes)
+      : api_(cluster.Runtime(rank).device) {
     const DeviceScope scope(*api_, device);
     memory_ = *api_->Allocate(bytes, MemoryKind::kDevice);
     view_ = cluster.View(memory_);
@@ -64,19 +67,24 @@ TEST_P(NcclDeviceBuffers, GoThroughEveryCall) {
   OnAllRanks(ranks, [&](int r) {
     Communicator& comm = **group[static_cast<size_t>(r)];
     constexpr int64_t kCount = 1009;
-    DeviceMemory sum(cluster, r, r, kCount * 4), spread(cluster, r, r, kCount), mine(cluster, r, r, 17);
+    DeviceMemory sum(cluster, r, r, kCount * 4), spread(cluster, r, r, kCount),
+        mine(cluster, r, r, 17);
     DeviceMemory all(cluster, r, r, 17 * static_cast<size_t>(ranks));
-    for (int64_t i = 0; i < kCount; ++i) sum.View<float>()[static_cast<size_t>(i)] = static_cast<float>(i * (r + 1));
+    for (int64_t i = 0; i < kCount; ++i)
+      sum.View<float>()[static_cast<size_t>(i)] = static_cast<float>(i * (r + 1));
     ASSERT_TRUE(comm.AllReduce({sum.data(), kCount, DType::kFloat32}, ReduceOp::kSum).ok());
     for (int64_t i = 0; i < kCount; ++i) {
-      ASSERT_EQ(sum.View<float>()[static_cast<size_t>(i)], static_cast<float>(i * ranks * (ranks + 1) / 2)) << i;
+      ASSERT_EQ(sum.View<float>()[static_cast<size_t>(i)],
+                static_cast<float>(i * ranks * (ranks + 1) / 2))
+          << i;
     }
     if (r == ranks - 1) std::memset(spread.View<char>().data(), 'x', kCount);
     ASSERT_TRUE(comm.Broadcast(spread.bytes(), ranks - 1).ok());
     for (char c : spread.View<char>()) ASSERT_EQ(c, 'x');
     std::memset(mine.View<char>().data(), 'a' + r, 17);
     ASSERT_TRUE(comm.AllGather(mine.bytes(), all.bytes()).ok());
-    for (size_t i = 0; i < all.View<char>().size(); ++i) ASSERT_EQ(all.View<char>()[i], static_cast<char>('a' + i / 17)) << i;
+    for (size_t i = 0; i < all.View<char>().size(); ++i)
+      ASSERT_EQ(all.View<char>()[i], static_cast<char>('a' + i / 17)) << i;
   });
   CloseAll(group);
   EXPECT_THAT(cluster.Violations(), IsEmpty());
@@ -89,7 +97,8 @@ TEST(NcclCommunicator, MixesHostAndDeviceBuffersInOneExchange) {
   FakeCluster cluster(3);
   NcclResults group = CreateNcclGroup(cluster, 3);
   OnAllRanks(3, [&](int r) {
-    // To and from the next rank on the device, to and from the one before in host memory; its own from one to the other.
+    // To and from the next rank on the device, to and from the one before in host memory; its own
+    // from one to the other.
     DeviceMemory out(cluster, r, r, 5), in(cluster, r, r, 5), own(cluster, r, r, 5);
     const size_t me = static_cast<size_t>(r), next = (me + 1) % 3, before = (me + 2) % 3;
     std::memset(out.View<char>().data(), 'd', 5);
@@ -120,7 +129,8 @@ TEST(NcclCommunicator, ABufferOnAnotherDeviceIsRefused) {
   const absl::Span<std::byte> receive[] = {absl::MakeSpan(host)};
   const absl::Status status = (*group[0])->Exchange(send, receive);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("on device 1, but this communicator uses device 0"));
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("on device 1, but this communicator uses device 0"));
 }
 
 // One group an exchange: all receives and sends in it, then the copy back to the host.
@@ -130,20 +140,22 @@ TEST(NcclCommunicator, CallsOfAnExchangeComeInOrder) {
   OnAllRanks(3, [&](int r) {
     std::vector<std::byte> out(200), in(200);
     std::vector<absl::Span<const std::byte>> send(3, absl::MakeConstSpan(out).first(100));
-    std::vector<absl::Span<std::byte>> receive = {absl::MakeSpan(in).first(100), absl::MakeSpan(in).first(100),
-                                                  absl::MakeSpan(in).last(100)};
+    std::vector<absl::Span<std::byte>> receive = {
+        absl::MakeSpan(in).first(100), absl::MakeSpan(in).first(100), absl::MakeSpan(in).last(100)};
     send[static_cast<size_t>(r)] = {};
     receive[static_cast<size_t>(r)] = {};
     ASSERT_TRUE((*group[static_cast<size_t>(r)])->Exchange(send, receive).ok());
   });
   CloseAll(group);
-  EXPECT_THAT(cluster.Trace(1), ElementsAre("Copy 256", "GroupStart", "Receive 0 100", "Receive 2 100", "Send 2 100", "Send 0 100",
-                                            "GroupEnd", "Copy 256", "Finalize", "Destroy"));
+  EXPECT_THAT(cluster.Trace(1),
+              ElementsAre("Copy 256", "GroupStart", "Receive 0 100", "Receive 2 100", "Send 2 100",
+                          "Send 0 100", "GroupEnd", "Copy 256", "Finalize", "Destroy"));
 }
 
 TEST(NcclCommunicator, RanksTakeTheDevicesOfTheirHostInOrder) {
   FakeCluster cluster({2, 2, 2, 2}, {"a", "b", "a", "b"});
-  NcclResults group = CreateNcclGroup(cluster, 4, [](int r) { return NcclOptions{.host = r % 2 == 0 ? "a" : "b"}; });
+  NcclResults group = CreateNcclGroup(
+      cluster, 4, [](int r) { return NcclOptions{.host = r % 2 == 0 ? "a" : "b"}; });
   for (const auto& member : group) ASSERT_TRUE(member.ok()) << member.status();
   for (int r : {0, 1}) EXPECT_THAT(cluster.DevicesOfCommunicators(r), ElementsAre(0));
   for (int r : {2, 3}) EXPECT_THAT(cluster.DevicesOfCommunicators(r), ElementsAre(1));
@@ -157,7 +169,9 @@ TEST(NcclCommunicator, AnyThreadMayCallAndKeepsItsOwnDevice) {
     const std::shared_ptr<DeviceApi> device = cluster.Runtime(r).device;
     ASSERT_TRUE(device->Select(1 - r).ok());
     float value = 1;
-    ASSERT_TRUE((*group[static_cast<size_t>(r)])->AllReduce(MutableBuffer::Of(absl::MakeSpan(&value, 1)), ReduceOp::kSum).ok());
+    ASSERT_TRUE((*group[static_cast<size_t>(r)])
+                    ->AllReduce(MutableBuffer::Of(absl::MakeSpan(&value, 1)), ReduceOp::kSum)
+                    .ok());
     EXPECT_EQ(value, 2);
     EXPECT_EQ(*device->Selected(), 1 - r);
     group[static_cast<size_t>(r)]->reset();
@@ -171,7 +185,9 @@ TEST(NcclCommunicator, ADuplicateWorksOnAnotherThreadAtTheSameTime) {
   FakeCluster cluster(3);
   NcclResults group = CreateNcclGroup(cluster, 3);
   NcclResults copies(3);
-  OnAllRanks(3, [&](int r) { copies[static_cast<size_t>(r)] = (*group[static_cast<size_t>(r)])->Duplicate(); });
+  OnAllRanks(3, [&](int r) {
+    copies[static_cast<size_t>(r)] = (*group[static_cast<size_t>(r)])->Duplicate();
+  });
   const auto sum_often = [](Communicator& comm) {
     for (int i = 0; i < 50; ++i) {
       std::vector<int32_t> values(1000, comm.rank());

@@ -17,16 +17,16 @@ using Code = absl::StatusCode;
 
 TEST(NcclStatus, EveryResultIsMappedWithNcclsWords) {
   const std::pair<ncclResult_t, Code> expected[] = {
-      {ncclSuccess, Code::kOk},
-      {ncclUnhandledCudaError, Code::kInternal},
-      {ncclSystemError, Code::kUnavailable},
-      {ncclInternalError, Code::kInternal},
-      {ncclInvalidArgument, Code::kInvalidArgument},
-      {ncclInvalidUsage, Code::kFailedPrecondition},
-      {ncclRemoteError, Code::kUnavailable},
-      {ncclInProgress, Code::kOk},
+    {ncclSuccess, Code::kOk},
+    {ncclUnhandledCudaError, Code::kInternal},
+    {ncclSystemError, Code::kUnavailable},
+    {ncclInternalError, Code::kInternal},
+    {ncclInvalidArgument, Code::kInvalidArgument},
+    {ncclInvalidUsage, Code::kFailedPrecondition},
+    {ncclRemoteError, Code::kUnavailable},
+    {ncclInProgress, Code::kOk},
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 32, 0)
-      {ncclTimeout, Code::kDeadlineExceeded},
+    {ncclTimeout, Code::kDeadlineExceeded},
 #endif
   };
   // A result that a later NCCL adds must be thought about.
@@ -49,7 +49,8 @@ TEST(CudaStatus, EveryErrorIsMappedWithCudasWords) {
     if (status.ok() || name.find("cudaError") != 0) continue;
     ++known;
     EXPECT_THAT(std::string(status.message()), HasSubstr("CUDA: cudaMalloc: " + name + ": "));
-    EXPECT_THAT(std::string(status.message()), HasSubstr(cudaGetErrorString(static_cast<cudaError_t>(code))));
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(cudaGetErrorString(static_cast<cudaError_t>(code))));
   }
   EXPECT_GT(known, 100) << "CUDA has well over a hundred errors";
 }
@@ -69,7 +70,8 @@ TEST(CudaStatus, TellsWhatTheCallerCanDo) {
       {cudaErrorIllegalAddress, Code::kInternal},
       {cudaErrorUnknown, Code::kInternal},
   };
-  for (const auto& [error, code] : expected) EXPECT_EQ(CudaStatus(error, "call").code(), code) << cudaGetErrorName(error);
+  for (const auto& [error, code] : expected)
+    EXPECT_EQ(CudaStatus(error, "call").code(), code) << cudaGetErrorName(error);
 }
 
 }  // namespace

@@ -35,15 +35,18 @@ TEST(NcclSetUp, TwoRanksOnOneDeviceAreRefused) {
   FakeCluster cluster({2, 2, 2}, {"host", "host", "host"});
   for (const auto& result : CreateNcclGroup(cluster, 3)) {
     EXPECT_EQ(result.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(result.status().message()), HasSubstr("ranks 0 and 2 would share the device 0000:00:00.0"));
+    EXPECT_THAT(std::string(result.status().message()),
+                HasSubstr("ranks 0 and 2 would share the device 0000:00:00.0"));
   }
 }
 
 TEST(NcclSetUp, ADeviceThatIsNotThereIsRefused) {
   FakeCluster cluster(2);
-  for (const auto& result : CreateNcclGroup(cluster, 2, [](int r) { return NcclOptions{.device = r == 1 ? 2 : 0}; })) {
+  for (const auto& result :
+       CreateNcclGroup(cluster, 2, [](int r) { return NcclOptions{.device = r == 1 ? 2 : 0}; })) {
     EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(result.status().message()), HasSubstr("rank 1: device 2 was asked for, but only 2 are there"));
+    EXPECT_THAT(std::string(result.status().message()),
+                HasSubstr("rank 1: device 2 was asked for, but only 2 are there"));
   }
 }
 
@@ -75,7 +78,8 @@ TEST(NcclSetUp, ARankThatNeverComesEndsAtTheBootstrapsDeadline) {
   FakeCluster cluster(2);
   std::vector<std::unique_ptr<Communicator>> bootstraps = CreateInProcessGroup(2);
   const absl::Time start = absl::Now();
-  const auto result = CreateNcclCommunicator(cluster.Runtime(0), std::move(bootstraps[0]), kImpatient);
+  const auto result =
+      CreateNcclCommunicator(cluster.Runtime(0), std::move(bootstraps[0]), kImpatient);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_GE(absl::Now() - start, kShort * 0.9);
   EXPECT_LT(absl::Now() - start, absl::Seconds(5));
@@ -93,7 +97,8 @@ TEST(NcclFaults, ARankThatStopsIsADeadlineOnTheOthersAndAnAbort) {
     const absl::Time start = absl::Now();
     status[static_cast<size_t>(r)] = SumOnce(comm);
     EXPECT_GE(absl::Now() - start, kShort * 0.9);
-    EXPECT_LT(absl::Now() - start, kShort + 2 * kShort + absl::Seconds(3)) << "its deadline and two graces";
+    EXPECT_LT(absl::Now() - start, kShort + 2 * kShort + absl::Seconds(3))
+        << "its deadline and two graces";
     // Broken for good, at once.
     const absl::Time again = absl::Now();
     EXPECT_EQ(comm.Barrier(), status[static_cast<size_t>(r)]);
@@ -115,7 +120,8 @@ TEST(NcclFaults, WhatNcclNoticesInTheBackgroundEndsTheWaitAtOnce) {
   NcclResults group = CreateNcclGroup(cluster, 2, {.timeout = absl::Minutes(5), .grace = kShort});
   std::thread noticed([&] {
     absl::SleepFor(absl::Milliseconds(50));
-    cluster.SetAsyncError(0, absl::UnavailableError("NCCL: ncclCommGetAsyncError: remote process exited"));
+    cluster.SetAsyncError(
+        0, absl::UnavailableError("NCCL: ncclCommGetAsyncError: remote process exited"));
   });
   const absl::Time start = absl::Now();
   const absl::Status status = SumOnce(**group[0]);  // rank 1 does not come
@@ -135,28 +141,34 @@ struct FailingCall {
 void PrintTo(const FailingCall& call, std::ostream* os) { *os << call.function << " " << call.nth; }
 class NcclFailingCall : public ::testing::TestWithParam<FailingCall> {};
 
-// Any call that fails on one rank is that rank's error; the others end by their deadlines, and nothing is left behind.
+// Any call that fails on one rank is that rank's error; the others end by their deadlines, and
+// nothing is left behind.
 TEST_P(NcclFailingCall, EndsTheCollectiveOnEveryRank) {
   FakeCluster cluster(3);
   NcclResults group = CreateNcclGroup(cluster, 3, kImpatient);
-  cluster.FailCall(1, GetParam().function, GetParam().nth, absl::ResourceExhaustedError("injected"));
+  cluster.FailCall(1, GetParam().function, GetParam().nth,
+                   absl::ResourceExhaustedError("injected"));
   std::vector<absl::Status> status(3);
   OnAllRanks(3, [&](int r) {
-    while (status[static_cast<size_t>(r)].ok()) status[static_cast<size_t>(r)] = SumOnce(**group[static_cast<size_t>(r)]);
+    while (status[static_cast<size_t>(r)].ok())
+      status[static_cast<size_t>(r)] = SumOnce(**group[static_cast<size_t>(r)]);
   });
   EXPECT_EQ(status[1], absl::ResourceExhaustedError("injected"));
-  for (size_t r : {0u, 2u}) EXPECT_EQ(status[r].code(), absl::StatusCode::kDeadlineExceeded) << status[r];
+  for (size_t r : {0u, 2u})
+    EXPECT_EQ(status[r].code(), absl::StatusCode::kDeadlineExceeded) << status[r];
   CloseAll(group);
   EXPECT_THAT(cluster.Violations(), IsEmpty());
   EXPECT_THAT(cluster.Leaks(), IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, NcclFailingCall,
-                         ::testing::Values(FailingCall{"Selected", 1}, FailingCall{"Select", 1}, FailingCall{"Place", 3},
-                                           FailingCall{"Allocate", 1}, FailingCall{"Allocate", 2}, FailingCall{"CopyAsync", 1},
-                                           FailingCall{"CopyAsync", 4}, FailingCall{"GroupStart", 2}, FailingCall{"Receive", 2},
-                                           FailingCall{"Send", 1}, FailingCall{"GroupEnd", 1}, FailingCall{"Settled", 5},
-                                           FailingCall{"Idle", 1}));
+                         ::testing::Values(FailingCall{"Selected", 1}, FailingCall{"Select", 1},
+                                           FailingCall{"Place", 3}, FailingCall{"Allocate", 1},
+                                           FailingCall{"Allocate", 2}, FailingCall{"CopyAsync", 1},
+                                           FailingCall{"CopyAsync", 4},
+                                           FailingCall{"GroupStart", 2}, FailingCall{"Receive", 2},
+                                           FailingCall{"Send", 1}, FailingCall{"GroupEnd", 1},
+                                           FailingCall{"Settled", 5}, FailingCall{"Idle", 1}));
 
 TEST(NcclFaults, ASettingUpThatFailsHalfWayIsUndone) {
   for (const char* function : {"CreateStream", "Select", "BusId", "Count", "Settled"}) {

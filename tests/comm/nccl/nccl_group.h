@@ -24,17 +24,19 @@ inline void OnAllRanks(int ranks, const std::function<void(int)>& body) {
 using NcclResults = std::vector<absl::StatusOr<std::unique_ptr<Communicator>>>;
 
 // What the factory gives each rank; `options` of rank r come from `options_of(r)`.
-inline NcclResults CreateNcclGroup(FakeCluster& cluster, int ranks, const std::function<NcclOptions(int)>& options_of) {
+inline NcclResults CreateNcclGroup(FakeCluster& cluster, int ranks,
+                                   const std::function<NcclOptions(int)>& options_of) {
   std::vector<std::unique_ptr<Communicator>> bootstraps = CreateInProcessGroup(ranks);
   NcclResults results(static_cast<size_t>(ranks));
   OnAllRanks(ranks, [&](int r) {
-    results[static_cast<size_t>(r)] =
-        CreateNcclCommunicator(cluster.Runtime(r), std::move(bootstraps[static_cast<size_t>(r)]), options_of(r));
+    results[static_cast<size_t>(r)] = CreateNcclCommunicator(
+        cluster.Runtime(r), std::move(bootstraps[static_cast<size_t>(r)]), options_of(r));
   });
   return results;
 }
 
-inline NcclResults CreateNcclGroup(FakeCluster& cluster, int ranks, const NcclOptions& options = {}) {
+inline NcclResults CreateNcclGroup(FakeCluster& cluster, int ranks,
+                                   const NcclOptions& options = {}) {
   return CreateNcclGroup(cluster, ranks, [&](int) { return options; });
 }
 

@@ -1,8 +1,8 @@
 // The real libraries, as far as they go without a device.
 #include "absl/time/clock.h"
 #include "comm/inprocess/inprocess.h"
-#include "comm/nccl/nccl_communicator.h"
 #include "comm/inprocess/single.h"
+#include "comm/nccl/nccl_communicator.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/comm/nccl/nccl_group.h"
@@ -29,7 +29,8 @@ TEST(NcclLibrary, WithoutADeviceTheFactorySaysSo) {
   const absl::Status status = CreateNcclCommunicator(CreateSingleCommunicator()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("NCCL"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr(runtime.ok() ? "cudaGetDeviceCount: cudaError" : "built without NCCL"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr(runtime.ok() ? "cudaGetDeviceCount: cudaError" : "built without NCCL"));
   EXPECT_LT(absl::Now() - start, absl::Seconds(10));
   std::printf("%s\n", std::string(status.message()).c_str());
 }
@@ -40,7 +41,8 @@ TEST(NcclLibrary, WithoutADeviceAllRanksHearTheSame) {
   std::vector<std::unique_ptr<Communicator>> bootstraps = CreateInProcessGroup(3);
   std::vector<absl::Status> status(3);
   OnAllRanks(3, [&](int r) {
-    status[static_cast<size_t>(r)] = CreateNcclCommunicator(std::move(bootstraps[static_cast<size_t>(r)])).status();
+    status[static_cast<size_t>(r)] =
+        CreateNcclCommunicator(std::move(bootstraps[static_cast<size_t>(r)])).status();
   });
   for (const absl::Status& s : status) {
     EXPECT_EQ(s.code(), absl::StatusCode::kUnavailable);

@@ -20,12 +20,14 @@ std::vector<float> Normal(float size, uint64_t seed) {
 }
 
 double SquaredError(const Codec& codec, const std::vector<float>& values) {
-  std::vector<std::byte> bytes(static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(codec.EncodedSize(static_cast<int64_t>(values.size()))));
   std::vector<float> decoded(values.size());
   codec.Encode(values, {}, absl::MakeSpan(bytes));
   EXPECT_TRUE(codec.Decode(bytes, {}, absl::MakeSpan(decoded)).ok());
   double error = 0;
-  for (size_t i = 0; i < values.size(); ++i) error += (values[i] - decoded[i]) * static_cast<double>(values[i] - decoded[i]);
+  for (size_t i = 0; i < values.size(); ++i)
+    error += (values[i] - decoded[i]) * static_cast<double>(values[i] - decoded[i]);
   return error;
 }
 
@@ -42,8 +44,10 @@ TEST(AutoBits, EqualOnAllRanksAndBetterThanOneWidthForAll) {
   OnEveryRank(kRanks, [&](Communicator& communicator) {
     std::vector<std::vector<float>> memory;
     std::vector<GradientSegment> segments;
-    for (size_t t = 0; t < 3; ++t) memory.push_back(Normal(sizes[t], 10 * t + static_cast<uint64_t>(communicator.rank())));
-    for (size_t t = 0; t < 3; ++t) segments.push_back({names[t], absl::MakeSpan(memory[t]), 0, four, {}});
+    for (size_t t = 0; t < 3; ++t)
+      memory.push_back(Normal(sizes[t], 10 * t + static_cast<uint64_t>(communicator.rank())));
+    for (size_t t = 0; t < 3; ++t)
+      segments.push_back({names[t], absl::MakeSpan(memory[t]), 0, four, {}});
     std::vector<float> raw(7);
     segments.push_back({"bias", absl::MakeSpan(raw), 0, nullptr, {}});
     auto automatic = AutoBits::Create(options);

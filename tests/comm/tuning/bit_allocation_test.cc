@@ -44,7 +44,9 @@ std::vector<LayerChoices> RandomLayers(int layers, uint64_t seed) {
     const double scale = std::exp(3 * random.NextNormal());
     LayerChoices& choices = result.emplace_back();
     for (int bits = 1; bits <= 5; ++bits) {
-      choices.push_back({values * bits / 8 + 4, scale * static_cast<double>(values) * std::pow(0.25, bits) * (1 + 0.3 * random.NextDouble())});
+      choices.push_back(
+          {values * bits / 8 + 4, scale * static_cast<double>(values) * std::pow(0.25, bits) *
+                                      (1 + 0.3 * random.NextDouble())});
     }
   }
   return result;

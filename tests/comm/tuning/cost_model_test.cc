@@ -20,14 +20,16 @@ class SlowLink final : public ExchangeCollectives {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   absl::string_view backend() const override { return "slow"; }
-  absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override { return absl::UnimplementedError("one link"); }
+  absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override {
+    return absl::UnimplementedError("one link");
+  }
 
  protected:
   absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(int, absl::Span<const int>) override {
     return absl::UnimplementedError("one link");
   }
-  absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send, absl::Span<const absl::Span<std::byte>> receive,
-                        absl::Time) override {
+  absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
+                        absl::Span<const absl::Span<std::byte>> receive, absl::Time) override {
     size_t bytes = 0;
     for (const absl::Span<const std::byte>& span : send) bytes += span.size();
     absl::SleepFor(latency_ + absl::Seconds(static_cast<double>(bytes) / bytes_per_s_));
@@ -57,23 +59,29 @@ TEST(StepModel, WithoutBucketsOrCostsItIsTheCompute) {
 TEST(StepModel, ALinkWithACoreOfItsOwnIsHiddenAsFarAsComputeGoesOn) {
   const SharedCost spare;
   // From 2 to 5 beside compute; from 6 on 3 beside it, of which one is left at its end.
-  const std::vector<BucketCost> buckets = {{.ready_s = 2, .link_s = 3, .shared_link_s = 3}, {.ready_s = 6, .link_s = 3, .shared_link_s = 3}};
+  const std::vector<BucketCost> buckets = {{.ready_s = 2, .link_s = 3, .shared_link_s = 3},
+                                           {.ready_s = 6, .link_s = 3, .shared_link_s = 3}};
   EXPECT_DOUBLE_EQ(PredictWindow(8, buckets, spare), 9);
   EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 2, .coding_s = 5}}, spare), 8);
 }
 
 TEST(StepModel, WhatIsStolenIsAdded) {
   // 4 s beside compute that advances by 3: one second longer.
-  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 1}}, kOneCore), 9);
+  EXPECT_DOUBLE_EQ(
+      PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 1}}, kOneCore),
+      9);
   // Coding of 1 s takes 2 of them and leaves compute half: one second longer, wherever it falls.
   EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .coding_s = 1}}, kOneCore), 9);
   EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 8, .coding_s = 1}}, kOneCore), 9);
   // All of compute is stolen while the link is busy.
-  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 4}}, kOneCore), 12);
+  EXPECT_DOUBLE_EQ(
+      PredictWindow(8, {{.ready_s = 1, .link_s = 2, .shared_link_s = 4, .stolen_s = 4}}, kOneCore),
+      12);
 }
 
 TEST(StepModel, BucketsGoOneAfterTheOtherAndFasterOnceComputeIsOver) {
-  // The first from 6: in 4 s beside compute that leaves it the 2 it needs, both end at 10. The second has the link to itself: 3.
+  // The first from 6: in 4 s beside compute that leaves it the 2 it needs, both end at 10. The
+  // second has the link to itself: 3.
   const BucketCost bucket = {.ready_s = 6, .link_s = 3, .shared_link_s = 4, .stolen_s = 2};
   EXPECT_DOUBLE_EQ(PredictWindow(8, {bucket, bucket}, kOneCore), 13);
   // From 7: compute's last second takes 2, half of it is done then; the other half takes 1.5 alone.
@@ -81,7 +89,11 @@ TEST(StepModel, BucketsGoOneAfterTheOtherAndFasterOnceComputeIsOver) {
   late.ready_s = 7;
   EXPECT_DOUBLE_EQ(PredictWindow(8, {late}, kOneCore), 10.5);
   // A bucket that is ready early waits for the one before it.
-  EXPECT_DOUBLE_EQ(PredictWindow(8, {{.ready_s = 7, .link_s = 2, .shared_link_s = 2}, {.ready_s = 1, .link_s = 2, .shared_link_s = 2}}, {}), 11);
+  EXPECT_DOUBLE_EQ(PredictWindow(8,
+                                 {{.ready_s = 7, .link_s = 2, .shared_link_s = 2},
+                                  {.ready_s = 1, .link_s = 2, .shared_link_s = 2}},
+                                 {}),
+                   11);
 }
 
 TEST(StepModel, BucketsCostWhatTheirBytesAndValuesDo) {
@@ -93,7 +105,7 @@ TEST(StepModel, BucketsCostWhatTheirBytesAndValuesDo) {
   const auto costs = PredictBuckets(raw, 2, {.each_s = 0.5, .per_byte_s = 1}, shared, codings);
   ASSERT_TRUE(costs.ok()) << costs.status();
   ASSERT_EQ(costs->size(), 1u);
-  const double bytes = 4 << 20, values = 1 << 20;   // half to the owner, half from it, each way
+  const double bytes = 4 << 20, values = 1 << 20;  // half to the owner, half from it, each way
   EXPECT_DOUBLE_EQ((*costs)[0].link_s, bytes + 1);
   EXPECT_DOUBLE_EQ((*costs)[0].shared_link_s, 2 * bytes + 0.5);
   EXPECT_DOUBLE_EQ((*costs)[0].stolen_s, bytes + 0.25);
@@ -114,7 +126,8 @@ TEST(CostModel, FindsLatencyAndBandwidthOfALink) {
   });
 }
 
-// That link sleeps: neither hinders the other much, whatever the machine; and all ranks know the same.
+// That link sleeps: neither hinders the other much, whatever the machine; and all ranks know the
+// same.
 TEST(CostModel, FindsWhatExchangeAndComputeDoToEachOther) {
   std::mutex mutex;
   std::vector<SharedCost> costs;
@@ -140,7 +153,8 @@ TEST(CostModel, FindsWhatExchangeAndComputeDoToEachOther) {
   EXPECT_FALSE(MeasureShared(*alone, 0).ok());
 }
 
-// The decision is that of the slow or fast link, the same everywhere, and the prediction is near what the exchange takes.
+// The decision is that of the slow or fast link, the same everywhere, and the prediction is near
+// what the exchange takes.
 TEST(CostModel, CompressesOnASlowLinkOnly) {
   constexpr size_t kCount = 1 << 20;
   std::mutex mutex;
@@ -156,7 +170,10 @@ TEST(CostModel, CompressesOnASlowLinkOnly) {
     EXPECT_LT(decision->compressed.link_s, decision->raw.link_s / 6);
     float first = static_cast<float>(decision->raw.seconds());
     const float mine = first;
-    ASSERT_TRUE(communicator.Broadcast(absl::MakeSpan(reinterpret_cast<std::byte*>(&first), sizeof(first)), 0).ok());
+    ASSERT_TRUE(
+        communicator
+            .Broadcast(absl::MakeSpan(reinterpret_cast<std::byte*>(&first), sizeof(first)), 0)
+            .ok());
     std::lock_guard lock(mutex);
     slow += decision->compress;
     alike += first == mine;
@@ -177,7 +194,8 @@ TEST(CostModel, OneRankNeverCompresses) {
 TEST(CostModel, CodingTakesTime) {
   auto codec = Codec::Create({.bits = 4});
   ASSERT_TRUE(codec.ok());
-  const CodingCost coded = MeasureCoding(std::move(*codec), 3, true), raw = MeasureCoding(nullptr, 3, true);
+  const CodingCost coded = MeasureCoding(std::move(*codec), 3, true),
+                   raw = MeasureCoding(nullptr, 3, true);
   for (const CodingCost& cost : {coded, raw}) {
     EXPECT_GT(cost.encode_s, 0);
     EXPECT_GT(cost.reduce_s, 0);

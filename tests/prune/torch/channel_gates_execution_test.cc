@@ -5,12 +5,12 @@
 #include <string>
 
 #include "ATen/Functions.h"
+#include "executor/graph_module.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "prune/channel_gates.h"
 #include "tests/executor/graph_outputs.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

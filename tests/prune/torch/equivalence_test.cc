@@ -10,13 +10,13 @@
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
+#include "executor/graph_module.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "prune/pruning.h"
 #include "prune/torch/taylor_importance.h"
 #include "tests/executor/graph_outputs.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

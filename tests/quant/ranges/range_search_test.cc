@@ -97,8 +97,8 @@ class KlReference {
   }
 
  private:
-  // One filled bin, or two successive ones on average, over 8 times as full as the filled bins beside
-  // them.
+  // One filled bin, or two successive ones on average, over 8 times as full as the filled bins
+  // beside them.
   void FindSpikes() {
     spikes_.resize(counts_.size());
     const int bins = static_cast<int>(counts_.size());

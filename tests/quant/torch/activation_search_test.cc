@@ -46,9 +46,10 @@ double OutputError(const Case& made, const ClipRange& range, const QuantType& ty
   const at::NoGradGuard no_grad;
   const auto module = *SingleNodeModule(made.graph, 0);
   const QuantParams params = *ParamsForRange(type, range.low, range.high);
-  const at::Tensor rounded =
-      at::fake_quantize_per_tensor_affine(made.data, params.scales[0], params.zero_points[0], type.min(), type.max());
-  const at::Tensor difference = (*module->Forward({rounded}))[0] - (*module->Forward({made.data}))[0];
+  const at::Tensor rounded = at::fake_quantize_per_tensor_affine(
+      made.data, params.scales[0], params.zero_points[0], type.min(), type.max());
+  const at::Tensor difference =
+      (*module->Forward({rounded}))[0] - (*module->Forward({made.data}))[0];
   return difference.to(at::kDouble).square().sum().item<double>();
 }
 
@@ -56,12 +57,14 @@ TEST(ActivationSearch, AutoIsTheBestOfAllMethodsAtTheLayersOutput) {
   const Case made = OutlierCase();
   for (const int bits : {3, 4, 8}) {
     const QuantType type = {.bits = bits, .is_signed = false};
-    const auto chosen = ChooseActivationRange(made.graph, made.input(), *made.collector, type, "auto", {});
+    const auto chosen =
+        ChooseActivationRange(made.graph, made.input(), *made.collector, type, "auto", {});
     ASSERT_TRUE(chosen.ok()) << chosen.status();
     const double best = OutputError(made, chosen->range, type);
     std::map<std::string, double> errors;
     for (const char* name : {"min-max", "moving-average", "percentile", "mse", "kl"}) {
-      const auto one = ChooseActivationRange(made.graph, made.input(), *made.collector, type, name, {});
+      const auto one =
+          ChooseActivationRange(made.graph, made.input(), *made.collector, type, name, {});
       ASSERT_TRUE(one.ok()) << one.status();
       errors[name] = OutputError(made, one->range, type);
       EXPECT_LE(best, errors[name] * (1 + 1e-6)) << name << ", " << bits << " bits";
@@ -72,9 +75,10 @@ TEST(ActivationSearch, AutoIsTheBestOfAllMethodsAtTheLayersOutput) {
   }
 }
 
-// Heavy tails and few values far out, at the value and at the output of the layer that reads it. All arithmetic in double, none of it from
-// quant/. What is kept of the data for `auto` to try ranges on holds few of the outliers at 4 bits, and none at 8, where only one value in
-// four million may be out at 60 for clipping it to be worth half the error.
+// Heavy tails and few values far out, at the value and at the output of the layer that reads it.
+// All arithmetic in double, none of it from quant/. What is kept of the data for `auto` to try
+// ranges on holds few of the outliers at 4 bits, and none at 8, where only one value in four
+// million may be out at 60 for clipping it to be worth half the error.
 TEST(ActivationSearch, KlAndAutoAreWellBelowMinMaxOnDataWithOutliers) {
   Builder b("laplace", kSeed);
   const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 4, 64, 64});
@@ -85,15 +89,19 @@ TEST(ActivationSearch, KlAndAutoAreWellBelowMinMaxOnDataWithOutliers) {
   struct Outliers {
     int bits, every, first;
     float size;
-    int times;   // that values without outliers come first
+    int times;  // that values without outliers come first
   };
-  for (const Outliers& few : {Outliers{4, 10000, 5000, 30, 0}, Outliers{8, 1 << 20, 700000, 60, 3}}) {
+  for (const Outliers& few :
+       {Outliers{4, 10000, 5000, 30, 0}, Outliers{8, 1 << 20, 700000, 60, 3}}) {
     const std::vector<float> calm = Laplace(1 << 20);
     std::vector<float> values = calm;
-    for (size_t i = static_cast<size_t>(few.first); i < values.size(); i += static_cast<size_t>(few.every)) {
+    for (size_t i = static_cast<size_t>(few.first); i < values.size();
+         i += static_cast<size_t>(few.every)) {
       values[i] = std::copysign(few.size, values[i]);
     }
-    const auto images = [](const std::vector<float>& of) { return at::tensor(at::ArrayRef<float>(of)).reshape({64, 4, 64, 64}); };
+    const auto images = [](const std::vector<float>& of) {
+      return at::tensor(at::ArrayRef<float>(of)).reshape({64, 4, 64, 64});
+    };
     const auto collector = *Collector::Create(graph, selection);
     for (int i = 0; i < few.times; ++i) ASSERT_TRUE(collector->Add({images(calm)}).ok());
     ASSERT_TRUE(collector->Add({images(values)}).ok());
@@ -102,23 +110,28 @@ TEST(ActivationSearch, KlAndAutoAreWellBelowMinMaxOnDataWithOutliers) {
       double value, output;
     };
     const auto error = [&](const char* method) -> Error {
-      const ChosenRange chosen = *ChooseActivationRange(graph, selection.activations.front(), *collector, type, method, {});
+      const ChosenRange chosen = *ChooseActivationRange(graph, selection.activations.front(),
+                                                        *collector, type, method, {});
       const double scale = (double{chosen.range.high} - chosen.range.low) / type.max();
       const int zero_point = static_cast<int>(std::nearbyint(-chosen.range.low / scale));
       const auto of = [&](const std::vector<float>& batch) -> Error {
         std::vector<double> changes;
-        for (const float value : batch) changes.push_back(QuantisedReference(value, scale, zero_point, type) - value);
-        const at::Tensor change = at::tensor(at::ArrayRef<double>(changes), at::kDouble).reshape({64, 4, 64, 64});
-        return {change.square().mean().item<double>(), at::conv2d(change, weight, {}, {1, 1}, {1, 1}).square().mean().item<double>()};
+        for (const float value : batch)
+          changes.push_back(QuantisedReference(value, scale, zero_point, type) - value);
+        const at::Tensor change =
+            at::tensor(at::ArrayRef<double>(changes), at::kDouble).reshape({64, 4, 64, 64});
+        return {change.square().mean().item<double>(),
+                at::conv2d(change, weight, {}, {1, 1}, {1, 1}).square().mean().item<double>()};
       };
       const Error first = of(calm), last = of(values);
-      return {(few.times * first.value + last.value) / (few.times + 1), (few.times * first.output + last.output) / (few.times + 1)};
+      return {(few.times * first.value + last.value) / (few.times + 1),
+              (few.times * first.output + last.output) / (few.times + 1)};
     };
     const Error min_max = error("min-max");
     for (const char* method : {"kl", "auto"}) {
       const Error with = error(method);
-      std::printf("%d bits, %s: %.1f times below min-max at the value, %.1f at the output\n", few.bits, method, min_max.value / with.value,
-                  min_max.output / with.output);
+      std::printf("%d bits, %s: %.1f times below min-max at the value, %.1f at the output\n",
+                  few.bits, method, min_max.value / with.value, min_max.output / with.output);
       EXPECT_LT(with.value, 0.5 * min_max.value) << method << ", " << few.bits << " bits";
       EXPECT_LT(with.output, 0.5 * min_max.output) << method << ", " << few.bits << " bits";
     }
@@ -127,7 +140,8 @@ TEST(ActivationSearch, KlAndAutoAreWellBelowMinMaxOnDataWithOutliers) {
 
 TEST(ActivationSearch, UnknownMethodIsRefused) {
   const Case made = OutlierCase();
-  const auto chosen = ChooseActivationRange(made.graph, made.input(), *made.collector, {.is_signed = false}, "entropy", {});
+  const auto chosen = ChooseActivationRange(made.graph, made.input(), *made.collector,
+                                            {.is_signed = false}, "entropy", {});
   EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
@@ -137,7 +151,8 @@ TEST(SingleNode, RunsANodeWithItsConstantsAlone) {
   ASSERT_TRUE(alone.ok()) << alone.status();
   const at::NoGradGuard no_grad;
   const auto whole = GraphModule::Create(made.graph);
-  EXPECT_TRUE(at::equal((*(*alone)->Forward({made.data}))[0], (*(*whole)->Forward({made.data}))[0]));
+  EXPECT_TRUE(
+      at::equal((*(*alone)->Forward({made.data}))[0], (*(*whole)->Forward({made.data}))[0]));
 }
 
 TEST(SingleNode, RefusesANodeWithTwoComputedOperands) {
@@ -145,7 +160,8 @@ TEST(SingleNode, RefusesANodeWithTwoComputedOperands) {
   const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 4});
   const ValueId y = b.Input("y", DType::kFloat32, {kDynamicDim, 4});
   b.Output(b.Add(x, y), "z");
-  EXPECT_EQ(SingleNodeModule(*b.Finish(), 0).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(SingleNodeModule(*b.Finish(), 0).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

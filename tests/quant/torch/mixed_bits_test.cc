@@ -8,6 +8,7 @@
 
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
+#include "executor/graph_module.h"
 #include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
@@ -15,7 +16,6 @@
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {

@@ -232,13 +232,16 @@ TEST_P(OptimizerTest, ZerosThatAreKeptStayAndAllElseIsAsWithoutThem) {
     ASSERT_TRUE(of_free->Step().ok());
     ASSERT_TRUE(of_kept->Step().ok());
   }
-  for (size_t i = 0; i < kept.size() && GetParam().name != "lamb"; ++i) {  // whose steps depend on the whole tensor's norm
+  for (size_t i = 0; i < kept.size() && GetParam().name != "lamb";
+       ++i) {  // whose steps depend on the whole tensor's norm
     at::Tensor expected = free[i].tensor.detach().clone();
     if (zeros.contains(kept[i].name)) expected.masked_fill_(zeros.at(kept[i].name), 0);
     EXPECT_TRUE(at::equal(kept[i].tensor, expected)) << kept[i].name;
   }
-  EXPECT_EQ(of_kept->KeepZeros({{"nobody", at::ones({1}, at::kBool)}}).code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(of_kept->KeepZeros({{kept[0].name, at::ones({1}, at::kBool)}}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(of_kept->KeepZeros({{"nobody", at::ones({1}, at::kBool)}}).code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(of_kept->KeepZeros({{kept[0].name, at::ones({1}, at::kBool)}}).code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(OptimizerTest, AParameterWithoutGradientIsLeftAlone) {

@@ -15,8 +15,8 @@
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/torch/quantizer.h"
-#include "tests/quant/torch/batches.h"
 #include "tests/executor/graph_outputs.h"
+#include "tests/quant/torch/batches.h"
 #include "torch/csrc/autograd/variable.h"
 #include "trainer/qat/distillation.h"
 

@@ -22,7 +22,9 @@ void OnRanks(int world, const std::function<void(int rank, Communicator& communi
 
 constexpr int64_t kElements = 101;
 
-float Momentum(int rank, int64_t i) { return 0.37f * static_cast<float>(rank + 1) + 0.01f * static_cast<float>(i * i); }
+float Momentum(int rank, int64_t i) {
+  return 0.37f * static_cast<float>(rank + 1) + 0.01f * static_cast<float>(i * i);
+}
 
 TensorMap StateOf(int rank) {
   TensorMap state;
@@ -50,11 +52,13 @@ Checkpoint Written(int world) {
   checkpoint.tensors["model"];
   OnRanks(world, [&](int rank, Communicator& communicator) {
     Checkpoint other;
-    const absl::Status status = GatherOptimizers(StateOf(rank), communicator, rank == 0 ? &checkpoint : &other);
+    const absl::Status status =
+        GatherOptimizers(StateOf(rank), communicator, rank == 0 ? &checkpoint : &other);
     EXPECT_TRUE(status.ok()) << status;
     EXPECT_TRUE(other.tensors.empty()) << "a checkpoint was touched on rank " << rank;
   });
-  EXPECT_EQ(checkpoint.tensors.size(), static_cast<size_t>(world) + 1) << "one a rank, and the model";
+  EXPECT_EQ(checkpoint.tensors.size(), static_cast<size_t>(world) + 1)
+      << "one a rank, and the model";
   EXPECT_FALSE(checkpoint.tensors.contains("optimizer"));
   return checkpoint;
 }
@@ -62,7 +66,8 @@ Checkpoint Written(int world) {
 std::vector<TensorMap> Read(const Checkpoint& checkpoint, bool own, int world) {
   std::vector<TensorMap> states(static_cast<size_t>(world));
   OnRanks(world, [&](int rank, Communicator& communicator) {
-    absl::StatusOr<TensorMap> state = ScatterOptimizers(rank == 0 ? checkpoint : Checkpoint(), own, communicator);
+    absl::StatusOr<TensorMap> state =
+        ScatterOptimizers(rank == 0 ? checkpoint : Checkpoint(), own, communicator);
     ASSERT_TRUE(state.ok()) << state.status();
     states[static_cast<size_t>(rank)] = *std::move(state);
   });
@@ -78,7 +83,8 @@ TEST(OptimizerFiles, TheSameRanksGetTheirOwnBack) {
       EXPECT_EQ(StepOf(state), StepOf(StateOf(rank)));
       EXPECT_EQ(state.at("momentum/empty").shape(), Shape({0, 3}));
       for (int64_t i = 0; i < kElements; ++i) {
-        ASSERT_EQ(Values(state.at("momentum/fc.weight"))[i], Momentum(rank, i)) << "rank " << rank << " of " << world;
+        ASSERT_EQ(Values(state.at("momentum/fc.weight"))[i], Momentum(rank, i))
+            << "rank " << rank << " of " << world;
       }
     }
   }
@@ -89,11 +95,13 @@ TEST(OptimizerFiles, AnotherNumberOfRanksAndRunsWithoutLocalStepsGetTheMean) {
     int before, after;
     bool own;
   };
-  for (const Case& c : {Case{2, 3, true}, Case{3, 2, true}, Case{5, 1, true}, Case{1, 4, true}, Case{3, 3, false}}) {
+  for (const Case& c : {Case{2, 3, true}, Case{3, 2, true}, Case{5, 1, true}, Case{1, 4, true},
+                        Case{3, 3, false}}) {
     for (const TensorMap& state : Read(Written(c.before), c.own, c.after)) {
       for (int64_t i = 0; i < kElements; ++i) {
         double mean = 0;
-        for (int rank = 0; rank < c.before; ++rank) mean += static_cast<double>(Momentum(rank, i)) / c.before;
+        for (int rank = 0; rank < c.before; ++rank)
+          mean += static_cast<double>(Momentum(rank, i)) / c.before;
         ASSERT_FLOAT_EQ(Values(state.at("momentum/fc.weight"))[i], static_cast<float>(mean))
             << c.before << " to " << c.after;
       }
@@ -110,18 +118,22 @@ TEST(OptimizerFiles, ACheckpointWithOneForAllGivesNothing) {
 }
 
 TEST(OptimizerFiles, ADamagedSetIsAnErrorOnEveryRank) {
-  Checkpoint gap = Written(3), named = Written(2), lacking = Written(3), shaped = Written(3), typed = Written(3);
+  Checkpoint gap = Written(3), named = Written(2), lacking = Written(3), shaped = Written(3),
+             typed = Written(3);
   gap.tensors.erase("optimizer-1");
   named.tensors["optimizer-x"] = named.tensors["optimizer-1"];
   lacking.tensors["optimizer-2"].erase("step");
-  shaped.tensors["optimizer-2"]["momentum/fc.weight"] = *Tensor::Create(DType::kFloat32, {kElements - 1});
+  shaped.tensors["optimizer-2"]["momentum/fc.weight"] =
+      *Tensor::Create(DType::kFloat32, {kElements - 1});
   for (int rank = 0; rank < 3; ++rank)
     typed.tensors[absl::StrCat("optimizer-", rank)]["step"] = *Tensor::Create(DType::kUInt8, {});
   for (const Checkpoint* checkpoint : {&gap, &named, &lacking, &shaped, &typed}) {
     OnRanks(2, [&](int rank, Communicator& communicator) {
       const absl::Status status =
-          ScatterOptimizers(rank == 0 ? *checkpoint : Checkpoint(), /*own=*/true, communicator).status();
-      EXPECT_EQ(status.code(), rank == 0 ? absl::StatusCode::kDataLoss : absl::StatusCode::kAborted) << status;
+          ScatterOptimizers(rank == 0 ? *checkpoint : Checkpoint(), /*own=*/true, communicator)
+              .status();
+      EXPECT_EQ(status.code(), rank == 0 ? absl::StatusCode::kDataLoss : absl::StatusCode::kAborted)
+          << status;
     });
   }
 }

@@ -24,7 +24,8 @@ TEST(BucketPlan, FillsFromTheLastUsedToTheFirst) {
   const BucketPlan plan = PlanBuckets({2, 98, 60, 40, 100, 100}, InOrder(6), 1 << 20);
   EXPECT_THAT(plan.sizes, ElementsAre(100, 100, 100, 98, 2));
   EXPECT_THAT(plan.bucket, ElementsAre(4, 3, 2, 2, 1, 0));
-  EXPECT_THAT(plan.offset, ElementsAre(0, 0, 40, 0, 0, 0)) << "within a bucket too, the last used comes first";
+  EXPECT_THAT(plan.offset, ElementsAre(0, 0, 40, 0, 0, 0))
+      << "within a bucket too, the last used comes first";
 }
 
 TEST(BucketPlan, FollowsTheOrderOfUseAndNotOfDeclaration) {
@@ -50,7 +51,8 @@ TEST(BucketPlan, ZeroAndOneParameter) {
   EXPECT_THAT(PlanBuckets({1}, {0}, 1 << 20).sizes, ElementsAre(1));
 }
 
-// Whatever the sizes: every element has one place, buckets are contiguous, and their order is that of backward.
+// Whatever the sizes: every element has one place, buckets are contiguous, and their order is that
+// of backward.
 TEST(BucketPlan, CoversEveryParameterOnceInReverseOrderOfUse) {
   constexpr unsigned kSeed = 20260301;
   std::mt19937 random(kSeed);
@@ -74,7 +76,8 @@ TEST(BucketPlan, CoversEveryParameterOnceInReverseOrderOfUse) {
     ASSERT_EQ(filled, plan.sizes);
     const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     const int64_t largest = *std::max_element(sizes.begin(), sizes.end());
-    for (int64_t size : plan.sizes) ASSERT_LT(size, std::max<int64_t>(1, std::min(capacity, total / 4)) + largest);
+    for (int64_t size : plan.sizes)
+      ASSERT_LT(size, std::max<int64_t>(1, std::min(capacity, total / 4)) + largest);
     // A bucket overshoots its quarter by one parameter at most.
     const size_t fewest = largest <= total / 100 ? 4 : largest <= total / 8 ? 3 : 1;
     ASSERT_GE(plan.sizes.size(), fewest);

@@ -19,7 +19,8 @@ namespace {
 
 using Sync = std::unique_ptr<GradientSynchronizer>;
 
-Sync Create(GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options = {}) {
+Sync Create(GraphModule& module, Communicator& communicator,
+            GradientSynchronizerOptions options = {}) {
   absl::StatusOr<Sync> made = GradientSynchronizer::Create(module, communicator, options);
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
@@ -47,11 +48,13 @@ TEST(GradientSynchronizer, LeavesTheMeanOverTheRanks) {
         const int64_t rows = world * (world + 1) / 2;
         for (const NamedTensor& parameter : module->parameters()) {
           const float wanted = ExactGradient(parameter.name, rows) / static_cast<float>(world);
-          if (world == 1 && wanted == 0) continue;  // alone, a parameter without gradient stays without
+          if (world == 1 && wanted == 0)
+            continue;  // alone, a parameter without gradient stays without
           ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
           const at::Tensor gradient = parameter.tensor.grad().contiguous();
           for (int64_t i = 0; i < gradient.numel(); ++i) {
-            ASSERT_FLOAT_EQ(gradient.data_ptr<float>()[i], wanted) << parameter.name << ", " << world << " ranks, rank " << rank;
+            ASSERT_FLOAT_EQ(gradient.data_ptr<float>()[i], wanted)
+                << parameter.name << ", " << world << " ranks, rank " << rank;
           }
         }
       }
@@ -59,7 +62,8 @@ TEST(GradientSynchronizer, LeavesTheMeanOverTheRanks) {
   }
 }
 
-// A rank may have no samples left in an epoch's last batch: it exchanges zeros, and whatever stood there before does not count.
+// A rank may have no samples left in an epoch's last batch: it exchanges zeros, and whatever stood
+// there before does not count.
 TEST(GradientSynchronizer, ParametersWithoutGradientsCountAsZeros) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = ExactModule();
@@ -70,7 +74,8 @@ TEST(GradientSynchronizer, ParametersWithoutGradientsCountAsZeros) {
     for (const NamedTensor& parameter : module->parameters()) {
       ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
       const float wanted = ExactGradient(parameter.name, 2);
-      EXPECT_TRUE(parameter.tensor.grad().eq(wanted).all().item<bool>()) << parameter.name << " on rank " << rank;
+      EXPECT_TRUE(parameter.tensor.grad().eq(wanted).all().item<bool>())
+          << parameter.name << " on rank " << rank;
     }
   });
 }
@@ -83,8 +88,10 @@ TEST(GradientSynchronizer, TheSameBitsForEveryBucketSizeWithAndWithoutOverlap) {
       std::vector<std::vector<float>> found(kWorld);
       RunRanks(kWorld, [&](int rank, std::unique_ptr<Communicator> communicator) {
         const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/11);
-        const Sync sync = Create(*module, *communicator, {.bucket_mb = bucket_mb, .overlap = overlap});
-        const at::Tensor input = at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
+        const Sync sync =
+            Create(*module, *communicator, {.bucket_mb = bucket_mb, .overlap = overlap});
+        const at::Tensor input =
+            at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
         ASSERT_TRUE(sync->Begin({}).ok());
         Backward(*module, input);
         ASSERT_TRUE(sync->Finish().ok());
@@ -99,7 +106,8 @@ TEST(GradientSynchronizer, TheSameBitsForEveryBucketSizeWithAndWithoutOverlap) {
   EXPECT_GT(std::abs(*std::max_element(reference.begin(), reference.end())), 0);
 }
 
-// Its first steps are exchanged after backward, and watched but for the very first ones; the bits stay as they are.
+// Its first steps are exchanged after backward, and watched but for the very first ones; the bits
+// stay as they are.
 TEST(GradientSynchronizer, AForecastIsMadeOnceAndChangesNoBits) {
   constexpr int kSteps = ExchangeForecast::kWarmUpSteps + ExchangeForecast::kWatchedSteps + 2;
   for (const char* method : {"none", "uniform", "powersgd"}) {
@@ -108,20 +116,26 @@ TEST(GradientSynchronizer, AForecastIsMadeOnceAndChangesNoBits) {
       RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
         const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/11);
         const bool foreseeable = forecast && method != std::string("powersgd");
-        const Sync sync = Create(*module, *communicator,
-                                 {.bucket_mb = 0.001, .forecast = forecast, .compression = {.method = method, .bits = 4, .minimum_size = 16}});
-        const at::Tensor input = at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
+        const Sync sync =
+            Create(*module, *communicator,
+                   {.bucket_mb = 0.001,
+                    .forecast = forecast,
+                    .compression = {.method = method, .bits = 4, .minimum_size = 16}});
+        const at::Tensor input =
+            at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
         for (int step = 0; step < kSteps; ++step) {
           for (const NamedTensor& parameter : module->parameters()) {
             if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
           }
           const bool known = step >= kSteps - 2;
-          EXPECT_EQ(sync->Report().added_ms >= 0, known && foreseeable) << method << ", step " << step;
+          EXPECT_EQ(sync->Report().added_ms >= 0, known && foreseeable)
+              << method << ", step " << step;
           ASSERT_TRUE(sync->Begin({.step = step}).ok());
           Backward(*module, input);
           const absl::StatusOr<SyncStats> stats = sync->Finish();
           ASSERT_TRUE(stats.ok()) << stats.status();
-          EXPECT_EQ(stats->watched, foreseeable && !known && step >= ExchangeForecast::kWarmUpSteps) << method << ", step " << step;
+          EXPECT_EQ(stats->watched, foreseeable && !known && step >= ExchangeForecast::kWarmUpSteps)
+              << method << ", step " << step;
         }
         if (rank == 0) found[forecast] = Gradients(*module);
       });
@@ -151,7 +165,8 @@ TEST(GradientSynchronizer, MicroBatchesAccumulateAndAreExchangedOnce) {
       EXPECT_EQ(stats->wire_bytes, wire_bytes) << micro_batches << " micro-batches";
       for (const NamedTensor& parameter : module->parameters()) {
         const float wanted = ExactGradient(parameter.name, 2 * micro_batches);
-        EXPECT_TRUE(parameter.tensor.grad().eq(wanted).all().item<bool>()) << parameter.name << ", " << micro_batches;
+        EXPECT_TRUE(parameter.tensor.grad().eq(wanted).all().item<bool>())
+            << parameter.name << ", " << micro_batches;
       }
     }
   });
@@ -164,8 +179,9 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
         const std::unique_ptr<GraphModule> module = ExactModule();
         const Sync sync = Create(*module, *communicator);
         // bad, then good: the flag must not stick. Unchecked, it stays down.
-        for (const auto& [factor, check, wanted] : {std::tuple(bad, true, true), std::tuple(1.0, true, false),
-                                                    std::tuple(bad, false, false)}) {
+        for (const auto& [factor, check, wanted] :
+             {std::tuple(bad, true, true), std::tuple(1.0, true, false),
+              std::tuple(bad, false, false)}) {
           for (const NamedTensor& parameter : module->parameters()) {
             if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
           }
@@ -173,39 +189,48 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
           Backward(*module, Ones(1), rank == world - 1 ? factor : 1.0);
           const absl::StatusOr<SyncStats> stats = sync->Finish();
           ASSERT_TRUE(stats.ok()) << stats.status();
-          EXPECT_EQ(stats->found_inf, wanted) << "rank " << rank << " of " << world << ", factor " << factor;
+          EXPECT_EQ(stats->found_inf, wanted)
+              << "rank " << rank << " of " << world << ", factor " << factor;
         }
       });
     }
   }
 }
 
-// Without a clock: the first layer's gradient, the last of backward, is held back until other gradients have been exchanged.
+// Without a clock: the first layer's gradient, the last of backward, is held back until other
+// gradients have been exchanged.
 TEST(GradientSynchronizer, ExchangesWhileBackwardStillRuns) {
-  RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
-    Watcher watcher;
-    const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
-    const std::unique_ptr<Communicator> watched = Watch(std::move(communicator), watcher);
-    const Sync sync = Create(*module, *watched, {.trace = true});
-    int before_the_end = 0;
-    const at::Tensor first = module->parameters()[static_cast<size_t>(module->forward_order().front())].tensor;
-    first.register_hook([&](const at::Tensor& gradient) {
-      const absl::Time give_up = absl::Now() + absl::Seconds(10);
-      while (watcher.calls < 2 * 3 && absl::Now() < give_up) absl::SleepFor(absl::Milliseconds(1));
-      before_the_end = watcher.calls / 2;
-      return gradient;
-    });
-    ASSERT_TRUE(sync->Begin({}).ok());
-    Backward(*module, at::ones({2, kDeepWidth}));
-    const int64_t backward_end_us = absl::ToInt64Microseconds(
-        absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
-    ASSERT_TRUE(sync->Finish().ok());
-    EXPECT_GE(before_the_end, 3) << "three of the four quarters can travel before the first layer is done, on rank " << rank;
-    const std::vector<TraceSpan> trace = sync->TakeTrace();
-    ASSERT_GE(trace.size(), 5u);
-    for (size_t i = 0; i < 3; ++i) EXPECT_LE(trace[i].end_us, backward_end_us) << trace[i].name;
-    EXPECT_GE(trace.back().start_us, backward_end_us) << "the flag is known when backward is over";
-  });
+  RunRanks(2,
+           [&](int rank, std::unique_ptr<Communicator> communicator) {
+             Watcher watcher;
+             const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
+             const std::unique_ptr<Communicator> watched = Watch(std::move(communicator), watcher);
+             const Sync sync = Create(*module, *watched, {.trace = true});
+             int before_the_end = 0;
+             const at::Tensor first =
+                 module->parameters()[static_cast<size_t>(module->forward_order().front())].tensor;
+             first.register_hook([&](const at::Tensor& gradient) {
+               const absl::Time give_up = absl::Now() + absl::Seconds(10);
+               while (watcher.calls < 2 * 3 && absl::Now() < give_up)
+                 absl::SleepFor(absl::Milliseconds(1));
+               before_the_end = watcher.calls / 2;
+               return gradient;
+             });
+             ASSERT_TRUE(sync->Begin({}).ok());
+             Backward(*module, at::ones({2, kDeepWidth}));
+             const int64_t backward_end_us = absl::ToInt64Microseconds(
+                 absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
+             ASSERT_TRUE(sync->Finish().ok());
+             EXPECT_GE(before_the_end, 3)
+                 << "three of the four quarters can travel before the first layer is done, on rank "
+                 << rank;
+             const std::vector<TraceSpan> trace = sync->TakeTrace();
+             ASSERT_GE(trace.size(), 5u);
+             for (size_t i = 0; i < 3; ++i)
+               EXPECT_LE(trace[i].end_us, backward_end_us) << trace[i].name;
+             EXPECT_GE(trace.back().start_us, backward_end_us)
+                 << "the flag is known when backward is over";
+           });
 }
 
 TEST(GradientSynchronizer, TracesEachBucketInOrderAndTheFlag) {
@@ -219,7 +244,8 @@ TEST(GradientSynchronizer, TracesEachBucketInOrderAndTheFlag) {
         const absl::StatusOr<SyncStats> stats = sync->Finish();
         ASSERT_TRUE(stats.ok()) << stats.status();
         const std::vector<TraceSpan> trace = sync->TakeTrace();
-        // Eight equal layers: four buckets of two, and the first layer's weight by itself, which takes it from the fourth.
+        // Eight equal layers: four buckets of two, and the first layer's weight by itself, which
+        // takes it from the fourth.
         ASSERT_EQ(trace.size(), 6u);
         double total_ms = 0;
         for (size_t i = 0; i < trace.size(); ++i) {
@@ -247,7 +273,8 @@ TEST(GradientSynchronizer, WithoutTraceNothingIsKept) {
   });
 }
 
-// A rank sends (p - 1) / p of its bytes twice: to the owners, and its own part to all. Plus the flag.
+// A rank sends (p - 1) / p of its bytes twice: to the owners, and its own part to all. Plus the
+// flag.
 TEST(GradientSynchronizer, CountsTheBytesOnTheWire) {
   constexpr int kWorld = 2;
   std::atomic<int64_t> sent = 0, elements = 0;
@@ -268,7 +295,8 @@ TEST(GradientSynchronizer, RefusesWhatItCannotExchange) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = ExactModule();
     for (double bucket_mb : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
-      const absl::Status status = GradientSynchronizer::Create(*module, *communicator, {.bucket_mb = bucket_mb}).status();
+      const absl::Status status =
+          GradientSynchronizer::Create(*module, *communicator, {.bucket_mb = bucket_mb}).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bucket_mb;
       EXPECT_NE(std::string(status.message()).find("bucket_mb"), std::string::npos) << status;
     }

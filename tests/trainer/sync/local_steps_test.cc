@@ -1,4 +1,5 @@
-// Outer steps alone: what they compute, what they leave equal, and what happens to changes that are not finite.
+// Outer steps alone: what they compute, what they leave equal, and what happens to changes that are
+// not finite.
 #include "trainer/sync/local_steps.h"
 
 #include <cmath>
@@ -21,7 +22,8 @@ using Weights = std::vector<float>;
 
 std::unique_ptr<LocalSteps> Create(const GraphModule& module, Communicator& communicator,
                                    const LocalStepsOptions& options) {
-  absl::StatusOr<std::unique_ptr<LocalSteps>> made = LocalSteps::Create(module, communicator, options);
+  absl::StatusOr<std::unique_ptr<LocalSteps>> made =
+      LocalSteps::Create(module, communicator, options);
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
 }
@@ -44,7 +46,8 @@ void SetWeights(const GraphModule& module, const Weights& weights) {
 
 // In [-1, 1), a pure function of its arguments.
 float Noise(uint64_t round, uint64_t rank, size_t element) {
-  const uint64_t bits = StreamOf("local_steps_test", 16) ^ (kSeed + 1000003 * round + 7919 * rank + 104729 * element);
+  const uint64_t bits =
+      StreamOf("local_steps_test", 16) ^ (kSeed + 1000003 * round + 7919 * rank + 104729 * element);
   uint64_t mixed = bits * 0x9e3779b97f4a7c15u;
   mixed ^= mixed >> 29;
   mixed *= 0xbf58476d1ce4e5b9u;
@@ -54,7 +57,8 @@ float Noise(uint64_t round, uint64_t rank, size_t element) {
 // What a rank's local steps of a round do.
 void Wander(const GraphModule& module, uint64_t round, int rank, float size) {
   Weights weights = WeightsOf(module);
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] += size * Noise(round, static_cast<uint64_t>(rank), i);
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] += size * Noise(round, static_cast<uint64_t>(rank), i);
   SetWeights(module, weights);
 }
 
@@ -68,9 +72,9 @@ CompressionOptions Method(const std::string& method, int bits = 4) {
   return {.method = method, .bits = bits, .bucket = 64, .minimum_size = 1, .seed = kSeed};
 }
 
-// Plain SGD with one local step a round, outer learning rate 1 and no outer momentum: anchor - mean(anchor - (anchor -
-// lr g)) is anchor - lr mean(g). Local weight, change, sum and result round once each, and lr g as often: 8 roundings
-// of the largest weight a step.
+// Plain SGD with one local step a round, outer learning rate 1 and no outer momentum: anchor -
+// mean(anchor - (anchor - lr g)) is anchor - lr mean(g). Local weight, change, sum and result round
+// once each, and lr g as often: 8 roundings of the largest weight a step.
 TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
   constexpr int kSteps = 4;
   constexpr double kRate = 0.01;
@@ -78,7 +82,8 @@ TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
     RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
       const std::unique_ptr<GraphModule> averaged = DeepModule(kSeed), local = DeepModule(kSeed);
       const auto sync = *GradientSynchronizer::Create(*averaged, *communicator, {});
-      const auto outer = Create(*local, *communicator, {.outer_learning_rate = 1, .outer_momentum = 0});
+      const auto outer =
+          Create(*local, *communicator, {.outer_learning_rate = 1, .outer_momentum = 0});
       const auto descend = [](const GraphModule& module) {
         at::NoGradGuard no_grad;
         for (const NamedTensor& parameter : module.parameters()) {
@@ -89,7 +94,8 @@ TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
       };
       for (int step = 0; step < kSteps; ++step) {
         const at::Tensor input =
-            at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + step + 30.0);
+            at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) /
+            (rank + step + 30.0);
         ASSERT_TRUE(sync->Begin({.step = step}).ok());
         Backward(*averaged, input);
         ASSERT_TRUE(sync->Finish().ok());
@@ -114,12 +120,13 @@ TEST(LocalSteps, OneStepARoundOfPlainSgdIsGradientAveraging) {
   }
 }
 
-// anchor - (anchor - x) is x wherever x lies within a factor of 2 of the anchor (Sterbenz); elsewhere it is off by the
-// rounding of the difference and its own: an ulp of the larger.
+// anchor - (anchor - x) is x wherever x lies within a factor of 2 of the anchor (Sterbenz);
+// elsewhere it is off by the rounding of the difference and its own: an ulp of the larger.
 TEST(LocalSteps, OneRankWithoutMomentumKeepsItsLocalWeights) {
   RunRanks(1, [&](int, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-    const auto outer = Create(*module, *communicator, {.outer_learning_rate = 1, .outer_momentum = 0});
+    const auto outer =
+        Create(*module, *communicator, {.outer_learning_rate = 1, .outer_momentum = 0});
     int close = 0, far = 0;
     for (uint64_t round = 0; round < 3; ++round) {
       const Weights anchor = WeightsOf(*module);
@@ -128,7 +135,8 @@ TEST(LocalSteps, OneRankWithoutMomentumKeepsItsLocalWeights) {
       Outer(*outer);
       const Weights got = WeightsOf(*module);
       for (size_t i = 0; i < got.size(); ++i) {
-        const bool exact = local[i] * anchor[i] >= 0 && 2 * std::abs(local[i]) >= std::abs(anchor[i]) &&
+        const bool exact = local[i] * anchor[i] >= 0 &&
+                           2 * std::abs(local[i]) >= std::abs(anchor[i]) &&
                            std::abs(local[i]) <= 2 * std::abs(anchor[i]);
         ++(exact ? close : far);
         const double larger = std::max(std::abs(local[i]), std::abs(anchor[i]));
@@ -148,7 +156,8 @@ TEST(LocalSteps, TheOuterStepIsNesterovsOnTheMeanChange) {
   for (int world : {1, 2, 3}) {
     RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
       const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-      const auto outer = Create(*module, *communicator, {.outer_learning_rate = kRate, .outer_momentum = kMomentum});
+      const auto outer = Create(*module, *communicator,
+                                {.outer_learning_rate = kRate, .outer_momentum = kMomentum});
       const Weights start = WeightsOf(*module);
       std::vector<double> anchor(start.begin(), start.end()), velocity(start.size());
       for (uint64_t round = 0; round < kRounds; ++round) {
@@ -179,7 +188,11 @@ TEST(LocalSteps, ReplicasAreIdenticalAfterEveryOuterStepAndRunsRepeat) {
         std::vector<std::vector<Weights>> seen(static_cast<size_t>(world));
         RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
           const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-          const auto outer = Create(*module, *communicator, {.outer_learning_rate = 0.7, .outer_momentum = 0.9, .bucket_mb = bucket_mb, .compression = Method(method)});
+          const auto outer = Create(*module, *communicator,
+                                    {.outer_learning_rate = 0.7,
+                                     .outer_momentum = 0.9,
+                                     .bucket_mb = bucket_mb,
+                                     .compression = Method(method)});
           for (uint64_t round = 0; round < 3; ++round) {
             Wander(*module, round, rank, 0.1f);
             EXPECT_EQ(Outer(*outer).sync.wire_bytes > 0, world > 1);
@@ -187,7 +200,8 @@ TEST(LocalSteps, ReplicasAreIdenticalAfterEveryOuterStepAndRunsRepeat) {
           }
           EXPECT_EQ(outer->outer_steps(), 3);
         });
-        for (const std::vector<Weights>& weights : seen) EXPECT_EQ(weights, seen[0]) << "replicas differ";
+        for (const std::vector<Weights>& weights : seen)
+          EXPECT_EQ(weights, seen[0]) << "replicas differ";
         if (reference.empty()) reference = seen[0];
         EXPECT_EQ(seen[0], reference) << "bits depend on the size of buckets";
       }
@@ -212,7 +226,8 @@ TEST(LocalSteps, FourBitsAreAnEighthOfTheBytes) {
 }
 
 TEST(LocalSteps, AChangeThatIsNotFiniteIsNeverApplied) {
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const char* method : {"none", "uniform", "powersgd"}) {
       SCOPED_TRACE(absl::StrCat(method, ", ", bad));
       RunRanks(3, [&](int rank, std::unique_ptr<Communicator> communicator) {
@@ -247,7 +262,8 @@ TEST(LocalSteps, AChangeThatIsNotFiniteIsNeverApplied) {
   }
 }
 
-// Each rank's change is finite, but float16 cannot hold it: what arrives is Inf, and must not stay in the residuals.
+// Each rank's change is finite, but float16 cannot hold it: what arrives is Inf, and must not stay
+// in the residuals.
 TEST(LocalSteps, AMeanThatOverflowsIsDiscardedWithItsResiduals) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
@@ -270,8 +286,10 @@ TEST(LocalSteps, SavedLoadedAndContinuedIsBitIdentical) {
   for (const char* method : {"none", "uniform", "powersgd"}) {
     SCOPED_TRACE(method);
     RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
-      const LocalStepsOptions options = {.outer_learning_rate = 0.7, .outer_momentum = 0.9, .compression = Method(method)};
-      const std::unique_ptr<GraphModule> straight = DeepModule(kSeed), resumed = DeepModule(kSeed + 1);
+      const LocalStepsOptions options = {
+          .outer_learning_rate = 0.7, .outer_momentum = 0.9, .compression = Method(method)};
+      const std::unique_ptr<GraphModule> straight = DeepModule(kSeed),
+                                         resumed = DeepModule(kSeed + 1);
       const auto first = Create(*straight, *communicator, options);
       Wander(*straight, 0, rank, 0.1f);
       Outer(*first);
@@ -303,20 +321,23 @@ TEST(LocalSteps, RefusesAStateThatDoesNotFitAndChangesNothing) {
     unknown["velocity/other"] = at::zeros({3});
     misshapen["velocity/fc0.bias"] = at::zeros({3});
     negative["step"] = at::scalar_tensor(-1, at::kLong);
-    for (const auto& [state, name] : {std::pair(lacking, "fc0.weight"), std::pair(unknown, "other"),
-                                      std::pair(misshapen, "fc0.bias"), std::pair(negative, "step")}) {
+    for (const auto& [state, name] :
+         {std::pair(lacking, "fc0.weight"), std::pair(unknown, "other"),
+          std::pair(misshapen, "fc0.bias"), std::pair(negative, "step")}) {
       const absl::Status status = outer->LoadState(state);
       EXPECT_FALSE(status.ok());
       EXPECT_NE(std::string(status.message()).find(name), std::string::npos) << status;
     }
-    for (const auto& [name, tensor] : outer->State()) EXPECT_TRUE(at::equal(tensor, before.at(name))) << name;
+    for (const auto& [name, tensor] : outer->State())
+      EXPECT_TRUE(at::equal(tensor, before.at(name))) << name;
   });
 }
 
 TEST(LocalSteps, RefusesOptionsOutOfRangeByName) {
   RunRanks(1, [&](int, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-    const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+    const double nan = std::numeric_limits<double>::quiet_NaN(),
+                 inf = std::numeric_limits<double>::infinity();
     const std::vector<std::pair<LocalStepsOptions, std::string>> cases = {
         {{.every = 0}, "every"},
         {{.outer_learning_rate = 0}, "outer_learning_rate"},
@@ -342,7 +363,8 @@ TEST(LocalSteps, AnErrorOfTheCommunicatorComesOut) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
     const auto outer = Create(*module, *watched, {});
     watcher.fail_after = watcher.calls.load() + 1;  // in the middle of the first bucket
-    for (int round = 0; round < 2; ++round) EXPECT_EQ(outer->OuterStep().status().code(), absl::StatusCode::kDataLoss);
+    for (int round = 0; round < 2; ++round)
+      EXPECT_EQ(outer->OuterStep().status().code(), absl::StatusCode::kDataLoss);
   });
 }
 

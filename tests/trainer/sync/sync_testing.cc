@@ -27,7 +27,8 @@ std::unique_ptr<GraphModule> Module(Builder& builder) {
 
 class WatchedCommunicator final : public Communicator {
  public:
-  WatchedCommunicator(std::unique_ptr<Communicator> inner, Watcher& watcher) : inner_(std::move(inner)), watcher_(watcher) {}
+  WatchedCommunicator(std::unique_ptr<Communicator> inner, Watcher& watcher)
+      : inner_(std::move(inner)), watcher_(watcher) {}
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
@@ -35,7 +36,9 @@ class WatchedCommunicator final : public Communicator {
   absl::Status AllReduce(MutableBuffer buffer, ReduceOp op) override {
     return Count([&] { return inner_->AllReduce(buffer, op); });
   }
-  absl::Status Broadcast(absl::Span<std::byte> bytes, int root) override { return inner_->Broadcast(bytes, root); }
+  absl::Status Broadcast(absl::Span<std::byte> bytes, int root) override {
+    return inner_->Broadcast(bytes, root);
+  }
   absl::Status AllGather(absl::Span<const std::byte> input, absl::Span<std::byte> output) override {
     return inner_->AllGather(input, output);
   }
@@ -70,15 +73,18 @@ class WatchedCommunicator final : public Communicator {
 
 }  // namespace
 
-void RunRanks(int world, const std::function<void(int rank, std::unique_ptr<Communicator> communicator)>& body) {
+void RunRanks(
+    int world,
+    const std::function<void(int rank, std::unique_ptr<Communicator> communicator)>& body) {
   at::set_num_threads(1);
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < world; ++rank) {
-    threads.emplace_back([&body, rank, communicator = std::move(group[static_cast<size_t>(rank)])]() mutable {
-      communicator->set_timeout(absl::Seconds(20));
-      body(rank, std::move(communicator));
-    });
+    threads.emplace_back(
+        [&body, rank, communicator = std::move(group[static_cast<size_t>(rank)])]() mutable {
+          communicator->set_timeout(absl::Seconds(20));
+          body(rank, std::move(communicator));
+        });
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -102,14 +108,16 @@ float ExactGradient(const std::string& parameter, int64_t rows) {
   if (absl::StartsWith(parameter, "side")) return 0;
   float per_row = 1;                                                     // fc2.bias
   if (parameter == "fc2.weight") per_row = static_cast<float>(kIn + 2);  // what fc1 gives
-  if (absl::StartsWith(parameter, "fc1")) per_row = static_cast<float>(kOut);  // the sum over fc2's ones; x is 1
+  if (absl::StartsWith(parameter, "fc1"))
+    per_row = static_cast<float>(kOut);  // the sum over fc2's ones; x is 1
   return per_row * static_cast<float>(rows);
 }
 
 std::unique_ptr<GraphModule> DeepModule(uint64_t seed) {
   Builder builder("deep", seed);
   ValueId x = builder.Input("x", DType::kFloat32, {kDynamicDim, kDeepWidth});
-  for (int layer = 0; layer < 8; ++layer) x = builder.Relu(builder.Linear(x, absl::StrCat("fc", layer), kDeepWidth));
+  for (int layer = 0; layer < 8; ++layer)
+    x = builder.Relu(builder.Linear(x, absl::StrCat("fc", layer), kDeepWidth));
   builder.Output(x, "y");
   return Module(builder);
 }
@@ -124,7 +132,8 @@ std::vector<float> Gradients(const GraphModule& module) {
   std::vector<float> all;
   for (const NamedTensor& parameter : module.parameters()) {
     const at::Tensor& gradient = parameter.tensor.grad();
-    const at::Tensor values = gradient.defined() ? gradient.contiguous() : at::zeros_like(parameter.tensor);
+    const at::Tensor values =
+        gradient.defined() ? gradient.contiguous() : at::zeros_like(parameter.tensor);
     all.insert(all.end(), values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
   }
   return all;

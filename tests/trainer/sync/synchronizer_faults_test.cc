@@ -29,13 +29,15 @@ TEST(SynchronizerFaults, AnErrorOfTheCommunicatorComesOutOfFinishAndStays) {
       for (int round = 0; round < 2; ++round) {
         const absl::Status status = Step(*module, *sync);
         EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
-        EXPECT_NE(std::string(status.message()).find("the cable was cut"), std::string::npos) << status;
+        EXPECT_NE(std::string(status.message()).find("the cable was cut"), std::string::npos)
+            << status;
       }
     });
   }
 }
 
-// Rank 1 breaks after `good` all-reduces and leaves; the others must hear of it at once, not at the deadline.
+// Rank 1 breaks after `good` all-reduces and leaves; the others must hear of it at once, not at the
+// deadline.
 TEST(SynchronizerFaults, ARankThatDiesInTheMiddleEndsTheStepOfTheOthers) {
   for (int world : {2, 3}) {
     for (int good : {0, 1, 3, 7}) {
@@ -48,7 +50,8 @@ TEST(SynchronizerFaults, ARankThatDiesInTheMiddleEndsTheStepOfTheOthers) {
         const absl::Time start = absl::Now();
         absl::Status status;
         for (int step = 0; step < 3 && status.ok(); ++step) status = Step(*module, *sync);
-        EXPECT_EQ(status.code(), rank == 1 ? absl::StatusCode::kDataLoss : absl::StatusCode::kUnavailable)
+        EXPECT_EQ(status.code(),
+                  rank == 1 ? absl::StatusCode::kDataLoss : absl::StatusCode::kUnavailable)
             << "rank " << rank << " of " << world << ": " << status;
         EXPECT_LT(absl::Now() - start, absl::Seconds(10)) << "the deadline is 20 s";
         sync.reset();  // rank 1's communicator goes with it
@@ -57,7 +60,8 @@ TEST(SynchronizerFaults, ARankThatDiesInTheMiddleEndsTheStepOfTheOthers) {
   }
 }
 
-// A rank whose forward pass failed takes its synchroniser down between Begin and Finish: nobody may wait for it, itself included.
+// A rank whose forward pass failed takes its synchroniser down between Begin and Finish: nobody may
+// wait for it, itself included.
 TEST(SynchronizerFaults, MayGoInTheMiddleOfAStep) {
   for (bool half_a_backward : {false, true}) {
     RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
@@ -69,10 +73,15 @@ TEST(SynchronizerFaults, MayGoInTheMiddleOfAStep) {
       } else {
         ASSERT_TRUE(sync->Begin({}).ok());
         if (half_a_backward) {
-          // The first layer's gradient, the last to come, throws: five buckets less one are on their way.
-          const at::Tensor first = module->parameters()[static_cast<size_t>(module->forward_order().front())].tensor;
-          first.register_hook([](const at::Tensor& gradient) -> at::Tensor { TORCH_CHECK(false, "out of memory"); });
-          absl::StatusOr<std::vector<at::Tensor>> outputs = module->Forward({at::ones({2, kDeepWidth})});
+          // The first layer's gradient, the last to come, throws: five buckets less one are on
+          // their way.
+          const at::Tensor first =
+              module->parameters()[static_cast<size_t>(module->forward_order().front())].tensor;
+          first.register_hook([](const at::Tensor& gradient) -> at::Tensor {
+            TORCH_CHECK(false, "out of memory");
+          });
+          absl::StatusOr<std::vector<at::Tensor>> outputs =
+              module->Forward({at::ones({2, kDeepWidth})});
           ASSERT_TRUE(outputs.ok());
           EXPECT_THROW(outputs->front().sum().backward(), c10::Error);
         }
@@ -85,12 +94,14 @@ TEST(SynchronizerFaults, MayGoInTheMiddleOfAStep) {
 
 TEST(SynchronizerFaults, HooksSurviveItAndDoNothing) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
-    const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1), other = DeepModule(/*seed=*/1);
+    const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1),
+                                       other = DeepModule(/*seed=*/1);
     Sync sync = *GradientSynchronizer::Create(*module, *communicator, {});
     ASSERT_TRUE(Step(*module, *sync).ok());
     sync.reset();
     for (const NamedTensor& parameter : module->parameters()) {
-      EXPECT_FALSE(parameter.tensor.grad().defined()) << parameter.name << ": its gradient was memory of a bucket";
+      EXPECT_FALSE(parameter.tensor.grad().defined())
+          << parameter.name << ": its gradient was memory of a bucket";
     }
     Backward(*module, at::ones({rank + 1, kDeepWidth}));
     Backward(*other, at::ones({rank + 1, kDeepWidth}));
