@@ -9,6 +9,7 @@
 
 #include "comm/communicator.h"
 #include "data/loader.h"
+#include "data/sets/open_dataset.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
