@@ -63,13 +63,15 @@ OptimizerOptions MakeOptimizerOptions(const OptimizerConfig& config) {
 CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
   const CompressionConfig& compression = config.compression;
   return {.method = compression.method,
-          .bits = compression.bits == "auto" ? CompressionOptions::kAutoBits
-                                             : std::stoi(compression.bits),
-          .bucket = compression.bucket,
-          .min_max = compression.scale == "min_max",
-          .stochastic = compression.rounding == "stochastic",
-          .rotate = compression.rotate,
-          .density = compression.density,
+          .codec = {.bits = compression.bits == "auto" ? CompressionOptions::kAutoBits
+                                                       : std::stoi(compression.bits),
+                    .bucket = compression.bucket,
+                    .scale =
+                        compression.scale == "min_max" ? CodecScale::kMinMax : CodecScale::kMaxNorm,
+                    .rounding = compression.rounding == "stochastic" ? CodecRounding::kStochastic
+                                                                     : CodecRounding::kNearest,
+                    .rotate = compression.rotate,
+                    .density = compression.density},
           .rank = compression.rank,
           .error_feedback = compression.error_feedback,
           .warmup_steps = compression.warmup_steps,
@@ -80,27 +82,29 @@ CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
           .seed = config.run.seed};
 }
 
-MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config,
-                                                const JobSetupOptions& setup, Schedule* schedule,
-                                                Communicator* communicator) {
+MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config) {
   return {.precision = config.precision.mode,
-          .initial_scale = config.precision.initial_scale,
-          .growth_factor = config.precision.growth_factor,
-          .backoff_factor = config.precision.backoff_factor,
-          .growth_interval = config.precision.growth_interval,
+          .scaler = {.initial_scale = config.precision.initial_scale,
+                     .growth_factor = config.precision.growth_factor,
+                     .backoff_factor = config.precision.backoff_factor,
+                     .growth_interval = config.precision.growth_interval},
           .clip_norm = config.optimizer.clip_norm,
           .accumulate = config.optimizer.accumulate,
-          .ema_decay = config.ema.enabled ? config.ema.decay : 0.0,
+          .ema = {.enabled = config.ema.enabled, .decay = config.ema.decay},
           .seed = config.run.seed,
-          .bucket_mb = config.comm.bucket_mb,
-          .overlap = config.comm.overlap,
-          .trace = config.log.trace,
-          .forecast = config.comm.forecast,
-          .compression = MakeCompressionOptions(config),
-          .sync_every = config.sync.every,
-          .outer_learning_rate = config.sync.outer_learning_rate,
-          .outer_momentum = config.sync.outer_momentum,
-          .schedule = schedule,
+          .exchange = {.bucket_mb = config.comm.bucket_mb,
+                       .overlap = config.comm.overlap,
+                       .forecast = config.comm.forecast,
+                       .trace = config.log.trace,
+                       .compression = MakeCompressionOptions(config)},
+          .local_steps = {.every = config.sync.every,
+                          .outer_learning_rate = config.sync.outer_learning_rate,
+                          .outer_momentum = config.sync.outer_momentum}};
+}
+
+TrainerParts MakeParts(const JobSetupOptions& setup, Schedule* schedule,
+                       Communicator* communicator) {
+  return {.schedule = schedule,
           .communicator = communicator,
           .observer = setup.observer,
           .loss_fault = setup.loss_fault};
@@ -142,24 +146,22 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
                                          config, job->train_loader->batches_per_epoch())));
   DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
   job->trainer = std::make_unique<MixedPrecisionTrainer>(
-      *job->module, *job->optimizer, std::move(loss),
-      MakeTrainerOptions(config, options, job->schedule.get(), &communicator));
+      *job->module, *job->optimizer, std::move(loss), MakeTrainerOptions(config),
+      MakeParts(options, job->schedule.get(), &communicator));
   return job;
 }
 
 absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options,
-                          std::unique_ptr<GraphModule> module,
-                          decltype(MixedPrecisionTrainerOptions::objective) objective,
+                          std::unique_ptr<GraphModule> module, Objective objective,
                           Communicator& communicator, JobObjects& job) {
   DS_ASSIGN_OR_RETURN(
       std::unique_ptr<Optimizer> optimizer,
       Optimizer::Create(module->parameters(), MakeOptimizerOptions(config.optimizer)));
   DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
-  MixedPrecisionTrainerOptions trainer_options =
-      MakeTrainerOptions(config, options, job.schedule.get(), &communicator);
-  trainer_options.objective = std::move(objective);
-  auto trainer = std::make_unique<MixedPrecisionTrainer>(*module, *optimizer, std::move(loss),
-                                                         std::move(trainer_options));
+  TrainerParts parts = MakeParts(options, job.schedule.get(), &communicator);
+  parts.objective = std::move(objective);
+  auto trainer = std::make_unique<MixedPrecisionTrainer>(
+      *module, *optimizer, std::move(loss), MakeTrainerOptions(config), std::move(parts));
   DS_RETURN_IF_ERROR(trainer->LoadState(job.trainer->State()));
   // The old trainer refers to the old model and optimiser, and goes first.
   job.trainer = std::move(trainer);

@@ -46,10 +46,9 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
 
 // Puts another model in the place of the job's, with an optimiser and a trainer of its own that go
 // on at the same epoch and step; loaders and schedule stay. `objective` as in
-// MixedPrecisionTrainerOptions.
+// TrainerParts.
 absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options,
-                          std::unique_ptr<GraphModule> module,
-                          decltype(MixedPrecisionTrainerOptions::objective) objective,
+                          std::unique_ptr<GraphModule> module, Objective objective,
                           Communicator& communicator, JobObjects& job);
 
 }  // namespace ds

@@ -25,12 +25,9 @@ double MsBetween(int64_t start_us, int64_t end_us) {
   return static_cast<double>(end_us - start_us) / 1000.0;
 }
 
-LossScalerOptions ScalerOptions(const MixedPrecisionTrainerOptions& options) {
-  return {.enabled = false,
-          .initial_scale = options.initial_scale,
-          .growth_factor = options.growth_factor,
-          .backoff_factor = options.backoff_factor,
-          .growth_interval = options.growth_interval};
+LossScalerOptions ScalerOptions(LossScalerOptions options, Precision precision) {
+  options.enabled = precision == Precision::kFloat16;
+  return options;
 }
 
 absl::Span<std::byte> BytesOf(const at::Tensor& tensor) {
@@ -64,19 +61,21 @@ struct MixedPrecisionTrainer::Sums {
 };
 
 MixedPrecisionTrainer::MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss,
-                                             MixedPrecisionTrainerOptions options)
+                                             MixedPrecisionTrainerOptions options,
+                                             TrainerParts parts)
     : model_(model),
       optimizer_(optimizer),
       loss_(std::move(loss)),
       options_(std::move(options)),
-      scaler_(ScalerOptions(options_)),
-      communicator_(options_.communicator) {
+      parts_(std::move(parts)),
+      scaler_(ScalerOptions(options_.scaler, Precision::kFloat32)),
+      communicator_(parts_.communicator) {
   if (communicator_ == nullptr) {
     alone_ = CreateSingleCommunicator();
     communicator_ = alone_.get();
   }
   // From the start, so that a resumed run can load the averages before the first step.
-  if (options_.ema_decay > 0) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
+  if (options_.ema.enabled) ema_ = std::make_unique<WeightEma>(model_, options_.ema.decay);
 }
 
 MixedPrecisionTrainer::~MixedPrecisionTrainer() = default;
@@ -114,40 +113,27 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   DS_RETURN_IF_ERROR(status);
   if (chosen < 0) return absl::AbortedError("rank 0 could not choose a precision; see its message");
   model_.set_precision(static_cast<Precision>(chosen));
-  LossScalerOptions scaler_options = ScalerOptions(options_);
-  scaler_options.enabled = model_.precision() == Precision::kFloat16;
   const std::map<std::string, double> scaler_state = scaler_.State();
   const bool fresh = step_ == 0;
-  scaler_ = LossScaler(scaler_options);
+  scaler_ = LossScaler(ScalerOptions(options_.scaler, model_.precision()));
   if (!fresh) DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
   DS_RETURN_IF_ERROR(ConnectRanks());
   // Averages made before rank 0's weights arrived would differ between the ranks.
-  if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema_decay);
+  if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema.decay);
   prepared_ = true;
   return absl::OkStatus();
 }
 
 absl::Status MixedPrecisionTrainer::ConnectRanks() {
   const std::optional<SyncState> exchange = std::exchange(pending_exchange_, std::nullopt);
-  if (options_.sync_every == 1) {
+  if (options_.local_steps.every == 1) {
     DS_ASSIGN_OR_RETURN(synchronizer_,
-                        GradientSynchronizer::Create(model_, *communicator_,
-                                                     {.bucket_mb = options_.bucket_mb,
-                                                      .overlap = options_.overlap,
-                                                      .trace = options_.trace,
-                                                      .forecast = options_.forecast,
-                                                      .compression = options_.compression}));
+                        GradientSynchronizer::Create(model_, *communicator_, options_.exchange));
     return exchange.has_value() ? synchronizer_->ImportState(*exchange) : absl::OkStatus();
   }
   synchronizer_ = GradientSynchronizer::CreateLocal(model_);
-  DS_ASSIGN_OR_RETURN(local_steps_,
-                      LocalSteps::Create(model_, *communicator_,
-                                         {.every = options_.sync_every,
-                                          .outer_learning_rate = options_.outer_learning_rate,
-                                          .outer_momentum = options_.outer_momentum,
-                                          .bucket_mb = options_.bucket_mb,
-                                          .trace = options_.trace,
-                                          .compression = options_.compression}));
+  DS_ASSIGN_OR_RETURN(local_steps_, LocalSteps::Create(model_, *communicator_, options_.local_steps,
+                                                       options_.exchange));
   if (!pending_outer_.empty()) DS_RETURN_IF_ERROR(local_steps_->LoadState(pending_outer_));
   pending_outer_.clear();
   return exchange.has_value() ? local_steps_->ImportExchange(*exchange) : absl::OkStatus();
@@ -163,8 +149,8 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({inputs}));
   DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
   at::Tensor minimised = result.loss;
-  if (options_.objective) {
-    DS_ASSIGN_OR_RETURN(minimised, options_.objective(inputs, outputs[0], result.loss));
+  if (parts_.objective) {
+    DS_ASSIGN_OR_RETURN(minimised, parts_.objective(inputs, outputs[0], result.loss));
   }
   const int64_t middle = NowUs();
   try {
@@ -175,7 +161,7 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
     at::Tensor scaled = minimised;
     const double factor = weight * scaler_.scale();
     if (factor != 1.0) scaled = scaled * factor;
-    if (options_.loss_fault) options_.loss_fault(step_, scaled);
+    if (parts_.loss_fault) parts_.loss_fault(step_, scaled);
     scaled.backward();
     sums.loss = result.loss.item<double>() * static_cast<double>(result.count);
     sums.correct = result.correct.item<int64_t>();
@@ -224,8 +210,8 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   StepReport report;
   report.epoch = epoch_;
   report.step = step_;
-  if (options_.schedule != nullptr) {
-    optimizer_.set_learning_rate(options_.schedule->LearningRate(step_));
+  if (parts_.schedule != nullptr) {
+    optimizer_.set_learning_rate(parts_.schedule->LearningRate(step_));
   }
   report.learning_rate = optimizer_.learning_rate();
   model_.set_training(true);
@@ -297,7 +283,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
     sums.samples += report.samples;
     times += report.times;
     wire_bytes += report.wire_bytes;
-    if (options_.observer != nullptr) DS_RETURN_IF_ERROR(options_.observer->OnStep(report));
+    if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnStep(report));
   }
   const double seconds = std::max<int64_t>(1, NowUs() - start) * 1e-6;
   double totals[3] = {sums.loss, static_cast<double>(sums.correct),
@@ -323,7 +309,7 @@ absl::StatusOr<TrainResult> MixedPrecisionTrainer::train(DataLoader& loader, int
     DS_ASSIGN_OR_RETURN(result.last, RunEpoch(loader));
     DS_RETURN_IF_ERROR(AverageBuffers());
     ++epoch_;
-    if (options_.observer != nullptr) DS_RETURN_IF_ERROR(options_.observer->OnEpoch(result.last));
+    if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnEpoch(result.last));
   }
   result.epochs = epoch_;
   result.steps = step_;
@@ -373,7 +359,7 @@ std::string MixedPrecisionTrainer::ParameterHash() const {
 }
 
 void MixedPrecisionTrainer::Trace(const char* name, int64_t start_us, int64_t end_us) {
-  if (options_.trace) trace_.push_back({name, "compute", start_us, end_us});
+  if (options_.exchange.trace) trace_.push_back({name, "compute", start_us, end_us});
 }
 
 std::vector<TraceSpan> MixedPrecisionTrainer::TakeTrace() {

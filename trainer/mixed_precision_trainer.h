@@ -35,6 +35,7 @@
 #include "trainer/optim/schedule.h"
 #include "trainer/sync/gradient_synchronizer.h"
 #include "trainer/sync/local_steps.h"
+#include "trainer/trainer_options.h"
 
 namespace ds {
 
@@ -87,35 +88,17 @@ class TrainObserver {
   virtual absl::Status OnEpoch(const EpochReport& epoch) = 0;
 };
 
-struct MixedPrecisionTrainerOptions {
-  std::string precision = "auto";  // fp32 | bf16 | fp16 | auto
-  double initial_scale = 65536;    // fp16 loss scale, its growth and back-off
-  double growth_factor = 2;
-  double backoff_factor = 0.5;
-  int64_t growth_interval = 2000;  // good steps
-  double clip_norm = 0;            // global L2 norm of the gradients; 0: off
-  int64_t accumulate = 1;          // micro-batches a step
-  double ema_decay = 0;            // 0: no averages
-  int64_t max_skipped_in_a_row =
-      50;                // then the run stops with an error (local steps: at the next outer step)
-  uint64_t seed = 1;     // of Dropout
-  double bucket_mb = 4;  // MiB of fp32 a gradient bucket
-  bool overlap = true;
-  bool trace = false;
-  bool forecast =
-      false;  // say what exchange adds to a step, after the first ones (sync/exchange_forecast.h)
-  CompressionOptions compression;  // of what ranks exchange
-  int64_t sync_every = 1;          // above 1: local steps from one outer step to the next
-  double outer_learning_rate = 1;  // of local steps
-  double outer_momentum = 0;
-  Schedule* schedule = nullptr;          // not owned; null: the optimiser's own learning rate
-  Communicator* communicator = nullptr;  // not owned; null: one rank
-  TrainObserver* observer = nullptr;     // not owned
-  // What is minimised, from a micro-batch's inputs, the model's first output and its loss
-  // (distillation, say); null: the loss. Reports keep the loss itself.
-  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& inputs, const at::Tensor& output,
-                                           const at::Tensor& loss)>
-      objective;
+// What is minimised, from a micro-batch's inputs, the model's first output and its loss
+// (distillation, say).
+using Objective = std::function<absl::StatusOr<at::Tensor>(
+    const at::Tensor& inputs, const at::Tensor& output, const at::Tensor& loss)>;
+
+// What a trainer works with beside model and optimiser. Nothing is owned.
+struct TrainerParts {
+  Schedule* schedule = nullptr;          // null: the optimiser's own learning rate
+  Communicator* communicator = nullptr;  // null: one rank
+  TrainObserver* observer = nullptr;
+  Objective objective;  // null: the loss. Reports keep the loss itself
   // Test seam: may change the (scaled) loss of a step on this rank before backward.
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };
@@ -130,7 +113,7 @@ class MixedPrecisionTrainer {
  public:
   // References are kept. Bad options come back from the first call that needs them.
   MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss,
-                        MixedPrecisionTrainerOptions options);
+                        MixedPrecisionTrainerOptions options, TrainerParts parts = {});
   ~MixedPrecisionTrainer();
 
   // Weights, buffers and precision equal on all ranks from here on. Called by train() if nobody
@@ -204,6 +187,7 @@ class MixedPrecisionTrainer {
   Optimizer& optimizer_;
   Loss loss_;
   MixedPrecisionTrainerOptions options_;
+  const TrainerParts parts_;
   LossScaler scaler_;
   std::unique_ptr<Communicator> alone_;  // when no communicator was given
   Communicator* communicator_;

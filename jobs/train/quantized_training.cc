@@ -98,7 +98,7 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module,
                       QatModule::Create(graph, calibrated.graph, calibrated.plan));
   QatModule* const model = module.get();
-  decltype(MixedPrecisionTrainerOptions::objective) objective;
+  Objective objective;
   if (quantization.distillation > 0) {
     Distillation distillation(float_model, {.weight = quantization.distillation,
                                             .temperature = quantization.temperature});

@@ -24,7 +24,7 @@ struct TrainJobOptions {
   // Test seam, called on every rank after each optimiser step with its number and the parameters'
   // SHA-256 ("" unless set).
   std::function<absl::Status(int64_t step, const std::string& parameter_hash)> after_step;
-  // Test seam of MixedPrecisionTrainerOptions.
+  // Test seam of TrainerParts.
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };
 

@@ -12,15 +12,13 @@ namespace {
 // Everything of two dimensions is compressed, however small: resnet8 on 8x8 images has little else.
 CompressionOptions Uniform(int bits) {
   return {.method = "uniform",
-          .bits = bits,
-          .bucket = 64,
-          .stochastic = true,
+          .codec = {.bits = bits, .bucket = 64, .rounding = CodecRounding::kStochastic},
           .minimum_size = 1,
           .seed = 9};
 }
 
 AdjustOptions With(const CompressionOptions& compression) {
-  return [=](int, MixedPrecisionTrainerOptions& options) { options.compression = compression; };
+  return [=](int, RankOptions& options) { options.exchange.compression = compression; };
 }
 
 std::vector<std::string> Hashes(int world, const AdjustOptions& adjust,
@@ -38,7 +36,7 @@ const std::map<std::string, CompressionOptions>& Methods() {
     std::map<std::string, CompressionOptions> made;
     made["uniform4"] = Uniform(4);
     made["uniform2rotated"] = Uniform(2);
-    made["uniform2rotated"].rotate = true;
+    made["uniform2rotated"].codec.rotate = true;
     made["auto bits"] = Uniform(CompressionOptions::kAutoBits);
     made["auto bits"].decide_every = 3;
     for (const char* method : {"sign", "topk", "fp16", "bf16", "powersgd"}) {
@@ -71,10 +69,10 @@ TEST(CompressedTraining, BucketsAndOverlapDoNotChangeABit) {
     SCOPED_TRACE(name);
     const std::vector<std::string> reference = Hashes(2, With(options));
     for (const bool overlap : {true, false}) {
-      EXPECT_EQ(reference, Hashes(2, [&, overlap](int, MixedPrecisionTrainerOptions& o) {
-                  o.compression = options;
-                  o.bucket_mb = 0.001;
-                  o.overlap = overlap;
+      EXPECT_EQ(reference, Hashes(2, [&, overlap](int, RankOptions& o) {
+                  o.exchange.compression = options;
+                  o.exchange.bucket_mb = 0.001;
+                  o.exchange.overlap = overlap;
                 }));
     }
   }
@@ -93,18 +91,17 @@ TEST(CompressedTraining, WarmUpStepsAreThoseOfAnUncompressedRun) {
 
 TEST(CompressedTraining, ASkippedStepChangesNothingResidualsIncluded) {
   constexpr int64_t kBadStep = 3;
-  const auto [ranks, recorders] =
-      TrainRanks(2, "mlp", 16, 1, [](int rank, MixedPrecisionTrainerOptions& options) {
-        static_cast<HashRecorder*>(options.observer)->keep_residuals = true;
-        options.precision = "fp16";
-        options.initial_scale = 1024;
-        options.compression = Uniform(3);
-        if (rank == 1) {
-          options.loss_fault = [](int64_t step, at::Tensor& loss) {
-            if (step == kBadStep) loss = loss * INFINITY;
-          };
-        }
-      });
+  const auto [ranks, recorders] = TrainRanks(2, "mlp", 16, 1, [](int rank, RankOptions& options) {
+    static_cast<HashRecorder*>(options.parts.observer)->keep_residuals = true;
+    options.precision = "fp16";
+    options.scaler.initial_scale = 1024;
+    options.exchange.compression = Uniform(3);
+    if (rank == 1) {
+      options.parts.loss_fault = [](int64_t step, at::Tensor& loss) {
+        if (step == kBadStep) loss = loss * INFINITY;
+      };
+    }
+  });
   for (const HashRecorder& recorder : recorders) {
     ASSERT_GT(recorder.residuals.size(), static_cast<size_t>(kBadStep + 1));
     for (size_t step = 1; step <= kBadStep + 1; ++step) {

@@ -17,19 +17,17 @@ namespace ds {
 namespace {
 
 AdjustOptions Every(int64_t steps, const CompressionOptions& compression = {}) {
-  return [=](int, MixedPrecisionTrainerOptions& options) {
-    options.sync_every = steps;
-    options.outer_learning_rate = 0.7;
-    options.outer_momentum = 0.9;
-    options.compression = compression;
+  return [=](int, RankOptions& options) {
+    options.local_steps.every = steps;
+    options.local_steps.outer_learning_rate = 0.7;
+    options.local_steps.outer_momentum = 0.9;
+    options.exchange.compression = compression;
   };
 }
 
 CompressionOptions FourBits() {
   return {.method = "uniform",
-          .bits = 4,
-          .bucket = 64,
-          .stochastic = true,
+          .codec = {.bits = 4, .bucket = 64, .rounding = CodecRounding::kStochastic},
           .minimum_size = 1,
           .seed = 9};
 }
@@ -63,9 +61,9 @@ TEST(LocalStepsTraining, ReplicasAreEqualAfterOuterStepsAndOnlyThen) {
 TEST(LocalStepsTraining, RunsRepeatBitForBitWhateverTheBuckets) {
   const auto hashes = [](double bucket_mb) {
     return TrainRanks(2, "resnet8", 32, 2,
-                      [=](int rank, MixedPrecisionTrainerOptions& options) {
+                      [=](int rank, RankOptions& options) {
                         Every(3, FourBits())(rank, options);
-                        options.bucket_mb = bucket_mb;
+                        options.exchange.bucket_mb = bucket_mb;
                       })
         .second[1]
         .hashes;
@@ -78,9 +76,9 @@ TEST(LocalStepsTraining, RunsRepeatBitForBitWhateverTheBuckets) {
 TEST(LocalStepsTraining, EveryStepIsTheOldPathWhateverTheOuterOptimiser) {
   const auto hashes = [](double rate) {
     return TrainRanks(2, "resnet8", 16, 1,
-                      [=](int, MixedPrecisionTrainerOptions& options) {
-                        options.outer_learning_rate = rate;
-                        options.outer_momentum = rate / 2;
+                      [=](int, RankOptions& options) {
+                        options.local_steps.outer_learning_rate = rate;
+                        options.local_steps.outer_momentum = rate / 2;
                       })
         .second[0]
         .hashes;
@@ -94,12 +92,11 @@ TEST(LocalStepsTraining, EveryStepIsTheOldPathWhateverTheOuterOptimiser) {
 TEST(LocalStepsTraining, OneStepARoundIsGradientAveraging) {
   for (int world : {1, 2}) {
     const auto [one, averaged] = TrainRanks(world, "mlp", 128, 8, kAsItIs);
-    const auto [two, local] =
-        TrainRanks(world, "mlp", 128, 8, [](int, MixedPrecisionTrainerOptions& options) {
-          options.sync_every = 2;
-          options.outer_learning_rate = 1;
-          options.outer_momentum = 0;
-        });
+    const auto [two, local] = TrainRanks(world, "mlp", 128, 8, [](int, RankOptions& options) {
+      options.local_steps.every = 2;
+      options.local_steps.outer_learning_rate = 1;
+      options.local_steps.outer_momentum = 0;
+    });
     ASSERT_EQ(averaged[0].hashes.size(), 8u);
     for (size_t i = 0; i < one[0].module->parameters().size(); ++i) {
       const at::Tensor a = one[0].module->parameters()[i].tensor.detach(),
@@ -115,11 +112,11 @@ TEST(LocalStepsTraining, MicroBatchesClippingAndAveragesWork) {
   std::map<std::string, at::Tensor> averages[2], weights[2];
   const auto [ranks, recorders] = TrainRanks(
       2, "mlp", 16, 2,
-      [](int, MixedPrecisionTrainerOptions& options) {
-        options.sync_every = 3;
+      [](int, RankOptions& options) {
+        options.local_steps.every = 3;
         options.accumulate = 2;
         options.clip_norm = 0.1;
-        options.ema_decay = 0.9;
+        options.ema = {.enabled = true, .decay = 0.9};
       },
       [&](int rank, MixedPrecisionTrainer& trainer) { averages[rank] = trainer.ema()->State(); });
   EXPECT_EQ(recorders[0].hashes.back(), recorders[1].hashes.back());
@@ -142,12 +139,12 @@ TEST(LocalStepsTraining, ANonFiniteGradientSkipsTheStepOfItsRankOnly) {
   int64_t skipped[2] = {};
   const auto [ranks, recorders] = TrainRanks(
       2, "mlp", 32, 1,
-      [](int rank, MixedPrecisionTrainerOptions& options) {
+      [](int rank, RankOptions& options) {
         options.precision = "fp16";
-        options.initial_scale = 1024;
-        options.sync_every = 4;
+        options.scaler.initial_scale = 1024;
+        options.local_steps.every = 4;
         if (rank == 1) {
-          options.loss_fault = [](int64_t step, at::Tensor& loss) {
+          options.parts.loss_fault = [](int64_t step, at::Tensor& loss) {
             if (step == kBadStep) loss = loss * INFINITY;
           };
         }
@@ -169,17 +166,16 @@ TEST(LocalStepsTraining, ANonFiniteGradientSkipsTheStepOfItsRankOnly) {
 }
 
 TEST(LocalStepsTraining, TheLossScaleIsAgreedAtOuterSteps) {
-  const auto [ranks, recorders] =
-      TrainRanks(2, "mlp", 32, 2, [](int rank, MixedPrecisionTrainerOptions& options) {
-        options.precision = "fp16";
-        options.initial_scale = 1024;
-        options.sync_every = 2;
-        if (rank == 0) {
-          options.loss_fault = [](int64_t step, at::Tensor& loss) {
-            if (step == 0) loss = loss * INFINITY;
-          };
-        }
-      });
+  const auto [ranks, recorders] = TrainRanks(2, "mlp", 32, 2, [](int rank, RankOptions& options) {
+    options.precision = "fp16";
+    options.scaler.initial_scale = 1024;
+    options.local_steps.every = 2;
+    if (rank == 0) {
+      options.parts.loss_fault = [](int64_t step, at::Tensor& loss) {
+        if (step == 0) loss = loss * INFINITY;
+      };
+    }
+  });
   EXPECT_EQ(recorders[1].reports[1].loss_scale, 1024);
   for (const HashRecorder& recorder : recorders) EXPECT_EQ(recorder.reports[2].loss_scale, 512);
 }
@@ -198,9 +194,11 @@ void StepByHand(
     threads.emplace_back([&, r] {
       Communicator& communicator = *group[static_cast<size_t>(r)];
       communicator.set_timeout(absl::Seconds(60));
-      MixedPrecisionTrainerOptions options = {.precision = "fp32", .communicator = &communicator};
+      RankOptions options;
+      options.precision = "fp32";
+      options.parts.communicator = &communicator;
       adjust(r, options);
-      Rank objects = MakeRank("mlp", 8, r, world, options);
+      Rank objects = MakeRank("mlp", 8, r, world, options, options.parts);
       int64_t epoch = 0;
       ASSERT_TRUE(objects.loader->StartEpoch(epoch).ok());
       const auto step = [&]() -> absl::StatusOr<StepReport> {
@@ -228,10 +226,10 @@ bool AllZero(const std::map<std::string, at::Tensor>& state) {
 TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
   StepByHand(
       3,
-      [](int, MixedPrecisionTrainerOptions& options) {
-        options.sync_every = 2;
-        options.ema_decay = 0.9;
-        options.compression = FourBits();
+      [](int, RankOptions& options) {
+        options.local_steps.every = 2;
+        options.ema = {.enabled = true, .decay = 0.9};
+        options.exchange.compression = FourBits();
       },
       [](int rank, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 2; ++i) ASSERT_TRUE(step().ok());
@@ -266,7 +264,7 @@ TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
 
 TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
   StepByHand(
-      2, [](int, MixedPrecisionTrainerOptions& options) { options.sync_every = 2; },
+      2, [](int, RankOptions& options) { options.local_steps.every = 2; },
       [](int rank, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 10; ++i) {
           const absl::StatusOr<StepReport> report = step();
@@ -290,11 +288,11 @@ TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
 TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) {
   StepByHand(
       2,
-      [](int rank, MixedPrecisionTrainerOptions& options) {
-        options.sync_every = 3;
+      [](int rank, RankOptions& options) {
+        options.local_steps.every = 3;
         options.max_skipped_in_a_row = 4;
         if (rank == 1)
-          options.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * INFINITY; };
+          options.parts.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * INFINITY; };
       },
       [](int, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 6; ++i) {
@@ -312,9 +310,9 @@ TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) 
 TEST(LocalStepsTraining, ATraceShowsEachOuterStepsExchange) {
   StepByHand(
       2,
-      [](int, MixedPrecisionTrainerOptions& options) {
-        options.sync_every = 2;
-        options.trace = true;
+      [](int, RankOptions& options) {
+        options.local_steps.every = 2;
+        options.exchange.trace = true;
       },
       [](int, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 4; ++i) ASSERT_TRUE(step().ok());
@@ -330,12 +328,12 @@ TEST(LocalStepsTraining, ATraceShowsEachOuterStepsExchange) {
 
 TEST(LocalStepsTraining, RefusesOptionsOutOfRange) {
   for (const int64_t every : {0, -3}) {
-    Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .sync_every = every});
+    Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .local_steps = {.every = every}});
     EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
-  Rank rank =
-      MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .sync_every = 2, .outer_momentum = 1.5});
+  Rank rank = MakeRank("mlp", 16, 0, 1,
+                       {.precision = "fp32", .local_steps = {.every = 2, .outer_momentum = 1.5}});
   EXPECT_EQ(rank.trainer->train(*rank.loader, 1).status().code(),
             absl::StatusCode::kInvalidArgument);
 }

@@ -53,11 +53,10 @@ TEST(MixedPrecisionTrainer, RanksHoldTheSameBitsAfterEveryStep) {
 
 TEST(MixedPrecisionTrainer, BucketsAndOverlapDoNotChangeABit) {
   const auto [one, reference] = TrainRanks(2, "resnet8", 16, 1, kAsItIs);
-  const auto [other, recorders] =
-      TrainRanks(2, "resnet8", 16, 1, [](int, MixedPrecisionTrainerOptions& options) {
-        options.bucket_mb = 0.001;
-        options.overlap = false;
-      });
+  const auto [other, recorders] = TrainRanks(2, "resnet8", 16, 1, [](int, RankOptions& options) {
+    options.exchange.bucket_mb = 0.001;
+    options.exchange.overlap = false;
+  });
   EXPECT_EQ(reference[0].hashes, recorders[0].hashes);
 }
 
@@ -81,11 +80,11 @@ TEST(MixedPrecisionTrainer, ANonFiniteGradientOnOneRankSkipsTheStepOnAll) {
   constexpr int64_t kBadStep = 2;
   for (const float bad : {INFINITY, NAN}) {
     const auto [ranks, recorders] =
-        TrainRanks(2, "mlp", 16, 1, [&](int rank, MixedPrecisionTrainerOptions& options) {
+        TrainRanks(2, "mlp", 16, 1, [&](int rank, RankOptions& options) {
           options.precision = "fp16";
-          options.initial_scale = 1024;
+          options.scaler.initial_scale = 1024;
           if (rank == 1) {
-            options.loss_fault = [bad](int64_t step, at::Tensor& loss) {
+            options.parts.loss_fault = [bad](int64_t step, at::Tensor& loss) {
               if (step == kBadStep) loss = loss * bad;
             };
           }
@@ -107,11 +106,10 @@ TEST(MixedPrecisionTrainer, ANonFiniteGradientOnOneRankSkipsTheStepOnAll) {
 }
 
 TEST(MixedPrecisionTrainer, DivergenceForGoodIsAnErrorThatNamesTheStep) {
-  Rank rank = MakeRank(
-      "mlp", 16, 0, 1,
-      {.precision = "fp32", .max_skipped_in_a_row = 3, .loss_fault = [](int64_t, at::Tensor& loss) {
-         loss = loss * std::numeric_limits<float>::quiet_NaN();
-       }});
+  Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .max_skipped_in_a_row = 3},
+                       {.loss_fault = [](int64_t, at::Tensor& loss) {
+                         loss = loss * std::numeric_limits<float>::quiet_NaN();
+                       }});
   const std::string before = rank.trainer->ParameterHash();
   const absl::Status status = rank.trainer->train(*rank.loader, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

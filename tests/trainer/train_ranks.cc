@@ -20,7 +20,7 @@ DatasetOptions SyntheticData() {
 }
 
 Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
-              MixedPrecisionTrainerOptions options, uint64_t seed) {
+              MixedPrecisionTrainerOptions options, TrainerParts parts, uint64_t seed) {
   Rank made;
   absl::StatusOr<Graph> graph =
       BuildModel(model, {.channels = 1, .height = 8, .width = 8, .classes = 4, .seed = seed});
@@ -32,8 +32,8 @@ Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
   loader.rank = rank;
   loader.world_size = world;
   made.loader = *DataLoader::Create(*OpenDataset(SyntheticData()), loader);
-  made.trainer = std::make_unique<MixedPrecisionTrainer>(*made.module, *made.optimizer,
-                                                         *Loss::Create({}), options);
+  made.trainer = std::make_unique<MixedPrecisionTrainer>(
+      *made.module, *made.optimizer, *Loss::Create({}), options, std::move(parts));
   return made;
 }
 
@@ -50,12 +50,13 @@ std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
     threads.emplace_back([&, r] {
       const size_t i = static_cast<size_t>(r);
       group[i]->set_timeout(absl::Seconds(60));
-      MixedPrecisionTrainerOptions options = {
-          .precision = "fp32", .communicator = group[i].get(), .observer = &recorders[i]};
+      RankOptions options;
+      options.precision = "fp32";
+      options.parts = {.communicator = group[i].get(), .observer = &recorders[i]};
       adjust(r, options);
       // Other weights on every rank: rank 0's must win.
-      ranks[i] =
-          MakeRank(model, global_batch / world, r, world, options, static_cast<uint64_t>(r + 1));
+      ranks[i] = MakeRank(model, global_batch / world, r, world, options, options.parts,
+                          static_cast<uint64_t>(r + 1));
       recorders[i].trainer = ranks[i].trainer.get();
       const absl::Status status = ranks[i].trainer->train(*ranks[i].loader, epochs).status();
       EXPECT_TRUE(status.ok()) << "rank " << r << ": " << status;

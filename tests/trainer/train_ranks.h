@@ -26,7 +26,7 @@ struct Rank {
 
 // `seed` is of the initial weights.
 Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
-              MixedPrecisionTrainerOptions options, uint64_t seed = 1);
+              MixedPrecisionTrainerOptions options, TrainerParts parts = {}, uint64_t seed = 1);
 
 // Records the parameters' hash after every step.
 class HashRecorder final : public TrainObserver {
@@ -46,8 +46,13 @@ class HashRecorder final : public TrainObserver {
   std::vector<CompressorState> residuals;  // after every step, if kept
 };
 
-using AdjustOptions = std::function<void(int rank, MixedPrecisionTrainerOptions& options)>;
-const AdjustOptions kAsItIs = [](int, MixedPrecisionTrainerOptions&) {};
+// What a rank's trainer is made with; `parts` hold its communicator and its recorder already.
+struct RankOptions : MixedPrecisionTrainerOptions {
+  TrainerParts parts;
+};
+
+using AdjustOptions = std::function<void(int rank, RankOptions& options)>;
+const AdjustOptions kAsItIs = [](int, RankOptions&) {};
 
 // Trains `world` ranks as threads and returns them with what they recorded.
 // `inspect` sees each rank's trainer when it is done.

@@ -1,17 +1,11 @@
 // Losses, in fp32 whatever the autocast type.
 #pragma once
 
-#include <string>
-
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
+#include "trainer/optim/options.h"
 
 namespace ds {
-
-struct LossOptions {
-  std::string name = "cross_entropy";
-  double label_smoothing = 0.0;  // [0, 1)
-};
 
 struct LossResult {
   at::Tensor loss;     // fp32 scalar, mean over samples (tokens)

@@ -12,18 +12,9 @@
 
 #include "absl/status/statusor.h"
 #include "executor/graph_module.h"
+#include "trainer/optim/options.h"
 
 namespace ds {
-
-struct OptimizerOptions {
-  std::string name = "sgd";    // sgd | adamw | lamb
-  double learning_rate = 0.1;  // > 0
-  double momentum = 0.9;       // sgd, [0, 1)
-  bool nesterov = true;        // sgd
-  double beta1 = 0.9, beta2 = 0.999;
-  double epsilon = 1e-8;       // > 0
-  double weight_decay = 5e-4;  // >= 0; coupled (L2) for sgd, decoupled for adamw and lamb
-};
 
 class Optimizer {
  public:

@@ -48,13 +48,8 @@ bool IsCompressed(const CompressionOptions& options, absl::string_view name,
 
 absl::StatusOr<std::shared_ptr<const Codec>> MakeCodec(const CompressionOptions& options,
                                                        int bits) {
-  CodecOptions codec = {
-      .bits = bits,
-      .bucket = options.bucket,
-      .scale = options.min_max ? CodecScale::kMinMax : CodecScale::kMaxNorm,
-      .rounding = options.stochastic ? CodecRounding::kStochastic : CodecRounding::kNearest,
-      .rotate = options.rotate,
-      .density = options.density};
+  CodecOptions codec = options.codec;
+  codec.bits = bits;
   if (options.method == "none" || options.method == "powersgd") return nullptr;
   if (options.method == "uniform") {
     codec.kind = CodecKind::kUniform;
@@ -76,8 +71,9 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeCodec(const CompressionOptions&
 
 absl::StatusOr<std::vector<GradientBucket>> WithCodecs(const CompressionOptions& options,
                                                        std::vector<GradientBucket> buckets) {
-  DS_ASSIGN_OR_RETURN(const std::shared_ptr<const Codec> codec,
-                      MakeCodec(options, options.auto_bits() ? kFirstAutoBits : options.bits));
+  DS_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const Codec> codec,
+      MakeCodec(options, options.auto_bits() ? kFirstAutoBits : options.codec.bits));
   for (GradientBucket& bucket : buckets) {
     for (GradientSegment& segment : bucket) {
       const bool compressed = IsCompressed(options, segment.name, segment.shape);

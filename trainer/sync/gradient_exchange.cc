@@ -199,8 +199,9 @@ CompressionReport GradientExchange::Report() const {
   CompressionReport report = {
       .method = options_.method, .reason = reason_, .relative_error = relative_error_};
   if (options_.method == "uniform") {
-    absl::StrAppend(&report.method, ", ",
-                    options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.bits, " bit"));
+    absl::StrAppend(
+        &report.method, ", ",
+        options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.codec.bits, " bit"));
   }
   if (options_.method == "powersgd") absl::StrAppend(&report.method, ", rank ", options_.rank);
   if (options_.method != "none" && options_.error_feedback)

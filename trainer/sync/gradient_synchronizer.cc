@@ -88,8 +88,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   }
 
   absl::Status Connect(std::unique_ptr<Communicator> communicator,
-                       std::vector<GradientBucket> segments,
-                       const GradientSynchronizerOptions& options) {
+                       std::vector<GradientBucket> segments, const ExchangeOptions& options) {
     DS_ASSIGN_OR_RETURN(
         exchange_,
         GradientExchange::Create(std::move(communicator), std::move(segments), options.compression,
@@ -194,7 +193,7 @@ std::unique_ptr<GradientSynchronizer> GradientSynchronizer::CreateLocal(const Gr
 }
 
 absl::StatusOr<std::unique_ptr<GradientSynchronizer>> GradientSynchronizer::Create(
-    GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options) {
+    GraphModule& module, Communicator& communicator, const ExchangeOptions& options) {
   if (!(options.bucket_mb > 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("bucket_mb is ", options.bucket_mb, "; it must be above 0"));

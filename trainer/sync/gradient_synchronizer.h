@@ -16,17 +16,9 @@
 #include "executor/graph_module.h"
 #include "report/trace.h"
 #include "trainer/sync/compression.h"
+#include "trainer/sync/exchange_options.h"
 
 namespace ds {
-
-struct GradientSynchronizerOptions {
-  double bucket_mb = 4.0;  // MiB of fp32 a bucket
-  bool overlap = true;     // false: all buckets go when Finish is called
-  bool trace = false;
-  bool forecast = false;  // hold the first steps' buckets back, then say what exchange adds to a
-                          // step (exchange_forecast.h)
-  CompressionOptions compression;
-};
 
 // What a step needs to know beside the gradients; the same on every rank.
 struct SyncStep {
@@ -66,7 +58,7 @@ class GradientSynchronizer {
  public:
   // With a communicator of one rank the exchange is skipped and only the finite check remains.
   static absl::StatusOr<std::unique_ptr<GradientSynchronizer>> Create(
-      GraphModule& module, Communicator& communicator, GradientSynchronizerOptions options);
+      GraphModule& module, Communicator& communicator, const ExchangeOptions& options);
   // One that exchanges nothing whatever the number of ranks: each has its own gradients
   // (local_steps.h).
   static std::unique_ptr<GradientSynchronizer> CreateLocal(const GraphModule& module);

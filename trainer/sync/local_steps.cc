@@ -47,11 +47,12 @@ at::Tensor Flat(const FlatBuckets& memory, size_t parameter) {
 
 absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule& module,
                                                                Communicator& communicator,
-                                                               const LocalStepsOptions& options) {
+                                                               const LocalStepsOptions& options,
+                                                               const ExchangeOptions& exchange) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
-  auto made = std::unique_ptr<LocalSteps>(new LocalSteps(module, options));
+  auto made = std::unique_ptr<LocalSteps>(new LocalSteps(module, options, exchange.trace));
   for (FlatBuckets* memory : {&made->anchor_, &made->velocity_, &made->change_}) {
-    DS_ASSIGN_OR_RETURN(*memory, FlatBuckets::Create(module, options.bucket_mb));
+    DS_ASSIGN_OR_RETURN(*memory, FlatBuckets::Create(module, exchange.bucket_mb));
   }
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < made->parameters_.size(); ++i)
@@ -59,7 +60,7 @@ absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
   DS_ASSIGN_OR_RETURN(
       made->exchange_,
-      GradientExchange::Create(std::move(own), made->change_.Segments(module), options.compression,
+      GradientExchange::Create(std::move(own), made->change_.Segments(module), exchange.compression,
                                /*overlap=*/false));
   return made;
 }
@@ -70,7 +71,7 @@ absl::StatusOr<OuterStats> LocalSteps::OuterStep() {
   exchange_->Begin({.step = outer_steps_});
   for (int bucket = 0; bucket < exchange_->buckets(); ++bucket) exchange_->MarkReady(bucket);
   DS_ASSIGN_OR_RETURN(const BucketResult result, exchange_->Finish(!stats.mine_is_finite));
-  if (options_.trace) AppendSpans(result, exchange_->buckets(), trace_);
+  if (traced_) AppendSpans(result, exchange_->buckets(), trace_);
   stats.sync = StatsOf(result);
   stats.sync.found_inf = result.flag;
   if (!result.flag && !ChangeIsFinite()) {

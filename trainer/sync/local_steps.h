@@ -27,19 +27,11 @@
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "executor/graph_module.h"
+#include "trainer/sync/exchange_options.h"
 #include "trainer/sync/flat_buckets.h"
 #include "trainer/sync/gradient_exchange.h"
 
 namespace ds {
-
-struct LocalStepsOptions {
-  int64_t every = 1;               // local steps from one outer step to the next, >= 1
-  double outer_learning_rate = 1;  // > 0
-  double outer_momentum = 0;       // [0, 1)
-  double bucket_mb = 4.0;          // MiB of fp32 that travel together
-  bool trace = false;
-  CompressionOptions compression;  // of the change; warmup_steps and decide_every count outer steps
-};
 
 struct OuterStats {
   SyncStats sync;              // found_inf: the round was discarded, on every rank
@@ -49,10 +41,12 @@ struct OuterStats {
 class LocalSteps {
  public:
   // The anchor is what the module holds, the same on every rank. The module's tensors are shared.
-  // Collective. InvalidArgument for bad options.
+  // Of `exchange`, overlap and forecast are for gradients. Collective. InvalidArgument for bad
+  // options.
   static absl::StatusOr<std::unique_ptr<LocalSteps>> Create(const GraphModule& module,
                                                             Communicator& communicator,
-                                                            const LocalStepsOptions& options);
+                                                            const LocalStepsOptions& options,
+                                                            const ExchangeOptions& exchange = {});
 
   // How many local steps the caller is to take before the outer one.
   int64_t every() const { return options_.every; }
@@ -79,14 +73,15 @@ class LocalSteps {
   CompressionReport Report() const { return exchange_->Report(); }
 
  private:
-  LocalSteps(const GraphModule& module, const LocalStepsOptions& options)
-      : options_(options), parameters_(module.parameters()) {}
+  LocalSteps(const GraphModule& module, const LocalStepsOptions& options, bool trace)
+      : options_(options), traced_(trace), parameters_(module.parameters()) {}
   void FillChange();
   bool ChangeIsFinite() const;
   void MoveAnchor();
   void ReturnToAnchor();
 
   const LocalStepsOptions options_;
+  const bool traced_;
   const std::vector<NamedTensor> parameters_;
   FlatBuckets anchor_, velocity_, change_;      // of one plan
   std::unique_ptr<GradientExchange> exchange_;  // over change_

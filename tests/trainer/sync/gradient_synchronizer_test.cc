@@ -19,8 +19,7 @@ namespace {
 
 using Sync = std::unique_ptr<GradientSynchronizer>;
 
-Sync Create(GraphModule& module, Communicator& communicator,
-            GradientSynchronizerOptions options = {}) {
+Sync Create(GraphModule& module, Communicator& communicator, const ExchangeOptions& options = {}) {
   absl::StatusOr<Sync> made = GradientSynchronizer::Create(module, communicator, options);
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
@@ -116,11 +115,10 @@ TEST(GradientSynchronizer, AForecastIsMadeOnceAndChangesNoBits) {
       RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
         const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/11);
         const bool foreseeable = forecast && method != std::string("powersgd");
-        const Sync sync =
-            Create(*module, *communicator,
-                   {.bucket_mb = 0.001,
-                    .forecast = forecast,
-                    .compression = {.method = method, .bits = 4, .minimum_size = 16}});
+        const Sync sync = Create(*module, *communicator,
+                                 {.bucket_mb = 0.001,
+                                  .forecast = forecast,
+                                  .compression = {.method = method, .minimum_size = 16}});
         const at::Tensor input =
             at::arange(1, 1 + 4 * kDeepWidth, at::kFloat).reshape({4, kDeepWidth}) / (rank + 3.0);
         for (int step = 0; step < kSteps; ++step) {

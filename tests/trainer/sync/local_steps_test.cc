@@ -21,9 +21,10 @@ const double kEpsilon = std::ldexp(1.0, -24);  // a float's rounding
 using Weights = std::vector<float>;
 
 std::unique_ptr<LocalSteps> Create(const GraphModule& module, Communicator& communicator,
-                                   const LocalStepsOptions& options) {
+                                   const LocalStepsOptions& options,
+                                   const ExchangeOptions& exchange = {}) {
   absl::StatusOr<std::unique_ptr<LocalSteps>> made =
-      LocalSteps::Create(module, communicator, options);
+      LocalSteps::Create(module, communicator, options, exchange);
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
 }
@@ -69,7 +70,8 @@ OuterStats Outer(LocalSteps& local) {
 }
 
 CompressionOptions Method(const std::string& method, int bits = 4) {
-  return {.method = method, .bits = bits, .bucket = 64, .minimum_size = 1, .seed = kSeed};
+  return {
+      .method = method, .codec = {.bits = bits, .bucket = 64}, .minimum_size = 1, .seed = kSeed};
 }
 
 // Plain SGD with one local step a round, outer learning rate 1 and no outer momentum: anchor -
@@ -188,11 +190,9 @@ TEST(LocalSteps, ReplicasAreIdenticalAfterEveryOuterStepAndRunsRepeat) {
         std::vector<std::vector<Weights>> seen(static_cast<size_t>(world));
         RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
           const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-          const auto outer = Create(*module, *communicator,
-                                    {.outer_learning_rate = 0.7,
-                                     .outer_momentum = 0.9,
-                                     .bucket_mb = bucket_mb,
-                                     .compression = Method(method)});
+          const auto outer =
+              Create(*module, *communicator, {.outer_learning_rate = 0.7, .outer_momentum = 0.9},
+                     {.bucket_mb = bucket_mb, .compression = Method(method)});
           for (uint64_t round = 0; round < 3; ++round) {
             Wander(*module, round, rank, 0.1f);
             EXPECT_EQ(Outer(*outer).sync.wire_bytes > 0, world > 1);
@@ -213,13 +213,13 @@ TEST(LocalSteps, FourBitsAreAnEighthOfTheBytes) {
   RunRanks(2, [&](int, std::unique_ptr<Communicator> communicator) {
     const auto bytes = [&](const CompressionOptions& compression) {
       const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-      const auto outer = Create(*module, *communicator, {.compression = compression});
+      const auto outer = Create(*module, *communicator, {}, {.compression = compression});
       const int64_t sent = Outer(*outer).sync.wire_bytes;
       EXPECT_GE(outer->Report().raw_bytes_per_step, sent - 8) << "but for the flag";
       return static_cast<double>(sent);
     };
     CompressionOptions four = Method("uniform");
-    four.bucket = 256;  // a whole layer
+    four.codec.bucket = 256;  // a whole layer
     // Biases, 1 in 17 of the elements, stay in fp32.
     EXPECT_NEAR(bytes(four) / bytes(Method("none")), (16.0 / 8 + 1) / 17, 0.01);
   });
@@ -232,7 +232,7 @@ TEST(LocalSteps, AChangeThatIsNotFiniteIsNeverApplied) {
       SCOPED_TRACE(absl::StrCat(method, ", ", bad));
       RunRanks(3, [&](int rank, std::unique_ptr<Communicator> communicator) {
         const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-        const auto outer = Create(*module, *communicator, {.compression = Method(method)});
+        const auto outer = Create(*module, *communicator, {}, {.compression = Method(method)});
         Wander(*module, 0, rank, 0.1f);
         EXPECT_FALSE(Outer(*outer).sync.found_inf);
         const Weights anchor = WeightsOf(*module);
@@ -267,7 +267,7 @@ TEST(LocalSteps, AChangeThatIsNotFiniteIsNeverApplied) {
 TEST(LocalSteps, AMeanThatOverflowsIsDiscardedWithItsResiduals) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
-    const auto outer = Create(*module, *communicator, {.compression = Method("fp16")});
+    const auto outer = Create(*module, *communicator, {}, {.compression = Method("fp16")});
     const Weights anchor = WeightsOf(*module);
     Wander(*module, 0, rank, 1e7f);
     const OuterStats stats = Outer(*outer);
@@ -286,15 +286,15 @@ TEST(LocalSteps, SavedLoadedAndContinuedIsBitIdentical) {
   for (const char* method : {"none", "uniform", "powersgd"}) {
     SCOPED_TRACE(method);
     RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
-      const LocalStepsOptions options = {
-          .outer_learning_rate = 0.7, .outer_momentum = 0.9, .compression = Method(method)};
+      const LocalStepsOptions options = {.outer_learning_rate = 0.7, .outer_momentum = 0.9};
+      const ExchangeOptions exchange = {.compression = Method(method)};
       const std::unique_ptr<GraphModule> straight = DeepModule(kSeed),
                                          resumed = DeepModule(kSeed + 1);
-      const auto first = Create(*straight, *communicator, options);
+      const auto first = Create(*straight, *communicator, options, exchange);
       Wander(*straight, 0, rank, 0.1f);
       Outer(*first);
       SetWeights(*resumed, WeightsOf(*straight));
-      const auto second = Create(*resumed, *communicator, options);
+      const auto second = Create(*resumed, *communicator, options, exchange);
       ASSERT_TRUE(second->LoadState(first->State()).ok());
       ASSERT_TRUE(second->ImportExchange(first->ExportExchange()).ok());
       for (uint64_t round = 1; round < 4; ++round) {
@@ -338,18 +338,23 @@ TEST(LocalSteps, RefusesOptionsOutOfRangeByName) {
     const std::unique_ptr<GraphModule> module = DeepModule(kSeed);
     const double nan = std::numeric_limits<double>::quiet_NaN(),
                  inf = std::numeric_limits<double>::infinity();
-    const std::vector<std::pair<LocalStepsOptions, std::string>> cases = {
-        {{.every = 0}, "every"},
-        {{.outer_learning_rate = 0}, "outer_learning_rate"},
-        {{.outer_learning_rate = inf}, "outer_learning_rate"},
-        {{.outer_learning_rate = nan}, "outer_learning_rate"},
-        {{.outer_momentum = 1}, "outer_momentum"},
-        {{.outer_momentum = -0.1}, "outer_momentum"},
-        {{.outer_momentum = nan}, "outer_momentum"},
-        {{.bucket_mb = 0}, "bucket_mb"},
-        {{.compression = Method("zip")}, "zip"}};
-    for (const auto& [options, name] : cases) {
-      const absl::Status status = LocalSteps::Create(*module, *communicator, options).status();
+    struct Case {
+      LocalStepsOptions options;
+      std::string name;
+      ExchangeOptions exchange = {};
+    };
+    const std::vector<Case> cases = {{{.every = 0}, "every"},
+                                     {{.outer_learning_rate = 0}, "outer_learning_rate"},
+                                     {{.outer_learning_rate = inf}, "outer_learning_rate"},
+                                     {{.outer_learning_rate = nan}, "outer_learning_rate"},
+                                     {{.outer_momentum = 1}, "outer_momentum"},
+                                     {{.outer_momentum = -0.1}, "outer_momentum"},
+                                     {{.outer_momentum = nan}, "outer_momentum"},
+                                     {{}, "bucket_mb", {.bucket_mb = 0}},
+                                     {{}, "zip", {.compression = Method("zip")}}};
+    for (const auto& [options, name, exchange] : cases) {
+      const absl::Status status =
+          LocalSteps::Create(*module, *communicator, options, exchange).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name;
       EXPECT_NE(std::string(status.message()).find(name), std::string::npos) << status;
     }
