@@ -9,7 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "base/status.h"
 #include "bench/comm/exchange_bench.h"
-#include "comm/factory.h"
+#include "comm/factory/factory.h"
 #include "comm/inprocess/inprocess.h"
 
 namespace {

@@ -8,7 +8,7 @@
 
 #include "CLI/CLI.hpp"
 #include "base/log.h"
-#include "comm/factory.h"
+#include "comm/factory/factory.h"
 #include "comm/mpi/mpi_communicator.h"
 #include "config/reader.h"
 #include "jobs/train/train_job.h"

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <string>
 
-#include "comm/factory.h"
+#include "comm/factory/factory.h"
 #include "comm/mpi/mpi_communicator.h"
 
 namespace ds {

@@ -1,4 +1,4 @@
-#include "comm/factory.h"
+#include "comm/factory/factory.h"
 
 #include <utility>
 

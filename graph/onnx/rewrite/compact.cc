@@ -1,4 +1,4 @@
-#include "graph/onnx/compact.h"
+#include "graph/onnx/rewrite/compact.h"
 
 #include <vector>
 

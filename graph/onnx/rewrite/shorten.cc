@@ -1,4 +1,4 @@
-#include "graph/onnx/shorten.h"
+#include "graph/onnx/rewrite/shorten.h"
 
 #include <algorithm>
 #include <string>

@@ -1,4 +1,4 @@
-#include "graph/onnx/trainable.h"
+#include "graph/onnx/rewrite/trainable.h"
 
 #include <algorithm>
 

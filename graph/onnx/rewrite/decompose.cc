@@ -1,4 +1,4 @@
-#include "graph/onnx/decompose.h"
+#include "graph/onnx/rewrite/decompose.h"
 
 #include <cmath>
 #include <cstring>

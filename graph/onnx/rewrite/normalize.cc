@@ -1,4 +1,4 @@
-#include "graph/onnx/normalize.h"
+#include "graph/onnx/rewrite/normalize.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "graph/onnx/dim_names.h"
+#include "graph/onnx/rewrite/dim_names.h"
 
 #include <optional>
 #include <vector>
