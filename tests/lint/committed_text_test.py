@@ -4,9 +4,10 @@
 """
 import pathlib
 import re
-import subprocess
 import sys
 import unittest
+
+import source_tree
 
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
 # Assembled from pieces, so that this file does not hold what it looks for.
@@ -16,17 +17,6 @@ FAULTS = {
     "a package registry's host (its users' own configuration names it)": re.compile("|".join(map(re.escape, HOSTS))),
     "a path of one machine": re.compile(r"(?<![\w./$}-])/(work|root|home/\w+)/"),
 }
-GENERATED = {"build", ".git", ".venv", "runs", ".cache", "__pycache__"}
-
-
-def files():
-    """What git knows or would add; where there is no git, everything but what a build made."""
-    listed = subprocess.run(["git", "-C", str(SOURCE), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            capture_output=True, text=True, check=False) if (SOURCE / ".git").exists() else None
-    if listed and listed.returncode == 0:
-        return [SOURCE / name for name in listed.stdout.split("\0") if name and (SOURCE / name).is_file()]
-    return [path for path in SOURCE.rglob("*") if path.is_file()
-            and not any(part in GENERATED or part.startswith("build-") for part in path.relative_to(SOURCE).parts)]
 
 
 def faults(text):
@@ -37,7 +27,7 @@ def faults(text):
 
 class CommittedText(unittest.TestCase):
     def test_names_no_registry_and_no_machine(self):
-        paths = files()
+        paths = source_tree.files(SOURCE)
         self.assertGreater(len(paths), 50, "hardly any file was found")
         found = []
         for path in paths:
