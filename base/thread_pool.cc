@@ -14,41 +14,42 @@ ThreadPool::ThreadPool(int threads) {
 
 ThreadPool::~ThreadPool() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     ending_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void ThreadPool::Submit(Task task) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     queue_.push_back(std::move(task));
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
 }
 
 void ThreadPool::Wait() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  idle_.wait(lock, [this] { return queue_.empty() && running_ == 0; });
+  const MutexLock lock(mutex_);
+  while (!queue_.empty() || running_ > 0) idle_.Wait(mutex_);
 }
 
 void ThreadPool::Work() {
-  std::unique_lock<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+    while (!ending_ && queue_.empty()) changed_.Wait(mutex_);
     // A running task may still submit: its own thread comes round and finds it.
     if (queue_.empty()) return;
     Task task = std::move(queue_.front());
     queue_.pop_front();
     ++running_;
-    lock.unlock();
-    task();
-    task = nullptr;  // what it held is released before anybody hears that it is done
-    lock.lock();
+    {
+      const MutexUnlock unlocked(mutex_);
+      task();
+      task = nullptr;  // what it held is released before anybody hears that it is done
+    }
     --running_;
-    if (queue_.empty() && running_ == 0) idle_.notify_all();
+    if (queue_.empty() && running_ == 0) idle_.NotifyAll();
   }
 }
 

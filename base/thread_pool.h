@@ -2,13 +2,12 @@
 // pieces of milliseconds (decoding, packing, checking); arithmetic kernels have their own threads.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "base/mutex.h"
 
 namespace ds {
 
@@ -33,12 +32,12 @@ class ThreadPool {
  private:
   void Work();
 
-  std::mutex mutex_;
-  std::condition_variable changed_;  // a task came, or the end
-  std::condition_variable idle_;     // nothing is queued or running
-  std::deque<Task> queue_;           // guarded by mutex_
-  int running_ = 0;                  // guarded by mutex_
-  bool ending_ = false;              // guarded by mutex_
+  Mutex mutex_;
+  CondVar changed_;  // a task came, or the end
+  CondVar idle_;     // nothing is queued or running
+  std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
 

@@ -23,7 +23,7 @@ Tensor BufferPool::Take(DType dtype, Shape shape) {
   const size_t size = ByteSize(dtype, *count);
   Buffer buffer;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Buffer& candidate : free_) {
       // Neither too small nor a big block for a small tensor.
       if (candidate.capacity < size || candidate.capacity / 2 > size) continue;
@@ -48,7 +48,7 @@ Tensor BufferPool::Take(DType dtype, Shape shape) {
 }
 
 void BufferPool::Return(Buffer buffer) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (free_.size() < kMaxFree) free_.push_back(std::move(buffer));
 }
 

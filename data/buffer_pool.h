@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/tensor/tensor.h"
 
 namespace ds {
@@ -28,8 +28,8 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
 
   void Return(Buffer buffer);
 
-  std::mutex mutex_;
-  std::vector<Buffer> free_;  // guarded by mutex_
+  Mutex mutex_;
+  std::vector<Buffer> free_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ds

@@ -2,14 +2,13 @@
 
 #include <atomic>
 #include <cmath>
-#include <condition_variable>
 #include <exception>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "data/batch_builder.h"
 #include "data/sharding.h"
@@ -91,11 +90,11 @@ class ThreadedLoader final : public DataLoader {
 
   ~ThreadedLoader() override {
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       stopping_ = true;
       ++generation_;
     }
-    work_.notify_all();
+    work_.NotifyAll();
     for (std::thread& worker : workers_) worker.join();
   }
 
@@ -109,7 +108,7 @@ class ThreadedLoader final : public DataLoader {
     auto order = std::make_shared<const std::vector<int64_t>>(
         EpochOrder(info_.size, options_.shuffle, options_.seed, epoch));
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       ++generation_;
       order_ = std::move(order);
       epoch_ = epoch;
@@ -117,18 +116,18 @@ class ThreadedLoader final : public DataLoader {
       ready_.clear();
       failure_ = absl::OkStatus();
     }
-    work_.notify_all();
+    work_.NotifyAll();
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::optional<Batch>> Next() override {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (order_ == nullptr) {
       return absl::FailedPreconditionError("data loader: Next() before StartEpoch()");
     }
     if (!failure_.ok()) return failure_;
     if (delivered_ == batches_per_epoch()) return std::optional<Batch>();
-    done_.wait(lock, [this] { return ready_.count(delivered_) > 0; });
+    while (!ready_.contains(delivered_)) done_.Wait(mutex_);
     absl::StatusOr<Batch> batch = std::move(ready_.extract(delivered_).mapped());
     if (!batch.ok()) {
       failure_ =
@@ -136,8 +135,7 @@ class ThreadedLoader final : public DataLoader {
       return failure_;
     }
     ++delivered_;
-    lock.unlock();
-    work_.notify_one();
+    work_.NotifyOne();
     return std::optional<Batch>(*std::move(batch));
   }
 
@@ -148,13 +146,15 @@ class ThreadedLoader final : public DataLoader {
     std::shared_ptr<const std::vector<int64_t>> order;
   };
 
+  bool MayClaim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return order_ != nullptr && failure_.ok() && claimed_ < batches_per_epoch() &&
+           claimed_ < delivered_ + options_.prefetch;
+  }
+
   // The next batch to build, nullopt once the loader goes down.
   std::optional<Claim> NextClaim() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    work_.wait(lock, [this] {
-      return stopping_ || (order_ != nullptr && failure_.ok() && claimed_ < batches_per_epoch() &&
-                           claimed_ < delivered_ + options_.prefetch);
-    });
+    const MutexLock lock(mutex_);
+    while (!stopping_ && !MayClaim()) work_.Wait(mutex_);
     if (stopping_) return std::nullopt;
     return Claim{generation_, epoch_, claimed_++, order_};
   }
@@ -162,10 +162,10 @@ class ThreadedLoader final : public DataLoader {
   void Work() {
     while (std::optional<Claim> claim = NextClaim()) {
       absl::StatusOr<Batch> batch = Build(*claim);
-      std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       if (claim->generation != generation_) continue;
       ready_.emplace(claim->batch, std::move(batch));
-      done_.notify_one();
+      done_.NotifyOne();
     }
   }
 
@@ -185,19 +185,18 @@ class ThreadedLoader final : public DataLoader {
   const Sharding sharding_;
   const BatchBuilder builder_;
 
-  std::mutex mutex_;
-  std::condition_variable work_;  // something to claim, or stopping
-  std::condition_variable done_;  // a batch is ready
+  Mutex mutex_;
+  CondVar work_;  // something to claim, or stopping
+  CondVar done_;  // a batch is ready
   // Written under mutex_; workers look at it without, to leave an epoch that nobody wants any more.
   std::atomic<uint64_t> generation_{0};
-  // Guarded by mutex_:
-  bool stopping_ = false;
-  std::shared_ptr<const std::vector<int64_t>> order_;
-  int64_t epoch_ = 0;
-  int64_t claimed_ = 0;    // batches below were taken by a worker
-  int64_t delivered_ = 0;  // batches below were handed out
-  std::map<int64_t, absl::StatusOr<Batch>> ready_;
-  absl::Status failure_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const std::vector<int64_t>> order_ ABSL_GUARDED_BY(mutex_);
+  int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t claimed_ ABSL_GUARDED_BY(mutex_) = 0;    // batches below were taken by a worker
+  int64_t delivered_ ABSL_GUARDED_BY(mutex_) = 0;  // batches below were handed out
+  std::map<int64_t, absl::StatusOr<Batch>> ready_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
 
   std::vector<std::thread> workers_;
 };

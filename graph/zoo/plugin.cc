@@ -4,10 +4,10 @@
 #include <dlfcn.h>
 
 #include <filesystem>
-#include <mutex>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "graph/zoo/zoo.h"
 
 namespace ds {
@@ -24,15 +24,15 @@ std::string LastDlError() {
 }  // namespace
 
 absl::Status LoadModelPlugin(const std::string& path) {
-  static std::mutex mutex;
-  static auto& loaded = *new std::set<std::string>();
+  static Mutex mutex;
+  static auto& loaded ABSL_GUARDED_BY(mutex) = *new std::set<std::string>();
   std::error_code error;
   const std::string file = std::filesystem::canonical(path, error).string();
   if (error) {
     return absl::NotFoundError(absl::StrCat("cannot open the model plugin ", path, ": ",
                                             error.message(), "; check model.plugin"));
   }
-  std::lock_guard lock(mutex);
+  const MutexLock lock(mutex);
   if (loaded.contains(file)) return absl::OkStatus();
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

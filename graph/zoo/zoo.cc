@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/edit_distance.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "graph/schema/schema.h"
 #include "graph/zoo/builtin.h"
@@ -19,8 +19,8 @@ namespace {
 using namespace zoo;
 
 struct Registry {
-  std::mutex mutex;
-  std::map<std::string, ModelBuilder> builders;
+  Mutex mutex;
+  std::map<std::string, ModelBuilder> builders ABSL_GUARDED_BY(mutex);
 
   // Entered here, not by static objects, which a linker drops from a static library.
   Registry() {
@@ -82,7 +82,7 @@ absl::Status RegisterModel(std::string name, ModelBuilder builder) {
     return absl::InvalidArgumentError("a model needs a name and a builder; give both");
   }
   Registry& registry = TheRegistry();
-  std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   if (registry.builders.contains(name)) {
     return absl::AlreadyExistsError(
         absl::StrCat("there is a model '", name, "' already; register yours under another name"));
@@ -95,7 +95,7 @@ absl::StatusOr<Graph> BuildModel(absl::string_view name, const ModelOptions& opt
   ModelBuilder builder;
   {
     Registry& registry = TheRegistry();
-    std::lock_guard lock(registry.mutex);
+    const MutexLock lock(registry.mutex);
     auto it = registry.builders.find(std::string(name));
     if (it != registry.builders.end()) builder = it->second;
   }
@@ -111,7 +111,7 @@ absl::StatusOr<Graph> BuildModel(absl::string_view name, const ModelOptions& opt
 
 std::vector<std::string> ModelNames() {
   Registry& registry = TheRegistry();
-  std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   std::vector<std::string> names;
   for (const auto& [name, builder] : registry.builders) names.push_back(name);
   return names;
