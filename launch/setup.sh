@@ -2,7 +2,8 @@
 # Installs what Downstream needs, and only what is missing. A second call changes nothing and takes a second.
 #
 #   launch/setup.sh          Debian packages of launch/apt-packages.txt, Python packages of launch/requirements.txt in .venv
-#   launch/setup.sh --dev    also launch/apt-packages-dev.txt: clang for fuzzing and linting, cross-compilers
+#   launch/setup.sh --test   also launch/apt-packages-test.txt: what the lints of launch/test run
+#   launch/setup.sh --dev    also launch/apt-packages-dev.txt: fuzzing, clang-tidy, cross-compilers
 #
 # DS_SKIP_APT=1 leaves the Debian packages to you. Where CMAKE_PREFIX_PATH (environment) holds a LibTorch, that one is built
 # against and pip's torch is not installed. pip downloads from wherever your pip is configured to.
@@ -114,8 +115,9 @@ install_nccl() {
 lists=(launch/apt-packages.txt)
 case "${1:-}" in
   "") ;;
-  --dev) lists+=(launch/apt-packages-dev.txt) ;;
-  *) say "unknown argument '$1'; usage: launch/setup.sh [--dev]"; exit 2 ;;
+  --test) lists+=(launch/apt-packages-test.txt) ;;
+  --dev) lists+=(launch/apt-packages-test.txt launch/apt-packages-dev.txt) ;;
+  *) say "unknown argument '$1'; usage: launch/setup.sh [--test|--dev]"; exit 2 ;;
 esac
 [ "${DS_SKIP_APT:-0}" = 1 ] || install_debian_packages "${lists[@]}"
 install_python_packages
