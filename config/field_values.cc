@@ -1,27 +1,19 @@
 // Values of single fields: from YAML to a member, and back.
-#include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <system_error>
 #include <type_traits>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "config/field.h"
 #include "config/suggestion.h"
-#include "jobs/config/fields.h"
 
 namespace ds {
 namespace {
-
-// Shortest decimal that reads back to the same double.
-std::string ShortestDouble(double value) {
-  char buffer[32];
-  const auto result = std::to_chars(buffer, buffer + sizeof(buffer), value);
-  return std::string(buffer, result.ptr);
-}
 
 std::string Describe(const YamlNode& node) {
   switch (node.kind) {
@@ -131,6 +123,13 @@ bool IsName(absl::string_view text) {
   return !text.empty() && text.size() <= 128 && text != "." && text != "..";
 }
 
+absl::Status ChoiceError(const Field& field, const YamlNode& node,
+                         const std::vector<std::string>& choices) {
+  return YamlError(node.position,
+                   absl::StrCat("'", field.Path(), "' is '", node.text, "'; it must be ",
+                                field.Allowed(), Suggestion(node.text, choices)));
+}
+
 absl::Status ReadValue(const Field& field, const YamlNode& node, std::string* out) {
   if (node.kind != YamlNode::Kind::kScalar) return TypeError(field, node, "a string");
   for (const char c : node.text) {
@@ -140,15 +139,9 @@ absl::Status ReadValue(const Field& field, const YamlNode& node, std::string* ou
     }
   }
   const FieldRule& rule = field.rule;
-  if (rule.name_pattern && !IsName(node.text)) {
-    return YamlError(node.position, absl::StrCat("'", field.Path(), "' is '", node.text,
-                                                 "'; it must be ", rule.ToString()));
-  }
-  if (!rule.choices.empty() &&
-      std::find(rule.choices.begin(), rule.choices.end(), node.text) == rule.choices.end()) {
-    const std::string nearest = Suggestion(node.text, rule.choices);
-    return YamlError(node.position, absl::StrCat("'", field.Path(), "' is '", node.text,
-                                                 "'; it must be ", rule.ToString(), nearest));
+  if (rule.name_pattern && !IsName(node.text)) return ChoiceError(field, node, {});
+  if (!rule.choices.empty() && !absl::c_linear_search(rule.choices, node.text)) {
+    return ChoiceError(field, node, rule.choices);
   }
   *out = node.text;
   return absl::OkStatus();
@@ -168,6 +161,25 @@ absl::Status ReadValue(const Field& field, const YamlNode& node, std::vector<T>*
     DS_RETURN_IF_ERROR(ReadValue(field, node.items[i], &values[i]));
   }
   *out = std::move(values);
+  return absl::OkStatus();
+}
+
+enum Store { kCheckOnly, kStore };
+
+template <typename T>
+absl::Status Read(const Field& field, const YamlNode& node, T* target, Store store) {
+  T value{};
+  DS_RETURN_IF_ERROR(ReadValue(field, node, &value));
+  if (store == kStore) *target = std::move(value);
+  return absl::OkStatus();
+}
+
+absl::Status Read(const Field& field, const YamlNode& node, const WordTarget& words, Store store) {
+  std::string word;
+  DS_RETURN_IF_ERROR(ReadValue(field, node, &word));
+  const auto found = absl::c_find(words.names, word);
+  if (found == words.names.end()) return ChoiceError(field, node, words.names);
+  if (store == kStore) words.set(static_cast<size_t>(found - words.names.begin()));
   return absl::OkStatus();
 }
 
@@ -205,7 +217,14 @@ std::string FormatValue(const std::vector<T>& values) {
                       "]");
 }
 
+template <typename T>
+std::string FormatTarget(const T* target) {
+  return FormatValue(*target);
+}
+std::string FormatTarget(const WordTarget& words) { return FormatValue(words.names[words.get()]); }
+
 const char* TypeName(const std::string*) { return "string"; }
+const char* TypeName(const WordTarget&) { return "string"; }
 const char* TypeName(const bool*) { return "bool"; }
 const char* TypeName(const double*) { return "number"; }
 const char* TypeName(const std::vector<double>*) { return "list of numbers"; }
@@ -218,25 +237,28 @@ const char* TypeName(const T*) requires std::is_integral_v<T> {
 
 }  // namespace
 
-std::string FieldRule::ToString() const {
-  if (name_pattern) return "1 to 128 of A-Z a-z 0-9 _ . -";
-  if (!choices.empty()) return absl::StrJoin(choices, " | ");
-  if (std::isinf(min) && std::isinf(max)) return "";
-  if (std::isinf(max)) return absl::StrCat(above_min ? "> " : ">= ", ShortestDouble(min));
-  return absl::StrCat(above_min ? "(" : "[", ShortestDouble(min), ", ", ShortestDouble(max),
-                      below_max ? ")" : "]");
+std::string ShortestDouble(double value) {
+  char buffer[32];
+  const auto result = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return std::string(buffer, result.ptr);
+}
+
+absl::Status CheckField(const Field& field, const YamlNode& node) {
+  return std::visit([&](const auto& target) { return Read(field, node, target, kCheckOnly); },
+                    field.target);
 }
 
 absl::Status ReadField(const Field& field, const YamlNode& node) {
-  return std::visit([&](auto* target) { return ReadValue(field, node, target); }, field.target);
+  return std::visit([&](const auto& target) { return Read(field, node, target, kStore); },
+                    field.target);
 }
 
 std::string FormatField(const Field& field) {
-  return std::visit([](auto* target) { return FormatValue(*target); }, field.target);
+  return std::visit([](const auto& target) { return FormatTarget(target); }, field.target);
 }
 
 std::string FieldTypeName(const Field& field) {
-  return std::visit([](auto* target) { return std::string(TypeName(target)); }, field.target);
+  return std::visit([](const auto& target) { return std::string(TypeName(target)); }, field.target);
 }
 
 }  // namespace ds

@@ -6,6 +6,7 @@
 #include <map>
 #include <system_error>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,8 +15,6 @@
 #include "base/status.h"
 #include "config/suggestion.h"
 #include "config/yaml_node.h"
-#include "jobs/config/checks.h"
-#include "jobs/config/fields.h"
 
 namespace ds {
 namespace {
@@ -29,10 +28,13 @@ std::string Join(absl::string_view section, absl::string_view key) {
   return section.empty() ? std::string(key) : absl::StrCat(section, ".", key);
 }
 
-// Puts a tree of nodes into a TrainConfig, and remembers where each value came from.
+// Puts a tree of nodes where a schema points to, and remembers where each value came from.
 class ConfigFiller {
  public:
-  ConfigFiller() : fields_(ConfigFields(config_)), sections_(ConfigSections()) {}
+  // kCheckOnly: looks at every value and changes none.
+  enum Mode { kCheckOnly, kFill };
+
+  ConfigFiller(const ConfigSchema& schema, Mode mode) : schema_(schema), mode_(mode) {}
   ConfigFiller(const ConfigFiller&) = delete;
   ConfigFiller& operator=(const ConfigFiller&) = delete;
 
@@ -60,34 +62,33 @@ class ConfigFiller {
   }
 
   absl::Status Check() const {
-    return CheckTrainConfig(config_, [this](absl::string_view path) { return PositionOf(path); });
+    if (!schema_.check) return absl::OkStatus();
+    return schema_.check([this](absl::string_view path) { return PositionOf(path); });
   }
-
-  const TrainConfig& config() const { return config_; }
 
  private:
   const Field* FindField(absl::string_view path) const {
-    for (const Field& field : fields_) {
+    for (const Field& field : schema_.fields) {
       if (field.Path() == path) return &field;
     }
     return nullptr;
   }
 
   bool IsSection(absl::string_view path) const {
-    return std::any_of(sections_.begin(), sections_.end(),
-                       [&](const Section& section) { return section.path == path; });
+    return absl::c_any_of(schema_.sections,
+                          [&](const ConfigSection& section) { return section.path == path; });
   }
 
   // Keys that may stand in `section` ("" is the file itself).
   std::vector<std::string> KnownKeys(absl::string_view section) const {
     std::vector<std::string> keys;
     const std::string prefix = section.empty() ? "" : absl::StrCat(section, ".");
-    for (const Section& candidate : sections_) {
+    for (const ConfigSection& candidate : schema_.sections) {
       if (!absl::StartsWith(candidate.path, prefix)) continue;
       const std::string key = candidate.path.substr(prefix.size());
       if (!key.empty() && key.find('.') == std::string::npos) keys.push_back(key);
     }
-    for (const Field& field : fields_) {
+    for (const Field& field : schema_.fields) {
       if (field.section == section) keys.push_back(field.key);
     }
     if (section.empty()) keys.push_back(kInclude);
@@ -99,7 +100,7 @@ class ConfigFiller {
     const std::vector<std::string> known = KnownKeys(section);
     std::string hint = Suggestion(key, known);
     // A field put into the wrong section (or none) is as common as a slip of the keyboard.
-    for (const Field& field : fields_) {
+    for (const Field& field : schema_.fields) {
       if (hint.empty() && field.key == key)
         hint = absl::StrCat("; did you mean '", field.Path(), "'?");
     }
@@ -113,7 +114,7 @@ class ConfigFiller {
 
   // The key that `section: VALUE` sets; empty where the section has none.
   std::string Shorthand(absl::string_view path) const {
-    for (const Section& section : sections_) {
+    for (const ConfigSection& section : schema_.sections) {
       if (section.path == path) return section.shorthand;
     }
     return "";
@@ -127,7 +128,8 @@ class ConfigFiller {
     if (node.kind != YamlNode::Kind::kMap) {
       return YamlError(node.position,
                        section.empty()
-                           ? "a configuration is a mapping of sections, as 'model: {name: resnet8}'"
+                           ? absl::StrCat("a configuration is a mapping of sections, as '",
+                                          schema_.example.yaml, "'")
                            : absl::StrCat("'", section,
                                           "' is a section and needs keys below it, "
                                           "indented (or remove it)"));
@@ -155,7 +157,7 @@ class ConfigFiller {
                                                     FormatField(*field)));
     }
     positions_[path] = value.position;
-    return ReadField(*field, value);
+    return mode_ == kFill ? ReadField(*field, value) : CheckField(*field, value);
   }
 
   // Of `path`, or of the nearest section around it that was written.
@@ -170,9 +172,8 @@ class ConfigFiller {
     }
   }
 
-  TrainConfig config_;
-  std::vector<Field> fields_;  // point into config_
-  std::vector<Section> sections_;
+  const ConfigSchema& schema_;
+  const Mode mode_;
   std::map<std::string, YamlPosition> positions_;
 };
 
@@ -209,13 +210,6 @@ YamlNode Merge(YamlNode base, const YamlNode& over) {
   return base;
 }
 
-// Every file by itself, so that a fault in a base is found even where the including file overrides
-// it.
-absl::Status CheckFile(const YamlNode& root) {
-  ConfigFiller filler;
-  return filler.Fill(root);
-}
-
 // Takes `include: FILE` out of `root`; empty where there is none.
 absl::StatusOr<std::string> TakeInclude(YamlNode* root, YamlPosition* position) {
   for (size_t i = 0; i < root->entries.size(); ++i) {
@@ -234,24 +228,26 @@ absl::StatusOr<std::string> TakeInclude(YamlNode* root, YamlPosition* position) 
   return std::string();
 }
 
-absl::StatusOr<YamlNode> ParseRoot(absl::string_view text, absl::string_view origin) {
+absl::StatusOr<YamlNode> ParseRoot(const ConfigSchema& schema, absl::string_view text,
+                                   absl::string_view origin) {
   DS_ASSIGN_OR_RETURN(YamlNode root, ParseYaml(text, origin));
   if (root.kind == YamlNode::Kind::kNull) {
-    return YamlError(root.position,
-                     "the configuration is empty; it needs at least "
-                     "'model: {name: ...}'");
+    return YamlError(root.position, absl::StrCat("the configuration is empty; write something as '",
+                                                 schema.example.yaml, "'"));
   }
   return root;
 }
 
 // `chain`: the files on the way here, as named, `path` the last; `seen`: the same, canonical.
-absl::StatusOr<YamlNode> LoadTree(std::vector<std::string> chain, std::vector<fs::path> seen,
-                                  const std::string& text) {
+absl::StatusOr<YamlNode> LoadTree(const ConfigSchema& schema, std::vector<std::string> chain,
+                                  std::vector<fs::path> seen, const std::string& text) {
   const std::string path = chain.back();
-  DS_ASSIGN_OR_RETURN(YamlNode root, ParseRoot(text, path));
+  DS_ASSIGN_OR_RETURN(YamlNode root, ParseRoot(schema, text, path));
   YamlPosition at;
   DS_ASSIGN_OR_RETURN(const std::string include, TakeInclude(&root, &at));
-  DS_RETURN_IF_ERROR(CheckFile(root));
+  // Every file by itself, so that a fault in a base is found even where the including file
+  // overrides it.
+  DS_RETURN_IF_ERROR(ConfigFiller(schema, ConfigFiller::kCheckOnly).Fill(root));
   if (include.empty()) return root;
 
   const std::string base_path =
@@ -273,19 +269,21 @@ absl::StatusOr<YamlNode> LoadTree(std::vector<std::string> chain, std::vector<fs
                      absl::StrCat("included file '", base_path, "': ", base_text.status().message(),
                                   " (names are relative to the including file)"));
   }
-  DS_ASSIGN_OR_RETURN(YamlNode base, LoadTree(std::move(chain), std::move(seen), *base_text));
+  DS_ASSIGN_OR_RETURN(YamlNode base,
+                      LoadTree(schema, std::move(chain), std::move(seen), *base_text));
   return Merge(std::move(base), root);
 }
 
 // "optimizer.learning_rate=0.05"
-absl::Status ApplyOverride(const std::string& text, ConfigFiller* filler) {
+absl::Status ApplyOverride(const ConfigSchema& schema, const std::string& text,
+                           ConfigFiller& filler) {
   const std::string origin = absl::StrCat("override '", text, "'");
   YamlPosition here;
   here.origin = std::make_shared<const std::string>(origin);
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return YamlError(here,
-                     "an override is written key.path=value, as optimizer.learning_rate=0.05");
+    return YamlError(
+        here, absl::StrCat("an override is written key.path=value, as ", schema.example.override));
   }
   const std::string path = text.substr(0, equals);
   if (path == kInclude) return YamlError(here, "'include' cannot be overridden; name another file");
@@ -294,41 +292,40 @@ absl::Status ApplyOverride(const std::string& text, ConfigFiller* filler) {
     node.kind = YamlNode::Kind::kScalar;
     node.quoted = true;
   }
-  return filler->FillPath(path, node);
+  return filler.FillPath(path, node);
 }
 
-absl::StatusOr<TrainConfig> Finish(const YamlNode& root,
-                                   const std::vector<std::string>& overrides) {
-  ConfigFiller filler;
+absl::Status Finish(const ConfigSchema& schema, const YamlNode& root,
+                    const std::vector<std::string>& overrides) {
+  ConfigFiller filler(schema, ConfigFiller::kFill);
   DS_RETURN_IF_ERROR(filler.Fill(root));
-  for (const std::string& text : overrides) DS_RETURN_IF_ERROR(ApplyOverride(text, &filler));
-  DS_RETURN_IF_ERROR(filler.Check());
-  return filler.config();
+  for (const std::string& text : overrides) DS_RETURN_IF_ERROR(ApplyOverride(schema, text, filler));
+  return filler.Check();
 }
 
 }  // namespace
 
-absl::StatusOr<TrainConfig> ReadTrainConfig(const std::string& path,
-                                            const std::vector<std::string>& overrides) {
+absl::Status ReadConfig(const ConfigSchema& schema, const std::string& path,
+                        const std::vector<std::string>& overrides) {
   const absl::StatusOr<std::string> text = ReadText(path);
   if (!text.ok()) {
     return absl::Status(text.status().code(),
-                        absl::StrCat(path, ": ", text.status().message(),
-                                     "; --config names a YAML file, as configs/quickstart.yaml"));
+                        absl::StrCat(path, ": ", text.status().message(), "; give a YAML file, as ",
+                                     schema.example.file));
   }
   std::error_code error;
   DS_ASSIGN_OR_RETURN(const YamlNode root,
-                      LoadTree({path}, {fs::weakly_canonical(path, error)}, *text));
-  return Finish(root, overrides);
+                      LoadTree(schema, {path}, {fs::weakly_canonical(path, error)}, *text));
+  return Finish(schema, root, overrides);
 }
 
-absl::StatusOr<TrainConfig> ParseTrainConfig(absl::string_view yaml, absl::string_view origin,
-                                             const std::vector<std::string>& overrides) {
-  DS_ASSIGN_OR_RETURN(YamlNode root, ParseRoot(yaml, origin));
+absl::Status ParseConfig(const ConfigSchema& schema, absl::string_view yaml,
+                         absl::string_view origin, const std::vector<std::string>& overrides) {
+  DS_ASSIGN_OR_RETURN(YamlNode root, ParseRoot(schema, yaml, origin));
   YamlPosition at;
   DS_ASSIGN_OR_RETURN(const std::string include, TakeInclude(&root, &at));
   if (!include.empty()) return YamlError(at, "'include' works in files only, not in text");
-  return Finish(root, overrides);
+  return Finish(schema, root, overrides);
 }
 
 }  // namespace ds

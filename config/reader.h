@@ -5,24 +5,27 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "jobs/config/train_config.h"
+#include "config/schema.h"
 
 namespace ds {
 
-// Reads `path`, what it includes (`include: base.yaml`, relative to the including file, at most 8
-// deep, no cycles; the including file wins), then applies `overrides`
-// ("optimizer.learning_rate=0.05", values in YAML syntax). All problems of the file are found
+// Fills what `schema` points to from `path`, what it includes (`include: base.yaml`, relative to
+// the including file, at most 8 deep, no cycles; the including file wins), then `overrides`
+// ("optimizer.learning_rate=0.05", values in YAML syntax). All problems of the files are found
 // before anything starts; the first is reported: "configs/a.yaml:12:5: unknown key 'learning_rte'
-// in 'optimizer'; did you mean 'learning_rate'?".
-absl::StatusOr<TrainConfig> ReadTrainConfig(const std::string& path,
-                                            const std::vector<std::string>& overrides);
-// The same from text; `origin` stands for the file in messages; `include` is refused. For tests and
-// the fuzzer.
-absl::StatusOr<TrainConfig> ParseTrainConfig(absl::string_view yaml, absl::string_view origin,
-                                             const std::vector<std::string>& overrides);
-// The whole config with defaults, as YAML that ReadTrainConfig takes back to the same config.
-std::string PrintTrainConfig(const TrainConfig& config);
+// in 'optimizer'; did you mean 'learning_rate'?". After an error the values are unspecified.
+absl::Status ReadConfig(const ConfigSchema& schema, const std::string& path,
+                        const std::vector<std::string>& overrides);
+// The same from text; `origin` stands for the file in messages; `include` is refused.
+absl::Status ParseConfig(const ConfigSchema& schema, absl::string_view yaml,
+                         absl::string_view origin, const std::vector<std::string>& overrides);
+
+// The values that are there now, as YAML that ReadConfig takes back to the same values.
+std::string PrintConfig(const ConfigSchema& schema);
+// Markdown for the documentation: one heading and one table a section (key, type, default, range,
+// meaning), the defaults being the values that are there now.
+std::string ConfigReference(const ConfigSchema& schema);
 
 }  // namespace ds

@@ -9,9 +9,9 @@
 namespace ds {
 namespace {
 
-std::vector<float> OrDefault(std::vector<float> values, int64_t channels, float otherwise) {
-  if (values.empty()) values.assign(channels, otherwise);
-  return values;
+std::vector<float> OrDefault(const std::vector<double>& values, int64_t channels, float otherwise) {
+  if (values.empty()) return std::vector<float>(static_cast<size_t>(channels), otherwise);
+  return {values.begin(), values.end()};
 }
 
 }  // namespace

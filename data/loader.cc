@@ -38,8 +38,10 @@ absl::Status CheckStatistics(const LoaderOptions& options, int64_t channels) {
                                                      " values, the data has ", channels,
                                                      " channels; give one a channel"));
     }
-    for (float value : *values) {
-      if (std::isfinite(value) && (!divisor || value > 0.0f)) continue;
+    for (const double value : *values) {
+      // Pixels are computed with floats.
+      const float used = static_cast<float>(value);
+      if (std::isfinite(used) && (!divisor || used > 0.0f)) continue;
       return absl::InvalidArgumentError(absl::StrCat("data loader: ", name, " ", value, " must be ",
                                                      divisor ? "above 0" : "a finite number"));
     }

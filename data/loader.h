@@ -33,13 +33,13 @@ struct LoaderOptions {
   // With false every rank gets the same number of batches, and the last may be smaller (even empty
   // on some ranks).
   bool drop_last = true;
-  int threads = 2;   // background threads, >= 1
+  int threads = 1;   // background threads, >= 1
   int prefetch = 4;  // batches ready ahead
   uint64_t seed = 0;
   AugmentOptions augment;
-  std::vector<float> mean;    // a channel, of pixels in [0, 1]; empty: 0
-  std::vector<float> stddev;  // a channel; empty: 1
-  bool channels_last = true;  // bytes of `inputs` lie as NHWC (shape stays [N, C, H, W])
+  std::vector<double> mean;    // a channel, of pixels in [0, 1]; empty: 0
+  std::vector<double> stddev;  // a channel; empty: 1
+  bool channels_last = true;   // bytes of `inputs` lie as NHWC (shape stays [N, C, H, W])
 };
 
 struct Batch {

@@ -17,18 +17,10 @@ using DatasetPtr = std::shared_ptr<const Dataset>;
 absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
   const DataConfig& data = config.data;
   const bool train = split == "train";
-  DatasetOptions options;
-  options.type = data.type;
-  options.path = data.path;
+  DatasetOptions options = data.set;
   options.split = split;
   options.limit = train ? data.train_limit : data.test_limit;
-  options.image_size = data.image_size;
-  options.channels = data.channels;
-  options.height = data.height;
-  options.width = data.width;
-  options.classes = data.classes;
-  options.size = train ? data.size : std::max<int64_t>(1, data.size / 5);
-  options.sequence_length = data.sequence_length;
+  if (!train) options.size = std::max<int64_t>(1, options.size / 5);
   options.seed = config.run.seed;
   return OpenDataset(options);
 }
@@ -44,7 +36,7 @@ absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
       ShapeString({test.channels, test.height, test.width}), " with ", test.classes));
 }
 
-absl::Status FillInStatistics(const Dataset& train, DataConfig& data) {
+absl::Status FillInStatistics(const Dataset& train, LoaderOptions& data) {
   if (train.info().kind != SampleKind::kImage) return absl::OkStatus();
   constexpr int64_t kSamples = 10000;
   if (data.mean.empty() || data.stddev.empty()) {
@@ -67,7 +59,7 @@ absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config) {
   DS_ASSIGN_OR_RETURN(splits.train, OpenSplit(config, "train"));
   DS_ASSIGN_OR_RETURN(splits.test, OpenSplit(config, "test"));
   DS_RETURN_IF_ERROR(CheckSplits(splits.train->info(), splits.test->info()));
-  DS_RETURN_IF_ERROR(FillInStatistics(*splits.train, config.data));
+  DS_RETURN_IF_ERROR(FillInStatistics(*splits.train, config.data.loader));
   return splits;
 }
 
@@ -75,21 +67,16 @@ absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config
                                                        DatasetPtr dataset, DataUse use, int rank,
                                                        int world_size) {
   const bool train = use == DataUse::kTrain;
-  LoaderOptions options;
-  options.batch_size = train ? config.data.batch_size : config.data.test_batch_size;
+  LoaderOptions options = config.data.loader;
   options.rank = rank;
   options.world_size = world_size;
   options.shuffle = use != DataUse::kTest;
-  options.drop_last = train && config.data.drop_last;
-  options.threads = static_cast<int>(config.data.threads);
   options.seed = config.run.seed;
-  if (train) {
-    options.augment.crop_padding = config.data.augment.crop;
-    options.augment.horizontal_flip = config.data.augment.flip;
-    options.augment.cutout = config.data.augment.cutout;
+  if (!train) {
+    options.batch_size = config.data.test_batch_size;
+    options.drop_last = false;
+    options.augment = {};
   }
-  options.mean.assign(config.data.mean.begin(), config.data.mean.end());
-  options.stddev.assign(config.data.stddev.begin(), config.data.stddev.end());
   DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> loader,
                       DataLoader::Create(std::move(dataset), options));
   if (loader->batches_per_epoch() > 0) return loader;

@@ -15,9 +15,9 @@ struct DataSplits {
   std::shared_ptr<const Dataset> test;
 };
 
-// Opens both splits and fills in `config.data.mean` and `stddev` if they are empty (measured on the
-// training split). InvalidArgument where the splits' shapes or classes differ, or the statistics do
-// not fit the images' channels.
+// Opens both splits and fills in `config.data.loader.mean` and `stddev` if they are empty (measured
+// on the training split). InvalidArgument where the splits' shapes or classes differ, or the
+// statistics do not fit the images' channels.
 absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config);
 
 enum class DataUse { kTrain, kTest, kCalibrate };

@@ -11,8 +11,8 @@
 #include "base/cpu_features.h"
 #include "base/status.h"
 #include "comm/consistency.h"
-#include "config/reader.h"
 #include "executor/memory.h"
+#include "jobs/config/train_schema.h"
 #include "jobs/data_setup.h"
 #include "jobs/model_factory.h"
 
@@ -32,74 +32,18 @@ absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data,
 }
 
 ScheduleOptions MakeScheduleOptions(const TrainConfig& config, int64_t batches_per_epoch) {
-  const int64_t steps =
-      (batches_per_epoch + config.optimizer.accumulate - 1) / config.optimizer.accumulate;
-  const ScheduleConfig& schedule = config.schedule;
-  return {.name = schedule.name,
-          .peak = config.optimizer.learning_rate,
-          .total_steps = steps * config.run.epochs,
-          .steps_per_epoch = steps,
-          .warmup_epochs = schedule.warmup_epochs,
-          .final_ratio = schedule.final_ratio,
-          .milestones = schedule.milestones,
-          .gamma = schedule.gamma,
-          .patience = schedule.patience,
-          .start_fraction = schedule.start_fraction,
-          .initial_divisor = schedule.initial_divisor,
-          .final_divisor = schedule.final_divisor};
-}
-
-OptimizerOptions MakeOptimizerOptions(const OptimizerConfig& config) {
-  return {.name = config.name,
-          .learning_rate = config.learning_rate,
-          .momentum = config.momentum,
-          .nesterov = config.nesterov,
-          .beta1 = config.beta1,
-          .beta2 = config.beta2,
-          .epsilon = config.epsilon,
-          .weight_decay = config.weight_decay};
-}
-
-CompressionOptions MakeCompressionOptions(const TrainConfig& config) {
-  const CompressionConfig& compression = config.compression;
-  return {.method = compression.method,
-          .codec = {.bits = compression.bits == "auto" ? CompressionOptions::kAutoBits
-                                                       : std::stoi(compression.bits),
-                    .bucket = compression.bucket,
-                    .scale =
-                        compression.scale == "min_max" ? CodecScale::kMinMax : CodecScale::kMaxNorm,
-                    .rounding = compression.rounding == "stochastic" ? CodecRounding::kStochastic
-                                                                     : CodecRounding::kNearest,
-                    .rotate = compression.rotate,
-                    .density = compression.density},
-          .rank = compression.rank,
-          .error_feedback = compression.error_feedback,
-          .warmup_steps = compression.warmup_steps,
-          .minimum_size = compression.minimum_size,
-          .exclude = compression.exclude,
-          .hierarchical = compression.hierarchical,
-          .decide_every = compression.decide_every,
-          .seed = config.run.seed};
+  const int64_t accumulate = config.trainer.accumulate;
+  ScheduleOptions options = config.schedule;
+  options.peak = config.optimizer.learning_rate;
+  options.steps_per_epoch = (batches_per_epoch + accumulate - 1) / accumulate;
+  options.total_steps = options.steps_per_epoch * config.run.epochs;
+  return options;
 }
 
 MixedPrecisionTrainerOptions MakeTrainerOptions(const TrainConfig& config) {
-  return {.precision = config.precision.mode,
-          .scaler = {.initial_scale = config.precision.initial_scale,
-                     .growth_factor = config.precision.growth_factor,
-                     .backoff_factor = config.precision.backoff_factor,
-                     .growth_interval = config.precision.growth_interval},
-          .clip_norm = config.optimizer.clip_norm,
-          .accumulate = config.optimizer.accumulate,
-          .ema = {.enabled = config.ema.enabled, .decay = config.ema.decay},
-          .seed = config.run.seed,
-          .exchange = {.bucket_mb = config.comm.bucket_mb,
-                       .overlap = config.comm.overlap,
-                       .forecast = config.comm.forecast,
-                       .trace = config.log.trace,
-                       .compression = MakeCompressionOptions(config)},
-          .local_steps = {.every = config.sync.every,
-                          .outer_learning_rate = config.sync.outer_learning_rate,
-                          .outer_momentum = config.sync.outer_momentum}};
+  MixedPrecisionTrainerOptions options = config.trainer;
+  options.seed = options.exchange.compression.seed = config.run.seed;
+  return options;
 }
 
 TrainerParts MakeParts(const JobSetupOptions& setup, Schedule* schedule,
@@ -140,11 +84,11 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
                       MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));
   DS_ASSIGN_OR_RETURN(job->test_loader,
                       MakeLoader(config, splits.test, DataUse::kTest, rank, ranks));
-  DS_ASSIGN_OR_RETURN(job->optimizer, Optimizer::Create(job->module->parameters(),
-                                                        MakeOptimizerOptions(config.optimizer)));
+  DS_ASSIGN_OR_RETURN(job->optimizer,
+                      Optimizer::Create(job->module->parameters(), config.optimizer));
   DS_ASSIGN_OR_RETURN(job->schedule, Schedule::Create(MakeScheduleOptions(
                                          config, job->train_loader->batches_per_epoch())));
-  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create(config.loss));
   job->trainer = std::make_unique<MixedPrecisionTrainer>(
       *job->module, *job->optimizer, std::move(loss), MakeTrainerOptions(config),
       MakeParts(options, job->schedule.get(), &communicator));
@@ -154,10 +98,9 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
 absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& options,
                           std::unique_ptr<GraphModule> module, Objective objective,
                           Communicator& communicator, JobObjects& job) {
-  DS_ASSIGN_OR_RETURN(
-      std::unique_ptr<Optimizer> optimizer,
-      Optimizer::Create(module->parameters(), MakeOptimizerOptions(config.optimizer)));
-  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create({config.loss.name, config.loss.label_smoothing}));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer,
+                      Optimizer::Create(module->parameters(), config.optimizer));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create(config.loss));
   TrainerParts parts = MakeParts(options, job.schedule.get(), &communicator);
   parts.objective = std::move(objective);
   auto trainer = std::make_unique<MixedPrecisionTrainer>(

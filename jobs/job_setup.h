@@ -39,7 +39,7 @@ struct JobSetupOptions {
 
 // Opens the data, builds the model, compares configuration and parameter list over the ranks (the
 // first difference is named on every rank), then makes loaders, optimiser, schedule and trainer.
-// Collective. `config.data.mean` and `stddev` are filled in if they were measured.
+// Collective. `config.data.loader.mean` and `stddev` are filled in if they were measured.
 absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
                                                      const JobSetupOptions& options,
                                                      Communicator& communicator);

@@ -12,8 +12,19 @@
 namespace ds {
 namespace {
 
-int64_t Or(int64_t configured, int64_t from_data) {
-  return configured > 0 ? configured : from_data;
+// The model's options, with the data's extents where the section says nothing. What the kind of
+// data lacks keeps the model's default.
+ModelOptions Sized(ModelOptions options, const DatasetInfo& data) {
+  const ModelOptions defaults;
+  const auto fill = [](int64_t& extent, int64_t from_data, int64_t otherwise) {
+    if (extent == 0) extent = from_data > 0 ? from_data : otherwise;
+  };
+  fill(options.channels, data.channels, defaults.channels);
+  fill(options.height, data.height, defaults.height);
+  fill(options.width, data.width, defaults.width);
+  fill(options.sequence_length, data.sequence_length, defaults.sequence_length);
+  fill(options.classes, data.classes, defaults.classes);
+  return options;
 }
 
 // The shape one sample of the data has, with the batch in front.
@@ -53,7 +64,7 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
   DS_RETURN_IF_ERROR(CheckInput(graph, data, config.onnx));
-  const int64_t classes = Or(config.classes, data.classes);
+  const int64_t classes = Sized(config.options, data).classes;
   DS_RETURN_IF_ERROR(CheckClasses(classes, data));
   if (graph.outputs().empty()) {
     return absl::InvalidArgumentError(absl::StrCat("model ", config.onnx, " has no output"));
@@ -102,9 +113,9 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
   if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
-  model.classes = shape->back();
-  if (model.classes >= data_classes) return model;
-  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.classes,
+  model.options.classes = shape->back();
+  if (model.options.classes >= data_classes) return model;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.options.classes,
                                                  " classes apart, the data has ", data_classes,
                                                  "; give the data that it was trained on"));
 }
@@ -112,17 +123,7 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
 absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
   if (!config.onnx.empty()) return LoadForFineTuning(config, data, seed);
   if (!config.plugin.empty()) DS_RETURN_IF_ERROR(LoadModelPlugin(config.plugin));
-  ModelOptions options;
-  options.classes = Or(config.classes, data.classes);
-  // What the kind of data lacks keeps the model's default.
-  if (data.kind == SampleKind::kText) {
-    options.sequence_length = Or(config.sequence_length, data.sequence_length);
-  } else {
-    options.channels = Or(config.channels, data.channels);
-    options.height = Or(config.height, data.height);
-    options.width = Or(config.width, data.width);
-  }
-  options.dropout = config.dropout;
+  ModelOptions options = Sized(config.options, data);
   options.seed = seed;
   DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));

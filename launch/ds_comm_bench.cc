@@ -9,8 +9,10 @@
 #include "CLI/CLI.hpp"
 #include "base/status.h"
 #include "bench/comm/exchange_bench.h"
+#include "codec/option_words.h"
 #include "comm/factory/factory.h"
 #include "comm/inprocess/inprocess.h"
+#include "launch/word_flag.h"
 
 namespace {
 
@@ -21,7 +23,7 @@ using Rows = std::vector<ds::ExchangeBenchRow>;
 struct Arguments {
   ds::ExchangeBenchOptions bench;
   std::vector<int> in_process;
-  std::string format = "table", scale = "norm", rounding = "nearest";
+  std::string format = "table";
   double timeout_s = 600;
 };
 
@@ -39,12 +41,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option("--bucket", bench.codec.bucket, "values that share a scale")
       ->capture_default_str();
-  app.add_option("--scale", arguments.scale)
-      ->check(CLI::IsMember({"norm", "minmax"}))
-      ->capture_default_str();
-  app.add_option("--rounding", arguments.rounding)
-      ->check(CLI::IsMember({"nearest", "stochastic"}))
-      ->capture_default_str();
+  ds::AddWordFlag(app, "--scale", bench.codec.scale, ds::CodecScaleWords(),
+                  "levels between -max and max, or between min and max");
+  ds::AddWordFlag(app, "--rounding", bench.codec.rounding, ds::CodecRoundingWords(),
+                  "to the nearest level, or at random without bias");
   app.add_flag("--rotate", bench.codec.rotate, "rotate buckets (u1 to u3)");
   app.add_option("--repeats", bench.repeats, "timed exchanges, of which the median counts")
       ->capture_default_str();
@@ -74,10 +74,6 @@ absl::StatusOr<Rows> RunInProcess(int ranks, const Arguments& arguments) {
 }
 
 absl::StatusOr<bool> Run(Arguments& arguments) {
-  arguments.bench.codec.scale =
-      arguments.scale == "norm" ? ds::CodecScale::kMaxNorm : ds::CodecScale::kMinMax;
-  arguments.bench.codec.rounding = arguments.rounding == "nearest" ? ds::CodecRounding::kNearest
-                                                                   : ds::CodecRounding::kStochastic;
   Rows rows;
   std::unique_ptr<ds::Communicator> communicator;
   for (const int ranks : arguments.in_process) {

@@ -8,10 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/tensor/safetensors.h"
+#include "deploy/qdq/options.h"
 #include "deploy/tensorrt/lint.h"
 #include "graph/describe.h"
 #include "graph/onnx/onnx.h"
 #include "graph/zoo/zoo.h"
+#include "launch/word_flag.h"
 
 namespace {
 
@@ -41,7 +43,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,
                  "refused: the runtime is chosen where a model is quantised, ds_quantize --profile")
-      ->check(CLI::IsMember({"onnxruntime", "tensorrt"}));
+      ->check(CLI::IsMember(ds::WordsOf(ds::QdqProfileWords())));
   app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write")
       ->check(CLI::Range(13, 25))
       ->capture_default_str();

@@ -6,7 +6,7 @@
 #include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
 #include "base/log.h"
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 #include "jobs/prune/prune_job.h"
 
 namespace {
@@ -21,7 +21,7 @@ struct Arguments {
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
-  ds::PruneOptions& prune = arguments.job.prune;
+  ds::PruneOptions& prune = arguments.job.channels.options;
   app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
       ->required();
   app.add_option("--data", arguments.data,
@@ -53,7 +53,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app.add_option("--keep", prune.keep, "names of layers to leave alone, by commas")->delimiter(',');
-  app.add_option("--samples", arguments.job.samples, "images of the training split for taylor")
+  app.add_option("--samples", arguments.job.channels.samples,
+                 "images of the training split for taylor")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);

@@ -8,8 +8,9 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 #include "jobs/quantize/quantize_job.h"
+#include "launch/word_flag.h"
 
 namespace {
 
@@ -18,17 +19,16 @@ constexpr int kBadInput = 1;
 struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
-  std::string bits = "8", activation_bits = "8";
+  std::string bits, activation_bits;  // a number, or auto
   std::vector<std::string> bits_of;
   int threads = 0;
-  std::string profile = "onnxruntime";
   bool direct_weights = false;
   bool tight = false;
   ds::QuantizeJobOptions job;
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
-  ds::QuantizerOptions& quantizer = arguments.job.quantizer;
+  ds::QuantizerOptions& quantizer = arguments.job.quantizer.options;
   app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
       ->required();
   app.add_option("--data", arguments.data,
@@ -43,6 +43,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   const auto bits = [&app](const char* flag, int& field, const char* what) {
     app.add_option(flag, field, what)->check(CLI::Range(2, 8))->capture_default_str();
   };
+  arguments.bits = absl::StrCat(quantizer.bits);
+  arguments.activation_bits = absl::StrCat(quantizer.activation_bits);
   const std::vector<std::string> widths = {"2", "3", "4", "5", "6", "7", "8", "auto"};
   app.add_option("--bits", arguments.bits, "of weights; auto: each layer's own, under a budget")
       ->check(CLI::IsMember(widths))
@@ -74,26 +76,25 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "these; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--method", quantizer.method, "how activations' ranges are chosen")
-      ->check(CLI::IsMember({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}))
+      ->check(CLI::IsMember(ds::RangeMethods()))
       ->capture_default_str();
   app.add_option("--group", quantizer.group,
                  "Gemm and MatMul: weights that share a scale along the input; 0: an output's all")
       ->check(CLI::IsMember({0, 32, 64, 128}))
       ->capture_default_str();
-  app.add_option("--profile", arguments.profile, "the runtime the file is for")
-      ->check(CLI::IsMember({"onnxruntime", "tensorrt"}))
-      ->capture_default_str();
+  ds::AddWordFlag(app, "--profile", arguments.job.qdq.profile, ds::QdqProfileWords(),
+                  "the runtime the file is for");
   app.add_flag("--direct-weights", arguments.direct_weights,
                "weights of 2 to 4 bits without the Cast to int8 that ONNX Runtime folds (int4 runs "
                "in float there, int2 does not load)");
-  app.add_option("--samples", arguments.job.samples, "images of the training split to calibrate on")
+  app.add_option("--samples", arguments.job.quantizer.samples,
+                 "images of the training split to calibrate on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction,
                "take out what rounding adds on average");
   app.add_flag("--equalize", quantizer.equalization,
                "scale channels between layers to equal ranges first");
-  quantizer.reconstruction.method = "auto";
   app.add_option("--repair", quantizer.reconstruction.method,
                  "learn each weight's rounding on calibration data; auto: adaround where weights "
                  "or activations have at most 4 bits, else none")
@@ -112,19 +113,20 @@ absl::Status ResolveNamedBits(Arguments& arguments) {
           absl::StrCat("--bits-of ", given,
                        ": give NAME=BITS with 2 to 8 bits, for instance --bits-of conv1.weight=4"));
     }
-    arguments.job.quantizer.named_bits[given.substr(0, equals)] = bits[0] - '0';
+    arguments.job.quantizer.options.named_bits[given.substr(0, equals)] = bits[0] - '0';
   }
   return absl::OkStatus();
 }
 
 // Takes --bits and --activation-bits into the options.
 absl::Status ResolveBits(Arguments& arguments) {
-  ds::QuantizerOptions& quantizer = arguments.job.quantizer;
+  ds::QuantizerOptions& quantizer = arguments.job.quantizer.options;
   ds::MixedBitsOptions& mixed = quantizer.mixed_bits;
   mixed.weights = arguments.bits == "auto";
   mixed.activations = arguments.activation_bits == "auto";
   const bool chosen = mixed.weights || mixed.activations;
-  if (arguments.profile == "tensorrt" && arguments.activation_bits != "8") {
+  const bool tensorrt = arguments.job.qdq.profile == ds::QdqProfile::kTensorRT;
+  if (tensorrt && arguments.activation_bits != "8") {
     const std::string given = mixed.activations ? "4 bits or 8, as each is best with"
                                                 : absl::StrCat(arguments.activation_bits, " bits");
     return absl::InvalidArgumentError(absl::StrCat("TensorRT takes activations of 8 bits, not of ",
@@ -163,10 +165,8 @@ int main(int argc, char** argv) {
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
   if (arguments.direct_weights) arguments.job.qdq.small_weights = ds::SmallWeights::kDirect;
-  if (arguments.profile == "tensorrt") {
-    arguments.job.qdq.profile = ds::QdqProfile::kTensorRT;
-    arguments.job.quantizer.symmetric_activations = true;
-  }
+  arguments.job.quantizer.options.symmetric_activations =
+      arguments.job.qdq.profile == ds::QdqProfile::kTensorRT;
   ds::SetUpLog(ds::LogLevel::kInfo, -1);
   const absl::Status status = Run(arguments);
   if (status.ok()) return 0;

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "comm/factory/factory.h"
 #include "comm/mpi/mpi_communicator.h"
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 #include "jobs/train/train_job.h"
 #include "launch/instructions.h"
 

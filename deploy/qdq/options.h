@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ds {
@@ -23,6 +24,11 @@ enum class QdqProfile {
   // deploy/tensorrt_exporter.h says how. small_weights has no meaning here.
   kTensorRT,
 };
+
+// The words for them, as flags write them.
+inline std::vector<std::pair<std::string, QdqProfile>> QdqProfileWords() {
+  return {{"onnxruntime", QdqProfile::kOnnxRuntime}, {"tensorrt", QdqProfile::kTensorRT}};
+}
 
 struct QdqOptions {
   QdqProfile profile = QdqProfile::kOnnxRuntime;

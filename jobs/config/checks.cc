@@ -29,33 +29,35 @@ absl::Status CheckModel(const ModelConfig& model, const PositionOf& at) {
 
 // Channels that the data set's format fixes; 0: known only once it is read.
 size_t KnownChannels(const DataConfig& data) {
-  if (data.type == "idx") return 1;
-  if (data.type == "cifar10" || data.type == "cifar100") return 3;
-  return data.type == "synthetic" ? static_cast<size_t>(data.channels) : 0;
+  if (data.set.type == "idx") return 1;
+  if (data.set.type == "cifar10" || data.set.type == "cifar100") return 3;
+  return data.set.type == "synthetic" ? static_cast<size_t>(data.set.channels) : 0;
 }
 
 absl::Status CheckData(const DataConfig& data, const PositionOf& at) {
-  if (data.mean.size() != data.stddev.size()) {
+  if (data.loader.mean.size() != data.loader.stddev.size()) {
     return YamlError(
-        at(data.stddev.empty() ? "data.mean" : "data.stddev"),
-        absl::StrCat("'data.mean' has ", data.mean.size(), " values and 'data.stddev' ",
-                     data.stddev.size(), "; give both one value a channel, or neither"));
+        at(data.loader.stddev.empty() ? "data.mean" : "data.stddev"),
+        absl::StrCat("'data.mean' has ", data.loader.mean.size(), " values and 'data.stddev' ",
+                     data.loader.stddev.size(), "; give both one value a channel, or neither"));
   }
   const size_t channels = KnownChannels(data);
-  if (!data.mean.empty() && channels != 0 && data.mean.size() != channels) {
-    return YamlError(at("data.mean"),
-                     absl::StrCat("'data.mean' has ", data.mean.size(), " values, but ", data.type,
-                                  " data has ", channels, " channel", channels == 1 ? "" : "s"));
+  if (!data.loader.mean.empty() && channels != 0 && data.loader.mean.size() != channels) {
+    return YamlError(at("data.mean"), absl::StrCat("'data.mean' has ", data.loader.mean.size(),
+                                                   " values, but ", data.set.type, " data has ",
+                                                   channels, " channel", channels == 1 ? "" : "s"));
   }
-  if (data.type != "text") return absl::OkStatus();
-  if (!data.mean.empty()) return YamlError(at("data.mean"), "text data has no pixels to normalise");
-  if (data.augment.crop > 0 || data.augment.flip || data.augment.cutout > 0) {
+  if (data.set.type != "text") return absl::OkStatus();
+  if (!data.loader.mean.empty())
+    return YamlError(at("data.mean"), "text data has no pixels to normalise");
+  const AugmentOptions& augment = data.loader.augment;
+  if (augment.crop_padding > 0 || augment.horizontal_flip || augment.cutout > 0) {
     return YamlError(at("data.augment"), "'data.augment' is for images, and 'data.type' is text");
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckOptimizer(const OptimizerConfig& optimizer, const PositionOf& at) {
+absl::Status CheckOptimizer(const OptimizerOptions& optimizer, const PositionOf& at) {
   if (optimizer.name == "sgd" && optimizer.nesterov && optimizer.momentum == 0) {
     return YamlError(at("optimizer.momentum"),
                      "'optimizer.nesterov' needs a momentum above 0; set "
@@ -64,7 +66,7 @@ absl::Status CheckOptimizer(const OptimizerConfig& optimizer, const PositionOf& 
   return absl::OkStatus();
 }
 
-absl::Status CheckSchedule(const ScheduleConfig& schedule, int64_t epochs, const PositionOf& at) {
+absl::Status CheckSchedule(const ScheduleOptions& schedule, int64_t epochs, const PositionOf& at) {
   for (size_t i = 1; i < schedule.milestones.size(); ++i) {
     if (schedule.milestones[i] > schedule.milestones[i - 1]) continue;
     return YamlError(at("schedule.milestones"),
@@ -87,14 +89,15 @@ absl::Status CheckSchedule(const ScheduleConfig& schedule, int64_t epochs, const
   return absl::OkStatus();
 }
 
-absl::Status CheckCompression(const CompressionConfig& compression, const PositionOf& at) {
-  if ((compression.bucket & (compression.bucket - 1)) != 0) {
+absl::Status CheckCompression(const CompressionOptions& compression, const PositionOf& at) {
+  if ((compression.codec.bucket & (compression.codec.bucket - 1)) != 0) {
     return YamlError(at("compression.bucket"),
-                     absl::StrCat("'compression.bucket' is ", compression.bucket,
+                     absl::StrCat("'compression.bucket' is ", compression.codec.bucket,
                                   "; it must be a power of two, as 512"));
   }
-  const bool few_bits = compression.bits.size() == 1 && compression.bits[0] <= '3';
-  if (compression.rotate && !(compression.method == "uniform" && few_bits)) {
+  const int bits = compression.codec.bits;
+  const bool few_bits = bits != CompressionOptions::kAutoBits && bits <= 3;
+  if (compression.codec.rotate && !(compression.method == "uniform" && few_bits)) {
     return YamlError(at("compression.rotate"),
                      "'compression.rotate' is for 'method: uniform' with 1 to 3 bits; more bits "
                      "gain nothing from it");
@@ -103,7 +106,7 @@ absl::Status CheckCompression(const CompressionConfig& compression, const Positi
 }
 
 absl::Status CheckSync(const TrainConfig& config, const PositionOf& at) {
-  if (config.sync.every > 1 && config.compression.hierarchical) {
+  if (config.trainer.local_steps.every > 1 && config.trainer.exchange.compression.hierarchical) {
     return YamlError(
         at("sync.every"),
         "local steps exchange whole changes of the weights, for which 'compression.hierarchical' "
@@ -120,6 +123,7 @@ bool IsExportName(const std::string& name) {
 // Stages and the epochs at which they end.
 absl::Status CheckStages(const QuantizationConfig& quantization, int64_t epochs,
                          const PositionOf& at) {
+  const QuantizerOptions& quantizer = quantization.quantizer.options;
   const std::vector<int64_t>&bits = quantization.stage_bits, &ends = quantization.stage_epochs;
   if (bits.size() != ends.size()) {
     return YamlError(
@@ -135,9 +139,8 @@ absl::Status CheckStages(const QuantizationConfig& quantization, int64_t epochs,
                                     quantization.start_epoch, " to below 'run.epochs' (", epochs,
                                     "); ", ends[i], " does not fit"));
     }
-    const int64_t next = i + 1 < bits.size()
-                             ? bits[i + 1]
-                             : std::min(quantization.bits, quantization.activation_bits);
+    const int64_t next =
+        i + 1 < bits.size() ? bits[i + 1] : std::min(quantizer.bits, quantizer.activation_bits);
     if (bits[i] <= next) {
       return YamlError(
           at("quantization.stage_bits"),
@@ -166,7 +169,7 @@ absl::Status CheckQuantization(const TrainConfig& config, const PositionOf& at) 
   }
   if (quantization.mode != "qat") {
     const bool trains = quantization.start_epoch > 0 || !quantization.stage_bits.empty() ||
-                        !quantization.stage_epochs.empty() || quantization.distillation > 0;
+                        !quantization.stage_epochs.empty() || quantization.distillation.weight > 0;
     if (!trains) return absl::OkStatus();
     return YamlError(at("quantization"),
                      "'start_epoch', 'stage_bits', 'stage_epochs' and 'distillation' are for "
@@ -187,7 +190,7 @@ absl::Status CheckPruning(const TrainConfig& config, const PositionOf& at) {
     return YamlError(at(key), absl::StrCat(text...));
   };
   if (pruning.mode == "none") {
-    if (pruning.start_epoch == 0 && pruning.end_epoch == 0 && pruning.keep.empty())
+    if (pruning.start_epoch == 0 && pruning.end_epoch == 0 && pruning.channels.options.keep.empty())
       return absl::OkStatus();
     return error(
         "pruning",
@@ -207,7 +210,7 @@ absl::Status CheckPruning(const TrainConfig& config, const PositionOf& at) {
                  "pruning ends after epoch ", last, " and leaves no epoch of 'run.epochs' (",
                  config.run.epochs, ") to train what is left");
   }
-  if (pruning.mode == "2:4" && config.sync.every > 1) {
+  if (pruning.mode == "2:4" && config.trainer.local_steps.every > 1) {
     return error("pruning.mode",
                  "'pruning.mode: 2:4' is not built for local steps; remove 'sync.every'");
   }
@@ -228,7 +231,7 @@ absl::Status CheckGating(const TrainConfig& config, const PositionOf& at) {
     return YamlError(at(key), absl::StrCat(text...));
   };
   if (gating.mode == "none") {
-    if (gating.keep.empty()) return absl::OkStatus();
+    if (gating.gates.keep.empty()) return absl::OkStatus();
     return error("gating.keep", "'gating.keep' is for a 'gating.mode' of channels");
   }
   if (gating.ramp_epochs >= static_cast<double>(config.run.epochs)) {
@@ -244,7 +247,7 @@ absl::Status CheckGating(const TrainConfig& config, const PositionOf& at) {
   if (config.quantization.mode == "qat") {
     return error("gating.mode", "gating is not built for 'quantization.mode: qat'; use ptq");
   }
-  if (config.sync.every > 1) {
+  if (config.trainer.local_steps.every > 1) {
     return error("gating.mode",
                  "gating is not built for local steps, whose ranks do not count together; remove "
                  "'sync.every'");
@@ -258,7 +261,7 @@ absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& posit
   DS_RETURN_IF_ERROR(CheckModel(config.model, position_of));
   DS_RETURN_IF_ERROR(CheckData(config.data, position_of));
   DS_RETURN_IF_ERROR(CheckOptimizer(config.optimizer, position_of));
-  DS_RETURN_IF_ERROR(CheckCompression(config.compression, position_of));
+  DS_RETURN_IF_ERROR(CheckCompression(config.trainer.exchange.compression, position_of));
   DS_RETURN_IF_ERROR(CheckSync(config, position_of));
   DS_RETURN_IF_ERROR(CheckQuantization(config, position_of));
   DS_RETURN_IF_ERROR(CheckPruning(config, position_of));

@@ -2,18 +2,11 @@
 // range.
 #pragma once
 
-#include <functional>
-
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
-#include "config/yaml_node.h"
+#include "config/schema.h"
 #include "jobs/config/train_config.h"
 
 namespace ds {
-
-// Where a field or section ("schedule.milestones") was written; for what was left at its default,
-// the nearest place that was written.
-using PositionOf = std::function<YamlPosition(absl::string_view path)>;
 
 // InvalidArgument for the first contradiction, at the position of the field to mend.
 absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& position_of);

@@ -22,7 +22,7 @@ namespace {
 constexpr char kSuffix[] = ".onnx";
 
 absl::Status CheckOptions(const PruneJobOptions& options) {
-  if (options.samples < 1)
+  if (options.channels.samples < 1)
     return absl::InvalidArgumentError("the number of samples must be at least 1");
   if (options.pattern != "channels" && options.pattern != "2:4") {
     return absl::InvalidArgumentError(
@@ -41,14 +41,14 @@ absl::Status CheckOptions(const PruneJobOptions& options) {
 absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
                    const PruneJobOptions& options, Graph& graph, PruneSummary& summary) {
   if (options.pattern == "2:4") {
-    DS_ASSIGN_OR_RETURN(summary.two_four, ApplyTwoFour(graph, options.prune.keep));
+    DS_ASSIGN_OR_RETURN(summary.two_four, ApplyTwoFour(graph, options.channels.options.keep));
     return absl::OkStatus();
   }
-  PruneOptions prune = options.prune;
+  PruneOptions prune = options.channels.options;
   ChannelImportance importance;
   if (prune.importance == "taylor") {
     DS_ASSIGN_OR_RETURN(importance,
-                        MeasureChannelImportance(config, splits, graph, options.samples));
+                        MeasureChannelImportance(config, splits, graph, options.channels.samples));
     prune.importance = "given";
   }
   DS_ASSIGN_OR_RETURN(summary.report, PruneChannels(graph, prune, importance));
@@ -64,7 +64,7 @@ absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptio
   summary.model = options.model;
   summary.output = options.output;
   summary.pattern = options.pattern;
-  summary.importance = options.pattern == "2:4" ? "magnitude" : options.prune.importance;
+  summary.importance = options.pattern == "2:4" ? "magnitude" : options.channels.options.importance;
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
                       MakeLoader(config, splits.test, DataUse::kTest));

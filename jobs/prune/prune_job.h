@@ -17,11 +17,8 @@ struct PruneJobOptions {
   std::string model;                 // ONNX file, float
   std::string output;                // ONNX file to write
   std::string pattern = "channels";  // channels | 2:4
-  // `importance` may also be taylor here: the loss' change, measured on `samples`. For 2:4 only
-  // `keep` counts.
-  PruneOptions prune;
-  int64_t samples = 1024;  // of the training split, for taylor; >= 1
-  bool print = true;       // tables on stdout
+  ChannelPruning channels;           // for 2:4 only `keep` counts
+  bool print = true;                 // tables on stdout
 };
 
 struct PruneSummary {

@@ -28,7 +28,7 @@ namespace {
 constexpr char kSuffix[] = ".onnx";
 
 absl::Status CheckOptions(const QuantizeJobOptions& options) {
-  if (options.samples < 1)
+  if (options.quantizer.samples < 1)
     return absl::InvalidArgumentError("the number of calibration samples must be at least 1");
   if (options.held_out < 1)
     return absl::InvalidArgumentError("the number of held-out samples must be at least 1");
@@ -131,8 +131,8 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   QuantizeSummary summary;
   summary.model = options.model;
   summary.output = options.output;
-  summary.bits = options.quantizer.bits;
-  summary.activation_bits = options.quantizer.activation_bits;
+  summary.bits = options.quantizer.options.bits;
+  summary.activation_bits = options.quantizer.options.activation_bits;
 
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration,
@@ -144,12 +144,13 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
                       MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, GraphAccuracy(graph, *test));
 
-  QuantizerOptions quantizer = options.quantizer;
+  QuantizerOptions quantizer = options.quantizer.options;
   std::optional<HeldOut> held_out;
   if (quantizer.mixed_bits.accuracy_budget > 0) {
     DS_ASSIGN_OR_RETURN(std::unique_ptr<DataLoader> rest,
                         MakeLoader(config, splits.train, DataUse::kCalibrate));
-    held_out.emplace(graph, options.qdq, std::move(rest), options.samples, options.held_out);
+    held_out.emplace(graph, options.qdq, std::move(rest), options.quantizer.samples,
+                     options.held_out);
     quantizer.mixed_bits.drop = [&held_out](const QuantizedModel& model) {
       return held_out->Drop(model);
     };
@@ -157,7 +158,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   DS_RETURN_IF_ERROR(calibration->StartEpoch(0));
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
                       Quantizer(graph, std::move(quantizer))
-                          .calibrate(FirstSamples(*calibration, options.samples))
+                          .calibrate(FirstSamples(*calibration, options.quantizer.samples))
                           .convert());
   QdqReport placed;
   DS_ASSIGN_OR_RETURN(const Graph quantized,

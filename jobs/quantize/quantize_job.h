@@ -19,13 +19,13 @@ struct QuantizeJobOptions {
   std::string model;   // ONNX file, float
   std::string output;  // ONNX file to write
   // With an accuracy budget, `mixed_bits.drop` is the job's own: points lost on `held_out` samples.
-  QuantizerOptions quantizer;
-  // How the file is laid out. qdq.profile kTensorRT wants quantizer.symmetric_activations, and
+  CalibratedQuantizer quantizer = {.options = {.reconstruction = {.method = "auto"}}};
+  // How the file is laid out. qdq.profile kTensorRT wants symmetric_activations, and
   // writes a recipe for its builder and a lint beside the file (deploy/tensorrt_exporter.h).
   QdqOptions qdq;
-  int64_t samples = 1024;   // of the training split, for calibration; >= 1
-  int64_t held_out = 4096;  // of the training split, others than those, for an accuracy budget; >=
-                            // 1, rounded up to batches
+  // Of the training split, others than those calibrated on, for an accuracy budget; >= 1, rounded
+  // up to batches.
+  int64_t held_out = 4096;
   int64_t drift_samples =
       2048;           // of the test split, from all over it, to look for drift in; 0: none
   bool print = true;  // tables on stdout

@@ -28,7 +28,7 @@ absl::Status AddUp(GateCount& count, Communicator& communicator) {
 // Optimiser steps an epoch.
 double StepsPerEpoch(const TrainConfig& config, const DataLoader& loader) {
   return std::ceil(static_cast<double>(loader.batches_per_epoch()) /
-                   static_cast<double>(config.optimizer.accumulate));
+                   static_cast<double>(config.trainer.accumulate));
 }
 
 }  // namespace
@@ -40,19 +40,15 @@ absl::StatusOr<std::unique_ptr<GatedTraining>> GatedTraining::Create(const Train
   const GatingConfig& gating = config.gating;
   if (gating.mode == "none") return nullptr;
   Graph graph = job.module->ExportGraph();
-  const absl::StatusOr<std::vector<ChannelGate>> gates =
-      AddChannelGates(graph, {.weight_scale = gating.weight_scale,
-                              .bias = gating.bias,
-                              .seed = config.run.seed,
-                              .keep = gating.keep});
+  ChannelGateOptions gate_options = gating.gates;
+  gate_options.seed = config.run.seed;
+  const absl::StatusOr<std::vector<ChannelGate>> gates = AddChannelGates(graph, gate_options);
   DS_RETURN_IF_ERROR(Annotate(gates.status(), "gating"));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<GraphModule> module, GraphModule::Create(std::move(graph)));
-  const GateController controller(
-      {.share = gating.share,
-       .ramp_steps = gating.ramp_epochs * StepsPerEpoch(config, *job.train_loader),
-       .first_strength = gating.penalty});
+  GateControllerOptions controller = gating.controller;
+  controller.ramp_steps = gating.ramp_epochs * StepsPerEpoch(config, *job.train_loader);
   auto gated = std::unique_ptr<GatedTraining>(
-      new GatedTraining(config, GateWatch(*module, *gates), controller));
+      new GatedTraining(config, GateWatch(*module, *gates), GateController(controller)));
   auto objective = [shared = gated->shared_](const at::Tensor&, const at::Tensor&,
                                              const at::Tensor& loss) -> absl::StatusOr<at::Tensor> {
     const GateCount count = shared->watch.LastCount();

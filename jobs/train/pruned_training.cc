@@ -26,12 +26,10 @@ constexpr double kNothing = 1e-9;
 
 using TorchTensors = std::map<std::string, at::Tensor>;
 
-PruneOptions MakePruneOptions(const PruningConfig& config) {
-  return {.importance = config.importance == "taylor" ? "given" : config.importance,
-          .amount = config.share,
-          .measure = config.measure,
-          .multiple = config.multiple,
-          .keep = config.keep};
+// `importance` where taylor is asked for: what is measured is given to PruneChannels.
+PruneOptions WithImportance(PruneOptions options, const char* importance) {
+  if (options.importance == "taylor") options.importance = importance;
+  return options;
 }
 
 TensorMap ToTensors(const RemovedSlices& removed) {
@@ -136,36 +134,37 @@ absl::StatusOr<std::unique_ptr<PrunedTraining>> PrunedTraining::Create(const Tra
   auto pruned = std::unique_ptr<PrunedTraining>(new PrunedTraining(config));
   Graph trial = whole;
   if (config.pruning.mode == "2:4") {
-    DS_RETURN_IF_ERROR(Annotate(ApplyTwoFour(trial, config.pruning.keep).status(), "pruning"));
+    DS_RETURN_IF_ERROR(
+        Annotate(ApplyTwoFour(trial, config.pruning.channels.options.keep).status(), "pruning"));
     return pruned;
   }
   // How much can go does not depend on what taylor would measure.
-  PruneOptions options = MakePruneOptions(config.pruning);
-  if (options.importance == "given") options.importance = "l1";
-  DS_RETURN_IF_ERROR(Annotate(PruneChannels(trial, options).status(), "pruning"));
+  const PruneOptions& options = config.pruning.channels.options;
+  DS_RETURN_IF_ERROR(
+      Annotate(PruneChannels(trial, WithImportance(options, "l1")).status(), "pruning"));
   trial = whole;
   DS_RETURN_IF_ERROR(InferShapes(trial));
   DS_RETURN_IF_ERROR(SimplifyReshapes(trial));
   DS_ASSIGN_OR_RETURN(const std::vector<ChannelGroup> groups, FindChannelGroups(trial));
   for (const ChannelGroup& group : groups)
     pruned->channels_at_first_[group.name] = static_cast<int64_t>(group.channels.size());
-  DS_ASSIGN_OR_RETURN(pruned->measure_at_first_, PruneMeasure(trial, config.pruning.measure));
+  DS_ASSIGN_OR_RETURN(pruned->measure_at_first_, PruneMeasure(trial, options.measure));
   return pruned;
 }
 
 absl::StatusOr<TensorMap> PrunedTraining::ChooseChannels(const JobObjects& job) const {
   Graph graph = job.module->ExportGraph();
-  const PruningConfig& config = config_.pruning;
-  const double share = GradualShare(config.share, job.trainer->epoch() - first_epoch() + 1,
+  const ChannelPruning& config = config_.pruning.channels;
+  const double share = GradualShare(config.options.amount, job.trainer->epoch() - first_epoch() + 1,
                                     last_epoch() - first_epoch() + 1);
-  DS_ASSIGN_OR_RETURN(const double measure, PruneMeasure(graph, config.measure));
-  PruneOptions options = MakePruneOptions(config);
+  DS_ASSIGN_OR_RETURN(const double measure, PruneMeasure(graph, config.options.measure));
+  PruneOptions options = WithImportance(config.options, "given");
   options.amount = 1 - (1 - share) * measure_at_first_ / measure;
   options.channels_at_first = channels_at_first_;
   // Whole channels, or multiples of them, may have gone further than was asked for before.
   if (options.amount < kNothing) return TensorMap{};
   ChannelImportance importance;
-  if (config.importance == "taylor") {
+  if (config.options.importance == "taylor") {
     DS_ASSIGN_OR_RETURN(importance,
                         MeasureChannelImportance(config_, job.splits, graph, config.samples));
   }
@@ -175,7 +174,7 @@ absl::StatusOr<TensorMap> PrunedTraining::ChooseChannels(const JobObjects& job) 
 
 absl::StatusOr<TensorMap> PrunedTraining::Decide(const JobObjects& job) const {
   if (config_.pruning.mode == "2:4")
-    return ChooseTwoFour(job.module->ExportGraph(), config_.pruning.keep);
+    return ChooseTwoFour(job.module->ExportGraph(), config_.pruning.channels.options.keep);
   return ChooseChannels(job);
 }
 
@@ -187,9 +186,10 @@ absl::StatusOr<std::string> PrunedTraining::Prune(const JobSetupOptions& options
   DS_RETURN_IF_ERROR(
       Annotate(Apply(decision, /*keep_state=*/true, options, communicator, job), "pruning"));
   const Graph& graph = job.module->graph();
-  return absl::StrFormat("pruned %.1f%% of the %s, %d parameters left", 100 * PrunedShare(graph),
-                         config_.pruning.mode == "2:4" ? "weights" : config_.pruning.measure,
-                         graph.ParameterCount());
+  return absl::StrFormat(
+      "pruned %.1f%% of the %s, %d parameters left", 100 * PrunedShare(graph),
+      config_.pruning.mode == "2:4" ? "weights" : config_.pruning.channels.options.measure,
+      graph.ParameterCount());
 }
 
 absl::StatusOr<TensorMap> PrunedTraining::State() const {
@@ -254,7 +254,7 @@ double PrunedTraining::PrunedShare(const Graph& graph) const {
     return static_cast<double>(zeros) /
            static_cast<double>(std::max<int64_t>(1, graph.ParameterCount()));
   }
-  const absl::StatusOr<double> left = PruneMeasure(graph, config_.pruning.measure);
+  const absl::StatusOr<double> left = PruneMeasure(graph, config_.pruning.channels.options.measure);
   return left.ok() ? 1 - *left / measure_at_first_ : 0;
 }
 

@@ -17,15 +17,11 @@
 namespace ds {
 namespace {
 
-QuantizerOptions MakeQuantizerOptions(const QuantizationConfig& config, const QatBits& bits,
-                                      bool bias_correction) {
-  QuantizerOptions options;
+QuantizerOptions WithBits(QuantizerOptions options, const QatBits& bits) {
   options.bits = bits.weights;
   options.activation_bits = bits.activations;
   options.end_bits = bits.end;
   options.sum_bits = bits.sums;
-  options.method = config.method;
-  options.bias_correction = bias_correction;
   return options;
 }
 
@@ -36,7 +32,7 @@ absl::StatusOr<QuantizedModel> Calibrate(const TrainConfig& config, const Graph&
                       MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_RETURN_IF_ERROR(loader->StartEpoch(0));
   return Quantizer(graph, options)
-      .calibrate(FirstSamples(*loader, config.quantization.samples))
+      .calibrate(FirstSamples(*loader, config.quantization.quantizer.samples))
       .convert();
 }
 
@@ -48,11 +44,11 @@ absl::StatusOr<double> FileAccuracy(const TrainConfig& config, const DataSplits&
   return GraphAccuracy(graph, *loader);
 }
 
-QatBits MakeBits(const QuantizationConfig& config, int64_t weights, int64_t activations) {
-  return {.weights = static_cast<int>(weights),
-          .activations = static_cast<int>(activations),
-          .end = static_cast<int>(config.end_bits),
-          .sums = static_cast<int>(config.sum_bits)};
+QatBits MakeBits(const QuantizationConfig& config, int weights, int activations) {
+  return {.weights = weights,
+          .activations = activations,
+          .end = config.quantizer.options.end_bits,
+          .sums = config.quantizer.options.sum_bits};
 }
 
 std::vector<QatBits> AskedFor(const QuantizationConfig& config) {
@@ -68,7 +64,8 @@ std::vector<QatBits> AskedFor(const QuantizationConfig& config) {
 }  // namespace
 
 QatStage StageAt(const QuantizationConfig& config, int64_t epochs) {
-  QatStage stage = {.bits = MakeBits(config, config.bits, config.activation_bits), .last = true};
+  const QuantizerOptions& last = config.quantizer.options;
+  QatStage stage = {.bits = MakeBits(config, last.bits, last.activation_bits), .last = true};
   for (size_t i = 0; i < config.stage_bits.size(); ++i) {
     if (epochs >= config.stage_epochs[i]) continue;
     const int bits = static_cast<int>(config.stage_bits[i]);
@@ -91,17 +88,16 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   const QuantizationConfig& quantization = config.quantization;
   const QatBits bits = StageAt(quantization, job.trainer->epoch()).bits;
   const Graph graph = float_model.ExportGraph();
-  DS_ASSIGN_OR_RETURN(
-      const QuantizedModel calibrated,
-      Calibrate(config, graph, job.splits,
-                MakeQuantizerOptions(quantization, bits, /*bias_correction=*/false)));
+  QuantizerOptions quantizer = WithBits(quantization.quantizer.options, bits);
+  quantizer.bias_correction = false;  // biases are trained
+  DS_ASSIGN_OR_RETURN(const QuantizedModel calibrated,
+                      Calibrate(config, graph, job.splits, quantizer));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module,
                       QatModule::Create(graph, calibrated.graph, calibrated.plan));
   QatModule* const model = module.get();
   Objective objective;
-  if (quantization.distillation > 0) {
-    Distillation distillation(float_model, {.weight = quantization.distillation,
-                                            .temperature = quantization.temperature});
+  if (quantization.distillation.weight > 0) {
+    Distillation distillation(float_model, quantization.distillation);
     objective = [distillation, model](const at::Tensor& inputs, const at::Tensor& output,
                                       const at::Tensor& loss) mutable {
       return distillation(inputs, output, loss, model->precision());
@@ -121,8 +117,7 @@ absl::StatusOr<std::vector<QuantizedExport>> ExportCalibrated(const TrainConfig&
   for (const QatBits& bits : AskedFor(config.quantization)) {
     DS_ASSIGN_OR_RETURN(
         const QuantizedModel quantized,
-        Calibrate(config, graph, splits,
-                  MakeQuantizerOptions(config.quantization, bits, /*bias_correction=*/true)));
+        Calibrate(config, graph, splits, WithBits(config.quantization.quantizer.options, bits)));
     const std::string path = absl::StrCat(folder, "/", ExportName(bits.weights, bits.activations));
     DS_RETURN_IF_ERROR(OnnxExporter().Export(quantized.graph, quantized.plan, path).status());
     DS_ASSIGN_OR_RETURN(QuantizedExport measured,

@@ -20,7 +20,7 @@ RunSummary DescribeRun(const TrainConfig& config, const JobObjects& objects,
     summary.test_accuracy = progress.best_accuracy;
     summary.test_loss = progress.best_loss;
   }
-  summary.local_steps = config.sync.every;
+  summary.local_steps = config.trainer.local_steps.every;
   const CompressionReport compression = trainer.compression_report();
   summary.compression = compression.method;
   summary.compression_reason = compression.reason;

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "config/reader.h"
 #include "deploy/onnx_exporter.h"
+#include "jobs/config/train_schema.h"
 #include "jobs/job_setup.h"
 #include "jobs/train/gated_training.h"
 #include "jobs/train/pruned_training.h"
@@ -58,7 +58,7 @@ class TrainJob final : public TrainObserver {
     if (rounds_at_once && root())
       DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
     DS_RETURN_IF_ERROR(Train());
-    if (config_.log.trace) {
+    if (config_.trainer.exchange.trace) {
       DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts,
                           GatherTraces(trace_, communicator_));
       DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
@@ -74,7 +74,7 @@ class TrainJob final : public TrainObserver {
     if (options_.after_step) {
       DS_RETURN_IF_ERROR(options_.after_step(report.step, objects_->trainer->ParameterHash()));
     }
-    if (config_.log.trace) {
+    if (config_.trainer.exchange.trace) {
       for (TraceSpan& span : objects_->trainer->TakeTrace()) {
         // A trace is for looking at: the first steps are enough and fit a viewer.
         if (trace_.size() < kMaxTraceSpans) trace_.push_back(std::move(span));
@@ -118,7 +118,7 @@ class TrainJob final : public TrainObserver {
   static constexpr size_t kMaxTraceSpans = 20000;
 
   bool root() const { return communicator_.rank() == 0; }
-  bool local_steps() const { return config_.sync.every > 1; }
+  bool local_steps() const { return config_.trainer.local_steps.every > 1; }
 
   bool trains_quantized() const { return config_.quantization.mode == "qat"; }
   JobSetupOptions SetupOptions() { return {options_.local_ranks, this, options_.loss_fault}; }
@@ -258,7 +258,8 @@ class TrainJob final : public TrainObserver {
       const RunFolder& folder = *reporter_->folder();
       if (trains_quantized()) {
         const auto measured = MeasureExport(config_, objects_->splits, folder.path(),
-                                            quantization.bits, quantization.activation_bits);
+                                            quantization.quantizer.options.bits,
+                                            quantization.quantizer.options.activation_bits);
         status = measured.status();
         if (measured.ok()) summary.exports.push_back(*measured);
       } else {
@@ -303,8 +304,9 @@ class TrainJob final : public TrainObserver {
     if (quantized_ != nullptr)
       quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
     objects_->trainer->set_precision(progress_.precision);
-    DS_ASSIGN_OR_RETURN(const int contributor,
-                        ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(
+        const int contributor,
+        ContributorOf(config_.trainer.exchange.compression.hierarchical, communicator_));
     DS_ASSIGN_OR_RETURN(CompressorState residuals,
                         ScatterResiduals(*checkpoint, contributor, communicator_));
     // What changes of weights are still owed is no gradient, nor the other way round.
@@ -331,7 +333,7 @@ class TrainJob final : public TrainObserver {
         objects_->trainer->precision_reason().empty()
             ? ""
             : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
-        local_steps() ? absl::StrCat(", ", config_.sync.every, " local steps") : "",
+        local_steps() ? absl::StrCat(", ", config_.trainer.local_steps.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
     if (!start_note_.empty()) reporter_->Note(start_note_);
   }
@@ -344,9 +346,9 @@ class TrainJob final : public TrainObserver {
       return absl::OkStatus();
     return objects_->trainer->WithAveragedWeights([this] {
       if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
-      const QuantizationConfig& quantization = config_.quantization;
+      const QuantizerOptions& quantizer = config_.quantization.quantizer.options;
       const std::string path =
-          reporter_->folder()->File(ExportName(quantization.bits, quantization.activation_bits));
+          reporter_->folder()->File(ExportName(quantizer.bits, quantizer.activation_bits));
       return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
     });
   }
@@ -366,8 +368,9 @@ class TrainJob final : public TrainObserver {
       }
       if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
     }
-    DS_ASSIGN_OR_RETURN(const int contributor,
-                        ContributorOf(config_.compression.hierarchical, communicator_));
+    DS_ASSIGN_OR_RETURN(
+        const int contributor,
+        ContributorOf(config_.trainer.exchange.compression.hierarchical, communicator_));
     if (local_steps()) {
       DS_ASSIGN_OR_RETURN(const TensorMap optimizer, OptimizerTensors(*objects_->optimizer));
       DS_RETURN_IF_ERROR(GatherOptimizers(optimizer, communicator_, &checkpoint));

@@ -119,6 +119,12 @@ absl::StatusOr<CalibrationMethod> CalibrationMethodFromName(absl::string_view na
                    "'; it is min-max, moving-average, percentile, mse or kl"));
 }
 
+std::vector<std::string> RangeMethods() {
+  std::vector<std::string> names = {"auto"};
+  for (const MethodRow& row : kMethods) names.emplace_back(row.name);
+  return names;
+}
+
 RangeChoice WholeRange(const BinDensity& density, const QuantType& type) {
   double low = std::min(0.0, density.edges.front()), high = std::max(0.0, density.edges.back());
   if (type.is_signed) {

@@ -13,6 +13,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -63,6 +65,8 @@ enum class CalibrationMethod {
 // "min-max", "moving-average", "percentile", "mse", "kl".
 absl::string_view Name(CalibrationMethod method);
 absl::StatusOr<CalibrationMethod> CalibrationMethodFromName(absl::string_view name);
+// What an option that chooses among them may say: "auto", and each one's name.
+std::vector<std::string> RangeMethods();
 
 struct CalibrationOptions {
   // kPercentile: share of the values other than 0 that the range holds, in percent, (50, 100].

@@ -9,32 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "quant/bit_search.h"
+#include "quant/torch/quantizer_options.h"
 #include "quant/torch/sensitivity.h"
 
 namespace ds {
-
-struct QuantizedModel;
-
-// At most one of the two budgets; with neither, all layers have QuantizerOptions::bits.
-struct MixedBitsOptions {
-  // Whose widths are searched for; at least one. Activations, which get 4 or 8 bits, count with the
-  // bytes of their codes for one sample beside those of the weights, and need an accuracy budget.
-  bool weights = true;
-  bool activations = false;
-  // The rounded weights' bytes, scales included, over their bytes in fp32: (0, 1]. 0: none.
-  double size_budget = 0;
-  // By how many points (percent of samples) `drop` may rise above 0: > 0. 0: none. The least size
-  // is sought, by bisection, on the understanding that more bytes do not lower the accuracy.
-  double accuracy_budget = 0;
-  // With an accuracy budget: points lost by a model on labelled samples that were not calibrated
-  // on.
-  std::function<absl::StatusOr<double>(const QuantizedModel& model)> drop;
-  CodeStorage storage = CodeStorage::kFile;
-  int64_t samples = 256;  // of the calibration data, to measure sensitivity on, >= 1
-
-  bool wanted() const { return size_budget > 0 || accuracy_budget > 0; }
-};
 
 // One size that the search under an accuracy budget tried.
 struct BitTrial {

@@ -19,8 +19,8 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
-#include "quant/ranges/observer.h"
 #include "quant/torch/mixed_bits.h"
+#include "quant/torch/quantizer_options.h"
 #include "quant/torch/reconstruction/adaround.h"
 
 namespace ds {
@@ -28,36 +28,6 @@ namespace ds {
 // Hands out batches, each the model's inputs in order (images [N, C, H, W]), and nothing after the
 // last.
 using CalibrationData = std::function<absl::StatusOr<std::optional<std::vector<at::Tensor>>>()>;
-
-struct QuantizerOptions {
-  int bits = 8;                        // of weights, 2..8
-  int activation_bits = 8;             // 2..8
-  bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them,
-                                       // instead of unsigned ones with a zero point
-  int end_bits = 8;  // of the first and the last layer's weights and inputs, 2..8, if that is more
-  int sum_bits = 8;  // of activations that only additions read (a residual branch's result), 2..8,
-                     // if that is more
-  // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with
-  // the least error at the outputs of the layers that read it.
-  std::string method = "auto";
-  CalibrationOptions calibration;
-  int64_t group =
-      0;  // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
-  bool bias_correction =
-      true;  // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
-  // Channels scaled between layers before anything is measured (quant/repair/equalization.h).
-  bool equalization = false;
-  // Rounding up or down learnt for each weight; its biases then need no correction by means.
-  ReconstructionOptions reconstruction;
-  std::map<std::string, int>
-      named_bits;  // by the name of a weight or an activation, instead of all of these, 2..8
-  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or
-  // `activation_bits` or both; `end_bits` and `sum_bits` are then the least that such may have, and
-  // `named_bits` hold.
-  MixedBitsOptions mixed_bits;
-  double most_clipped =
-      0.01;  // share of an activation's values beyond its range that earns a warning, [0, 1]
-};
 
 // One layer (a node that multiplies by a weight), or one activation, as the report lists them.
 struct LayerReport {

@@ -7,7 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/check.h"
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);

@@ -19,14 +19,14 @@ namespace {
 TrainConfig Config() {
   TrainConfig config = SmallTrainConfig(/*epochs=*/5, /*size=*/960);
   config.optimizer.learning_rate = 0.05;
-  config.gating = {.mode = "channels", .share = 0.4, .ramp_epochs = 3};
+  config.gating = {.mode = "channels", .controller = {.share = 0.4}, .ramp_epochs = 3};
   return config;
 }
 
 TEST(GatedTraining, TheShareIsReachedAndTheNetworkLearns) {
   for (const double share : {0.2, 0.5}) {
     TrainConfig config = Config();
-    config.gating.share = share;
+    config.gating.controller.share = share;
     const RunSummary summary = TrainJobOnRanks(config, 1).summaries[0];
     EXPECT_NEAR(summary.zero_gate_share, share, 0.03);
     EXPECT_GT(summary.best_epoch, 3) << "gates are still being closed until then";
@@ -40,8 +40,8 @@ TEST(GatedTraining, TheShareIsReachedAndTheNetworkLearns) {
 
 TEST(GatedTraining, ReplicasAreIdenticalAndRunsRepeat) {
   TrainConfig config = Config();
-  config.data.size = 192;
-  config.optimizer.accumulate = 2;
+  config.data.set.size = 192;
+  config.trainer.accumulate = 2;
   const JobResult result = TrainJobOnRanks(config, 3);
   EXPECT_EQ(result.hashes[0].size(), 10u);  // 192 images, 3 ranks of 2 x 16
   EXPECT_EQ(result.hashes[1], result.hashes[0]);
@@ -103,15 +103,15 @@ std::pair<std::vector<NamedTensor>, double> AfterAnEpoch(const TrainConfig& conf
 TEST(GatedTraining, TwoRanksEqualOne) {
   TrainConfig config = Config();
   config.model.name = "lenet";
-  config.data.height = config.data.width = 28;
-  config.data.size = 320;
+  config.data.set.height = config.data.set.width = 28;
+  config.data.set.size = 320;
   config.optimizer.learning_rate = 0.01;
   config.gating.ramp_epochs = 1;
-  config.gating.penalty = 20;
-  config.gating.bias = 0.2;
-  config.data.batch_size = 32;
+  config.gating.controller.first_strength = 20;
+  config.gating.gates.bias = 0.2;
+  config.data.loader.batch_size = 32;
   const auto [one, weight] = AfterAnEpoch(config, 1);
-  config.data.batch_size = 16;
+  config.data.loader.batch_size = 16;
   const auto [two, same_weight] = AfterAnEpoch(config, 2);
   EXPECT_GT(std::abs(weight), 1);
   EXPECT_NEAR(weight, same_weight, 1e-9 * std::abs(weight));
@@ -172,8 +172,8 @@ void OnTwoRanks(const TrainConfig& config, const Work& work) {
 // steer, if they count together.
 TEST(GatedTraining, RanksCountTogether) {
   TrainConfig config = Config();
-  config.gating.weight_scale = 4;
-  config.gating.bias = 0.05;
+  config.gating.gates.weight_scale = 4;
+  config.gating.gates.bias = 0.05;
   config.gating.ramp_epochs = 0;
   GateCount counts[2];
   OnTwoRanks(config, [&](size_t r, Communicator&, Job& job, const Batch& batch) {
@@ -183,7 +183,8 @@ TEST(GatedTraining, RanksCountTogether) {
     counts[r] = watch.LastCount();
   });
   ASSERT_NE(counts[0].zeros, counts[1].zeros);
-  config.gating.share = (counts[0].zeros + counts[1].zeros) / (counts[0].gates + counts[1].gates);
+  config.gating.controller.share =
+      (counts[0].zeros + counts[1].zeros) / (counts[0].gates + counts[1].gates);
   OnTwoRanks(config, [&](size_t r, Communicator& communicator, Job& job, const Batch& batch) {
     const auto step = job.objects->trainer->Step({batch}, 2 * batch.size());
     ASSERT_TRUE(step.ok()) << step.status();

@@ -18,9 +18,9 @@ using Tensors = std::map<std::string, at::Tensor>;
 
 TrainConfig Config() {
   TrainConfig config = SmallTrainConfig(/*epochs=*/4, /*size=*/96);
-  config.ema = {.enabled = true, .decay = 0.9};
-  config.pruning = {
-      .mode = "channels", .share = 0.4, .start_epoch = 1, .end_epoch = 2, .samples = 64};
+  config.trainer.ema = {.enabled = true, .decay = 0.9};
+  config.pruning = {.mode = "channels", .start_epoch = 1, .end_epoch = 2};
+  config.pruning.channels = {.options = {.amount = 0.4}, .samples = 64};
   return config;
 }
 
@@ -133,7 +133,7 @@ TEST(PrunedTraining, AWholeModelBecomesWhatTheStateSaysAndNoOtherModelDoes) {
 
   TrainConfig other = Config();
   other.model.name = "lenet";
-  other.data.height = other.data.width = 28;
+  other.data.set.height = other.data.set.width = 28;
   Job lenet = Start(other);
   EXPECT_EQ(lenet.pruning->Restore(*state, {}, *lenet.communicator, *lenet.objects).code(),
             absl::StatusCode::kInvalidArgument);
@@ -156,7 +156,7 @@ TEST(PrunedTraining, ReplicasAreIdenticalAndRunsRepeat) {
     if (std::string(mode) == "2:4") {
       config.pruning = {.mode = mode, .start_epoch = 1};
     } else {
-      config.pruning.importance = mode;
+      config.pruning.channels.options.importance = mode;
     }
     const auto hashes = Hashes(config, 3);
     EXPECT_EQ(hashes[0].size(), 8u);  // 96 images, 3 ranks of 16

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/optim/options.h"
 
 namespace ds {
 
 struct ScheduleOptions {
-  std::string name = "cosine";  // constant | cosine | step | one_cycle | plateau
-  double peak = 0.1;            // learning rate, > 0
-  int64_t total_steps = 1;      // of the whole run
+  std::string name = "cosine";                     // constant | cosine | step | one_cycle | plateau
+  double peak = OptimizerOptions().learning_rate;  // > 0
+  int64_t total_steps = 1;                         // of the whole run
   int64_t steps_per_epoch = 1;
   double warmup_epochs = 0;         // linear from peak / warm-up steps
   double final_ratio = 0;           // cosine

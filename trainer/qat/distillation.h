@@ -5,13 +5,9 @@
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
 #include "executor/graph_module.h"
+#include "trainer/qat/distillation_options.h"
 
 namespace ds {
-
-struct DistillationOptions {
-  double weight = 0.5;     // of the teacher's part, [0, 1]
-  double temperature = 4;  // > 0
-};
 
 // (1 - weight) * loss + weight * T^2 * KL(softmax(teacher / T) || softmax(student / T)), the mean
 // over samples, fp32. T^2 keeps the gradients' size (section 2).

@@ -17,25 +17,9 @@
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
 #include "quant/selection.h"
+#include "quant/torch/quantizer_options.h"
 
 namespace ds {
-
-struct ReconstructionOptions {
-  // none | adaround | qdrop | auto. auto, which only the Quantizer knows: adaround where weights
-  // or activations have at most 4 bits, else none.
-  std::string method = "none";
-  int64_t samples = 512;        // of the calibration data, the first ones; >= 1
-  int iterations = 600;         // steps of Adam a unit, >= 1
-  int64_t batch = 32;           // samples a step, >= 1
-  double learning_rate = 0.02;  // of the roundings, > 0
-  // Weight of the regulariser's mean beside the squared error, which is in units of nearest
-  // rounding's; > 0.
-  double regularisation = 1.0;
-  double warm_up = 0.2;    // share of the steps without regulariser, [0, 1)
-  double drop = 0.5;       // qdrop: share of an activation's elements left unrounded, [0, 1]
-  bool learn_bias = true;  // biases move too: rounding then need not make up for a mean
-  uint64_t seed = 1;
-};
 
 // What came of one unit (quant/reconstruction_units.h). Errors: mean squared difference of its
 // outputs from the float network's, on the samples learnt from, with everything before it and in it

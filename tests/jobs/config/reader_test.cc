@@ -1,4 +1,4 @@
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -70,12 +70,12 @@ schedule: {name: step, milestones: [1, 2, 3]}
   EXPECT_EQ(config->run.epochs, 3);
   EXPECT_EQ(config->run.threads, 2);
   EXPECT_FALSE(config->run.deterministic);
-  EXPECT_EQ(config->model.dropout, 0.5);
-  EXPECT_EQ(config->data.mean, (std::vector<double>{0.5, 1, -2e-3}));
-  EXPECT_EQ(config->data.stddev, (std::vector<double>{1, 1, 0.2}));
-  EXPECT_EQ(config->data.path, "a \"b\" \\c: d # e");
-  EXPECT_TRUE(config->data.augment.flip);
-  EXPECT_EQ(config->data.augment.crop, 4);
+  EXPECT_EQ(config->model.options.dropout, 0.5);
+  EXPECT_EQ(config->data.loader.mean, (std::vector<double>{0.5, 1, -2e-3}));
+  EXPECT_EQ(config->data.loader.stddev, (std::vector<double>{1, 1, 0.2}));
+  EXPECT_EQ(config->data.set.path, "a \"b\" \\c: d # e");
+  EXPECT_TRUE(config->data.loader.augment.horizontal_flip);
+  EXPECT_EQ(config->data.loader.augment.crop_padding, 4);
   EXPECT_EQ(config->schedule.milestones, (std::vector<int64_t>{1, 2, 3}));
 }
 
@@ -83,10 +83,10 @@ TEST(Reader, PrintedConfigReadsBackTheSameBits) {
   TrainConfig config;
   config.model.name = "yes";  // a bool to old readers: must be quoted
   config.model.plugin = "lib\\my \"models\".so";
-  config.data.path = "";
-  config.data.type = "images";
-  config.data.mean = {0.1, 1.0 / 3, 5e-324};
-  config.data.stddev = {1e308, 0.30000000000000004, 2};
+  config.data.set.path = "";
+  config.data.set.type = "images";
+  config.data.loader.mean = {0.1, 1.0 / 3, 5e-324};
+  config.data.loader.stddev = {1e308, 0.30000000000000004, 2};
   config.run.output = "\xC3\xBC: # - [x]";
   config.optimizer.learning_rate = 0.1 + 0.2;
   config.run.seed = 18446744073709551615u;
@@ -96,8 +96,8 @@ TEST(Reader, PrintedConfigReadsBackTheSameBits) {
   ASSERT_TRUE(again.ok()) << again.status() << "\n" << printed;
   EXPECT_EQ(again->model.name, config.model.name);
   EXPECT_EQ(again->model.plugin, config.model.plugin);
-  EXPECT_EQ(again->data.mean, config.data.mean);
-  EXPECT_EQ(again->data.stddev, config.data.stddev);
+  EXPECT_EQ(again->data.loader.mean, config.data.loader.mean);
+  EXPECT_EQ(again->data.loader.stddev, config.data.loader.stddev);
   EXPECT_EQ(again->run.output, config.run.output);
   EXPECT_EQ(again->run.seed, config.run.seed);
   EXPECT_EQ(again->optimizer.learning_rate, config.optimizer.learning_rate);
@@ -113,9 +113,9 @@ TEST(Reader, OverridesWinAndTheLastOfThemWins) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->run.epochs, 7);
   EXPECT_EQ(config->run.name, "2024");
-  EXPECT_TRUE(config->data.augment.flip);
-  EXPECT_EQ(config->data.augment.crop, 3);
-  EXPECT_EQ(config->data.stddev, std::vector<double>{0.25});
+  EXPECT_TRUE(config->data.loader.augment.horizontal_flip);
+  EXPECT_EQ(config->data.loader.augment.crop_padding, 3);
+  EXPECT_EQ(config->data.loader.stddev, std::vector<double>{0.25});
 }
 
 TEST(Reader, AnOverrideMendsAContradiction) {
@@ -167,8 +167,8 @@ TEST_F(ReaderFileTest, IncludingFileWinsKeyByKey) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->run.epochs, 2);
   EXPECT_EQ(config->run.seed, 5u);
-  EXPECT_TRUE(config->data.augment.flip);
-  EXPECT_EQ(config->data.augment.crop, 2);
+  EXPECT_TRUE(config->data.loader.augment.horizontal_flip);
+  EXPECT_EQ(config->data.loader.augment.crop_padding, 2);
 }
 
 TEST_F(ReaderFileTest, AFaultInABaseNamesTheBase) {
@@ -254,29 +254,29 @@ TEST(Configs, TheMainJobIsWhatTheBenchmarksSay) {
       ReadTrainConfig(std::string(DS_SOURCE_DIR) + "/configs/fashion_mnist_resnet20.yaml", {});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->model.name, "resnet20");
-  EXPECT_EQ(config->data.batch_size, 64);
+  EXPECT_EQ(config->data.loader.batch_size, 64);
   EXPECT_EQ(config->schedule.name, "one_cycle");
-  EXPECT_EQ(config->data.augment.crop, 2);
-  EXPECT_EQ(config->precision.mode, "auto");
+  EXPECT_EQ(config->data.loader.augment.crop_padding, 2);
+  EXPECT_EQ(config->trainer.precision, "auto");
 }
 
 TEST(Reader, AValueInASectionsPlaceSetsItsShorthandKey) {
   const auto config = ParseTrainConfig("model: {name: mlp}\ncompression: auto\n", "x.yaml", {});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->compression.method, "auto");
+  EXPECT_EQ(config->trainer.exchange.compression.method, "auto");
   const auto overridden = ParseTrainConfig("model: {name: mlp}\n", "x.yaml", {"compression=sign"});
   ASSERT_TRUE(overridden.ok()) << overridden.status();
-  EXPECT_EQ(overridden->compression.method, "sign");
+  EXPECT_EQ(overridden->trainer.exchange.compression.method, "sign");
 }
 
 TEST(Reader, ListsOfStringsAreReadAndPrinted) {
   const auto config = ParseTrainConfig(
       "model: {name: mlp}\ncompression: {exclude: [\"fc.*\", conv1]}\n", "x.yaml", {});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->compression.exclude, (std::vector<std::string>{"fc.*", "conv1"}));
+  EXPECT_EQ(config->trainer.exchange.compression.exclude, (std::vector<std::string>{"fc.*", "conv1"}));
   const auto again = ParseTrainConfig(PrintTrainConfig(*config), "printed.yaml", {});
   ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->compression.exclude, config->compression.exclude);
+  EXPECT_EQ(again->trainer.exchange.compression.exclude, config->trainer.exchange.compression.exclude);
 }
 
 }  // namespace

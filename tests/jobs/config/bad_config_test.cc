@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "config/reader.h"
+#include "jobs/config/train_schema.h"
 
 namespace ds {
 namespace {

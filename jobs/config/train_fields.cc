@@ -1,60 +1,12 @@
-#include "jobs/config/fields.h"
+#include "jobs/config/train_fields.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "codec/option_words.h"
 
 namespace ds {
 namespace {
-
-FieldRule Any() { return {}; }
-
-FieldRule Name() {
-  FieldRule rule;
-  rule.name_pattern = true;
-  return rule;
-}
-
-FieldRule OneOf(std::vector<std::string> choices) {
-  FieldRule rule;
-  rule.choices = std::move(choices);
-  return rule;
-}
-
-FieldRule AtLeast(double min) {
-  FieldRule rule;
-  rule.min = min;
-  return rule;
-}
-
-FieldRule Above(double min) {
-  FieldRule rule = AtLeast(min);
-  rule.above_min = true;
-  return rule;
-}
-
-FieldRule Between(double min, double max) {
-  FieldRule rule = AtLeast(min);
-  rule.max = max;
-  return rule;
-}
-
-// [0, 1)
-FieldRule Fraction() {
-  FieldRule rule = Between(0, 1);
-  rule.below_max = true;
-  return rule;
-}
-
-// (0, 1]
-FieldRule Share() {
-  FieldRule rule = Between(0, 1);
-  rule.above_min = true;
-  return rule;
-}
-
-// (0, 1)
-FieldRule OpenFraction() {
-  FieldRule rule = Fraction();
-  rule.above_min = true;
-  return rule;
-}
 
 // Sides and channel counts beyond these are typing errors, and their products would overflow.
 constexpr double kMaxSide = 65536;
@@ -64,7 +16,7 @@ constexpr double kMaxBatch = 1 << 20;
 using Fields = std::vector<Field>;
 
 void AddRun(RunConfig& c, Fields& out) {
-  out.push_back({"run", "name", &c.name, Name(), "name of the run's folder"});
+  out.push_back({"run", "name", &c.name, PlainName(), "name of the run's folder"});
   out.push_back({"run", "output", &c.output, Any(), "folder that holds the run's folder"});
   out.push_back({"run", "seed", &c.seed, AtLeast(0),
                  "seeds initial weights, shuffling, augmentation and dropout"});
@@ -82,55 +34,60 @@ void AddModel(ModelConfig& c, Fields& out) {
                  "ONNX file to fine-tune; its head is replaced where the classes differ"});
   out.push_back(
       {"model", "plugin", &c.plugin, Any(), "shared library that registers models of your own"});
+  out.push_back({"model", "channels", &c.options.channels, Between(0, kMaxSide),
+                 "input channels; 0: the data's"});
+  out.push_back({"model", "height", &c.options.height, Between(0, kMaxSide),
+                 "input height, pixels; 0: the data's"});
+  out.push_back({"model", "width", &c.options.width, Between(0, kMaxSide),
+                 "input width, pixels; 0: the data's"});
   out.push_back(
-      {"model", "channels", &c.channels, Between(0, kMaxSide), "input channels; 0: the data's"});
-  out.push_back(
-      {"model", "height", &c.height, Between(0, kMaxSide), "input height, pixels; 0: the data's"});
-  out.push_back(
-      {"model", "width", &c.width, Between(0, kMaxSide), "input width, pixels; 0: the data's"});
-  out.push_back({"model", "classes", &c.classes, Between(0, 1e6), "outputs; 0: the data's"});
-  out.push_back({"model", "sequence_length", &c.sequence_length, Between(0, 1e6),
+      {"model", "classes", &c.options.classes, Between(0, 1e6), "outputs; 0: the data's"});
+  out.push_back({"model", "sequence_length", &c.options.sequence_length, Between(0, 1e6),
                  "text models: tokens; 0: the data's"});
-  out.push_back({"model", "dropout", &c.dropout, Fraction(),
+  out.push_back({"model", "dropout", &c.options.dropout, Fraction(),
                  "probability of dropping, where the architecture has dropout"});
 }
 
 void AddData(DataConfig& c, Fields& out) {
-  out.push_back({"data", "type", &c.type,
+  out.push_back({"data", "type", &c.set.type,
                  OneOf({"idx", "cifar10", "cifar100", "images", "text", "synthetic"}),
                  "format of the data set (idx: MNIST and Fashion-MNIST)"});
   out.push_back(
-      {"data", "path", &c.path, Any(), "its folder (text: its file); empty: the usual places"});
+      {"data", "path", &c.set.path, Any(), "its folder (text: its file); empty: the usual places"});
   out.push_back({"data", "train_limit", &c.train_limit, AtLeast(0),
                  "use the first n training samples; 0: all"});
   out.push_back(
       {"data", "test_limit", &c.test_limit, AtLeast(0), "use the first n test samples; 0: all"});
-  out.push_back({"data", "batch_size", &c.batch_size, Between(1, kMaxBatch), "samples a rank"});
+  out.push_back(
+      {"data", "batch_size", &c.loader.batch_size, Between(1, kMaxBatch), "samples a rank"});
   out.push_back({"data", "test_batch_size", &c.test_batch_size, Between(1, kMaxBatch),
                  "samples a rank while testing"});
-  out.push_back({"data", "threads", &c.threads, Between(1, kMaxThreads), "loader threads a rank"});
-  out.push_back({"data", "image_size", &c.image_size, Between(0, kMaxSide),
-                 "images: shorter side resized to this, then centre crop, pixels; 0: as they are"});
-  out.push_back({"data", "channels", &c.channels, Between(1, kMaxSide), "synthetic: channels"});
-  out.push_back({"data", "height", &c.height, Between(1, kMaxSide), "synthetic: height, pixels"});
-  out.push_back({"data", "width", &c.width, Between(1, kMaxSide), "synthetic: width, pixels"});
-  out.push_back({"data", "classes", &c.classes, Between(2, 1e6), "synthetic: classes"});
-  out.push_back({"data", "size", &c.size, Between(1, 1e9), "synthetic: training samples"});
   out.push_back(
-      {"data", "sequence_length", &c.sequence_length, Between(1, 1e6), "text: tokens a sample"});
-  out.push_back({"data", "mean", &c.mean, Any(),
+      {"data", "threads", &c.loader.threads, Between(1, kMaxThreads), "loader threads a rank"});
+  out.push_back({"data", "image_size", &c.set.image_size, Between(0, kMaxSide),
+                 "images: shorter side resized to this, then centre crop, pixels; 0: as they are"});
+  out.push_back({"data", "channels", &c.set.channels, Between(1, kMaxSide), "synthetic: channels"});
+  out.push_back(
+      {"data", "height", &c.set.height, Between(1, kMaxSide), "synthetic: height, pixels"});
+  out.push_back({"data", "width", &c.set.width, Between(1, kMaxSide), "synthetic: width, pixels"});
+  out.push_back({"data", "classes", &c.set.classes, Between(2, 1e6), "synthetic: classes"});
+  out.push_back({"data", "size", &c.set.size, Between(1, 1e9), "synthetic: training samples"});
+  out.push_back({"data", "sequence_length", &c.set.sequence_length, Between(1, 1e6),
+                 "text: tokens a sample"});
+  out.push_back({"data", "mean", &c.loader.mean, Any(),
                  "a channel, on pixels scaled to 0..1; empty: measured from the training set"});
-  out.push_back({"data", "stddev", &c.stddev, Above(0), "a channel, as `mean`"});
-  out.push_back({"data", "drop_last", &c.drop_last, Any(),
+  out.push_back({"data", "stddev", &c.loader.stddev, Above(0), "a channel, as `mean`"});
+  out.push_back({"data", "drop_last", &c.loader.drop_last, Any(),
                  "leave out the last training batch where it is smaller than the others"});
-  out.push_back({"data.augment", "crop", &c.augment.crop, Between(0, 1024),
+  out.push_back({"data.augment", "crop", &c.loader.augment.crop_padding, Between(0, 1024),
                  "random crop after padding by this many pixels; 0: off"});
-  out.push_back({"data.augment", "flip", &c.augment.flip, Any(), "mirror half of the images"});
-  out.push_back({"data.augment", "cutout", &c.augment.cutout, Between(0, 1024),
+  out.push_back({"data.augment", "flip", &c.loader.augment.horizontal_flip, Any(),
+                 "mirror half of the images"});
+  out.push_back({"data.augment", "cutout", &c.loader.augment.cutout, Between(0, 1024),
                  "side of a square that is blanked, pixels; 0: off"});
 }
 
-void AddOptimizer(OptimizerConfig& c, Fields& out) {
+void AddOptimizer(OptimizerOptions& c, MixedPrecisionTrainerOptions& trainer, Fields& out) {
   out.push_back({"optimizer", "name", &c.name, OneOf({"sgd", "adamw", "lamb"}), "method"});
   out.push_back({"optimizer", "learning_rate", &c.learning_rate, Above(0), "peak of the schedule"});
   out.push_back({"optimizer", "momentum", &c.momentum, Fraction(), "sgd: momentum"});
@@ -143,13 +100,13 @@ void AddOptimizer(OptimizerConfig& c, Fields& out) {
       {"optimizer", "epsilon", &c.epsilon, Above(0), "adamw, lamb: added to the divisor"});
   out.push_back({"optimizer", "weight_decay", &c.weight_decay, AtLeast(0),
                  "not applied to norms and biases"});
-  out.push_back({"optimizer", "clip_norm", &c.clip_norm, AtLeast(0),
+  out.push_back({"optimizer", "clip_norm", &trainer.clip_norm, AtLeast(0),
                  "largest global L2 norm of the gradients; 0: off"});
   out.push_back(
-      {"optimizer", "accumulate", &c.accumulate, Between(1, 1e6), "micro-batches a step"});
+      {"optimizer", "accumulate", &trainer.accumulate, Between(1, 1e6), "micro-batches a step"});
 }
 
-void AddSchedule(ScheduleConfig& c, Fields& out) {
+void AddSchedule(ScheduleOptions& c, Fields& out) {
   out.push_back({"schedule", "name", &c.name,
                  OneOf({"constant", "cosine", "step", "one_cycle", "plateau"}),
                  "course of the learning rate"});
@@ -170,24 +127,31 @@ void AddSchedule(ScheduleConfig& c, Fields& out) {
       {"schedule", "final_divisor", &c.final_divisor, AtLeast(1), "one_cycle: first / last"});
 }
 
-void AddCompression(CompressionConfig& c, Fields& out) {
+// uniform: 1 to 8, or auto.
+std::vector<std::pair<std::string, int>> BitWords() {
+  std::vector<std::pair<std::string, int>> words;
+  for (int bits = 1; bits <= 8; ++bits) words.emplace_back(absl::StrCat(bits), bits);
+  words.emplace_back("auto", CompressionOptions::kAutoBits);
+  return words;
+}
+
+void AddCompression(CompressionOptions& c, Fields& out) {
   out.push_back({"compression", "method", &c.method,
                  OneOf({"none", "auto", "uniform", "sign", "topk", "fp16", "bf16", "powersgd"}),
                  "form in which gradients travel; auto: uniform where the measured link makes it "
                  "faster, else none"});
-  out.push_back({"compression", "bits", &c.bits,
-                 OneOf({"1", "2", "3", "4", "5", "6", "7", "8", "auto"}),
+  out.push_back({"compression", "bits", Words(&c.codec.bits, BitWords()), Any(),
                  "uniform: bits a value; auto: each layer its own, by measured error"});
-  out.push_back({"compression", "bucket", &c.bucket, Between(64, 4096),
+  out.push_back({"compression", "bucket", &c.codec.bucket, Between(64, 4096),
                  "values that share a scale, a power of two"});
-  out.push_back({"compression", "scale", &c.scale, OneOf({"max_norm", "min_max"}),
+  out.push_back({"compression", "scale", Words(&c.codec.scale, CodecScaleWords()), Any(),
                  "uniform: levels between -max and max, or between min and max"});
-  out.push_back({"compression", "rounding", &c.rounding, OneOf({"nearest", "stochastic"}),
+  out.push_back({"compression", "rounding", Words(&c.codec.rounding, CodecRoundingWords()), Any(),
                  "uniform: to the nearest level, or at random without bias"});
-  out.push_back({"compression", "rotate", &c.rotate, Any(),
+  out.push_back({"compression", "rotate", &c.codec.rotate, Any(),
                  "uniform, at most 3 bits: randomised Hadamard transform before rounding"});
-  out.push_back(
-      {"compression", "density", &c.density, Share(), "topk: share of the values that travel"});
+  out.push_back({"compression", "density", &c.codec.density, Share(),
+                 "topk: share of the values that travel"});
   out.push_back(
       {"compression", "rank", &c.rank, Between(1, 1024), "powersgd: rank of the approximation"});
   out.push_back({"compression", "error_feedback", &c.error_feedback, Any(),
@@ -208,18 +172,17 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
   out.push_back({"quantization", "mode", &c.mode, OneOf({"none", "ptq", "qat"}),
                  "integer files: none, of the trained model after calibration, or trained with the "
                  "rounding"});
-  out.push_back({"quantization", "bits", &c.bits, Between(2, 8), "of weights"});
-  out.push_back(
-      {"quantization", "activation_bits", &c.activation_bits, Between(2, 8), "of activations"});
-  out.push_back({"quantization", "end_bits", &c.end_bits, Between(2, 8),
+  out.push_back({"quantization", "bits", &c.quantizer.options.bits, Between(2, 8), "of weights"});
+  out.push_back({"quantization", "activation_bits", &c.quantizer.options.activation_bits,
+                 Between(2, 8), "of activations"});
+  out.push_back({"quantization", "end_bits", &c.quantizer.options.end_bits, Between(2, 8),
                  "of the first and the last layer's weights and inputs, if that is more"});
   out.push_back(
-      {"quantization", "sum_bits", &c.sum_bits, Between(2, 8),
+      {"quantization", "sum_bits", &c.quantizer.options.sum_bits, Between(2, 8),
        "of activations that only additions read (a residual branch's result), if that is more"});
-  out.push_back({"quantization", "method", &c.method,
-                 OneOf({"auto", "min-max", "moving-average", "percentile", "mse", "kl"}),
+  out.push_back({"quantization", "method", &c.quantizer.options.method, OneOf(RangeMethods()),
                  "how activations' ranges are chosen before training or export"});
-  out.push_back({"quantization", "samples", &c.samples, Between(1, 1e9),
+  out.push_back({"quantization", "samples", &c.quantizer.samples, Between(1, 1e9),
                  "training images, without augmentation, to calibrate on"});
   out.push_back(
       {"quantization", "exports", &c.exports, Any(),
@@ -232,82 +195,85 @@ void AddQuantization(QuantizationConfig& c, Fields& out) {
                  "qat: epochs done of the run when each stage ends, rising"});
   out.push_back({"quantization", "freeze_epochs", &c.freeze_epochs, Between(0, 1e6),
                  "qat: last epochs in which batch norms keep their statistics as they are"});
-  out.push_back({"quantization", "distillation", &c.distillation, Between(0, 1),
+  out.push_back({"quantization", "distillation", &c.distillation.weight, Between(0, 1),
                  "qat: share of the float model's soft targets in the loss"});
-  out.push_back(
-      {"quantization", "temperature", &c.temperature, Above(0), "qat: of the soft targets"});
+  out.push_back({"quantization", "temperature", &c.distillation.temperature, Above(0),
+                 "qat: of the soft targets"});
 }
 
 void AddPruning(PruningConfig& c, Fields& out) {
   out.push_back({"pruning", "mode", &c.mode, OneOf({"none", "channels", "2:4"}),
                  "what goes: nothing, whole channels, or two of every four weights"});
-  out.push_back({"pruning", "share", &c.share, OpenFraction(),
+  out.push_back({"pruning", "share", &c.channels.options.amount, OpenFraction(),
                  "channels: share of the measure that has gone at the end"});
-  out.push_back({"pruning", "measure", &c.measure, OneOf({"filters", "macs"}),
+  out.push_back({"pruning", "measure", &c.channels.options.measure, OneOf({"filters", "macs"}),
                  "channels: outputs of all layers, or multiply-accumulates"});
-  out.push_back({"pruning", "importance", &c.importance, OneOf({"l1", "bn", "taylor"}),
-                 "channels: by which they are chosen"});
+  out.push_back({"pruning", "importance", &c.channels.options.importance,
+                 OneOf({"l1", "bn", "taylor"}), "channels: by which they are chosen"});
   out.push_back(
       {"pruning", "start_epoch", &c.start_epoch, Between(0, 1e6), "epochs done when the first go"});
   out.push_back({"pruning", "end_epoch", &c.end_epoch, Between(0, 1e6),
                  "channels: epochs done when the last go, a part after each epoch from the first "
                  "on; 0: all at `start_epoch`"});
-  out.push_back({"pruning", "multiple", &c.multiple, Between(1, 256),
+  out.push_back({"pruning", "multiple", &c.channels.options.multiple, Between(1, 256),
                  "channels: groups shrink to multiples of this"});
-  out.push_back({"pruning", "keep", &c.keep, Any(), "names of layers to leave alone"});
   out.push_back(
-      {"pruning", "samples", &c.samples, Between(1, 1e9), "taylor: training images to measure on"});
+      {"pruning", "keep", &c.channels.options.keep, Any(), "names of layers to leave alone"});
+  out.push_back({"pruning", "samples", &c.channels.samples, Between(1, 1e9),
+                 "taylor: training images to measure on"});
 }
 
 void AddGating(GatingConfig& c, Fields& out) {
   out.push_back({"gating", "mode", &c.mode, OneOf({"none", "channels"}),
                  "what gets gates: nothing, or the channels of inner convolutions"});
-  out.push_back({"gating", "share", &c.share, OpenFraction(),
+  out.push_back({"gating", "share", &c.controller.share, OpenFraction(),
                  "share of the gates that are 0, over all images, at the end"});
   out.push_back({"gating", "ramp_epochs", &c.ramp_epochs, AtLeast(0),
                  "epochs over which the share that is wanted rises from 0; below run.epochs"});
-  out.push_back({"gating", "penalty", &c.penalty, Above(0),
+  out.push_back({"gating", "penalty", &c.controller.first_strength, Above(0),
                  "the penalty's strength in the first step; it is steered from there on"});
-  out.push_back({"gating", "weight_scale", &c.weight_scale, AtLeast(0),
+  out.push_back({"gating", "weight_scale", &c.gates.weight_scale, AtLeast(0),
                  "deviation of the gates' first weights, over Kaiming's"});
-  out.push_back({"gating", "bias", &c.bias, Above(0),
+  out.push_back({"gating", "bias", &c.gates.bias, Above(0),
                  "the gates' first biases: about what each gate is at first"});
-  out.push_back({"gating", "keep", &c.keep, Any(), "names of convolutions that get no gate"});
+  out.push_back({"gating", "keep", &c.gates.keep, Any(), "names of convolutions that get no gate"});
 }
 
 void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
   out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
                  "share of the target spread over all classes"});
-  out.push_back({"precision", "mode", &c.precision.mode, OneOf({"fp32", "bf16", "fp16", "auto"}),
+  out.push_back({"precision", "mode", &c.trainer.precision, OneOf({"fp32", "bf16", "fp16", "auto"}),
                  "auto: the fastest on this device, after a short probe"});
-  out.push_back({"precision", "initial_scale", &c.precision.initial_scale, Above(0),
+  out.push_back({"precision", "initial_scale", &c.trainer.scaler.initial_scale, Above(0),
                  "fp16: first loss scale"});
   FieldRule growth = Above(1);
-  out.push_back({"precision", "growth_factor", &c.precision.growth_factor, growth,
+  out.push_back({"precision", "growth_factor", &c.trainer.scaler.growth_factor, growth,
                  "fp16: the scale is multiplied by it after growth_interval good steps"});
-  out.push_back({"precision", "backoff_factor", &c.precision.backoff_factor, OpenFraction(),
+  out.push_back({"precision", "backoff_factor", &c.trainer.scaler.backoff_factor, OpenFraction(),
                  "fp16: the scale is multiplied by it at a step with Inf or NaN"});
-  out.push_back({"precision", "growth_interval", &c.precision.growth_interval, Between(1, 1e9),
+  out.push_back({"precision", "growth_interval", &c.trainer.scaler.growth_interval, Between(1, 1e9),
                  "fp16: good steps before the scale grows"});
-  out.push_back(
-      {"ema", "enabled", &c.ema.enabled, Any(), "test and export a moving average of the weights"});
-  out.push_back({"ema", "decay", &c.ema.decay, Fraction(), "share kept at each step"});
+  out.push_back({"ema", "enabled", &c.trainer.ema.enabled, Any(),
+                 "test and export a moving average of the weights"});
+  out.push_back({"ema", "decay", &c.trainer.ema.decay, Fraction(), "share kept at each step"});
   out.push_back({"comm", "backend", &c.comm.backend, OneOf({"auto", "mpi", "nccl", "none"}),
                  "what carries the gradients; none: one rank"});
   out.push_back(
       {"comm", "timeout_s", &c.comm.timeout_s, Above(0), "longest wait of one call, seconds"});
-  out.push_back({"comm", "bucket_mb", &c.comm.bucket_mb, Above(0), "gradient bucket, MiB of fp32"});
-  out.push_back({"comm", "overlap", &c.comm.overlap, Any(), "exchange during the backward pass"});
-  out.push_back({"comm", "forecast", &c.comm.forecast, Any(),
-                 "measure link, codec and the first 10 steps, and say what a step will take"});
-  AddCompression(c.compression, out);
+  out.push_back({"comm", "bucket_mb", &c.trainer.exchange.bucket_mb, Above(0),
+                 "gradient bucket, MiB of fp32"});
   out.push_back(
-      {"sync", "every", &c.sync.every, Between(1, 1e6),
+      {"comm", "overlap", &c.trainer.exchange.overlap, Any(), "exchange during the backward pass"});
+  out.push_back({"comm", "forecast", &c.trainer.exchange.forecast, Any(),
+                 "measure link, codec and the first 10 steps, and say what a step will take"});
+  AddCompression(c.trainer.exchange.compression, out);
+  out.push_back(
+      {"sync", "every", &c.trainer.local_steps.every, Between(1, 1e6),
        "local steps from one exchange to the next; 1: gradients are exchanged at every step"});
-  out.push_back({"sync", "outer_learning_rate", &c.sync.outer_learning_rate, Above(0),
-                 "share of the ranks' mean change that is applied, where `every` > 1"});
-  out.push_back({"sync", "outer_momentum", &c.sync.outer_momentum, Fraction(),
+  out.push_back({"sync", "outer_learning_rate", &c.trainer.local_steps.outer_learning_rate,
+                 Above(0), "share of the ranks' mean change that is applied, where `every` > 1"});
+  out.push_back({"sync", "outer_momentum", &c.trainer.local_steps.outer_momentum, Fraction(),
                  "Nesterov's momentum of those changes"});
   AddQuantization(c.quantization, out);
   AddPruning(c.pruning, out);
@@ -319,58 +285,21 @@ void AddRest(TrainConfig& c, Fields& out) {
   out.push_back({"log", "every_steps", &c.log.every_steps, Between(1, 1e9),
                  "steps from one line and one row of metrics.csv to the next"});
   out.push_back({"log", "tensorboard", &c.log.tensorboard, Any(), "write TensorBoard events"});
-  out.push_back({"log", "trace", &c.log.trace, Any(),
+  out.push_back({"log", "trace", &c.trainer.exchange.trace, Any(),
                  "write trace.json (Chrome format) of compute and exchange"});
 }
 
 }  // namespace
 
-std::vector<Field> ConfigFields(TrainConfig& config) {
-  std::vector<Field> fields;
+std::vector<Field> TrainFields(TrainConfig& config) {
+  Fields fields;
   AddRun(config.run, fields);
   AddModel(config.model, fields);
   AddData(config.data, fields);
-  AddOptimizer(config.optimizer, fields);
+  AddOptimizer(config.optimizer, config.trainer, fields);
   AddSchedule(config.schedule, fields);
   AddRest(config, fields);
   return fields;
-}
-
-std::vector<Section> ConfigSections() {
-  return {
-      {"run", "The run as a whole."},
-      {"model", "What is trained: exactly one of `name` and `onnx`."},
-      {"data", "Where samples come from and how they are batched."},
-      {"data.augment",
-       "Random changes to training images, a pure function of seed, epoch and sample."},
-      {"optimizer", "How gradients become steps."},
-      {"schedule", "The learning rate over the run."},
-      {"loss", "What is minimised."},
-      {"precision", "Number format of matrix products and convolutions."},
-      {"ema", "Moving average of the weights."},
-      {"comm", "How ranks exchange gradients."},
-      {"compression",
-       "Fewer bytes a gradient (compression.md). `compression: auto` stands for `compression: "
-       "{method: auto}`, and so for the others.",
-       "method"},
-      {"sync",
-       "Local steps, for links slower still (local_steps.md): ranks exchange what they have "
-       "changed, not gradients."},
-      {"quantization",
-       "Integer files for ONNX Runtime beside model.onnx (qat.md). `quantization: qat` stands for "
-       "`quantization: {mode: qat}`.",
-       "mode"},
-      {"pruning",
-       "Channels or weights that leave while it trains (pruning.md). `pruning: channels` stands "
-       "for `pruning: {mode: channels}`.",
-       "mode"},
-      {"gating",
-       "Channels that close image by image (gating.md). `gating: channels` stands for `gating: "
-       "{mode: channels}`.",
-       "mode"},
-      {"checkpoint", "What `--resume` starts from."},
-      {"log", "What is written down while training."},
-  };
 }
 
 }  // namespace ds

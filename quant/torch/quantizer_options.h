@@ -1,0 +1,88 @@
+// Options of the Quantizer: plain values, which ds_quantize's flags and a run's configuration fill.
+// Torch-free.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quant/bit_search.h"
+#include "quant/ranges/observer.h"
+
+namespace ds {
+
+struct QuantizedModel;
+
+// Learnt roundings (quant/torch/reconstruction/adaround.h).
+struct ReconstructionOptions {
+  // none | adaround | qdrop | auto. auto, which only the Quantizer knows: adaround where weights
+  // or activations have at most 4 bits, else none.
+  std::string method = "none";
+  int64_t samples = 512;        // of the calibration data, the first ones; >= 1
+  int iterations = 600;         // steps of Adam a unit, >= 1
+  int64_t batch = 32;           // samples a step, >= 1
+  double learning_rate = 0.02;  // of the roundings, > 0
+  // Weight of the regulariser's mean beside the squared error, which is in units of nearest
+  // rounding's; > 0.
+  double regularisation = 1.0;
+  double warm_up = 0.2;    // share of the steps without regulariser, [0, 1)
+  double drop = 0.5;       // qdrop: share of an activation's elements left unrounded, [0, 1]
+  bool learn_bias = true;  // biases move too: rounding then need not make up for a mean
+  uint64_t seed = 1;
+};
+
+// `bits: auto`: each layer's width, and if wished each activation's, from its measured sensitivity.
+// At most one of the two budgets; with neither, all layers have QuantizerOptions::bits.
+struct MixedBitsOptions {
+  // Whose widths are searched for; at least one. Activations, which get 4 or 8 bits, count with the
+  // bytes of their codes for one sample beside those of the weights, and need an accuracy budget.
+  bool weights = true;
+  bool activations = false;
+  // The rounded weights' bytes, scales included, over their bytes in fp32: (0, 1]. 0: none.
+  double size_budget = 0;
+  // By how many points (percent of samples) `drop` may rise above 0: > 0. 0: none. The least size
+  // is sought, by bisection, on the understanding that more bytes do not lower the accuracy.
+  double accuracy_budget = 0;
+  // With an accuracy budget: points lost by a model on labelled samples that were not calibrated
+  // on.
+  std::function<absl::StatusOr<double>(const QuantizedModel& model)> drop;
+  CodeStorage storage = CodeStorage::kFile;
+  int64_t samples = 256;  // of the calibration data, to measure sensitivity on, >= 1
+
+  bool wanted() const { return size_budget > 0 || accuracy_budget > 0; }
+};
+
+struct QuantizerOptions {
+  int bits = 8;                        // of weights, 2..8
+  int activation_bits = 8;             // 2..8
+  bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them,
+                                       // instead of unsigned ones with a zero point
+  int end_bits = 8;  // of the first and the last layer's weights and inputs, 2..8, if that is more
+  int sum_bits = 8;  // of activations that only additions read (a residual branch's result), 2..8,
+                     // if that is more
+  // auto | min-max | moving-average | percentile | mse | kl. auto: for each activation the one with
+  // the least error at the outputs of the layers that read it.
+  std::string method = "auto";
+  CalibrationOptions calibration;
+  int64_t group =
+      0;  // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
+  bool bias_correction =
+      true;  // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
+  // Channels scaled between layers before anything is measured (quant/repair/equalization.h).
+  bool equalization = false;
+  // Rounding up or down learnt for each weight; its biases then need no correction by means.
+  ReconstructionOptions reconstruction;
+  std::map<std::string, int>
+      named_bits;  // by the name of a weight or an activation, instead of all of these, 2..8
+  // With a budget, each layer's bits come from its measured sensitivity, instead of `bits` or
+  // `activation_bits` or both; `end_bits` and `sum_bits` are then the least that such may have, and
+  // `named_bits` hold.
+  MixedBitsOptions mixed_bits;
+  double most_clipped =
+      0.01;  // share of an activation's values beyond its range that earns a warning, [0, 1]
+};
+
+}  // namespace ds
