@@ -24,7 +24,7 @@ struct Arguments {
   ds::ExchangeBenchOptions bench;
   std::vector<int> in_process;
   std::string format = "table";
-  double timeout_s = 600;
+  ds::CommOptions comm;
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
@@ -54,7 +54,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option("--error-feedback", bench.error_feedback, "keep residuals while timing")
       ->capture_default_str();
-  app.add_option("--timeout", arguments.timeout_s, "seconds that one call may take")
+  app.add_option("--timeout", arguments.comm.timeout_s, "seconds that one call may take")
       ->capture_default_str();
 }
 
@@ -63,7 +63,7 @@ absl::StatusOr<Rows> RunInProcess(int ranks, const Arguments& arguments) {
   std::vector<absl::StatusOr<Rows>> results(group.size());
   std::vector<std::thread> threads;
   for (size_t r = 0; r < group.size(); ++r) {
-    group[r]->set_timeout(absl::Seconds(arguments.timeout_s));
+    group[r]->set_timeout(absl::Seconds(arguments.comm.timeout_s));
     threads.emplace_back([&, r] {
       results[r] = ds::RunExchangeBench(*group[r], arguments.bench);
       group[r].reset();
@@ -81,8 +81,7 @@ absl::StatusOr<bool> Run(Arguments& arguments) {
     rows.insert(rows.end(), more.begin(), more.end());
   }
   if (arguments.in_process.empty()) {
-    DS_ASSIGN_OR_RETURN(communicator,
-                        ds::CreateCommunicator("auto", absl::Seconds(arguments.timeout_s)));
+    DS_ASSIGN_OR_RETURN(communicator, ds::CreateCommunicator(arguments.comm));
     DS_ASSIGN_OR_RETURN(rows, ds::RunExchangeBench(*communicator, arguments.bench));
   }
   if (communicator == nullptr || communicator->rank() == 0) {

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
 #include "base/log.h"
 #include "jobs/config/train_schema.h"
@@ -16,7 +15,6 @@ constexpr int kBadInput = 1;
 struct Arguments {
   std::string data;
   std::vector<std::string> overrides;
-  int threads = 0;
   ds::PruneJobOptions job;
 };
 
@@ -57,11 +55,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "images of the training split for taylor")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", arguments.job.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
 absl::Status Run(const Arguments& arguments) {
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
   if (!config.ok()) return config.status();
   return ds::RunPruneJob(*std::move(config), arguments.job).status();

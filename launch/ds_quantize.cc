@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -21,7 +20,6 @@ struct Arguments {
   std::vector<std::string> overrides;
   std::string bits, activation_bits;  // a number, or auto
   std::vector<std::string> bits_of;
-  int threads = 0;
   bool direct_weights = false;
   bool tight = false;
   ds::QuantizeJobOptions job;
@@ -100,7 +98,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "or activations have at most 4 bits, else none")
       ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
-  app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", arguments.job.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
 // Takes --bits-of into the options.
@@ -151,7 +149,6 @@ absl::Status ResolveBits(Arguments& arguments) {
 absl::Status Run(Arguments arguments) {
   if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
   if (absl::Status status = ResolveNamedBits(arguments); !status.ok()) return status;
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
   if (!config.ok()) return config.status();
   return ds::RunQuantizeJob(*std::move(config), arguments.job).status();

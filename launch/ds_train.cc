@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   absl::StatusOr<std::unique_ptr<ds::Communicator>> communicator =
-      ds::CreateCommunicator(config->comm.backend, absl::Seconds(config->comm.timeout_s));
+      ds::CreateCommunicator(config->comm);
   if (!communicator.ok()) return Fail(communicator.status(), launch);
   const ds::TrainJobOptions options = {.dry_run = arguments.dry_run,
                                        .resume = arguments.resume,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "comm/inprocess/single.h"
 #include "comm/mpi/mpi_communicator.h"
@@ -45,9 +46,10 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateNccl(const LaunchInfo& launc
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(const std::string& backend,
-                                                                 absl::Duration timeout,
+absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(const CommOptions& options,
                                                                  const LaunchInfo& launch) {
+  const std::string& backend = options.backend;
+  const absl::Duration timeout = absl::Seconds(options.timeout_s);
   const std::string chosen = backend != "auto" ? backend : launch.launched ? "mpi" : "none";
   if (chosen == "none") return CreateNone(launch);
   if (chosen == "mpi") return CreateMpi(launch, timeout);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/factory/factory.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "graph/zoo/zoo.h"
@@ -49,11 +50,6 @@ struct DataConfig {
   // measured on the training split, and are those of the test split too.
   LoaderOptions loader;
   int64_t test_batch_size = 500;  // samples a rank
-};
-
-struct CommConfig {
-  std::string backend = "auto";  // auto | mpi | nccl | none
-  double timeout_s = 600.0;      // longest wait of one call, seconds
 };
 
 // A quantiser and what it is calibrated on. ds_quantize has one too.
@@ -118,7 +114,7 @@ struct TrainConfig {
   // Sections precision, ema, compression and sync; of optimizer, comm and log what the trainer
   // needs. Its seeds are the run's.
   MixedPrecisionTrainerOptions trainer;
-  CommConfig comm;
+  CommOptions comm;
   QuantizationConfig quantization;
   PruningConfig pruning;
   GatingConfig gating;

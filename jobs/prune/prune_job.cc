@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "ATen/Parallel.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -60,6 +61,7 @@ absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
 absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   KeepFreedMemory();
+  if (options.threads > 0) at::set_num_threads(options.threads);
   PruneSummary summary;
   summary.model = options.model;
   summary.output = options.output;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "ATen/Parallel.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -128,6 +129,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
                                                const QuantizeJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   KeepFreedMemory();
+  if (options.threads > 0) at::set_num_threads(options.threads);
   QuantizeSummary summary;
   summary.model = options.model;
   summary.output = options.output;

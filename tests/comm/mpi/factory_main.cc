@@ -2,13 +2,14 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/time/time.h"
 #include "comm/factory/factory.h"
 #include "comm/mpi/mpi_communicator.h"
 
 namespace ds {
 namespace {
 
-constexpr absl::Duration kTimeout = absl::Seconds(30);
+constexpr double kTimeoutS = 30;
 
 int Check() {
   int faults = 0;
@@ -18,10 +19,10 @@ int Check() {
     ++faults;
   };
   // Keeps MPI running: it would end with the first communicator and cannot start again.
-  const auto keep = CreateMpiCommunicator(kTimeout);
+  const auto keep = CreateMpiCommunicator(absl::Seconds(kTimeoutS));
   expect(keep.ok(), "mpi: " + keep.status().ToString());
   const LaunchInfo launch = DetectLaunch();
-  const auto automatic = CreateCommunicator("auto", kTimeout);
+  const auto automatic = CreateCommunicator({"auto", kTimeoutS});
   if (!automatic.ok()) {
     expect(false, "auto: " + automatic.status().ToString());
     return faults;
@@ -30,7 +31,7 @@ int Check() {
   expect((*automatic)->size() == launch.size && (*automatic)->rank() == launch.rank,
          "MPI and the environment disagree");
   expect(launch.local_size == launch.size, "not all ranks are on this host");
-  const auto nccl = CreateCommunicator("nccl", kTimeout);
+  const auto nccl = CreateCommunicator({"nccl", kTimeoutS});
   if (nccl.ok()) {
     expect((*nccl)->backend() == "nccl" && (*nccl)->Barrier().ok(), "nccl does not work");
   } else {
@@ -41,7 +42,7 @@ int Check() {
            "nccl: " + nccl.status().ToString());
   }
   expect((*automatic)->Barrier().ok(), "the group is broken after nccl was refused");
-  expect(CreateCommunicator("none", kTimeout).ok() == (launch.size == 1),
+  expect(CreateCommunicator({"none", kTimeoutS}).ok() == (launch.size == 1),
          "none among several ranks was taken");
   return faults;
 }

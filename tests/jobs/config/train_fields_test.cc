@@ -67,7 +67,7 @@ TEST(TrainFields, AMemberWithoutAKeyIsMeantToHaveNone) {
   // enabled, max_scale; the mode is the trainer's
   EXPECT_EQ(FieldsIn("precision"), CountMembers<LossScalerOptions>() - 2 + 1);
   // bucket_mb, overlap and forecast are the exchange's, as `trace` of the log is
-  EXPECT_EQ(FieldsIn("comm"), CountMembers<CommConfig>() + 3);
+  EXPECT_EQ(FieldsIn("comm"), CountMembers<CommOptions>() + 3);
   EXPECT_EQ(FieldsIn("log"), CountMembers<LogConfig>() + 1);
   EXPECT_EQ(CountMembers<ExchangeOptions>(), 3u + 1u + 1u) << "and compression is a section";
   // codec and seed; of the codec all but its kind
