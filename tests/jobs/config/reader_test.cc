@@ -1,5 +1,3 @@
-#include "jobs/config/train_schema.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "jobs/config/train_schema.h"
 
 namespace ds {
 namespace {
@@ -273,10 +272,12 @@ TEST(Reader, ListsOfStringsAreReadAndPrinted) {
   const auto config = ParseTrainConfig(
       "model: {name: mlp}\ncompression: {exclude: [\"fc.*\", conv1]}\n", "x.yaml", {});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->trainer.exchange.compression.exclude, (std::vector<std::string>{"fc.*", "conv1"}));
+  EXPECT_EQ(config->trainer.exchange.compression.exclude,
+            (std::vector<std::string>{"fc.*", "conv1"}));
   const auto again = ParseTrainConfig(PrintTrainConfig(*config), "printed.yaml", {});
   ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->trainer.exchange.compression.exclude, config->trainer.exchange.compression.exclude);
+  EXPECT_EQ(again->trainer.exchange.compression.exclude,
+            config->trainer.exchange.compression.exclude);
 }
 
 }  // namespace
