@@ -3,6 +3,7 @@
 // overriding, printing and the reference in its documentation all walk that list.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -21,7 +22,7 @@ namespace ds {
 // one.
 struct WordTarget {
   std::vector<std::string> names;
-  std::function<size_t()> get;  // which of `names` the value has now
+  std::function<size_t()> get;  // which of `names` the value has now; their number: none
   std::function<void(size_t name)> set;
 };
 
@@ -31,8 +32,8 @@ using FieldTarget =
     std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::vector<double>*,
                  std::vector<int64_t>*, std::vector<std::string>*, WordTarget>;
 
-// `table`: each word and the value that it stands for. A value without a word of its own prints as
-// the first one.
+// `table`: each word and the value that it stands for. A value without a word, which only C++ can
+// set, prints as "", which nobody reads back.
 template <typename T>
 WordTarget Words(T* target, std::vector<std::pair<std::string, T>> table) {
   WordTarget words;
@@ -42,10 +43,7 @@ WordTarget Words(T* target, std::vector<std::pair<std::string, T>> table) {
     values.push_back(value);
   }
   words.get = [target, values]() -> size_t {
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (values[i] == *target) return i;
-    }
-    return 0;
+    return static_cast<size_t>(std::find(values.begin(), values.end(), *target) - values.begin());
   };
   words.set = [target, values](size_t name) { *target = values[name]; };
   return words;

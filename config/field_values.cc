@@ -221,7 +221,10 @@ template <typename T>
 std::string FormatTarget(const T* target) {
   return FormatValue(*target);
 }
-std::string FormatTarget(const WordTarget& words) { return FormatValue(words.names[words.get()]); }
+std::string FormatTarget(const WordTarget& words) {
+  const size_t name = words.get();
+  return FormatValue(name < words.names.size() ? words.names[name] : std::string());
+}
 
 const char* TypeName(const std::string*) { return "string"; }
 const char* TypeName(const WordTarget&) { return "string"; }

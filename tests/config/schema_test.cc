@@ -136,7 +136,15 @@ TEST(ConfigSchema, PrintsBackToTheSameAndDocumentsItself) {
               HasSubstr("| `strategy` | string | `median` | `mean \\| median` | how updates"));
 }
 
-TEST(ConfigSchema, ASchemaWithoutACheckOrASectionOfManyKeysWorks) {
+TEST(ConfigSchema, AValueWithoutAWordIsNotTakenForAnother) {
+  ServerConfig config;
+  config.strategy = static_cast<Strategy>(7);
+  const std::string printed = PrintConfig(ServerSchema(config));
+  EXPECT_THAT(printed, HasSubstr("strategy: \"\"\n"));
+  EXPECT_THAT(Error(printed), HasSubstr("'round.strategy' is ''; it must be mean | median"));
+}
+
+TEST(ConfigSchema, ASchemaNeedsNoCheck) {
   int value = 1;
   const ConfigSchema schema = {.sections = {{"a", ""}},
                                .fields = {{"a", "b", &value, Any(), ""}},
