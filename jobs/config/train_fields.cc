@@ -239,54 +239,65 @@ void AddGating(GatingConfig& c, Fields& out) {
   out.push_back({"gating", "keep", &c.gates.keep, Any(), "names of convolutions that get no gate"});
 }
 
-void AddRest(TrainConfig& c, Fields& out) {
-  out.push_back({"loss", "name", &c.loss.name, OneOf({"cross_entropy"}), "loss"});
-  out.push_back({"loss", "label_smoothing", &c.loss.label_smoothing, Fraction(),
+void AddLoss(LossOptions& c, Fields& out) {
+  out.push_back({"loss", "name", &c.name, OneOf({"cross_entropy"}), "loss"});
+  out.push_back({"loss", "label_smoothing", &c.label_smoothing, Fraction(),
                  "share of the target spread over all classes"});
-  out.push_back({"precision", "mode", &c.trainer.precision, OneOf({"fp32", "bf16", "fp16", "auto"}),
+}
+
+void AddPrecision(std::string& mode, LossScalerOptions& c, Fields& out) {
+  out.push_back({"precision", "mode", &mode, OneOf({"fp32", "bf16", "fp16", "auto"}),
                  "auto: the fastest on this device, after a short probe"});
-  out.push_back({"precision", "initial_scale", &c.trainer.scaler.initial_scale, Above(0),
-                 "fp16: first loss scale"});
-  FieldRule growth = Above(1);
-  out.push_back({"precision", "growth_factor", &c.trainer.scaler.growth_factor, growth,
+  out.push_back(
+      {"precision", "initial_scale", &c.initial_scale, Above(0), "fp16: first loss scale"});
+  out.push_back({"precision", "growth_factor", &c.growth_factor, Above(1),
                  "fp16: the scale is multiplied by it after growth_interval good steps"});
-  out.push_back({"precision", "backoff_factor", &c.trainer.scaler.backoff_factor, OpenFraction(),
+  out.push_back({"precision", "backoff_factor", &c.backoff_factor, OpenFraction(),
                  "fp16: the scale is multiplied by it at a step with Inf or NaN"});
-  out.push_back({"precision", "growth_interval", &c.trainer.scaler.growth_interval, Between(1, 1e9),
+  out.push_back({"precision", "growth_interval", &c.growth_interval, Between(1, 1e9),
                  "fp16: good steps before the scale grows"});
-  out.push_back({"ema", "enabled", &c.trainer.ema.enabled, Any(),
-                 "test and export a moving average of the weights"});
-  out.push_back({"ema", "decay", &c.trainer.ema.decay, Fraction(), "share kept at each step"});
-  out.push_back({"comm", "backend", &c.comm.backend, OneOf({"auto", "mpi", "nccl", "none"}),
+}
+
+void AddEma(EmaOptions& c, Fields& out) {
+  out.push_back(
+      {"ema", "enabled", &c.enabled, Any(), "test and export a moving average of the weights"});
+  out.push_back({"ema", "decay", &c.decay, Fraction(), "share kept at each step"});
+}
+
+void AddComm(CommOptions& c, ExchangeOptions& exchange, Fields& out) {
+  out.push_back({"comm", "backend", &c.backend, OneOf({"auto", "mpi", "nccl", "none"}),
                  "what carries the gradients; none: one rank"});
+  out.push_back({"comm", "timeout_s", &c.timeout_s, Above(0), "longest wait of one call, seconds"});
   out.push_back(
-      {"comm", "timeout_s", &c.comm.timeout_s, Above(0), "longest wait of one call, seconds"});
-  out.push_back({"comm", "bucket_mb", &c.trainer.exchange.bucket_mb, Above(0),
-                 "gradient bucket, MiB of fp32"});
-  out.push_back(
-      {"comm", "overlap", &c.trainer.exchange.overlap, Any(), "exchange during the backward pass"});
-  out.push_back({"comm", "forecast", &c.trainer.exchange.forecast, Any(),
+      {"comm", "bucket_mb", &exchange.bucket_mb, Above(0), "gradient bucket, MiB of fp32"});
+  out.push_back({"comm", "overlap", &exchange.overlap, Any(), "exchange during the backward pass"});
+  out.push_back({"comm", "forecast", &exchange.forecast, Any(),
                  "measure link, codec and the first 10 steps, and say what a step will take"});
-  AddCompression(c.trainer.exchange.compression, out);
+}
+
+void AddSync(LocalStepsOptions& c, Fields& out) {
   out.push_back(
-      {"sync", "every", &c.trainer.local_steps.every, Between(1, 1e6),
+      {"sync", "every", &c.every, Between(1, 1e6),
        "local steps from one exchange to the next; 1: gradients are exchanged at every step"});
-  out.push_back({"sync", "outer_learning_rate", &c.trainer.local_steps.outer_learning_rate,
-                 Above(0), "share of the ranks' mean change that is applied, where `every` > 1"});
-  out.push_back({"sync", "outer_momentum", &c.trainer.local_steps.outer_momentum, Fraction(),
+  out.push_back({"sync", "outer_learning_rate", &c.outer_learning_rate, Above(0),
+                 "share of the ranks' mean change that is applied, where `every` > 1"});
+  out.push_back({"sync", "outer_momentum", &c.outer_momentum, Fraction(),
                  "Nesterov's momentum of those changes"});
-  AddQuantization(c.quantization, out);
-  AddPruning(c.pruning, out);
-  AddGating(c.gating, out);
-  out.push_back({"checkpoint", "enabled", &c.checkpoint.enabled, Any(), "write checkpoints"});
-  out.push_back({"checkpoint", "every_epochs", &c.checkpoint.every_epochs, Between(1, 1e6),
+}
+
+void AddCheckpoint(CheckpointConfig& c, Fields& out) {
+  out.push_back({"checkpoint", "enabled", &c.enabled, Any(), "write checkpoints"});
+  out.push_back({"checkpoint", "every_epochs", &c.every_epochs, Between(1, 1e6),
                  "epochs from one to the next"});
-  out.push_back({"checkpoint", "keep", &c.checkpoint.keep, Between(1, 1e6), "newest kept"});
-  out.push_back({"log", "every_steps", &c.log.every_steps, Between(1, 1e9),
+  out.push_back({"checkpoint", "keep", &c.keep, Between(1, 1e6), "newest kept"});
+}
+
+void AddLog(LogConfig& c, bool& trace, Fields& out) {
+  out.push_back({"log", "every_steps", &c.every_steps, Between(1, 1e9),
                  "steps from one line and one row of metrics.csv to the next"});
-  out.push_back({"log", "tensorboard", &c.log.tensorboard, Any(), "write TensorBoard events"});
-  out.push_back({"log", "trace", &c.trainer.exchange.trace, Any(),
-                 "write trace.json (Chrome format) of compute and exchange"});
+  out.push_back({"log", "tensorboard", &c.tensorboard, Any(), "write TensorBoard events"});
+  out.push_back(
+      {"log", "trace", &trace, Any(), "write trace.json (Chrome format) of compute and exchange"});
 }
 
 }  // namespace
@@ -298,7 +309,18 @@ std::vector<Field> TrainFields(TrainConfig& config) {
   AddData(config.data, fields);
   AddOptimizer(config.optimizer, config.trainer, fields);
   AddSchedule(config.schedule, fields);
-  AddRest(config, fields);
+  AddLoss(config.loss, fields);
+  MixedPrecisionTrainerOptions& trainer = config.trainer;
+  AddPrecision(trainer.precision, trainer.scaler, fields);
+  AddEma(trainer.ema, fields);
+  AddComm(config.comm, trainer.exchange, fields);
+  AddCompression(trainer.exchange.compression, fields);
+  AddSync(trainer.local_steps, fields);
+  AddQuantization(config.quantization, fields);
+  AddPruning(config.pruning, fields);
+  AddGating(config.gating, fields);
+  AddCheckpoint(config.checkpoint, fields);
+  AddLog(config.log, trainer.exchange.trace, fields);
   return fields;
 }
 
