@@ -17,8 +17,7 @@ absl::StatusOr<OnnxExportResult> OnnxExporter::Export(const Graph& graph, const 
 
 absl::StatusOr<OnnxExportResult> OnnxExporter::Write(const Graph& placed,
                                                      const std::string& path) const {
-  DS_ASSIGN_OR_RETURN(const OnnxFile file,
-                      EncodeOnnx(placed, options_.opset, options_.compact, options_.producer_name));
+  DS_ASSIGN_OR_RETURN(const OnnxFile file, EncodeOnnx(placed, options_.onnx));
   DS_RETURN_IF_ERROR(WriteFileAtomically(path, file.bytes));
   OnnxExportResult result;
   result.opset = file.opset;

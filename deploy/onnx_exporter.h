@@ -7,19 +7,17 @@
 #include "absl/status/statusor.h"
 #include "deploy/insert_qdq.h"
 #include "graph/graph.h"
+#include "graph/onnx/onnx.h"
 #include "quant/quant_plan.h"
 
 namespace ds {
 
 struct OnnxExporterOptions {
   QdqOptions qdq;
-  // 13..25; 0: the oldest that has all the graph needs, but not below 17 (int4 and groups of
-  // weights need 21, int2 needs 25).
-  int opset = 0;
-  // Short names inside and nothing that repeats a default (OnnxExportOptions::compact). Of a small
-  // network's file of 2 to 4 bits, names and types would be a fifth.
-  bool compact = true;
-  std::string producer_name = "downstream";
+  // opset 0: the oldest that has all the graph needs, but not below 17 (int4 and groups of weights
+  // need 21, int2 needs 25). Compact, because of a small network's file of 2 to 4 bits names and
+  // types would be a fifth.
+  OnnxExportOptions onnx = {.opset = 0, .compact = true};
 };
 
 struct OnnxExportResult {

@@ -3,19 +3,17 @@
 #include <algorithm>
 
 #include "base/status.h"
-#include "graph/onnx/onnx.h"
 
 namespace ds {
 namespace {
 
-constexpr int kDefaultOpset = 17;
 constexpr int kFourBitOpset = 21;
 constexpr int kTwoBitOpset = 25;
 
 }  // namespace
 
 int OldestOpsetFor(const Graph& graph) {
-  int opset = kDefaultOpset;
+  int opset = OnnxExportOptions().opset;
   for (const Value& value : graph.values()) {
     const int bits = BitWidth(value.dtype);
     if (bits < 8) opset = std::max(opset, bits < 4 ? kTwoBitOpset : kFourBitOpset);
@@ -26,12 +24,10 @@ int OldestOpsetFor(const Graph& graph) {
   return opset;
 }
 
-absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, int opset, bool compact,
-                                    const std::string& producer_name) {
-  OnnxFile file = {.opset = opset != 0 ? opset : OldestOpsetFor(graph)};
-  DS_ASSIGN_OR_RETURN(file.bytes, ExportOnnxToBytes(graph, {.opset = file.opset,
-                                                            .compact = compact,
-                                                            .producer_name = producer_name}));
+absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, OnnxExportOptions options) {
+  if (options.opset == 0) options.opset = OldestOpsetFor(graph);
+  OnnxFile file = {.opset = options.opset};
+  DS_ASSIGN_OR_RETURN(file.bytes, ExportOnnxToBytes(graph, options));
   return file;
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "graph/onnx/onnx.h"
 
 namespace ds {
 
@@ -17,8 +18,7 @@ struct OnnxFile {
   std::string bytes;
 };
 
-// `opset` 0: OldestOpsetFor(graph). Errors are ExportOnnx's.
-absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, int opset, bool compact,
-                                    const std::string& producer_name);
+// `options.opset` 0: OldestOpsetFor(graph). Errors are ExportOnnx's.
+absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, OnnxExportOptions options);
 
 }  // namespace ds

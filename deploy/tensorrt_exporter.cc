@@ -19,8 +19,7 @@ absl::StatusOr<TensorRTExportResult> TensorRTExporter::Export(const Graph& graph
 
 absl::StatusOr<TensorRTExportResult> TensorRTExporter::Write(const Graph& placed,
                                                              const std::string& path) const {
-  DS_ASSIGN_OR_RETURN(const OnnxFile file,
-                      EncodeOnnx(placed, options_.opset, options_.compact, options_.producer_name));
+  DS_ASSIGN_OR_RETURN(const OnnxFile file, EncodeOnnx(placed, options_.onnx));
   const std::string name = path.substr(path.rfind('/') + 1);
   DS_ASSIGN_OR_RETURN(const std::string recipe, TrtRecipe(placed, name, options_.batches));
   TensorRTExportResult result;

@@ -18,17 +18,16 @@
 #include "deploy/tensorrt/lint.h"
 #include "deploy/tensorrt/recipe.h"
 #include "graph/graph.h"
+#include "graph/onnx/onnx.h"
 #include "quant/quant_plan.h"
 
 namespace ds {
 
 struct TensorRTExporterOptions {
-  // 13..25; 0: the oldest that has all the graph needs, but not below 17 (int4 needs 21).
-  int opset = 0;
-  // TensorRT's reports are by layer: names are kept unless the file must be small.
-  bool compact = false;
+  // opset 0: the oldest that has all the graph needs, but not below 17 (int4 needs 21). TensorRT's
+  // reports are by layer: names are kept unless the file must be small.
+  OnnxExportOptions onnx = {.opset = 0};
   TrtBatches batches;
-  std::string producer_name = "downstream";
 };
 
 struct TensorRTExportResult {

@@ -20,9 +20,8 @@ struct Arguments {
   std::string config;
   std::vector<std::string> overrides;
   bool print_config = false;
-  bool dry_run = false;
-  bool resume = false;
   std::string instructions = "auto";
+  ds::TrainJobOptions job;
 };
 
 // Ranks that fail alike would all say the same: rank 0 speaks at once, and with it the job ends;
@@ -47,8 +46,8 @@ int main(int argc, char** argv) {
                  "key.path=value, e.g. run.epochs=2 optimizer.learning_rate=0.05");
   app.add_flag("--print-config", arguments.print_config,
                "print the whole configuration with defaults and stop");
-  app.add_flag("--dry-run", arguments.dry_run, "build everything, run one step, write nothing");
-  app.add_flag("--resume", arguments.resume,
+  app.add_flag("--dry-run", arguments.job.dry_run, "build everything, run one step, write nothing");
+  app.add_flag("--resume", arguments.job.resume,
                "go on from the newest checkpoint of this run.output/run.name");
   app.add_option(
       "--instructions", arguments.instructions,
@@ -69,10 +68,8 @@ int main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<ds::Communicator>> communicator =
       ds::CreateCommunicator(config->comm);
   if (!communicator.ok()) return Fail(communicator.status(), launch);
-  const ds::TrainJobOptions options = {.dry_run = arguments.dry_run,
-                                       .resume = arguments.resume,
-                                       .command = {argv, argv + argc},
-                                       .local_ranks = launch.local_size};
-  const absl::Status status = ds::RunTrainJob(*config, options, **communicator).status();
+  arguments.job.command = {argv, argv + argc};
+  arguments.job.local_ranks = launch.local_size;
+  const absl::Status status = ds::RunTrainJob(*config, arguments.job, **communicator).status();
   return status.ok() ? 0 : Fail(status, launch);
 }

@@ -40,7 +40,7 @@ std::string RenderProgressLine(const ProgressState& state);
 struct ProgressOptions {
   bool bar = false;                 // a person is looking (see terminal.h)
   int width = 80;                   // columns of the terminal
-  int64_t every_steps = 50;         // plain lines; the last step of an epoch has one always
+  int64_t every_steps = 1;          // plain lines; the last step of an epoch has one always
   double refresh_s = 0.1;           // bar: shortest time between two drawings
   std::ostream* out = nullptr;      // null: silent (other ranks)
   std::function<double()> clock_s;  // seconds, monotonic; empty: the steady clock

@@ -75,9 +75,9 @@ absl::Status Export(const std::vector<std::string>& arguments) {
   for (size_t i = 3; i < arguments.size(); ++i) {
     if (arguments[i] == "tensorrt") return ExportForTensorRT(graph, plan, arguments[2]);
     if (arguments[i] == "direct") options.qdq.small_weights = SmallWeights::kDirect;
-    if (arguments[i] == "readable") options.compact = false;
+    if (arguments[i] == "readable") options.onnx.compact = false;
     if (absl::StartsWith(arguments[i], "opset=")) {
-      if (!absl::SimpleAtoi(arguments[i].substr(6), &options.opset))
+      if (!absl::SimpleAtoi(arguments[i].substr(6), &options.onnx.opset))
         return absl::InvalidArgumentError("opset");
     }
   }
