@@ -1,0 +1,71 @@
+"""Every page under docs/ is in README's table, and every relative link of a page leads to a file that exists.
+
+    docs_test.py SOURCE_FOLDER
+"""
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).*?$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+# `folder/name.ext` in backticks: a file of ours by its path from the root.
+NAMED = r"`((?:%s)/[\w./-]+\.(?:h|cc|cu|py|sh|yaml|md|cmake))`"
+
+
+def links(text):
+    """Relative targets, without the part behind #."""
+    for match in LINK.finditer(CODE.sub("", text)):
+        target = match[1].split("#")[0]
+        if target and not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def pages(root):
+    return sorted(p for p in [root / "README.md", *root.glob("docs/**/*.md"), *root.glob("examples/**/*.md")] if p.is_file())
+
+
+def broken_links(root):
+    return [f"{page.relative_to(root)}: {target} is not there"
+            for page in pages(root) for target in links(page.read_text()) if not (page.parent / target).exists()]
+
+
+def unlinked_pages(root):
+    linked = {(root / target).resolve() for target in links((root / "README.md").read_text())}
+    return [f"README.md has no link to {page.relative_to(root)}"
+            for page in sorted(root.glob("docs/**/*.md")) if page.resolve() not in linked]
+
+
+def missing_files(root):
+    """Files that a page names by a path which does not exist, as after a move."""
+    folders = [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "build", "runs"))]
+    named = re.compile(NAMED % "|".join(map(re.escape, sorted(folders))))
+    return [f"{page.relative_to(root)}: there is no {match[1]}"
+            for page in pages(root) for match in named.finditer(page.read_text()) if not (root / match[1]).exists()]
+
+
+class Docs(unittest.TestCase):
+    def test_every_page_is_linked(self):
+        self.assertEqual(unlinked_pages(SOURCE), [])
+
+    def test_every_link_and_every_path_exists(self):
+        self.assertGreater(len(pages(SOURCE)), 10, "hardly any page was found")
+        found = broken_links(SOURCE) + missing_files(SOURCE)
+        self.assertEqual(found, [], "\n".join(found))
+
+    def test_finds_what_it_looks_for(self):
+        with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            (root / "docs").mkdir()
+            (root / "README.md").write_text("[a](docs/a.md) [gone](docs/gone.md) [web](https://example.com/x) `[x](no.md)`\n")
+            (root / "docs/a.md").write_text("[up](../README.md#top) `docs/old/place.h` `docs/b.md`\n")
+            (root / "docs/b.md").write_text("    [in code](nowhere.md)\n")
+            self.assertEqual(broken_links(root), ["README.md: docs/gone.md is not there"])
+            self.assertEqual(unlinked_pages(root), ["README.md has no link to docs/b.md"])
+            self.assertEqual(missing_files(root), ["docs/a.md: there is no docs/old/place.h"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
