@@ -40,9 +40,10 @@ if(DS_ENABLE_TORCH)
                         "only with -DDS_EDGE_ONLY=ON")
   endif()
   # TORCH_LIBRARIES drags in -fabi and kineto; what we need is the headers and the shared libraries.
-  add_library(ds_torch INTERFACE)
-  target_include_directories(ds_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-  target_link_libraries(ds_torch INTERFACE ${TORCH_LIBRARIES})
+  # Imported, as everything foreign is: an installed package names it and finds it anew.
+  add_library(ds::libtorch INTERFACE IMPORTED)
+  target_include_directories(ds::libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(ds::libtorch INTERFACE ${TORCH_LIBRARIES})
 endif()
 
 set(DS_HAVE_CUDA OFF)

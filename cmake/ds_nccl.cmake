@@ -1,4 +1,4 @@
-# DS_ENABLE_NCCL=AUTO|ON|OFF: sets DS_HAVE_NCCL and makes the target ds_nccl_library (NCCL and the CUDA runtime). Looked for in
+# DS_ENABLE_NCCL=AUTO|ON|OFF: sets DS_HAVE_NCCL and makes the target ds::nccl_library (NCCL and the CUDA runtime). Looked for in
 # CMAKE_PREFIX_PATH, NCCL_HOME, CUDA_HOME and CUDA_PATH, where distributions put them, in /usr/local/cuda, and in the project's
 # .venv, where launch/setup.sh installs NCCL.
 
@@ -57,6 +57,6 @@ if(version VERSION_LESS 2.18.1)
 endif()
 message(STATUS "NCCL backend: NCCL ${version} (${DS_NCCL_LIBRARY})")
 set(DS_HAVE_NCCL TRUE)
-add_library(ds_nccl_library INTERFACE)
-target_include_directories(ds_nccl_library SYSTEM INTERFACE ${DS_NCCL_INCLUDE} ${DS_CUDART_INCLUDE})
-target_link_libraries(ds_nccl_library INTERFACE ${DS_NCCL_LIBRARY} ${DS_CUDART_LIBRARY})
+add_library(ds::nccl_library INTERFACE IMPORTED)
+target_include_directories(ds::nccl_library SYSTEM INTERFACE ${DS_NCCL_INCLUDE} ${DS_CUDART_INCLUDE})
+target_link_libraries(ds::nccl_library INTERFACE ${DS_NCCL_LIBRARY} ${DS_CUDART_LIBRARY})

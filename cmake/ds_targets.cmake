@@ -1,10 +1,11 @@
 # Every target is made by one of the functions here: sources and dependencies are explicit.
 #
-#   ds_library(NAME SOURCES ... [DEPS ...] [PRIVATE_DEPS ...] [TORCH])
-#   ds_program(NAME SOURCES ... [DEPS ...] [TORCH])            -> build/bin/NAME
+#   ds_library(NAME SOURCES ... [DEPS ...] [PRIVATE_DEPS ...] [PRIVATE_HEADERS ...] [TORCH] [NOT_INSTALLED])
+#   ds_program(NAME SOURCES ... [DEPS ...] [TORCH] [NOT_INSTALLED])            -> build/bin/NAME
 #   ds_test(NAME SOURCES ... [DEPS ...] [TORCH] [LABELS ...] [ARGS ...])
 #   ds_mpi_test(NAME TARGET ... RANKS n... [LABELS ...])       an existing test program under mpirun
 #
+# PRIVATE_HEADERS: headers beside the sources, without their .h, that only these sources read (cmake/ds_install.cmake).
 # TORCH: the target compiles against LibTorch. It then must not compile protobuf or gRPC
 # (tests/lint/include_paths_test.py checks that).
 
@@ -16,11 +17,12 @@ function(ds_compile_options target)
   if(DS_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                              $<INSTALL_INTERFACE:${DS_INSTALL_INCLUDE}>)
 endfunction()
 
 function(ds_use_torch target)
-  target_link_libraries(${target} PUBLIC ds_torch)
+  target_link_libraries(${target} PUBLIC ds::libtorch)
   if(DS_ENABLE_PCH AND NOT target STREQUAL "ds_torch_pch")
     # The header was precompiled for shared code; a program must be compiled alike to use it.
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
@@ -30,7 +32,7 @@ function(ds_use_torch target)
 endfunction()
 
 function(ds_library name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH;NOT_INSTALLED" "" "SOURCES;DEPS;PRIVATE_DEPS;PRIVATE_HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   string(REGEX REPLACE "^ds_" "" short ${name})
   add_library(ds::${short} ALIAS ${name})
@@ -39,17 +41,24 @@ function(ds_library name)
   if(ARG_TORCH)
     ds_use_torch(${name})
   endif()
+  if(NOT ARG_NOT_INSTALLED)
+    ds_install_library(${name} "${ARG_SOURCES}" "${ARG_PRIVATE_HEADERS}")
+  endif()
 endfunction()
 
 function(ds_program name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH;NOT_INSTALLED" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   ds_compile_options(${name})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   if(ARG_TORCH)
     ds_use_torch(${name})
   endif()
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin
+                        INSTALL_RPATH_USE_LINK_PATH ON)
+  if(NOT ARG_NOT_INSTALLED)
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
 endfunction()
 
 function(ds_test name)
