@@ -7,7 +7,7 @@ set(DS_INSTALL_INCLUDE ${CMAKE_INSTALL_INCLUDEDIR}/downstream)
 set(DS_INSTALL_CMAKE ${CMAKE_INSTALL_LIBDIR}/cmake/Downstream)
 
 # Installs a library and the headers beside its sources, under the path that includes them. Headers that only its own sources
-# read stay behind: those in `private_headers`, internal.h, and what is included in the middle of a source (*_inl.h, *_bodies.h).
+# read stay behind: those in `private_headers`, internal.h, and what is included in the middle of a source (*_inl.h).
 function(ds_install_library name sources private_headers)
   string(REGEX REPLACE "^ds_" "" short ${name})
   set_target_properties(${name} PROPERTIES EXPORT_NAME ${short})
@@ -22,12 +22,14 @@ function(ds_install_library name sources private_headers)
   list(REMOVE_DUPLICATES folders)
   list(TRANSFORM private_headers PREPEND "/")
   list(JOIN private_headers "|" private)
+  string(JOIN "|" private /internal _inl ${private})
   foreach(folder ${folders})
     cmake_path(RELATIVE_PATH folder BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE below)
-    # Folders below are rooms of their own: they come with their own libraries.
+    cmake_path(GET folder FILENAME last)
+    # Folders below come with their own libraries.
     install(DIRECTORY ${folder}/ DESTINATION ${DS_INSTALL_INCLUDE}/${below}
-            FILES_MATCHING PATTERN "*.h" REGEX "/[^/.]+$" EXCLUDE
-            REGEX "(/internal|_inl|_bodies|${private})\\.h$" EXCLUDE)
+            FILES_MATCHING PATTERN "*.h" REGEX "/${last}/[^/.]+$" EXCLUDE
+            REGEX "(${private})\\.h$" EXCLUDE)
   endforeach()
 endfunction()
 
