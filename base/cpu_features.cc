@@ -1,10 +1,6 @@
 #include "base/cpu_features.h"
 
-#include <sched.h>
-
-#include <algorithm>
 #include <atomic>
-#include <thread>
 
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -75,13 +71,6 @@ std::string Describe(const CpuFeatures& features) {
   add(features.neon, "neon");
   add(features.neon_dotprod, "neon_dotprod");
   return text.empty() ? "baseline" : text;
-}
-
-int AvailableCores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
 }
 
 }  // namespace ds

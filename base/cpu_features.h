@@ -27,7 +27,5 @@ CpuFeatures DetectCpu();
 
 // "avx2 avx512 avx512_vnni avx512_bf16".
 std::string Describe(const CpuFeatures& features);
-// Cores this process may run on (its affinity mask), at least 1.
-int AvailableCores();
 
 }  // namespace ds

@@ -1,6 +1,5 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011). A draw is a pure function of its key and position, so threads, ranks and
-// resumes change nothing.
+// Counter-based random numbers, from base/philox.h. A draw is a pure function of its key and
+// position, so threads, ranks and resumes change nothing.
 #pragma once
 
 #include <array>
@@ -8,7 +7,7 @@
 
 namespace ds {
 
-// Ten rounds on `counter` under `key`.
+// Philox of base/philox.h.
 std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 // A stream of numbers under a key (seed) and up to two stream numbers. Not thread-safe; cheap to

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/philox.h"
 #include "base/tensor/host_device.h"
 
 namespace ds::lowbit {
@@ -75,30 +76,6 @@ DS_HOST_DEVICE_INLINE float Divide(float a, float b) {
 }
 
 // --- Noise
-
-// Philox4x32-10 as in base/random.h, which no CUDA kernel can call.
-struct PhiloxBlock {
-  uint32_t word[4];
-};
-
-constexpr int kPhiloxRounds = 10;
-constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
-constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
-constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
-constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
-
-DS_HOST_DEVICE_INLINE PhiloxBlock Philox(PhiloxBlock c, uint32_t key0, uint32_t key1) {
-  for (int round = 0; round < kPhiloxRounds; ++round) {
-    const uint64_t product0 = static_cast<uint64_t>(kPhiloxMultiplier0) * c.word[0];
-    const uint64_t product1 = static_cast<uint64_t>(kPhiloxMultiplier1) * c.word[2];
-    c = {{static_cast<uint32_t>(product1 >> 32) ^ c.word[1] ^ key0, static_cast<uint32_t>(product1),
-          static_cast<uint32_t>(product0 >> 32) ^ c.word[3] ^ key1,
-          static_cast<uint32_t>(product0)}};
-    key0 += kPhiloxWeyl0;
-    key1 += kPhiloxWeyl1;
-  }
-  return c;
-}
 
 // The numbers of one encoding: a key, and the upper half of every counter; the lower half counts
 // blocks.

@@ -1,13 +1,9 @@
 #include "comm/call_thread.h"
 
-#include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <utility>
-
-#include "absl/time/clock.h"
 
 namespace ds {
 
@@ -48,17 +44,14 @@ void CallThread::Serve(const std::shared_ptr<State>& state) {
   }
 }
 
-bool CallThread::Run(std::function<void()> call, absl::Time deadline) {
+bool CallThread::Run(std::function<void()> call, Deadline deadline) {
   const auto done = [this] { return !state_->busy; };
   std::unique_lock lock(state_->mutex);
   if (state_->lost) return false;
   state_->call = std::move(call);
   state_->busy = true;
   state_->changed.notify_all();
-  // Far from what would overflow within.
-  const auto patience =
-      absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
-  state_->lost = !state_->changed.wait_for(lock, patience, done);
+  state_->lost = !state_->changed.wait_until(lock, deadline.Moment(), done);
   return !state_->lost;
 }
 

@@ -4,7 +4,7 @@
 #include <functional>
 #include <memory>
 
-#include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace ds {
 
@@ -19,7 +19,7 @@ class CallThread {
   // Runs `call` on the thread and waits until it has returned or `deadline` is past. False in the
   // second case: the thread is lost, and every later Run returns false at once. The call may then
   // still go on, or do so later, so it must own or share all it touches. One caller at a time.
-  bool Run(std::function<void()> call, absl::Time deadline);
+  bool Run(std::function<void()> call, Deadline deadline);
 
  private:
   struct State;

@@ -20,7 +20,7 @@
 
 namespace ds {
 
-enum class ReduceOp { kSum, kMax, kMin, kBitOr };
+enum class ReduceOp { kSum, kMax, kMin };
 
 // Elements in host memory, or, for NCCL only, in memory of the communicator's own device
 // (nccl_communicator.h says when it is read and written).
@@ -53,7 +53,7 @@ class Communicator {
   virtual absl::string_view backend() const = 0;
 
   // In place, element-wise; the result is bit-identical on all ranks and between runs. Types:
-  // float32, float64, int32, int64, uint8 (kBitOr: integers only). InvalidArgument otherwise.
+  // float32, float64, int32, int64, uint8. InvalidArgument otherwise.
   virtual absl::Status AllReduce(MutableBuffer buffer, ReduceOp op) = 0;
   // `root`'s bytes arrive on every rank.
   virtual absl::Status Broadcast(absl::Span<std::byte> bytes, int root) = 0;
@@ -67,7 +67,8 @@ class Communicator {
                                 absl::Span<const absl::Span<std::byte>> receive) = 0;
   virtual absl::Status Barrier() = 0;
 
-  // Longest that one call may take. Default 10 minutes.
+  // Longest that one call may take, by the monotonic clock. Default 10 minutes.
+  virtual absl::Duration timeout() const = 0;
   virtual void set_timeout(absl::Duration timeout) = 0;
   virtual WireStats wire_stats() const = 0;
   // A second, independent communicator over the same ranks (for another thread). Collective.

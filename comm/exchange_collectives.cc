@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/status.h"
 #include "comm/reduce.h"
 
@@ -36,17 +35,17 @@ int64_t AllReduceWireBytes(int64_t count, int64_t element_bytes, int ranks, int 
 }
 
 absl::Status ExchangeCollectives::CopyLocal(absl::Span<std::byte> to,
-                                            absl::Span<const std::byte> from, absl::Time) {
+                                            absl::Span<const std::byte> from, Deadline) {
   if (!to.empty() && to.data() != from.data()) std::memcpy(to.data(), from.data(), to.size());
   return absl::OkStatus();
 }
 
 absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std::byte>> send,
                                            absl::Span<const absl::Span<std::byte>> receive) {
-  return ExchangeUntil(absl::Now() + timeout_, send, receive);
+  return ExchangeUntil(Deadline::In(timeout_), send, receive);
 }
 
-absl::Status ExchangeCollectives::ExchangeUntil(absl::Time deadline,
+absl::Status ExchangeCollectives::ExchangeUntil(Deadline deadline,
                                                 absl::Span<const absl::Span<const std::byte>> send,
                                                 absl::Span<const absl::Span<std::byte>> receive) {
   DS_RETURN_IF_ERROR(broken_);
@@ -75,10 +74,10 @@ absl::Status ExchangeCollectives::ExchangeUntil(absl::Time deadline,
 }
 
 absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
-  DS_RETURN_IF_ERROR(CheckReducible(buffer.dtype, op));
+  DS_RETURN_IF_ERROR(CheckReducible(buffer.dtype));
   const int ranks = size(), me = rank();
   if (ranks == 1 || buffer.count == 0) return broken_;
-  const absl::Time deadline = absl::Now() + timeout_;
+  const Deadline deadline = Deadline::In(timeout_);
   const int64_t element = BitWidth(buffer.dtype) / 8;
   const auto part = [&](int r) {
     const Range range = Part(buffer.count, ranks, r);
@@ -128,7 +127,7 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
     return absl::InvalidArgumentError(absl::StrCat("broadcast from rank ", root, " of ", ranks));
   }
   if (ranks == 1 || bytes.empty()) return broken_;
-  const absl::Time deadline = absl::Now() + timeout_;
+  const Deadline deadline = Deadline::In(timeout_);
   // The root scatters the parts and all ranks gather them: no rank sends more than about twice the
   // buffer.
   const auto part = [&](int r) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/clock.h"
 #include "comm/communicator.h"
 
 namespace ds {
@@ -26,6 +27,7 @@ class ExchangeCollectives : public Communicator {
                         absl::Span<const absl::Span<std::byte>> receive) final;
   absl::Status Barrier() final;
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) final;
+  absl::Duration timeout() const final { return timeout_; }
   void set_timeout(absl::Duration timeout) final { timeout_ = timeout; }
   WireStats wire_stats() const final { return stats_; }
 
@@ -34,7 +36,7 @@ class ExchangeCollectives : public Communicator {
   // `deadline`.
   virtual absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                                 absl::Span<const absl::Span<std::byte>> receive,
-                                absl::Time deadline) = 0;
+                                Deadline deadline) = 0;
   // A communicator over `members`, ranks of this one in their new order, this rank among them, for
   // everybody who gave `color`; null for kNoGroup, with no members. Called by all ranks, all of
   // which know all groups.
@@ -43,14 +45,12 @@ class ExchangeCollectives : public Communicator {
   // Copies between two buffers of this rank, of the same size, that may be one. Override where the
   // processor cannot reach them.
   virtual absl::Status CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from,
-                                 absl::Time deadline);
-  absl::Duration timeout() const { return timeout_; }
+                                 Deadline deadline);
   // The error that broke this communicator, OK while it is whole. Duplicate returns it.
   const absl::Status& broken() const { return broken_; }
 
  private:
-  absl::Status ExchangeUntil(absl::Time deadline,
-                             absl::Span<const absl::Span<const std::byte>> send,
+  absl::Status ExchangeUntil(Deadline deadline, absl::Span<const absl::Span<const std::byte>> send,
                              absl::Span<const absl::Span<std::byte>> receive);
 
   absl::Duration timeout_ = absl::Minutes(10);

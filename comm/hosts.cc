@@ -3,38 +3,62 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <fstream>
 #include <vector>
 
-#include "base/file.h"
+#include "absl/strings/str_cat.h"
+#include "base/available_cores.h"
 #include "base/status.h"
+#include "comm/bytes.h"
 
 namespace ds {
 namespace {
 
-constexpr size_t kMaxName = 256;  // POSIX allows 255 bytes and a zero
+std::string FirstWord(const std::string& path) {
+  std::string word;
+  std::ifstream(path) >> word;
+  return word;
+}
+
+// The lowest rank of each rank's machine.
+absl::StatusOr<std::vector<int>> HostsOfAll(Communicator& communicator, const std::string& host) {
+  DS_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
+                      AllGatherBytes(host.empty() ? ThisHost().id : host, communicator));
+  std::vector<int> hosts;
+  for (const std::string& id : ids)
+    hosts.push_back(static_cast<int>(std::find(ids.begin(), ids.end(), id) - ids.begin()));
+  return hosts;
+}
 
 }  // namespace
 
-absl::StatusOr<int> HostOfRank(Communicator& communicator, const std::string& host_name) {
-  std::vector<char> mine(kMaxName, '\0');
-  if (host_name.empty()) {
-    if (gethostname(mine.data(), mine.size() - 1) != 0)
-      return ErrnoStatus(errno, "cannot ask for the host's name");
-  } else if (host_name.size() < kMaxName) {
-    std::copy(host_name.begin(), host_name.end(), mine.begin());
-  } else {
-    return absl::InvalidArgumentError("a host name has at most 255 bytes");
+HostIdentity ThisHost(const std::string& root) {
+  char name[256] = "";  // POSIX allows 255 bytes and a zero
+  (void)gethostname(name, sizeof(name) - 1);
+  const std::string boot_id = FirstWord(root + "/proc/sys/kernel/random/boot_id");
+  if (!boot_id.empty()) return {boot_id, name};
+  return {absl::StrCat(FirstWord(root + "/etc/machine-id"), " ", name), name};
+}
+
+absl::StatusOr<int> HostOfRank(Communicator& communicator, const std::string& host) {
+  DS_ASSIGN_OR_RETURN(const std::vector<int> hosts, HostsOfAll(communicator, host));
+  return hosts[static_cast<size_t>(communicator.rank())];
+}
+
+absl::StatusOr<int> CoresOfRank(Communicator& communicator) {
+  DS_ASSIGN_OR_RETURN(const std::vector<int> hosts, HostsOfAll(communicator, ""));
+  DS_ASSIGN_OR_RETURN(const std::vector<CoreClaim> all,
+                      AllGatherValues(ThisProcessCores(), communicator));
+  const size_t me = static_cast<size_t>(communicator.rank());
+  std::vector<CoreClaim> here;
+  size_t place = 0;
+  for (size_t r = 0; r < all.size(); ++r) {
+    if (hosts[r] != hosts[me]) continue;
+    if (r == me) place = here.size();
+    here.push_back(all[r]);
   }
-  std::vector<char> all(kMaxName * static_cast<size_t>(communicator.size()));
-  DS_RETURN_IF_ERROR(
-      communicator.AllGather({reinterpret_cast<const std::byte*>(mine.data()), mine.size()},
-                             {reinterpret_cast<std::byte*>(all.data()), all.size()}));
-  int rank = 0;
-  while (std::memcmp(all.data() + static_cast<size_t>(rank) * kMaxName, mine.data(), kMaxName) != 0)
-    ++rank;
-  return rank;
+  constexpr double kRounding = 1e-9;  // of many fractions that make a whole core
+  return std::max(1, static_cast<int>(ShareOfCores(here, place) + kRounding));
 }
 
 }  // namespace ds

@@ -1,7 +1,6 @@
 #include "comm/reduce.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -21,11 +20,6 @@ void Reduce(T* into, const T* from, int64_t count, ReduceOp op) {
     case ReduceOp::kMin:
       for (int64_t i = 0; i < count; ++i) into[i] = std::min(into[i], from[i]);
       return;
-    case ReduceOp::kBitOr:
-      if constexpr (std::is_integral_v<T>) {
-        for (int64_t i = 0; i < count; ++i) into[i] = static_cast<T>(into[i] | from[i]);
-      }
-      return;
   }
 }
 
@@ -36,12 +30,10 @@ void ReduceBytes(std::byte* into, const std::byte* from, int64_t count, ReduceOp
 
 }  // namespace
 
-absl::Status CheckReducible(DType dtype, ReduceOp op) {
+absl::Status CheckReducible(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
     case DType::kFloat64:
-      if (op == ReduceOp::kBitOr) return absl::InvalidArgumentError("bit-or takes integers only");
-      return absl::OkStatus();
     case DType::kInt32:
     case DType::kInt64:
     case DType::kUInt8:

@@ -27,6 +27,12 @@ struct DatasetInfo {
   std::vector<std::string> class_names;         // may be empty
 };
 
+// A checksum of a data set, and of what of it, in words for people.
+struct DatasetDigest {
+  std::string value;
+  std::string covers;  // "all bytes", "64 of 50000 samples"
+};
+
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -36,6 +42,9 @@ class Dataset {
                                  int64_t* label) const = 0;
   // Text: writes T+1 tokens starting at sample `index`. Thread-safe.
   virtual absl::Status ReadText(int64_t index, absl::Span<int64_t> tokens) const = 0;
+  // For ranks to compare (dataset_digest.h). All of what is held in memory; of the rest as much as
+  // takes a second or so, which says what it is. As it stands here: 64 samples, evenly spread.
+  virtual absl::StatusOr<DatasetDigest> Digest() const;
 };
 
 struct DatasetOptions {

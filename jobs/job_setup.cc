@@ -1,6 +1,6 @@
 #include "jobs/job_setup.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -8,9 +8,10 @@
 #include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/cpu_features.h"
 #include "base/status.h"
 #include "comm/consistency.h"
+#include "comm/hosts.h"
+#include "comm/while_others_wait.h"
 #include "executor/memory.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/data_setup.h"
@@ -19,16 +20,29 @@
 namespace ds {
 namespace {
 
-// Everything that must be the same everywhere, as text.
-absl::Status CompareRanks(const TrainConfig& config, const DatasetInfo& data,
-                          const GraphModule& module, Communicator& communicator) {
+absl::StatusOr<std::string> DescribeData(const Dataset& dataset) {
+  DS_ASSIGN_OR_RETURN(const DatasetDigest digest, dataset.Digest());
+  return absl::StrCat(dataset.info().size, " samples, checksum ", digest.value, " over ",
+                      digest.covers);
+}
+
+// What must be the same everywhere, as text. Data first: means measured from other data would make
+// the configurations differ too.
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DescribeRank(
+    const TrainConfig& config, const JobObjects& job) {
+  const std::string place =
+      absl::StrCat(" (data.type ", config.data.type, config.data.path.empty() ? "" : ", data.path ",
+                   config.data.path, ")");
   std::vector<std::pair<std::string, std::string>> items;
+  DS_ASSIGN_OR_RETURN(const std::string train, DescribeData(*job.splits.train));
+  DS_ASSIGN_OR_RETURN(const std::string test, DescribeData(*job.splits.test));
+  items.emplace_back("training data" + place, train);
+  items.emplace_back("test data" + place, test);
   items.emplace_back("configuration", PrintTrainConfig(config));
-  items.emplace_back("training samples", absl::StrCat(data.size));
-  for (const NamedTensor& parameter : module.parameters()) {
+  for (const NamedTensor& parameter : job.module->parameters()) {
     items.emplace_back("parameter " + parameter.name, absl::StrJoin(parameter.tensor.sizes(), "x"));
   }
-  return CheckSameOnAllRanks(communicator, items);
+  return items;
 }
 
 ScheduleOptions MakeScheduleOptions(const TrainConfig& config, int64_t batches_per_epoch) {
@@ -54,12 +68,23 @@ TrainerParts MakeParts(const JobSetupOptions& setup, Schedule* schedule,
           .loss_fault = setup.loss_fault};
 }
 
-void SetUpCompute(const RunConfig& run, int local_ranks) {
-  const int threads =
-      run.threads > 0 ? run.threads : std::max(1, AvailableCores() / std::max(1, local_ranks));
+absl::Status SetUpCompute(const RunConfig& run, Communicator& communicator) {
+  // Asked for on all ranks, whatever this one is told.
+  DS_ASSIGN_OR_RETURN(const int cores, CoresOfRank(communicator));
   KeepFreedMemory();
-  at::set_num_threads(threads);
+  at::set_num_threads(run.threads > 0 ? static_cast<int>(run.threads) : cores);
   at::globalContext().setDeterministicAlgorithms(run.deterministic, /*warn_only=*/true);
+  return absl::OkStatus();
+}
+
+absl::Status OpenDataAndModel(TrainConfig& config, JobObjects& job) {
+  DS_ASSIGN_OR_RETURN(job.splits, OpenSplits(config));
+  DS_ASSIGN_OR_RETURN(Graph graph,
+                      MakeModel(config.model, job.splits.train->info(), config.run.seed));
+  DS_ASSIGN_OR_RETURN(job.module, GraphModule::Create(std::move(graph)));
+  if (!job.module->parameters().empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "the model has no trainable parameters: is it exported with its weights as constants?");
 }
 
 }  // namespace
@@ -67,18 +92,17 @@ void SetUpCompute(const RunConfig& run, int local_ranks) {
 absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
                                                      const JobSetupOptions& options,
                                                      Communicator& communicator) {
-  SetUpCompute(config.run, options.local_ranks);
+  DS_RETURN_IF_ERROR(SetUpCompute(config.run, communicator));
   auto job = std::make_unique<JobObjects>();
-  DS_ASSIGN_OR_RETURN(job->splits, OpenSplits(config));
+  std::vector<std::pair<std::string, std::string>> description;
+  DS_RETURN_IF_ERROR(WorkAtOwnPace(communicator, "open its data and model", [&]() -> absl::Status {
+    DS_RETURN_IF_ERROR(OpenDataAndModel(config, *job));
+    if (communicator.size() == 1) return absl::OkStatus();
+    DS_ASSIGN_OR_RETURN(description, DescribeRank(config, *job));
+    return absl::OkStatus();
+  }));
+  DS_RETURN_IF_ERROR(CheckSameOnAllRanks(communicator, description));
   const DataSplits& splits = job->splits;
-  const DatasetInfo data = splits.train->info();
-  DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, data, config.run.seed));
-  DS_ASSIGN_OR_RETURN(job->module, GraphModule::Create(std::move(graph)));
-  if (job->module->parameters().empty()) {
-    return absl::InvalidArgumentError(
-        "the model has no trainable parameters: is it exported with its weights as constants?");
-  }
-  DS_RETURN_IF_ERROR(CompareRanks(config, data, *job->module, communicator));
   const int rank = communicator.rank(), ranks = communicator.size();
   DS_ASSIGN_OR_RETURN(job->train_loader,
                       MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));

@@ -32,7 +32,6 @@ struct JobObjects {
 };
 
 struct JobSetupOptions {
-  int local_ranks = 1;
   TrainObserver* observer = nullptr;
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };

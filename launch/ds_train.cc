@@ -13,6 +13,7 @@
 #include "jobs/config/train_schema.h"
 #include "jobs/train/train_job.h"
 #include "launch/instructions.h"
+#include "launch/waiting.h"
 
 namespace {
 
@@ -39,6 +40,8 @@ int Fail(const absl::Status& status, const ds::LaunchInfo& launch) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const ds::LaunchInfo launch = ds::DetectLaunch();
+  ds::WaitPassivelyAmongRanks(launch, argv);
   Arguments arguments;
   CLI::App app("Trains a network. Under mpirun every rank takes its share of the data.");
   app.add_option("--config", arguments.config, "YAML file (docs/configuration.md)")->required();
@@ -54,7 +57,6 @@ int main(int argc, char** argv) {
       "use no newer instructions than auto, baseline, avx2 or avx512: how older processors fare");
   CLI11_PARSE(app, argc, argv);
 
-  const ds::LaunchInfo launch = ds::DetectLaunch();
   ds::SetUpLog(ds::LogLevel::kInfo, launch.size > 1 ? launch.rank : -1);
   const absl::Status limited = ds::LimitInstructions(arguments.instructions);
   if (!limited.ok()) return Fail(limited, launch);
@@ -69,7 +71,6 @@ int main(int argc, char** argv) {
       ds::CreateCommunicator(config->comm);
   if (!communicator.ok()) return Fail(communicator.status(), launch);
   arguments.job.command = {argv, argv + argc};
-  arguments.job.local_ranks = launch.local_size;
   const absl::Status status = ds::RunTrainJob(*config, arguments.job, **communicator).status();
   return status.ok() ? 0 : Fail(status, launch);
 }

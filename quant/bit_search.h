@@ -1,7 +1,5 @@
 // Mixed widths: gives each layer the number of bits with which the network suffers least within a
-// budget of bytes. A multiple-choice knapsack (Kellerer, Pferschy, Pisinger, "Knapsack Problems",
-// 2004, chapter 11), solved exactly: dynamic programming over the sizes and errors that no other
-// combination beats, states cut off by the bound of the Lagrangian relaxation.
+// budget of bytes: the knapsack of base/knapsack.h, solved exactly.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // MixedPrecisionTrainer with local steps: what happens when a round of them ends.
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "trainer/mixed_precision_trainer.h"
 
@@ -12,12 +12,6 @@ namespace {
 // Rounds in a row whose changes were not finite, after which nobody should wait for a better one:
 // each began from the same weights.
 constexpr int64_t kMaxDiscardedRounds = 5;
-
-double NowMs() {
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // Momentum that led to Inf or NaN would lead there again, from any weights.
 absl::Status StartAnew(Optimizer& optimizer) {
@@ -29,7 +23,7 @@ absl::Status StartAnew(Optimizer& optimizer) {
 }  // namespace
 
 absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
-  const double start = NowMs();
+  const double start_s = SteadySeconds();
   DS_ASSIGN_OR_RETURN(const OuterStats outer, local_steps_->OuterStep());
   const bool discarded = outer.sync.found_inf;
   report.skipped = report.skipped || discarded;
@@ -40,7 +34,7 @@ absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
   if (ema_ != nullptr && !discarded) ema_->Update(round_steps_);
   DS_RETURN_IF_ERROR(AgreeOnCounters(report, discarded));
   round_steps_ = round_skipped_ = 0;
-  report.times.optimizer += NowMs() - start - outer.sync.exposed_ms;
+  report.times.optimizer += 1e3 * (SteadySeconds() - start_s) - outer.sync.exposed_ms;
   if (local_steps_->discarded_in_a_row() >= kMaxDiscardedRounds) {
     return absl::InvalidArgumentError(
         absl::StrCat("what the ranks' local steps had changed was not finite in ",

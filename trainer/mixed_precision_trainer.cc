@@ -1,12 +1,12 @@
 #include "trainer/mixed_precision_trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <optional>
 #include <utility>
 
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "comm/inprocess/single.h"
@@ -14,12 +14,6 @@
 
 namespace ds {
 namespace {
-
-int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 double MsBetween(int64_t start_us, int64_t end_us) {
   return static_cast<double>(end_us - start_us) / 1000.0;
@@ -144,7 +138,7 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   Sums sums;
   // A rank may have run out of samples in the last batch: its gradient counts as zeros.
   if (batch.size() == 0) return sums;
-  const int64_t start = NowUs();
+  const int64_t start = SteadyMicros();
   const at::Tensor inputs = InputsToTorch(batch);
   DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({inputs}));
   DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
@@ -152,7 +146,7 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   if (parts_.objective) {
     DS_ASSIGN_OR_RETURN(minimised, parts_.objective(inputs, outputs[0], result.loss));
   }
-  const int64_t middle = NowUs();
+  const int64_t middle = SteadyMicros();
   try {
     // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over
     // samples.
@@ -170,7 +164,7 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
         absl::StrCat("backward pass of step ", step_, ": ", error.what_without_backtrace()));
   }
   sums.samples = result.count;
-  const int64_t end = NowUs();
+  const int64_t end = SteadyMicros();
   times.forward += MsBetween(start, middle);
   times.backward += MsBetween(middle, end);
   Trace("forward", start, middle);
@@ -235,9 +229,9 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   report.times.exchange_exposed = sync.exposed_ms;
   report.wire_bytes = sync.wire_bytes;
   report.watched = sync.watched;
-  const int64_t start = NowUs();
+  const int64_t start = SteadyMicros();
   DS_RETURN_IF_ERROR(ApplyGradients(report, sync.found_inf));
-  const int64_t end = NowUs();
+  const int64_t end = SteadyMicros();
   report.times.optimizer = MsBetween(start, end);
   Trace("optimizer", start, end);
   if (local_steps_ != nullptr) {
@@ -256,10 +250,10 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
   StepTimings times;
   int64_t wire_bytes = 0;
   DS_RETURN_IF_ERROR(loader.StartEpoch(epoch_));
-  const int64_t start = NowUs();
+  const int64_t start = SteadyMicros();
   const int64_t steps_per_epoch = (batches + options_.accumulate - 1) / options_.accumulate;
   for (int64_t done = 0; done < batches;) {
-    const int64_t data_start = NowUs();
+    const int64_t data_start = SteadyMicros();
     std::vector<Batch> micro_batches;
     int64_t global_samples = 0;
     while (done < batches && static_cast<int64_t>(micro_batches.size()) < options_.accumulate) {
@@ -272,7 +266,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
       micro_batches.push_back(*std::move(batch));
       ++done;
     }
-    const double data_ms = MsBetween(data_start, NowUs());
+    const double data_ms = MsBetween(data_start, SteadyMicros());
     DS_ASSIGN_OR_RETURN(StepReport report,
                         Step(micro_batches, global_samples, /*end_of_epoch=*/done == batches));
     report.times.data = data_ms;
@@ -285,7 +279,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
     wire_bytes += report.wire_bytes;
     if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnStep(report));
   }
-  const double seconds = std::max<int64_t>(1, NowUs() - start) * 1e-6;
+  const double seconds = std::max<int64_t>(1, SteadyMicros() - start) * 1e-6;
   double totals[3] = {sums.loss, static_cast<double>(sums.correct),
                       static_cast<double>(sums.samples)};
   DS_RETURN_IF_ERROR(

@@ -1,21 +1,12 @@
 #include "comm/compress/bucket_exchanger.h"
 
-#include <chrono>
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/status.h"
 
 namespace ds {
-namespace {
-
-int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-}  // namespace
 
 BucketExchanger::BucketExchanger(Communicator* communicator, int buckets, int encode_threads)
     : communicator_(communicator), buckets_(static_cast<size_t>(buckets)), ready_(buckets_, false) {
@@ -63,7 +54,7 @@ void BucketExchanger::MarkReady(int index) {
 }
 
 absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
-  const int64_t start = NowUs();
+  const int64_t start = SteadyMicros();
   std::unique_lock lock(mutex_);
   DS_CHECK(!done_) << "Finish without Begin";
   flag_ = flag;
@@ -71,7 +62,7 @@ absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
   changed_.notify_all();
   changed_.wait(lock, [this] { return done_; });
   DS_RETURN_IF_ERROR(status_);
-  result_.exposed_us = NowUs() - start;
+  result_.exposed_us = SteadyMicros() - start;
   return result_;
 }
 
@@ -84,9 +75,9 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mut
   // Runs `call` without the lock and notes when.
   const auto timed = [&](size_t bucket, auto call) {
     lock.unlock();
-    BucketInterval interval{static_cast<int>(bucket), NowUs(), 0};
+    BucketInterval interval{static_cast<int>(bucket), SteadyMicros(), 0};
     absl::Status status = call();
-    interval.end_us = NowUs();
+    interval.end_us = SteadyMicros();
     result.exchange_us += interval.end_us - interval.start_us;
     result.intervals.push_back(interval);
     lock.lock();

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "comm/compress/owner_moves.h"
+#include "comm/compress/owned_residuals.h"
 #include "comm/compress/task_group.h"
 
 namespace ds {

@@ -23,7 +23,7 @@
 #include "comm/compress/exchange_plan.h"
 #include "comm/compress/gradient_compressor.h"
 #include "comm/compress/gradient_segment.h"
-#include "comm/compress/piece_coding.h"
+#include "comm/compress/two_shot_arithmetic.h"
 
 namespace ds {
 
@@ -95,7 +95,7 @@ class CompressedAllReduce final : public GradientCompressor {
   const CompressedAllReduceOptions options_;
   std::vector<Bucket> buckets_;
   ErrorFeedback feedback_;
-  CodingStep step_;
+  TwoShotStep step_;
   std::vector<std::byte> inbox_;  // contributions of the others to the current bucket's owned part
 };
 

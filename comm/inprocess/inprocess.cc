@@ -1,7 +1,6 @@
 #include "comm/inprocess/inprocess.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -28,7 +27,7 @@ class Hub {
   size_t size() const { return size_; }
 
   absl::Status Transfer(size_t me, absl::Span<const absl::Span<const std::byte>> send,
-                        absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) {
+                        absl::Span<const absl::Span<std::byte>> receive, Deadline deadline) {
     std::unique_lock lock(mutex_);
     for (size_t r = 0; r < size_; ++r) {
       if (r != me) {
@@ -77,11 +76,9 @@ class Hub {
     bool full = false;
   };
 
-  absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, absl::Time deadline,
+  absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, Deadline deadline,
                      const bool& full, bool wanted) {
-    const auto until =
-        std::chrono::steady_clock::now() +
-        absl::ToChronoNanoseconds(std::min(deadline - absl::Now(), absl::Hours(24 * 365)));
+    const auto until = deadline.Moment();
     while (full != wanted) {
       if (gone_[peer]) {
         return absl::UnavailableError(absl::StrCat("rank ", peer, " has left the group"));
@@ -94,7 +91,7 @@ class Hub {
   }
 
   absl::Status Take(std::unique_lock<std::mutex>& lock, size_t from, size_t me,
-                    absl::Span<std::byte> into, absl::Time deadline) {
+                    absl::Span<std::byte> into, Deadline deadline) {
     Slot& slot = slots_[from * size_ + me];
     DS_RETURN_IF_ERROR(Await(lock, from, deadline, slot.full, true));
     if (slot.bytes.size() != into.size()) {
@@ -109,7 +106,7 @@ class Hub {
   }
 
   absl::Status AwaitTaken(std::unique_lock<std::mutex>& lock, size_t me, size_t to,
-                          absl::Time deadline) {
+                          Deadline deadline) {
     return Await(lock, to, deadline, slots_[me * size_ + to].full, false);
   }
 
@@ -149,7 +146,7 @@ class InProcessCommunicator final : public ExchangeCollectives {
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive,
-                        absl::Time deadline) override {
+                        Deadline deadline) override {
     return hub_->Transfer(rank_, send, receive, deadline);
   }
 

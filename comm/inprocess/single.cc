@@ -20,7 +20,7 @@ class SingleCommunicator final : public ExchangeCollectives {
     return color == kNoGroup ? nullptr : CreateSingleCommunicator();
   }
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>>,
-                        absl::Span<const absl::Span<std::byte>>, absl::Time) override {
+                        absl::Span<const absl::Span<std::byte>>, Deadline) override {
     return absl::OkStatus();
   }
 };

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "comm/call_thread.h"
@@ -31,13 +30,13 @@ class MpiCommunicator final : public ExchangeCollectives {
   static absl::StatusOr<std::unique_ptr<Communicator>> Create(std::shared_ptr<MpiContext> context,
                                                               MPI_Comm parent,
                                                               absl::Duration timeout) {
-    const absl::Time deadline = absl::Now() + timeout;
+    const Deadline deadline = Deadline::In(timeout);
     return Make(context, timeout, [=] { return MpiLink::Create(context, parent, deadline); });
   }
 
   ~MpiCommunicator() override {
     if (link_ == nullptr || !context_->broken().ok()) return;
-    (void)OnThread(absl::Now() + kFreePatience, [link = link_] {
+    (void)OnThread(Deadline::In(kFreePatience), [link = link_] {
       link->Free();
       return absl::OkStatus();
     });
@@ -63,7 +62,7 @@ class MpiCommunicator final : public ExchangeCollectives {
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive,
-                        absl::Time deadline) override {
+                        Deadline deadline) override {
     const auto empty = [](const auto& span) { return span.empty(); };
     if (std::all_of(send.begin(), send.end(), empty) &&
         std::all_of(receive.begin(), receive.end(), empty)) {
@@ -86,7 +85,7 @@ class MpiCommunicator final : public ExchangeCollectives {
     made->set_timeout(timeout);
     const auto link = std::make_shared<std::shared_ptr<MpiLink>>();
     DS_RETURN_IF_ERROR(
-        made->OnThread(absl::Now() + timeout, [make = std::move(make), link]() -> absl::Status {
+        made->OnThread(Deadline::In(timeout), [make = std::move(make), link]() -> absl::Status {
           absl::StatusOr<std::shared_ptr<MpiLink>> created = make();
           if (created.ok()) *link = *std::move(created);
           return created.status();
@@ -97,11 +96,11 @@ class MpiCommunicator final : public ExchangeCollectives {
   }
 
   // `call` keeps `deadline` by itself unless MPI does not return to it. It shares all it touches.
-  absl::Status OnThread(absl::Time deadline, std::function<absl::Status()> call) {
+  absl::Status OnThread(Deadline deadline, std::function<absl::Status()> call) {
     DS_RETURN_IF_ERROR(context_->broken());
     const auto result = std::make_shared<absl::Status>();
-    const bool returned =
-        thread_.Run([result, call = std::move(call)] { *result = call(); }, deadline + kGrace);
+    const bool returned = thread_.Run([result, call = std::move(call)] { *result = call(); },
+                                      deadline.LaterBy(kGrace));
     const absl::Status status = returned ? *result
                                          : absl::DeadlineExceededError(
                                                "a call of MPI did not return by its deadline: the "
@@ -131,7 +130,7 @@ void AbortMpiJob(int exit_code) {
     MPI_Finalized(&finalized);
     if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
   };
-  if (thread.Run(abort, absl::Now() + kAbortPatience)) return;
+  if (thread.Run(abort, Deadline::In(kAbortPatience))) return;
   // Its launcher ends the job when it sees how this rank ends.
   Log(LogLevel::kError, "MPI_Abort did not return; this rank ends without it");
   std::_Exit(exit_code);

@@ -4,12 +4,17 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
+#include <iterator>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/cpu_features.h"
+#include "absl/strings/str_join.h"
+#include "base/available_cores.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "comm/launch_info.h"
 #include "comm/mpi/mpi_errors.h"
 
 namespace ds {
@@ -24,6 +29,7 @@ constexpr absl::Duration kEagerTime = absl::Microseconds(200);
 constexpr absl::Duration kShortestSleep = absl::Microseconds(10),
                          kLongestSleep = absl::Microseconds(200);
 constexpr int kSleepShare = 16;
+constexpr double kRounding = 1e-9;  // of fractions of cores that make a whole one
 
 // Over TCP Open MPI by default asks the receiver before each large piece ("put"); where both
 // directions of a slow link are full, the question waits behind the data. Sending in pieces of 1
@@ -34,15 +40,28 @@ void SendWithoutAsking() {
   setenv("OMPI_MCA_btl_tcp_max_send_size", "1048576", /*overwrite=*/0);
 }
 
-// More ranks on this host than cores for them?
+// What MPI waits for itself, in MPI_Init say, it looks for all the time. Open MPI leaves the core
+// to others between looks where there are more ranks than cores, but knows no quota of a container.
+// Where each rank has a core this would cost: docs/overlap.md.
+void YieldWhereCoresAreFew() {
+  if (DetectLaunch().local_size > AvailableCores())
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", /*overwrite=*/0);
+}
+
+// Has this rank less than a core of its own?
 absl::StatusOr<bool> RanksShareCores() {
   MPI_Comm host = MPI_COMM_NULL;
-  int ranks = 1;
+  int ranks = 1, me = 0;
   DS_RETURN_IF_MPI_ERROR(
       MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
   MPI_Comm_size(host, &ranks);
+  MPI_Comm_rank(host, &me);
+  const CoreClaim mine = ThisProcessCores();
+  std::vector<CoreClaim> all(static_cast<size_t>(ranks));
+  DS_RETURN_IF_MPI_ERROR(
+      MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, all.data(), sizeof(mine), MPI_BYTE, host));
   DS_RETURN_IF_MPI_ERROR(MPI_Comm_free(&host));
-  return ranks > AvailableCores();
+  return ShareOfCores(all, static_cast<size_t>(me)) < 1 - kRounding;
 }
 
 // Over TCP Open MPI writes to the socket of a peer that is gone; by default that would kill this
@@ -52,6 +71,25 @@ void IgnoreBrokenPipes() {
   if (sigaction(SIGPIPE, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return;
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
+}
+
+// Whom the wait still waits for.
+std::string Missing(absl::Span<MPI_Request> requests, const MpiWait& wait) {
+  constexpr size_t kNamed = 8;
+  std::set<int> missing;
+  for (size_t i = 0; i < std::min(requests.size(), wait.peers.size()); ++i) {
+    int done = 0;
+    if (MPI_Request_get_status(requests[i], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0)
+      missing.insert(wait.peers[i]);
+  }
+  if (missing.empty()) return absl::StrCat(wait.what, "; one of them is gone or stuck");
+  if (missing.size() == 1) return absl::StrCat("rank ", *missing.begin(), ", gone or stuck");
+  const std::vector<int> named(missing.begin(),
+                               std::next(missing.begin(), std::min(kNamed, missing.size())));
+  return absl::StrCat(
+      "ranks ", absl::StrJoin(named, ", "),
+      missing.size() > kNamed ? absl::StrCat(" and ", missing.size() - kNamed, " more") : "",
+      "; one of them is gone or stuck");
 }
 
 }  // namespace
@@ -71,6 +109,7 @@ absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration ti
   IgnoreBrokenPipes();
   if (initialized == 0) {
     SendWithoutAsking();
+    YieldWhereCoresAreFew();
     DS_RETURN_IF_MPI_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
   } else {
     MPI_Query_thread(&level);
@@ -100,9 +139,11 @@ void MpiContext::Finalize() {
   MPI_Request request = MPI_REQUEST_NULL;
   absl::Status status = MpiStatus(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier");
   if (status.ok()) {
-    status = AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, absl::Now() + timeout_,
-                              /*eager=*/false, rank, "the other ranks to end")
-                 .status();
+    status =
+        AwaitMpiRequests(
+            absl::MakeSpan(&request, 1), {},
+            {.deadline = Deadline::In(timeout_), .rank = rank, .what = "the other ranks to end"})
+            .status();
   }
   if (status.ok()) {
     MPI_Finalize();
@@ -122,26 +163,24 @@ absl::Status MpiContext::broken() const {
 }
 
 absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
-                                     absl::Span<MPI_Status> statuses, absl::Time deadline,
-                                     bool eager, int rank, absl::string_view what) {
-  const absl::Time start = absl::Now();
+                                     absl::Span<MPI_Status> statuses, const MpiWait& wait) {
+  const absl::Duration start = SteadyTime();
   MPI_Status* const into = statuses.empty() ? MPI_STATUSES_IGNORE : statuses.data();
   while (true) {
     int done = 0;
     const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, into);
     if (code != MPI_SUCCESS || done != 0) return code;
-    eager = eager && absl::Now() < start + kEagerTime;
-    if (eager) continue;
-    const timespec pause = absl::ToTimespec(
-        std::clamp((absl::Now() - start) / kSleepShare, kShortestSleep, kLongestSleep));
+    const absl::Duration waited = SteadyTime() - start;
+    if (wait.eager && waited < kEagerTime) continue;
+    const timespec pause =
+        absl::ToTimespec(std::clamp(waited / kSleepShare, kShortestSleep, kLongestSleep));
     nanosleep(&pause, nullptr);
-    if (absl::Now() > deadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "rank ", rank, " waited ",
-          absl::FormatDuration(
-              absl::Trunc(absl::Now() - start + absl::Milliseconds(50), absl::Milliseconds(100))),
-          " for ", what,
-          "; one of them is gone or stuck (raise comm.timeout_s if it is merely slow)"));
+    if (wait.deadline.IsPast()) {
+      const absl::Duration tenths =
+          absl::Trunc(waited + absl::Milliseconds(50), absl::Milliseconds(100));
+      return absl::DeadlineExceededError(
+          absl::StrCat("rank ", wait.rank, " waited ", absl::FormatDuration(tenths), " for ",
+                       Missing(requests, wait), " (raise comm.timeout_s if merely slow)"));
     }
   }
 }

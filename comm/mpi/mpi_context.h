@@ -5,11 +5,13 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/clock.h"
 
 namespace ds {
 
@@ -22,7 +24,7 @@ class MpiContext {
   static absl::StatusOr<std::shared_ptr<MpiContext>> Create(absl::Duration timeout);
   ~MpiContext();
 
-  // Whether this host has more ranks than cores for them.
+  // Whether this rank has less than a core of its own.
   bool ranks_share_cores() const { return ranks_share_cores_; }
 
   // After an operation that failed or did not end, its messages may still be under way, into memory
@@ -44,11 +46,19 @@ class MpiContext {
   absl::Status broken_;  // guarded by mutex_
 };
 
-// Tests the requests until all are done or `deadline` is past, leaving the core to others between
-// tests, at first only if `eager` is false. Returns MPI's code, or DeadlineExceeded naming `rank`
-// and what it waited for. `statuses`: empty, or one a request.
+// How a wait goes and what is said when it does not end.
+struct MpiWait {
+  Deadline deadline;
+  bool eager = false;  // look all the time at first, before the core is left to others
+  int rank = 0;        // that waits
+  std::string what = "the other ranks";
+  absl::Span<const int> peers;  // of each request, where it has one; those missing are named
+};
+
+// Tests the requests until all are done or the deadline is past, leaving the core to others between
+// tests. Returns MPI's code, or DeadlineExceeded naming the rank and what it waited for.
+// `statuses`: empty, or one a request.
 absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
-                                     absl::Span<MPI_Status> statuses, absl::Time deadline,
-                                     bool eager, int rank, absl::string_view what);
+                                     absl::Span<MPI_Status> statuses, const MpiWait& wait);
 
 }  // namespace ds

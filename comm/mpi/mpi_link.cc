@@ -12,20 +12,21 @@ namespace {
 
 constexpr int kTag = 1;
 constexpr size_t kMaxMessageBytes = size_t{1} << 30;  // MPI counts are int
-constexpr const char* kPeers = "the other ranks";
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<MpiLink>> MpiLink::Create(std::shared_ptr<MpiContext> context,
-                                                         MPI_Comm parent, absl::Time deadline) {
+                                                         MPI_Comm parent, Deadline deadline) {
   std::shared_ptr<MpiLink> link(new MpiLink(std::move(context)));
   MPI_Comm_rank(parent, &link->rank_);
   MPI_Comm_size(parent, &link->size_);
   MPI_Request request = MPI_REQUEST_NULL;
   DS_RETURN_IF_MPI_ERROR(MPI_Comm_idup(parent, &link->comm_, &request));
   DS_ASSIGN_OR_RETURN(const int code,
-                      AwaitMpiRequests(absl::MakeSpan(&request, 1), {}, deadline,
-                                       !link->context_->ranks_share_cores(), link->rank_, kPeers));
+                      AwaitMpiRequests(absl::MakeSpan(&request, 1), {},
+                                       {.deadline = deadline,
+                                        .eager = !link->context_->ranks_share_cores(),
+                                        .rank = link->rank_}));
   DS_RETURN_IF_ERROR(MpiStatus(code, "MPI_Comm_idup"));
   DS_RETURN_IF_MPI_ERROR(MPI_Comm_set_errhandler(link->comm_, MPI_ERRORS_RETURN));
   return link;
@@ -49,13 +50,16 @@ void MpiLink::Free() {
 
 absl::Status MpiLink::Transfer(const std::vector<absl::Span<const std::byte>>& send,
                                const std::vector<absl::Span<std::byte>>& receive,
-                               absl::Time deadline) {
+                               Deadline deadline) {
   absl::Status status = Start(send, receive);
   if (status.ok()) {
     statuses_.resize(requests_.size());
     const absl::StatusOr<int> code =
-        AwaitMpiRequests(absl::MakeSpan(requests_), absl::MakeSpan(statuses_), deadline,
-                         !context_->ranks_share_cores(), rank_, kPeers);
+        AwaitMpiRequests(absl::MakeSpan(requests_), absl::MakeSpan(statuses_),
+                         {.deadline = deadline,
+                          .eager = !context_->ranks_share_cores(),
+                          .rank = rank_,
+                          .peers = peers_});
     status = code.ok() ? CheckStatuses(*code) : code.status();
   }
   if (!status.ok()) Abandon(status);
@@ -66,6 +70,7 @@ absl::Status MpiLink::Start(const std::vector<absl::Span<const std::byte>>& send
                             const std::vector<absl::Span<std::byte>>& receive) {
   requests_.clear();
   expected_.clear();
+  peers_.clear();
   // Receives first, so that messages find their place; peers in rotated order, so that not all aim
   // at rank 0.
   for (int step = 1; step < size_; ++step) {
@@ -75,6 +80,7 @@ absl::Status MpiLink::Start(const std::vector<absl::Span<const std::byte>>& send
       const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
       requests_.push_back(MPI_REQUEST_NULL);
       expected_.push_back(count);
+      peers_.push_back(peer);
       DS_RETURN_IF_MPI_ERROR(
           MPI_Irecv(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
     }
@@ -85,6 +91,7 @@ absl::Status MpiLink::Start(const std::vector<absl::Span<const std::byte>>& send
     for (size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
       const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes.size() - at));
       requests_.push_back(MPI_REQUEST_NULL);
+      peers_.push_back(peer);
       DS_RETURN_IF_MPI_ERROR(
           MPI_Isend(bytes.data() + at, count, MPI_BYTE, peer, kTag, comm_, &requests_.back()));
     }

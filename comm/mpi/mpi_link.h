@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/clock.h"
 #include "comm/mpi/mpi_context.h"
 
 namespace ds {
@@ -23,7 +23,7 @@ class MpiLink {
  public:
   // Collective over `parent`.
   static absl::StatusOr<std::shared_ptr<MpiLink>> Create(std::shared_ptr<MpiContext> context,
-                                                         MPI_Comm parent, absl::Time deadline);
+                                                         MPI_Comm parent, Deadline deadline);
   // Over the ranks of `parent` that give the same `color`, in the order of `key`; null for
   // MPI_UNDEFINED. Collective over `parent`.
   static absl::StatusOr<std::shared_ptr<MpiLink>> Split(std::shared_ptr<MpiContext> context,
@@ -37,7 +37,7 @@ class MpiLink {
 
   // As ExchangeCollectives::Transfer. After an error the context is broken.
   absl::Status Transfer(const std::vector<absl::Span<const std::byte>>& send,
-                        const std::vector<absl::Span<std::byte>>& receive, absl::Time deadline);
+                        const std::vector<absl::Span<std::byte>>& receive, Deadline deadline);
   // Collective, but for a broken context, with which it does nothing.
   void Free();
 
@@ -56,6 +56,7 @@ class MpiLink {
   std::vector<MPI_Request> requests_;  // of the current transfer: receives, then sends
   std::vector<MPI_Status> statuses_;
   std::vector<int> expected_;  // bytes of each receive
+  std::vector<int> peers_;     // of each request
 };
 
 }  // namespace ds

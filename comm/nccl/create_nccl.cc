@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "comm/bytes.h"
 #include "comm/nccl/nccl_bootstrap.h"
 #include "comm/nccl/nccl_communicator.h"
 
@@ -10,7 +11,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(
     std::unique_ptr<Communicator> bootstrap, const NcclOptions& options) {
   bootstrap->set_timeout(options.timeout);
   absl::StatusOr<NcclRuntime> runtime = CreateNcclRuntime();
-  DS_RETURN_IF_ERROR(AgreeThatAllAreOk(*bootstrap, runtime.status()));
+  DS_RETURN_IF_ERROR(AgreeOnStatus(runtime.status(), *bootstrap));
   return CreateNcclCommunicator(*std::move(runtime), std::move(bootstrap), options);
 }
 

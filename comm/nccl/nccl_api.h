@@ -22,8 +22,6 @@ class NcclApi {
  public:
   virtual ~NcclApi() = default;
 
-  // Of the library that is loaded: 23203 for 2.32.3.
-  virtual absl::StatusOr<int> Version() = 0;
   virtual absl::StatusOr<NcclUniqueId> MakeUniqueId() = 0;
 
   // Begins to set up a nonblocking communicator on the selected device. It may be used when Settled

@@ -12,12 +12,9 @@
 
 namespace ds {
 
-// OK if `mine` is OK on every rank; else the first rank's error, with its rank in front.
-absl::Status AgreeThatAllAreOk(Communicator& bootstrap, const absl::Status& mine);
-
 // The device that this rank is to use: `wanted`, or, if it is negative, its place among the ranks
 // of its host, modulo the devices it sees (a launcher may show each rank its own only). `host`
-// names this machine; empty: its host name and boot id. Unavailable if a rank sees no device;
+// names this machine; empty: ThisHost() of comm/hosts.h. Unavailable if a rank sees no device;
 // InvalidArgument if `wanted` is not there; FailedPrecondition if two ranks would share one.
 absl::StatusOr<int> AgreeOnDevice(Communicator& bootstrap, DeviceApi& devices, int wanted,
                                   const std::string& host);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/status.h"
+#include "comm/bytes.h"
 #include "comm/exchange_collectives.h"
 #include "comm/nccl/device_scope.h"
 #include "comm/nccl/nccl_bootstrap.h"
@@ -37,12 +37,12 @@ class NcclCommunicator final : public ExchangeCollectives {
  public:
   static absl::StatusOr<std::unique_ptr<Communicator>> Create(
       NcclRuntime runtime, std::unique_ptr<Communicator> bootstrap, const NcclOptions& options) {
-    const absl::Time deadline = absl::Now() + options.timeout;
+    const Deadline deadline = Deadline::In(options.timeout);
     bootstrap->set_timeout(options.timeout);
     DS_ASSIGN_OR_RETURN(const int device,
                         AgreeOnDevice(*bootstrap, *runtime.device, options.device, options.host));
     const DeviceScope scope(*runtime.device, device);
-    DS_RETURN_IF_ERROR(AgreeThatAllAreOk(*bootstrap, scope.status()));
+    DS_RETURN_IF_ERROR(AgreeOnStatus(scope.status(), *bootstrap));
     DS_ASSIGN_OR_RETURN(const NcclUniqueId id, ShareUniqueId(*bootstrap, *runtime.nccl));
     DS_ASSIGN_OR_RETURN(
         std::unique_ptr<NcclSession> session,
@@ -92,12 +92,12 @@ class NcclCommunicator final : public ExchangeCollectives {
 
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive,
-                        absl::Time deadline) override {
+                        Deadline deadline) override {
     return OnDevice([&] { return Move(send, receive, deadline); });
   }
 
   absl::Status CopyLocal(absl::Span<std::byte> to, absl::Span<const std::byte> from,
-                         absl::Time deadline) override {
+                         Deadline deadline) override {
     if (to.empty() || to.data() == from.data()) return absl::OkStatus();
     return OnDevice([&] { return Copy(to, from, deadline); });
   }
@@ -155,7 +155,7 @@ class NcclCommunicator final : public ExchangeCollectives {
   }
 
   absl::Status Move(absl::Span<const absl::Span<const std::byte>> send,
-                    absl::Span<const absl::Span<std::byte>> receive, absl::Time deadline) {
+                    absl::Span<const absl::Span<std::byte>> receive, Deadline deadline) {
     DS_ASSIGN_OR_RETURN(const Plan<const std::byte> out, MakePlan(send, 1));
     DS_ASSIGN_OR_RETURN(const Plan<std::byte> in, MakePlan(receive, -1));
     if (out.legs.empty() && in.legs.empty()) return absl::OkStatus();
@@ -188,8 +188,7 @@ class NcclCommunicator final : public ExchangeCollectives {
     return absl::OkStatus();
   }
 
-  absl::Status Copy(absl::Span<std::byte> to, absl::Span<const std::byte> from,
-                    absl::Time deadline) {
+  absl::Status Copy(absl::Span<std::byte> to, absl::Span<const std::byte> from, Deadline deadline) {
     DS_ASSIGN_OR_RETURN(const bool into_device, OnThisDevice(to.data()));
     DS_ASSIGN_OR_RETURN(const bool from_device, OnThisDevice(from.data()));
     if (!into_device && !from_device) {

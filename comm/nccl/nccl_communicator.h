@@ -34,7 +34,7 @@ struct NcclOptions {
   absl::Duration timeout = absl::Minutes(10);  // of the set-up, then of each call until set_timeout
   absl::Duration grace = absl::Seconds(
       5);  // for peers to close with this rank, for NCCL to abort, for the device to stop then
-  std::string host;  // names this machine; empty: host name and boot id
+  std::string host;  // names this machine; empty: ThisHost() of comm/hosts.h
 };
 
 // Collective over `bootstrap`, any communicator that needs no device. It carries what ranks must

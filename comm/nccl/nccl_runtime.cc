@@ -92,12 +92,6 @@ class CudaDevice final : public DeviceApi {
 
 class NcclLibrary final : public NcclApi {
  public:
-  absl::StatusOr<int> Version() override {
-    int version = 0;
-    DS_RETURN_IF_NCCL_ERROR(ncclGetVersion(&version));
-    return version;
-  }
-
   absl::StatusOr<NcclUniqueId> MakeUniqueId() override {
     ncclUniqueId raw;
     DS_RETURN_IF_NCCL_ERROR(ncclGetUniqueId(&raw));

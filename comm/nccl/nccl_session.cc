@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "comm/call_thread.h"
@@ -21,7 +20,7 @@ constexpr long kSleepNs = 20'000;
 absl::StatusOr<std::unique_ptr<NcclSession>> NcclSession::Create(NcclRuntime runtime,
                                                                  const NcclUniqueId& id,
                                                                  const Member& member,
-                                                                 absl::Time deadline) {
+                                                                 Deadline deadline) {
   std::unique_ptr<NcclSession> session(new NcclSession(std::move(runtime), member));
   DS_ASSIGN_OR_RETURN(session->stream_, session->runtime_.device->CreateStream());
   DS_ASSIGN_OR_RETURN(session->comm_,
@@ -39,7 +38,7 @@ NcclSession::~NcclSession() {
 
 void NcclSession::Close() {
   absl::Status status = runtime_.nccl->Finalize(comm_);
-  if (status.ok()) status = AwaitSettled(absl::Now() + member_.grace, "all ranks to close");
+  if (status.ok()) status = AwaitSettled(Deadline::In(member_.grace), "all ranks to close");
   if (status.ok()) {
     (void)runtime_.nccl->Destroy(std::exchange(comm_, nullptr));
   } else {
@@ -52,7 +51,7 @@ absl::Status NcclSession::Copy(std::byte* to, const std::byte* from, size_t byte
 }
 
 absl::Status NcclSession::Exchange(absl::Span<const Outgoing> outgoing,
-                                   absl::Span<const Incoming> incoming, absl::Time deadline) {
+                                   absl::Span<const Incoming> incoming, Deadline deadline) {
   DS_RETURN_IF_ERROR(runtime_.nccl->GroupStart());
   absl::Status status;
   for (size_t i = 0; i < incoming.size() && status.ok(); ++i) {
@@ -71,18 +70,18 @@ absl::Status NcclSession::Exchange(absl::Span<const Outgoing> outgoing,
   return AwaitSettled(deadline, "NCCL to launch");
 }
 
-absl::Status NcclSession::AwaitIdle(absl::Time deadline) {
+absl::Status NcclSession::AwaitIdle(Deadline deadline) {
   return Await(deadline, "the other ranks", [this]() -> absl::StatusOr<bool> {
     DS_RETURN_IF_ERROR(runtime_.nccl->Settled(comm_).status());
     return runtime_.device->Idle(stream_);
   });
 }
 
-absl::Status NcclSession::AwaitSettled(absl::Time deadline, const char* what) {
+absl::Status NcclSession::AwaitSettled(Deadline deadline, const char* what) {
   return Await(deadline, what, [this] { return runtime_.nccl->Settled(comm_); });
 }
 
-absl::Status NcclSession::Await(absl::Time deadline, const char* what,
+absl::Status NcclSession::Await(Deadline deadline, const char* what,
                                 const std::function<absl::StatusOr<bool>()>& done) {
   for (int polls = 0;; ++polls) {
     DS_ASSIGN_OR_RETURN(const bool through, done());
@@ -90,7 +89,7 @@ absl::Status NcclSession::Await(absl::Time deadline, const char* what,
     if (polls < kEagerPolls) continue;
     const timespec pause = {0, kSleepNs};
     nanosleep(&pause, nullptr);
-    if (absl::Now() > deadline) {
+    if (deadline.IsPast()) {
       return absl::DeadlineExceededError(
           absl::StrCat("NCCL: rank ", member_.rank, " waited too long for ", what,
                        "; a rank is gone or stuck (raise comm.timeout_s if it is merely slow)"));
@@ -104,14 +103,14 @@ bool NcclSession::AbortOnOwnThread() {
       [runtime = runtime_, device = member_.device, comm = std::exchange(comm_, nullptr)] {
         if (runtime.device->Select(device).ok()) (void)runtime.nccl->Abort(comm);
       },
-      absl::Now() + member_.grace);
+      Deadline::In(member_.grace));
 }
 
 bool NcclSession::Abort() {
   if (comm_ == nullptr) return true;
   bool stopped = AbortOnOwnThread();
   if (stopped) {
-    const absl::Status idle = Await(absl::Now() + member_.grace, "the device to stop",
+    const absl::Status idle = Await(Deadline::In(member_.grace), "the device to stop",
                                     [this] { return runtime_.device->Idle(stream_); });
     // An error of the work is an end of it.
     stopped = !absl::IsDeadlineExceeded(idle);

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/clock.h"
 #include "comm/nccl/nccl_api.h"
 
 namespace ds {
@@ -44,7 +45,7 @@ class NcclSession {
   static absl::StatusOr<std::unique_ptr<NcclSession>> Create(NcclRuntime runtime,
                                                              const NcclUniqueId& id,
                                                              const Member& member,
-                                                             absl::Time deadline);
+                                                             Deadline deadline);
   // Closes the communicator with its peers; aborts it if they have not closed after the grace.
   ~NcclSession();
   NcclSession(const NcclSession&) = delete;
@@ -54,10 +55,10 @@ class NcclSession {
   // put its work on the stream.
   absl::Status Copy(std::byte* to, const std::byte* from, size_t bytes);
   absl::Status Exchange(absl::Span<const Outgoing> outgoing, absl::Span<const Incoming> incoming,
-                        absl::Time deadline);
+                        Deadline deadline);
   // All that was enqueued has been done. DeadlineExceeded, or the error that NCCL or the device ran
   // into.
-  absl::Status AwaitIdle(absl::Time deadline);
+  absl::Status AwaitIdle(Deadline deadline);
 
   // After any error: stops what runs on the device. Afterwards only the destructor may be called.
   // Takes as long as NCCL does, but no more than two graces; false if the device may even then
@@ -68,8 +69,8 @@ class NcclSession {
   NcclSession(NcclRuntime runtime, const Member& member)
       : runtime_(std::move(runtime)), member_(member) {}
 
-  absl::Status AwaitSettled(absl::Time deadline, const char* what);
-  absl::Status Await(absl::Time deadline, const char* what,
+  absl::Status AwaitSettled(Deadline deadline, const char* what);
+  absl::Status Await(Deadline deadline, const char* what,
                      const std::function<absl::StatusOr<bool>()>& done);
   bool AbortOnOwnThread();
   void Close();

@@ -5,13 +5,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/knapsack.h"
 #include "base/status.h"
-#include "comm/tuning/bit_allocation.h"
 
 namespace ds {
 namespace {
 
 constexpr size_t kBlock = 8192;  // values measured at once: a multiple of every codec bucket
+// Combinations that a decision in the middle of training may look at: some tens of milliseconds.
+constexpr int64_t kMostStates = 1 << 18;
 
 }  // namespace
 
@@ -83,21 +85,20 @@ absl::StatusOr<std::map<std::string, std::shared_ptr<const Codec>>> AutoBits::De
                   [](double error) { return !std::isfinite(error); })) {
     return std::map<std::string, std::shared_ptr<const Codec>>();
   }
-  std::vector<LayerChoices> layers;
+  std::vector<std::vector<KnapsackItem>> layers;
   double budget = 0;
   auto error = errors.cbegin();
   for (const auto& [name, tensor] : measured) {
-    LayerChoices& choices = layers.emplace_back();
-    for (const int64_t bytes : tensor.bytes) choices.push_back({bytes, *error++});
-    budget += choices[reference_].error;
+    std::vector<KnapsackItem>& choices = layers.emplace_back();
+    for (const int64_t bytes : tensor.bytes)
+      choices.push_back({.weight = *error++, .cost = static_cast<double>(bytes)});
+    budget += choices[reference_].weight;
   }
-  // Rounding errors up to steps could rule out the reference itself, which then is the answer.
-  const absl::StatusOr<std::vector<int>> chosen = FewestBytes(layers, budget);
-  if (!chosen.ok() && !absl::IsNotFound(chosen.status())) return chosen.status();
+  DS_ASSIGN_OR_RETURN(const Packing packing, SolveKnapsack(layers, budget, kMostStates));
   std::map<std::string, std::shared_ptr<const Codec>> codecs;
   size_t layer = 0;
   for (const auto& [name, tensor] : measured) {
-    codecs[name] = codecs_[chosen.ok() ? static_cast<size_t>((*chosen)[layer]) : reference_];
+    codecs[name] = codecs_[static_cast<size_t>(packing.chosen[layer])];
     ++layer;
   }
   return codecs;

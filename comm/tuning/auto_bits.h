@@ -1,6 +1,8 @@
 // Bits for each tensor from measured error: every candidate's squared error on this step's
-// gradients is added up over the ranks, and FewestBytes picks the widths that together make no more
-// error than one width for all would, in fewer bytes.
+// gradients is added up over the ranks, and the widths are chosen that together make no more error
+// than one width for all would, in the fewest bytes (Alimohammadi, Markov, Frantar, Alistarh,
+// "L-GreCo: layerwise-adaptive gradient compression for efficient and accurate deep learning",
+// MLSys 2024; the knapsack is base/knapsack.h's).
 #pragma once
 
 #include <map>

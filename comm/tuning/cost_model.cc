@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "comm/compress/exchange_plan.h"
-#include "comm/compress/piece_coding.h"
+#include "comm/compress/two_shot_arithmetic.h"
 
 namespace ds {
 namespace {
@@ -46,7 +46,7 @@ CodingCost MeasureCoding(std::shared_ptr<const Codec> codec, int ranks, bool err
   const ResidualPart residual =
       feedback ? ResidualPart{current, absl::MakeSpan(pending)} : ResidualPart();
   std::vector<std::byte> contribution(static_cast<size_t>(all.bytes)), sum = contribution;
-  const CodingStep step;
+  const TwoShotStep step;
   CodingCost cost;
   cost.encode_s = Shortest(values, [&] {
     EncodeContribution(segment, all, step, 0, residual, absl::MakeSpan(contribution));

@@ -20,7 +20,7 @@
 
 namespace ds {
 
-// Seconds a value, of the two-shot exchange's three parts (piece_coding.h).
+// Seconds a value, of the two-shot exchange's three parts (two_shot_arithmetic.h).
 struct CodingCost {
   double encode_s = 0;
   double reduce_s = 0;  // of `ranks` contributions, and encoding their sum

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "data/dataset_digest.h"
 #include "data/image/image_codec.h"
 #include "data/image/image_resize.h"
 #include "data/sets/openers.h"
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
 constexpr int64_t kMaxSide = 4096;  // of what the network sees
+constexpr int64_t kDigestFiles = 256;
 constexpr char kLayout[] =
     "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg or png; \"val\" "
     "does "
@@ -58,6 +60,25 @@ class ImageFolder final : public Dataset {
 
   absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
     return WrongKind(SampleKind::kText);
+  }
+
+  // Where the folder lies may differ; what is in it may not.
+  absl::StatusOr<DatasetDigest> Digest() const override {
+    DataChecksum checksum;
+    for (const Picture& picture : pictures_) {
+      checksum.Add(fs::path(picture.path).filename().string());
+      checksum.Add(picture.label);
+    }
+    for (const std::string& name : info_.class_names) checksum.Add(name);
+    const std::vector<int64_t> files = EvenlySpread(info_.size, kDigestFiles);
+    for (const int64_t index : files) {
+      DS_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
+                          ReadFileBytes(pictures_[index].path, kMaxFileBytes));
+      checksum.Add(bytes);
+      checksum.Add(static_cast<int64_t>(bytes.size()));
+    }
+    return DatasetDigest{checksum.Text(), absl::StrCat("all names, and the bytes of ", files.size(),
+                                                       " of ", info_.size, " files")};
   }
 
  private:

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "data/dataset_digest.h"
 #include "data/sets/openers.h"
 
 namespace ds {
@@ -28,6 +29,16 @@ class InMemoryImages final : public Dataset {
 
   absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
     return WrongKind(SampleKind::kText);
+  }
+
+  absl::StatusOr<DatasetDigest> Digest() const override {
+    const size_t samples = static_cast<size_t>(info_.size);
+    const size_t pixels =
+        samples * static_cast<size_t>(info_.channels * info_.height * info_.width);
+    DataChecksum checksum;
+    checksum.Add(absl::MakeConstSpan(pixels_).first(pixels));
+    checksum.Add(absl::MakeConstSpan(labels_).first(samples));
+    return DatasetDigest{checksum.Text(), "all bytes"};
   }
 
  private:

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "data/dataset_digest.h"
 #include "data/file_bytes.h"
 #include "data/sets/openers.h"
 
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
 constexpr int64_t kMaxSequence = 1 << 20;
 constexpr int64_t kByteValues = 256;
+constexpr size_t kWholeDigest = size_t{1} << 30;  // bytes: more are sampled
 
 // Sample i is bytes [i T, i T + T]: inputs do not overlap, the last target is the next sample's
 // first input.
@@ -35,6 +37,24 @@ class ByteText final : public Dataset {
     const uint8_t* from = text_.data() + index * info_.sequence_length;
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = from[i];
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<DatasetDigest> Digest() const override {
+    const absl::Span<const uint8_t> text(
+        text_.data(), static_cast<size_t>(info_.size * info_.sequence_length + 1));
+    DataChecksum checksum;
+    if (text.size() <= kWholeDigest) {
+      checksum.Add(text);
+      return DatasetDigest{checksum.Text(), "all bytes"};
+    }
+    constexpr int64_t kBlock = 64 << 10, kBlocks = 4096;
+    const std::vector<int64_t> blocks =
+        EvenlySpread(static_cast<int64_t>(text.size()) / kBlock, kBlocks);
+    checksum.Add(static_cast<int64_t>(text.size()));
+    for (const int64_t block : blocks)
+      checksum.Add(text.subspan(static_cast<size_t>(block * kBlock), kBlock));
+    return DatasetDigest{checksum.Text(), absl::StrCat(blocks.size(), " blocks of ", kBlock,
+                                                       " bytes, evenly spread")};
   }
 
  private:

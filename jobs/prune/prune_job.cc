@@ -4,7 +4,6 @@
 #include <memory>
 #include <utility>
 
-#include "ATen/Parallel.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -13,6 +12,7 @@
 #include "executor/memory.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/channel_importance.h"
+#include "jobs/compute_threads.h"
 #include "jobs/data_setup.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/model_factory.h"
@@ -61,7 +61,7 @@ absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
 absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   KeepFreedMemory();
-  if (options.threads > 0) at::set_num_threads(options.threads);
+  UseThreads(options.threads);
   PruneSummary summary;
   summary.model = options.model;
   summary.output = options.output;

@@ -18,7 +18,7 @@ struct PruneJobOptions {
   std::string output;                // ONNX file to write
   std::string pattern = "channels";  // channels | 2:4
   ChannelPruning channels;           // for 2:4 only `keep` counts
-  int threads = 0;                   // compute threads; 0: all cores
+  int threads = 0;                   // compute threads; 0: as UseThreads
   bool print = true;                 // tables on stdout
 };
 

@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "ATen/Parallel.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -17,6 +16,7 @@
 #include "executor/memory.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/calibration_samples.h"
+#include "jobs/compute_threads.h"
 #include "jobs/data_setup.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/model_factory.h"
@@ -129,7 +129,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
                                                const QuantizeJobOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   KeepFreedMemory();
-  if (options.threads > 0) at::set_num_threads(options.threads);
+  UseThreads(options.threads);
   QuantizeSummary summary;
   summary.model = options.model;
   summary.output = options.output;

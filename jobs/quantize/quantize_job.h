@@ -28,7 +28,7 @@ struct QuantizeJobOptions {
   int64_t held_out = 4096;
   int64_t drift_samples =
       2048;           // of the test split, from all over it, to look for drift in; 0: none
-  int threads = 0;    // compute threads; 0: all cores
+  int threads = 0;    // compute threads; 0: as UseThreads
   bool print = true;  // tables on stdout
 };
 

@@ -10,6 +10,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "comm/bytes.h"
+#include "comm/while_others_wait.h"
 #include "graph/schema/schema.h"
 #include "jobs/channel_importance.h"
 #include "prune/two_four.h"
@@ -64,29 +66,13 @@ absl::Status ReadDecision(const TensorMap& tensors, RemovedSlices& removed, Torc
   return absl::OkStatus();
 }
 
-// Rank 0's tensors on all ranks, or its error.
-absl::StatusOr<TensorMap> FromRankZero(const absl::StatusOr<TensorMap>& mine,
-                                       Communicator& communicator) {
+// Rank 0's tensors on all ranks.
+absl::StatusOr<TensorMap> FromRankZero(const TensorMap& mine, Communicator& communicator) {
   if (communicator.size() == 1) return mine;
-  std::string bytes;
-  absl::Status status = mine.status();
-  if (communicator.rank() == 0 && status.ok()) {
-    absl::StatusOr<std::string> serialized = SerializeSafetensors(*mine);
-    status = serialized.status();
-    if (status.ok()) bytes = *std::move(serialized);
-  }
-  int64_t size = communicator.rank() == 0 && !status.ok() ? -1 : static_cast<int64_t>(bytes.size());
-  DS_RETURN_IF_ERROR(
-      communicator.Broadcast({reinterpret_cast<std::byte*>(&size), sizeof(size)}, 0));
-  DS_RETURN_IF_ERROR(status);
-  if (size < 0) return absl::AbortedError("rank 0 could not prune; see its message");
-  bytes.resize(static_cast<size_t>(size));
-  DS_RETURN_IF_ERROR(
-      communicator.Broadcast({reinterpret_cast<std::byte*>(bytes.data()), bytes.size()}, 0));
-  DS_ASSIGN_OR_RETURN(const TensorMap parsed, ParseSafetensors(bytes, "rank 0's decision"));
-  TensorMap copies;
-  for (const auto& [name, tensor] : parsed) copies[name] = tensor.Clone();
-  return copies;
+  DS_ASSIGN_OR_RETURN(std::string bytes,
+                      BroadcastBytes(SerializeSafetensors(mine), /*root=*/0, communicator));
+  const auto owner = std::make_shared<std::string>(std::move(bytes));
+  return ParseSafetensors(*owner, "rank 0's decision", owner);
 }
 
 // Of "momentum/<parameter>" and the like what belongs to the slices left; scalars and other tensors
@@ -180,8 +166,12 @@ absl::StatusOr<TensorMap> PrunedTraining::Decide(const JobObjects& job) const {
 
 absl::StatusOr<std::string> PrunedTraining::Prune(const JobSetupOptions& options,
                                                   Communicator& communicator, JobObjects& job) {
-  absl::StatusOr<TensorMap> mine = TensorMap{};
-  if (communicator.rank() == 0) mine = Decide(job);
+  TensorMap mine;
+  DS_RETURN_IF_ERROR(
+      WhileOthersWait(communicator, /*worker=*/0, "choose what to prune", [&]() -> absl::Status {
+        DS_ASSIGN_OR_RETURN(mine, Decide(job));
+        return absl::OkStatus();
+      }));
   DS_ASSIGN_OR_RETURN(const TensorMap decision, FromRankZero(mine, communicator));
   DS_RETURN_IF_ERROR(
       Annotate(Apply(decision, /*keep_state=*/true, options, communicator, job), "pruning"));

@@ -1,13 +1,14 @@
 #include "jobs/train/train_job.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "comm/while_others_wait.h"
 #include "deploy/onnx_exporter.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/job_setup.h"
@@ -26,13 +27,14 @@
 namespace ds {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // A run under way: what happens after each step and epoch.
 class TrainJob final : public TrainObserver {
  public:
   TrainJob(const TrainConfig& config, const TrainJobOptions& options, Communicator& communicator)
-      : config_(config), options_(options), communicator_(communicator), started_(Clock::now()) {}
+      : config_(config),
+        options_(options),
+        communicator_(communicator),
+        started_s_(SteadySeconds()) {}
 
   absl::StatusOr<RunSummary> Run() {
     DS_ASSIGN_OR_RETURN(objects_, SetUpJob(config_, SetupOptions(), communicator_));
@@ -55,18 +57,22 @@ class TrainJob final : public TrainObserver {
                                             options_.print && communicator_.rank() == 0,
                                             options_.resume ? objects_->trainer->step() : -1));
     Introduce();
-    if (rounds_at_once && root())
-      DS_RETURN_IF_ERROR(reporter_->WriteModel(float_model_->ExportGraph()));
+    if (rounds_at_once) {
+      DS_RETURN_IF_ERROR(OnRoot("write the float model", [this] {
+        return reporter_->WriteModel(float_model_->ExportGraph());
+      }));
+    }
     DS_RETURN_IF_ERROR(Train());
     if (config_.trainer.exchange.trace) {
       DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts,
                           GatherTraces(trace_, communicator_));
-      DS_RETURN_IF_ERROR(reporter_->WriteTrace(parts));
+      DS_RETURN_IF_ERROR(OnRoot("write the trace", [&] { return reporter_->WriteTrace(parts); }));
     }
     RunSummary summary = Summarize();
     DS_RETURN_IF_ERROR(AddGateUse(summary));
     DS_RETURN_IF_ERROR(AddExports(summary));
-    DS_RETURN_IF_ERROR(reporter_->Finish(summary));
+    DS_RETURN_IF_ERROR(WorkAtOwnPace(communicator_, "write the summary",
+                                     [&] { return reporter_->Finish(summary); }));
     return summary;
   }
 
@@ -121,37 +127,31 @@ class TrainJob final : public TrainObserver {
   bool local_steps() const { return config_.trainer.local_steps.every > 1; }
 
   bool trains_quantized() const { return config_.quantization.mode == "qat"; }
-  JobSetupOptions SetupOptions() { return {options_.local_ranks, this, options_.loss_fault}; }
+  JobSetupOptions SetupOptions() { return {this, options_.loss_fault}; }
 
-  double Seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
+  double Seconds() const { return SteadySeconds() - started_s_; }
 
-  // Rank 0 makes the folder; all learn whether it could.
-  absl::Status OpenFolder(std::optional<RunFolder>* folder) {
-    absl::Status status;
-    if (root()) {
-      absl::StatusOr<RunFolder> opened =
-          options_.resume ? RunFolder::Resume(config_.run.output, config_.run.name)
-                          : RunFolder::Create(config_.run.output, config_.run.name);
-      status = opened.status();
-      if (status.ok()) {
-        Versions versions = HostVersions();
-        versions.emplace_back("LibTorch", TORCH_VERSION);
-        status = opened->Describe(PrintTrainConfig(config_), options_.command, versions);
-      }
-      if (status.ok()) *folder = *std::move(opened);
-    }
-    return AgreeWithRoot(status, "open the run's folder");
+  // Rank 0 works, the others wait, however long it takes.
+  absl::Status OnRoot(absl::string_view what, absl::FunctionRef<absl::Status()> work) {
+    return WhileOthersWait(communicator_, /*worker=*/0, what, [&] {
+      if (options_.before_lone_work) options_.before_lone_work(what);
+      return work();
+    });
   }
 
-  // All ranks fail where rank 0 has failed to do something alone.
-  absl::Status AgreeWithRoot(const absl::Status& status, absl::string_view what) {
-    int32_t failed = status.ok() ? 0 : 1;
-    DS_RETURN_IF_ERROR(
-        communicator_.AllReduce(MutableBuffer::Of(absl::MakeSpan(&failed, 1)), ReduceOp::kMax));
-    DS_RETURN_IF_ERROR(status);
-    if (failed != 0)
-      return absl::AbortedError(absl::StrCat("rank 0 could not ", what, "; see its message"));
-    return absl::OkStatus();
+  // On rank 0 only.
+  absl::Status OpenFolder(std::optional<RunFolder>* folder) {
+    return OnRoot("open the run's folder", [&]() -> absl::Status {
+      DS_ASSIGN_OR_RETURN(RunFolder opened,
+                          options_.resume
+                              ? RunFolder::Resume(config_.run.output, config_.run.name)
+                              : RunFolder::Create(config_.run.output, config_.run.name));
+      Versions versions = HostVersions();
+      versions.emplace_back("LibTorch", TORCH_VERSION);
+      DS_RETURN_IF_ERROR(opened.Describe(PrintTrainConfig(config_), options_.command, versions));
+      *folder = std::move(opened);
+      return absl::OkStatus();
+    });
   }
 
   // Epochs in float, then those with the rounding, as the configuration says.
@@ -237,52 +237,43 @@ class TrainJob final : public TrainObserver {
                                     bits.activations));
   }
 
-  // Measures the gates of the model that was written; rank 0 works, the others wait.
+  // Measures the gates of the model that was written.
   absl::Status AddGateUse(RunSummary& summary) {
     if (gating_ == nullptr) return absl::OkStatus();
-    const absl::Status status =
-        root() ? gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary)
-               : absl::OkStatus();
-    return AgreeWithRoot(status, "measure the model's gates");
+    return OnRoot("measure the model's gates", [&] {
+      return gating_->AddUse(objects_->splits, reporter_->folder()->model_onnx(), summary);
+    });
   }
 
-  // Writes and measures what `quantization` asks for; rank 0 works, the others wait.
+  // Writes and measures what `quantization` asks for.
   absl::Status AddExports(RunSummary& summary) {
     const QuantizationConfig& quantization = config_.quantization;
     summary.quantization = quantization.mode;
     if (quantization.mode == "none") return absl::OkStatus();
     summary.float_accuracy =
         trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
-    absl::Status status;
-    if (root()) {
+    return OnRoot("write the quantised files", [&]() -> absl::Status {
       const RunFolder& folder = *reporter_->folder();
-      if (trains_quantized()) {
-        const auto measured = MeasureExport(config_, objects_->splits, folder.path(),
-                                            quantization.quantizer.options.bits,
-                                            quantization.quantizer.options.activation_bits);
-        status = measured.status();
-        if (measured.ok()) summary.exports.push_back(*measured);
-      } else {
-        auto exports =
-            ExportCalibrated(config_, objects_->splits, folder.model_onnx(), folder.path());
-        status = exports.status();
-        if (exports.ok()) summary.exports = *std::move(exports);
+      if (!trains_quantized()) {
+        DS_ASSIGN_OR_RETURN(summary.exports, ExportCalibrated(config_, objects_->splits,
+                                                              folder.model_onnx(), folder.path()));
+        return absl::OkStatus();
       }
-    }
-    return AgreeWithRoot(status, "write the quantised files");
+      DS_ASSIGN_OR_RETURN(summary.exports.emplace_back(),
+                          MeasureExport(config_, objects_->splits, folder.path(),
+                                        quantization.quantizer.options.bits,
+                                        quantization.quantizer.options.activation_bits));
+      return absl::OkStatus();
+    });
   }
 
   absl::Status Restore(const std::optional<RunFolder>& folder) {
     std::string newest;
-    absl::Status status;
-    if (root()) {
-      absl::StatusOr<std::string> found = LatestCheckpoint(folder->checkpoints());
-      status = found.status();
-      // An empty name makes the collective read below fail on every rank, with rank 0's words.
-      if (found.ok()) newest = *found;
-    }
+    DS_RETURN_IF_ERROR(OnRoot("find a checkpoint", [&]() -> absl::Status {
+      DS_ASSIGN_OR_RETURN(newest, LatestCheckpoint(folder->checkpoints()));
+      return absl::OkStatus();
+    }));
     absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
-    DS_RETURN_IF_ERROR(status);
     DS_RETURN_IF_ERROR(checkpoint.status());
     DS_ASSIGN_OR_RETURN(TensorMap optimizer,
                         ScatterOptimizers(*checkpoint, local_steps(), communicator_));
@@ -342,14 +333,16 @@ class TrainJob final : public TrainObserver {
     progress_.best_accuracy = last_evaluation_.accuracy;
     progress_.best_loss = last_evaluation_.loss;
     progress_.best_epoch = epoch;
-    if (!root() || (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last))
+    if (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)
       return absl::OkStatus();
-    return objects_->trainer->WithAveragedWeights([this] {
-      if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
-      const QuantizerOptions& quantizer = config_.quantization.quantizer.options;
-      const std::string path =
-          reporter_->folder()->File(ExportName(quantizer.bits, quantizer.activation_bits));
-      return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
+    return OnRoot("write the best model", [this] {
+      return objects_->trainer->WithAveragedWeights([this] {
+        if (quantized_ == nullptr) return reporter_->WriteModel(objects_->module->ExportGraph());
+        const QuantizerOptions& quantizer = config_.quantization.quantizer.options;
+        const std::string path =
+            reporter_->folder()->File(ExportName(quantizer.bits, quantizer.activation_bits));
+        return OnnxExporter().Export(quantized_->ExportGraph(), quantized_->Plan(), path).status();
+      });
     });
   }
 
@@ -377,9 +370,10 @@ class TrainJob final : public TrainObserver {
     }
     DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor,
                                        communicator_, &checkpoint));
-    if (!root()) return absl::OkStatus();
-    return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(),
-                           checkpoint, config_.checkpoint.keep);
+    return OnRoot("write the checkpoint", [&] {
+      return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(),
+                             checkpoint, config_.checkpoint.keep);
+    });
   }
 
   // One step and one evaluation; nothing is written.
@@ -422,7 +416,7 @@ class TrainJob final : public TrainObserver {
   TrainConfig config_;
   const TrainJobOptions& options_;
   Communicator& communicator_;
-  const Clock::time_point started_;
+  const double started_s_;
   std::unique_ptr<GraphModule>
       float_model_;  // that quantisation-aware training began with: the teacher
   std::unique_ptr<JobObjects> objects_;

@@ -19,11 +19,13 @@ struct TrainJobOptions {
   bool dry_run = false;  // builds everything, runs one step and one test batch, writes nothing
   bool resume = false;   // go on in the last folder of this run.output and run.name
   std::vector<std::string> command;  // as typed, for the run's folder
-  int local_ranks = 1;               // ranks on this host: they share its cores
   bool print = true;                 // progress and tables on rank 0's stdout
   // Test seam, called on every rank after each optimiser step with its number and the parameters'
   // SHA-256 ("" unless set).
   std::function<absl::Status(int64_t step, const std::string& parameter_hash)> after_step;
+  // Test seam: called on rank 0 before each work of its own that the others wait for, with what it
+  // is ("write the model").
+  std::function<void(absl::string_view what)> before_lone_work;
   // Test seam of TrainerParts.
   std::function<void(int64_t step, at::Tensor& loss)> loss_fault;
 };

@@ -1,6 +1,4 @@
 // Names for people: suggestions, log lines, processor features.
-#include <sched.h>
-
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -110,21 +108,6 @@ TEST(CpuFeaturesDeathTest, ALimitHoldsFromTheStartOrNotAtAll) {
         std::exit(refused && Describe(Cpu()) == before ? 0 : 1);
       },
       ::testing::ExitedWithCode(0), "");
-}
-
-TEST(CpuFeaturesTest, CoresFollowTheAffinityMask) {
-  const int before = AvailableCores();
-  ASSERT_GE(before, 1);
-  cpu_set_t all, one;
-  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
-  int first = 0;
-  while (!CPU_ISSET(first, &all)) ++first;
-  CPU_ZERO(&one);
-  CPU_SET(first, &one);
-  ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
-  EXPECT_EQ(AvailableCores(), 1);
-  ASSERT_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
-  EXPECT_EQ(AvailableCores(), before);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ TEST(CallThread, RunsCallsInOrderOnOneOtherThread) {
   for (int i = 0; i < 1000; ++i) {
     std::thread::id here;
     ASSERT_TRUE(thread.Run([&] { here = std::this_thread::get_id(), sum = sum * 3 % 1009 + i; },
-                           absl::Now() + kLong));
+                           Deadline::In(kLong)));
     if (i == 0) first = here;
     ASSERT_EQ(here, first);
   }
@@ -34,7 +34,7 @@ TEST(CallThread, RunsCallsInOrderOnOneOtherThread) {
 TEST(CallThread, TakesADeadlineInTheInfiniteFuture) {
   CallThread thread;
   bool ran = false;
-  EXPECT_TRUE(thread.Run([&] { ran = true; }, absl::InfiniteFuture()));
+  EXPECT_TRUE(thread.Run([&] { ran = true; }, Deadline::In(absl::InfiniteDuration())));
   EXPECT_TRUE(ran);
 }
 
@@ -44,7 +44,7 @@ TEST(CallThread, WhatACallHoldsIsGoneWhenItHasReturned) {
   CallThread thread;
   for (int i = 0; i < 1000; ++i) {
     auto held = std::make_shared<int>(i);
-    ASSERT_TRUE(thread.Run([held] {}, absl::Now() + kLong));
+    ASSERT_TRUE(thread.Run([held] {}, Deadline::In(kLong)));
     ASSERT_EQ(held.use_count(), 1) << i;
   }
 }
@@ -58,20 +58,20 @@ TEST(CallThread, ACallThatDoesNotReturnIsLeftAtItsDeadline) {
   std::unique_lock closed(shared->gate);
   {
     CallThread thread;
-    const absl::Time start = absl::Now();
+    const absl::Duration start = SteadyTime();
     EXPECT_FALSE(thread.Run(
         [shared] {
           std::lock_guard wait(shared->gate);
           shared->back = true;
         },
-        start + kShort));
-    EXPECT_GE(absl::Now() - start, kShort * 0.9);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+        Deadline::In(kShort)));
+    EXPECT_GE(SteadyTime() - start, kShort * 0.9);
+    EXPECT_LT(SteadyTime() - start, absl::Seconds(10));
     // Lost for good, at once, and its destructor does not wait.
     bool ran = false;
-    const absl::Time again = absl::Now();
-    EXPECT_FALSE(thread.Run([&] { ran = true; }, again + kLong));
-    EXPECT_LT(absl::Now() - again, absl::Seconds(10));
+    const absl::Duration again = SteadyTime();
+    EXPECT_FALSE(thread.Run([&] { ran = true; }, Deadline::In(kLong)));
+    EXPECT_LT(SteadyTime() - again, absl::Seconds(10));
     EXPECT_FALSE(ran);
   }
   EXPECT_FALSE(shared->back);

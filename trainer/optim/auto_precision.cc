@@ -1,13 +1,13 @@
 #include "trainer/optim/auto_precision.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "ATen/core/grad_mode.h"
 #include "ATen/detail/CUDAHooksInterface.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/cpu_features.h"
 #include "base/status.h"
 
@@ -57,7 +57,7 @@ absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision p
     at::Tensor handle = parameter.tensor;
     handle.mutable_grad() = at::Tensor();
   }
-  const auto start = std::chrono::steady_clock::now();
+  const double start_s = SteadySeconds();
   DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, module.Forward({inputs}));
   DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], labels));
   try {
@@ -65,9 +65,7 @@ absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision p
   } catch (const c10::Error& error) {
     return absl::InternalError(absl::StrCat("precision probe: ", error.what_without_backtrace()));
   }
-  const std::chrono::duration<double, std::milli> elapsed =
-      std::chrono::steady_clock::now() - start;
-  return elapsed.count();
+  return 1e3 * (SteadySeconds() - start_s);
 }
 
 absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss,

@@ -1,6 +1,5 @@
 #include "trainer/sync/gradient_exchange.h"
 
-#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -152,7 +151,7 @@ absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag) {
 }
 
 absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
-  const auto start = std::chrono::steady_clock::now();
+  const int64_t start_us = SteadyMicros();
   if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
   exchanger_->Begin(compressor,
@@ -160,9 +159,7 @@ absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
                      static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
   for (int bucket = 0; bucket < buckets(); ++bucket) exchanger_->MarkReady(bucket);
   DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag));
-  result.exposed_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::steady_clock::now() - start)
-                          .count();
+  result.exposed_us = SteadyMicros() - start_us;
   return result;
 }
 

@@ -4,7 +4,6 @@
 
 #include "base/random.h"
 #include "comm/compress/error_feedback.h"
-#include "comm/compress/state_gather.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"
 
@@ -120,28 +119,6 @@ TEST(CompressorState, PartsMergeAndContradictionsDoNot) {
             (CompressorState{{"worker/w@0", {1}}, {"worker/w@1", {2}}, {"factor/w@0", {5}}}));
   const std::vector<CompressorState> contradiction = {{{"factor/w@0", {5}}}, {{"factor/w@0", {6}}}};
   EXPECT_FALSE(MergeStates(contradiction).ok());
-}
-
-TEST(GatherStates, EveryRanksStateArrivesAtTheRoot) {
-  const std::vector<CompressorState> states = {
-      {{"worker/w@0", {1, 2, 3}}, {"owner/w@0", {}}}, {}, {{"factor/a b@0", {NAN}}}};
-  for (const int root : {0, 2}) {
-    OnEveryRank(3, [&](Communicator& communicator) {
-      const auto gathered =
-          GatherStates(communicator, states[static_cast<size_t>(communicator.rank())], root);
-      ASSERT_TRUE(gathered.ok()) << gathered.status();
-      ASSERT_EQ(gathered->size(), communicator.rank() == root ? 3u : 0u);
-      if (communicator.rank() != root) return;
-      EXPECT_EQ((*gathered)[0], states[0]);
-      EXPECT_EQ((*gathered)[1], states[1]);
-      ASSERT_EQ((*gathered)[2].size(), 1u);
-      EXPECT_TRUE(std::isnan((*gathered)[2].at("factor/a b@0").at(0)));
-    });
-  }
-  OnEveryRank(2, [&](Communicator& communicator) {
-    EXPECT_EQ(GatherStates(communicator, {}, 2).status().code(),
-              absl::StatusCode::kInvalidArgument);
-  });
 }
 
 TEST(ErrorFeedback, OnlyACommitMakesPendingCurrent) {

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
-#include "comm/hosts.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"
 #include "tests/comm/compress/serial_simulation.h"
@@ -222,20 +221,6 @@ TEST(HierarchicalAllReduce, StatesOfAHostMergeIntoOneContributor) {
         rank.reducer().ImportState(moved->at(static_cast<size_t>(rank.reducer().host()))).ok());
     rank.Step(1);
     EXPECT_EQ(rank.values(0), next[static_cast<size_t>(communicator.rank())]);
-  });
-}
-
-TEST(HostOfRank, IsTheLowestRankOfTheSameName) {
-  const std::vector<std::string> names = {"b", "a", "b", "c", "a"};
-  const int wanted[] = {0, 1, 0, 3, 1};
-  OnEveryRank(5, [&](Communicator& communicator) {
-    const size_t me = static_cast<size_t>(communicator.rank());
-    const auto host = HostOfRank(communicator, names[me]);
-    ASSERT_TRUE(host.ok());
-    EXPECT_EQ(*host, wanted[me]);
-    const auto here = HostOfRank(communicator);
-    ASSERT_TRUE(here.ok());
-    EXPECT_EQ(*here, 0) << "threads of one process live on one host";
   });
 }
 

@@ -1,6 +1,6 @@
 """Ranks that are killed or stopped in the middle of all-reduces: what the others notice, and when.
 
-    kill_test.py FAULT_RANK MPIRUN
+    kill_test.py FAULT_RANK LONE_WORK_RANK MPIRUN
 
 mpirun ends a job when one of its ranks dies. To see what survivors do by themselves, most tests run with --enable-recovery.
 """
@@ -14,7 +14,7 @@ import tempfile
 import time
 import unittest
 
-FAULT_RANK, MPIRUN = sys.argv[1], sys.argv[2]
+FAULT_RANK, LONE_WORK_RANK, MPIRUN = sys.argv[1:4]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
 TIMEOUT_S = 3.0
 SLACK_S = 3.0  # a busy machine
@@ -33,15 +33,16 @@ def wait_for(what, seconds):
 
 
 class Job:
-    """FAULT_RANK under mpirun, all ranks in the middle of their sums."""
+    """A program of ranks under mpirun, all in the middle of what they do: sums of so many floats, or work of so many seconds."""
 
-    def __init__(self, ranks, floats, options):
+    def __init__(self, ranks, size, options, program=FAULT_RANK):
+        self.program = program
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kill_test"))
         self.ranks = ranks
         self.output = open(self.folder / "output", "w+", encoding="utf-8")
         self.mpirun = subprocess.Popen(
             [MPIRUN, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", *options, "-np", str(ranks),
-             FAULT_RANK, str(self.folder), str(TIMEOUT_S), str(floats)],
+             program, str(self.folder), str(TIMEOUT_S), str(size)],
             env=ENVIRONMENT, stdout=self.output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
         self.pids = {}
         if not wait_for(lambda: all(self.file(r, "ready").exists() for r in range(ranks)), 60):
@@ -67,7 +68,7 @@ class Job:
         for pid in self.pids.values():
             try:
                 # Only while it is still ours: process ids are used again.
-                if FAULT_RANK in pathlib.Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
+                if self.program in pathlib.Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
                     os.kill(pid, signal.SIGKILL)
             except (FileNotFoundError, ProcessLookupError):
                 pass
@@ -160,6 +161,69 @@ class KilledRanks(unittest.TestCase):
         # The first rank that gives up ends the job; mpirun takes a stopped rank some seconds to end.
         self.assertNotEqual(job.end_of_mpirun(TIMEOUT_S + 30), 0)
         self.assertGreater(time.monotonic() - since, TIMEOUT_S * 0.9)
+
+
+class LoneWork(unittest.TestCase):
+    """Rank 1 works while the others wait for it."""
+    WORKER = 1
+    LONG_S = 2.5 * TIMEOUT_S
+
+    def start(self, ranks, *options):
+        job = Job(ranks, self.LONG_S, options, LONE_WORK_RANK)
+        self.addCleanup(job.close)
+        return job
+
+    def statuses(self, job, ranks, seconds):
+        self.assertTrue(wait_for(lambda: all(job.file(r, "status").exists() for r in ranks), seconds),
+                        "ranks still wait, or are gone without a word: " + job.text())
+        found = {}
+        for rank in ranks:
+            first, message = job.file(rank, "status").read_text().split("\n", 1)
+            found[rank] = (first.split()[0], float(first.split()[1]), message.strip())
+        return found
+
+    def test_work_of_twice_the_deadline_is_waited_for(self):
+        job = self.start(3)
+        self.assertEqual(job.end_of_mpirun(self.LONG_S + 20), 0, job.text())
+        for rank, (code, seconds, message) in self.statuses(job, range(3), 1).items():
+            self.assertEqual(code, "OK", message)
+            self.assertGreater(seconds, self.LONG_S * 0.9)
+
+    def check(self, number, *options):
+        job = self.start(3, "--enable-recovery", *options)
+        time.sleep(0.5)
+        since = job.signal(self.WORKER, number)
+        for rank, (code, _, message) in self.statuses(job, (0, 2), TIMEOUT_S + SLACK_S).items():
+            with self.subTest(rank=rank, message=message):
+                self.assertIn(code, ("DEADLINE_EXCEEDED", "UNAVAILABLE"))
+                self.assertIn("while rank 1 was to work alone", message)
+                if code == "DEADLINE_EXCEEDED":
+                    self.assertIn("for rank 1, gone or stuck", message)
+        self.assertLess(time.monotonic() - since, TIMEOUT_S + SLACK_S)
+
+    def test_a_killed_worker_is_noticed_and_named(self):
+        self.check(signal.SIGKILL, *SHARED_MEMORY)
+
+    def test_a_killed_worker_is_noticed_over_tcp(self):
+        self.check(signal.SIGKILL, *TCP)
+
+    def test_a_stopped_worker_is_noticed_and_named(self):
+        self.check(signal.SIGSTOP, *SHARED_MEMORY)
+
+    def test_by_default_a_killed_worker_ends_the_job_at_once(self):
+        job = self.start(3)
+        since = job.signal(self.WORKER, signal.SIGKILL)
+        self.assertNotEqual(job.end_of_mpirun(15), 0)
+        self.assertLess(time.monotonic() - since, self.LONG_S)
+
+    def test_a_rank_that_dies_waiting_is_the_others_error(self):
+        job = self.start(3, "--enable-recovery")
+        job.signal(2, signal.SIGKILL)
+        for rank, (code, seconds, message) in self.statuses(job, (0, 1), self.LONG_S + SLACK_S).items():
+            with self.subTest(rank=rank, message=message):
+                self.assertIn(code, ("DEADLINE_EXCEEDED", "UNAVAILABLE"))
+        # The one that worked has ended its work.
+        self.assertGreater(seconds, self.LONG_S * 0.9)
 
 
 if __name__ == "__main__":

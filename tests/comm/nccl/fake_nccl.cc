@@ -18,8 +18,6 @@ class FakeNccl final : public NcclApi {
  public:
   FakeNccl(std::shared_ptr<FakeWorld> world, int rank) : world_(std::move(world)), rank_(rank) {}
 
-  absl::StatusOr<int> Version() override { return 23203; }
-
   absl::StatusOr<NcclUniqueId> MakeUniqueId() override {
     std::lock_guard lock(world_->mutex);
     DS_RETURN_IF_ERROR(world_->Enter(rank_, "MakeUniqueId", ""));

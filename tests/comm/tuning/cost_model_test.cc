@@ -29,7 +29,7 @@ class SlowLink final : public ExchangeCollectives {
     return absl::UnimplementedError("one link");
   }
   absl::Status Transfer(absl::Span<const absl::Span<const std::byte>> send,
-                        absl::Span<const absl::Span<std::byte>> receive, absl::Time) override {
+                        absl::Span<const absl::Span<std::byte>> receive, Deadline) override {
     size_t bytes = 0;
     for (const absl::Span<const std::byte>& span : send) bytes += span.size();
     absl::SleepFor(latency_ + absl::Seconds(static_cast<double>(bytes) / bytes_per_s_));

@@ -47,6 +47,7 @@ class WatchedCommunicator final : public Communicator {
     return Count([&] { return inner_->Exchange(send, receive); });
   }
   absl::Status Barrier() override { return inner_->Barrier(); }
+  absl::Duration timeout() const override { return inner_->timeout(); }
   void set_timeout(absl::Duration timeout) override { inner_->set_timeout(timeout); }
   WireStats wire_stats() const override { return inner_->wire_stats(); }
   absl::StatusOr<std::unique_ptr<Communicator>> Duplicate() override {

@@ -1,4 +1,4 @@
-#include "comm/compress/piece_coding.h"
+#include "comm/compress/two_shot_arithmetic.h"
 
 #include <algorithm>
 #include <array>
@@ -44,7 +44,7 @@ absl::Status ForEachBlock(const GradientSegment& segment, const PlanPiece& piece
   return absl::OkStatus();
 }
 
-CodecNoise NoiseOf(const GradientSegment& segment, const PlanPiece& piece, const CodingStep& step,
+CodecNoise NoiseOf(const GradientSegment& segment, const PlanPiece& piece, const TwoShotStep& step,
                    uint64_t rank) {
   return {step.seed, step.step, segment.id(), rank, segment.first_element + piece.begin};
 }
@@ -121,7 +121,7 @@ void ReduceRaw(absl::Span<float> values, float scale, int ranks,
 }  // namespace
 
 void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
-                        const CodingStep& step, int rank, ResidualPart residual,
+                        const TwoShotStep& step, int rank, ResidualPart residual,
                         absl::Span<std::byte> out) {
   if (segment.codec == nullptr)
     return CopyBytes(ValuesOf(segment, piece).data(), out.data(), out.size());
@@ -149,7 +149,7 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
 }
 
 absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece,
-                                 const CodingStep& step, int ranks,
+                                 const TwoShotStep& step, int ranks,
                                  absl::FunctionRef<absl::Span<const std::byte>(int)> contribution,
                                  ResidualPart residual, absl::Span<std::byte> out) {
   if (segment.codec == nullptr) {
@@ -177,7 +177,7 @@ absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece
 }
 
 absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece,
-                       const CodingStep& step, absl::Span<const std::byte> encoded) {
+                       const TwoShotStep& step, absl::Span<const std::byte> encoded) {
   const absl::Span<float> values = ValuesOf(segment, piece);
   if (segment.codec == nullptr) {
     CopyBytes(encoded.data(), values.data(), encoded.size());

@@ -1,4 +1,4 @@
-#include "comm/compress/owner_moves.h"
+#include "comm/compress/owned_residuals.h"
 
 #include <algorithm>
 #include <utility>

@@ -14,7 +14,7 @@
 namespace ds {
 
 // What all pieces of a step have in common.
-struct CodingStep {
+struct TwoShotStep {
   uint64_t seed = 0;
   uint64_t step = 0;
   float scale = 1.0f;
@@ -29,7 +29,7 @@ struct ResidualPart {
 // Rank `rank`'s contribution. With a codec: `out` is the encoding of scale * values + residual, and
 // the pending residual what that lost. Raw: `out` is a copy of the values.
 void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
-                        const CodingStep& step, int rank, ResidualPart residual,
+                        const TwoShotStep& step, int rank, ResidualPart residual,
                         absl::Span<std::byte> out);
 
 // The owner's part: adds what the `ranks` contributions decode to, in fp32 and in rank order, and
@@ -37,13 +37,13 @@ void EncodeContribution(const GradientSegment& segment, const PlanPiece& piece,
 // Raw: the scaled sum. `contribution(r)` is rank r's encoding of the piece; `out` may be one of
 // them. DataLoss if one is no encoding.
 absl::Status ReduceContributions(const GradientSegment& segment, const PlanPiece& piece,
-                                 const CodingStep& step, int ranks,
+                                 const TwoShotStep& step, int ranks,
                                  absl::FunctionRef<absl::Span<const std::byte>(int)> contribution,
                                  ResidualPart residual, absl::Span<std::byte> out);
 
 // What an owner's `encoded` sum decodes to, into the values.
 absl::Status DecodeSum(const GradientSegment& segment, const PlanPiece& piece,
-                       const CodingStep& step, absl::Span<const std::byte> encoded);
+                       const TwoShotStep& step, absl::Span<const std::byte> encoded);
 
 // Of one rank alone: values become scale * values + both residuals, which are then paid.
 void PayResiduals(absl::Span<float> values, float scale, ResidualPart worker, ResidualPart owner);
