@@ -16,7 +16,7 @@ class ThreadPool {
   // A task must not throw and must not call Wait on its own pool; it may call Submit.
   using Task = absl::AnyInvocable<void()>;
 
-  // At least 1 thread; AvailableCores() of base/available_cores.h is a good number.
+  // At least 1 thread; AvailableCores() of base/cpu/available_cores.h is a good number.
   explicit ThreadPool(int threads);
   // Runs everything that was submitted, then ends the threads.
   ~ThreadPool();

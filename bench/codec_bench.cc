@@ -17,7 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "base/random.h"
 #include "codec/internal.h"
 

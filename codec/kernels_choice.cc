@@ -1,4 +1,4 @@
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "codec/kernels.h"
 
 namespace ds::lowbit {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 #include "base/status.h"
 #include "comm/bytes.h"
 

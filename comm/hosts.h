@@ -24,7 +24,7 @@ HostIdentity ThisHost(const std::string& root = "");
 absl::StatusOr<int> HostOfRank(Communicator& communicator, const std::string& host = "");
 
 // Cores that this rank may keep busy while the others of its machine do likewise, at least 1
-// (base/available_cores.h). Collective.
+// (base/cpu/available_cores.h). Collective.
 absl::StatusOr<int> CoresOfRank(Communicator& communicator);
 
 }  // namespace ds

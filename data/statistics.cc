@@ -7,7 +7,7 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "data/dataset_checks.h"

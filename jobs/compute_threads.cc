@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ATen/Parallel.h"
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 
 namespace ds {
 

@@ -4,7 +4,7 @@
 namespace ds {
 
 // LibTorch computes with `asked` threads from now on; 0: with as many as there are cores
-// (base/available_cores.h), no more than OMP_NUM_THREADS says.
+// (base/cpu/available_cores.h), no more than OMP_NUM_THREADS says.
 void UseThreads(int asked);
 
 }  // namespace ds

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "base/cpu_limit.h"
+#include "base/cpu/cpu_limit.h"
 #include "base/status.h"
 
 namespace ds {

@@ -7,9 +7,9 @@
 
 namespace ds {
 
-// `level` as LimitCpu of base/cpu_limit.h takes it. For main(), before LibTorch is used: it sets
-// the variables from which LibTorch, oneDNN and MKL learn of a limit when they first run. "auto"
-// leaves everything as it is.
+// `level` as LimitCpu of base/cpu/cpu_limit.h takes it. For main(), before LibTorch is used: it
+// sets the variables from which LibTorch, oneDNN and MKL learn of a limit when they first run.
+// "auto" leaves everything as it is.
 absl::Status LimitInstructions(const std::string& level);
 
 }  // namespace ds

@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "comm/launch_info.h"

@@ -1,6 +1,6 @@
 // Batch normalisation kernels for any processor, and the choice among them.
 #define DS_BN_LANES 4
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "executor/kernels/bn_kernels_inl.h"
 
 namespace ds::executor {

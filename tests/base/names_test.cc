@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "base/cpu_limit.h"
+#include "base/cpu/cpu_limit.h"
 #include "base/edit_distance.h"
 #include "base/log.h"
 #include "gtest/gtest.h"

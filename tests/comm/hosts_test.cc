@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"
 #include "tests/support/temp_folder.h"

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "base/tensor/float16.h"
 #include "gtest/gtest.h"
 

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "base/status.h"
 
 namespace ds {

@@ -4,7 +4,7 @@
 #include <map>
 #include <thread>
 
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/trainer/optim/optim_testing.h"

@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "base/cpu_features.h"
+#include "base/cpu/cpu_features.h"
 
 namespace ds {
 

@@ -1,4 +1,4 @@
-#include "base/available_cores.h"
+#include "base/cpu/available_cores.h"
 
 #include <sched.h>
 #include <sys/stat.h>

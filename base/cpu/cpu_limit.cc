@@ -1,4 +1,4 @@
-#include "base/cpu_limit.h"
+#include "base/cpu/cpu_limit.h"
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
