@@ -30,9 +30,9 @@ absl::StatusOr<std::string> DescribeData(const Dataset& dataset) {
 // the configurations differ too.
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DescribeRank(
     const TrainConfig& config, const JobObjects& job) {
+  const DatasetOptions& set = config.data.set;
   const std::string place =
-      absl::StrCat(" (data.type ", config.data.type, config.data.path.empty() ? "" : ", data.path ",
-                   config.data.path, ")");
+      absl::StrCat(" (data.type ", set.type, set.path.empty() ? "" : ", data.path ", set.path, ")");
   std::vector<std::pair<std::string, std::string>> items;
   DS_ASSIGN_OR_RETURN(const std::string train, DescribeData(*job.splits.train));
   DS_ASSIGN_OR_RETURN(const std::string test, DescribeData(*job.splits.test));

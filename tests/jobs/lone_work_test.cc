@@ -57,7 +57,7 @@ TEST(LoneWork, OfRankZeroIsWaitedForThroughoutARun) {
   TrainConfig config = SmallTrainConfig(/*epochs=*/1, /*size=*/64);
   config.checkpoint.enabled = true;
   config.quantization.mode = "ptq";
-  config.quantization.samples = 32;
+  config.quantization.quantizer.samples = 32;
   const std::vector<std::string> slow = {"write the best model", "write the checkpoint",
                                          "write the quantised files"};
   std::vector<absl::Status> ends;
