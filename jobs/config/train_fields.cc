@@ -21,8 +21,9 @@ void AddRun(RunConfig& c, Fields& out) {
   out.push_back({"run", "seed", &c.seed, AtLeast(0),
                  "seeds initial weights, shuffling, augmentation and dropout"});
   out.push_back({"run", "epochs", &c.epochs, Between(1, 1e6), "passes over the training set"});
-  out.push_back({"run", "threads", &c.threads, Between(0, kMaxThreads),
-                 "compute threads a rank; 0: its share of the cores that affinity and quota leave"});
+  out.push_back(
+      {"run", "threads", &c.threads, Between(0, kMaxThreads),
+       "compute threads a rank; 0: its share of the cores that affinity and quota leave"});
   out.push_back(
       {"run", "deterministic", &c.deterministic, Any(), "the same seed gives the same bits"});
 }

@@ -63,10 +63,11 @@ data: {type: idx, path: data, train_limit: 512, test_limit: 128, batch_size: 32,
             # Of the last start of each rank: OpenMP tells at each.
             return [line.split("'")[1] for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
 
-        if not policies(1):
+        alone = policies(1)  # one for each OpenMP library that is loaded
+        if not alone:
             self.skipTest("this OpenMP does not tell how it waits")
-        self.assertEqual(policies(2).count("PASSIVE"), 2)
-        self.assertEqual(policies(1).count("PASSIVE"), 0)
+        self.assertNotIn("PASSIVE", alone)
+        self.assertEqual(policies(2).count("PASSIVE"), 2 * len(alone))
         self.assertEqual(policies(2, OMP_WAIT_POLICY="active").count("PASSIVE"), 0)
 
 
