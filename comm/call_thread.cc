@@ -1,20 +1,20 @@
 #include "comm/call_thread.h"
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "base/mutex.h"
+
 namespace ds {
 
-// Shared with the thread, which may outlive its owner. All guarded by `mutex`.
+// Shared with the thread, which may outlive its owner.
 struct CallThread::State {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::function<void()> call;  // to be made
-  bool busy = false;           // it has not returned
-  bool stopping = false;
-  bool lost = false;
+  Mutex mutex;
+  CondVar changed;
+  std::function<void()> call ABSL_GUARDED_BY(mutex);  // to be made
+  bool busy ABSL_GUARDED_BY(mutex) = false;           // it has not returned
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
+  bool lost ABSL_GUARDED_BY(mutex) = false;
 };
 
 CallThread::CallThread() : state_(std::make_shared<State>()) {
@@ -22,36 +22,39 @@ CallThread::CallThread() : state_(std::make_shared<State>()) {
 }
 
 CallThread::~CallThread() {
-  std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->stopping = true;
-  state_->changed.notify_all();
+  state_->changed.NotifyAll();
 }
 
 void CallThread::Serve(const std::shared_ptr<State>& state) {
-  std::unique_lock lock(state->mutex);
+  const MutexLock lock(state->mutex);
   while (true) {
-    state->changed.wait(lock, [&] { return state->stopping || state->call != nullptr; });
+    while (!state->stopping && state->call == nullptr) state->changed.Wait(state->mutex);
     if (state->call == nullptr) return;
     std::function<void()> call = std::exchange(state->call, nullptr);
-    lock.unlock();
-    call();
-    // What it holds goes before its return is seen: the caller may be the one who is to let go
-    // last.
-    call = nullptr;
-    lock.lock();
+    {
+      const MutexUnlock unlocked(state->mutex);
+      call();
+      // What it holds goes before its return is seen: the caller may be the one who is to let go
+      // last.
+      call = nullptr;
+    }
     state->busy = false;
-    state->changed.notify_all();
+    state->changed.NotifyAll();
   }
 }
 
 bool CallThread::Run(std::function<void()> call, Deadline deadline) {
-  const auto done = [this] { return !state_->busy; };
-  std::unique_lock lock(state_->mutex);
+  const std::chrono::steady_clock::time_point until = deadline.Moment();
+  const MutexLock lock(state_->mutex);
   if (state_->lost) return false;
   state_->call = std::move(call);
   state_->busy = true;
-  state_->changed.notify_all();
-  state_->lost = !state_->changed.wait_until(lock, deadline.Moment(), done);
+  state_->changed.NotifyAll();
+  while (state_->busy && state_->changed.WaitUntil(state_->mutex, until)) {
+  }
+  state_->lost = state_->busy;
   return !state_->lost;
 }
 

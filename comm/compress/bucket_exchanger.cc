@@ -16,17 +16,17 @@ BucketExchanger::BucketExchanger(Communicator* communicator, int buckets, int en
 
 BucketExchanger::~BucketExchanger() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
   // Its tasks use what is destroyed before it.
   encoders_.reset();
 }
 
 void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep& step) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   DS_CHECK(done_) << "Begin during a round";
   DS_CHECK(compressor.buckets() == static_cast<int>(buckets_))
       << "the compressor is of other buckets";
@@ -37,14 +37,14 @@ void BucketExchanger::Begin(GradientCompressor& compressor, const CompressorStep
   finishing_ = false;
   done_ = false;
   ++round_;
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void BucketExchanger::MarkReady(int index) {
   const auto mark = [this, index] {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ready_[static_cast<size_t>(index)] = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   };
   if (encoders_ == nullptr) return mark();
   encoders_->Submit([this, index, mark] {
@@ -55,75 +55,80 @@ void BucketExchanger::MarkReady(int index) {
 
 absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
   const int64_t start = SteadyMicros();
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   DS_CHECK(!done_) << "Finish without Begin";
   flag_ = flag;
   finishing_ = true;
-  changed_.notify_all();
-  changed_.wait(lock, [this] { return done_; });
+  changed_.NotifyAll();
+  while (!done_) changed_.Wait(mutex_);
   DS_RETURN_IF_ERROR(status_);
   result_.exposed_us = SteadyMicros() - start;
   return result_;
 }
 
-absl::StatusOr<BucketResult> BucketExchanger::RunRound(std::unique_lock<std::mutex>& lock) {
+int64_t BucketExchanger::BytesSent() const {
+  return communicator_->wire_stats().bytes_sent + compressor_->OwnBytesSent();
+}
+
+absl::Status BucketExchanger::Timed(size_t bucket, absl::FunctionRef<absl::Status()> call,
+                                    BucketResult& result) {
+  const MutexUnlock unlocked(mutex_);
+  BucketInterval interval{static_cast<int>(bucket), SteadyMicros(), 0};
+  absl::Status status = call();
+  interval.end_us = SteadyMicros();
+  result.exchange_us += interval.end_us - interval.start_us;
+  result.intervals.push_back(interval);
+  return status;
+}
+
+absl::StatusOr<BucketResult> BucketExchanger::RunRound() {
   BucketResult result;
-  const auto sent = [this] {
-    return communicator_->wire_stats().bytes_sent + compressor_->OwnBytesSent();
-  };
-  const int64_t sent_before = sent();
-  // Runs `call` without the lock and notes when.
-  const auto timed = [&](size_t bucket, auto call) {
-    lock.unlock();
-    BucketInterval interval{static_cast<int>(bucket), SteadyMicros(), 0};
-    absl::Status status = call();
-    interval.end_us = SteadyMicros();
-    result.exchange_us += interval.end_us - interval.start_us;
-    result.intervals.push_back(interval);
-    lock.lock();
-    return status;
-  };
+  const int64_t sent_before = BytesSent();
   for (size_t i = 0; i < buckets_; ++i) {
-    changed_.wait(lock, [&] { return stopping_ || ready_[i]; });
+    while (!stopping_ && !ready_[i]) changed_.Wait(mutex_);
     if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
-    DS_RETURN_IF_ERROR(timed(i, [&] { return compressor_->Exchange(static_cast<int>(i)); }));
+    DS_RETURN_IF_ERROR(Timed(
+        i, [&] { return compressor_->Exchange(static_cast<int>(i)); }, result));
   }
-  changed_.wait(lock, [&] { return stopping_ || finishing_; });
+  while (!stopping_ && !finishing_) changed_.Wait(mutex_);
   if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
   int32_t flag = flag_ ? 1 : 0;
-  DS_RETURN_IF_ERROR(timed(buckets_, [&] {
-    return communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&flag, 1)), ReduceOp::kMax);
-  }));
+  DS_RETURN_IF_ERROR(Timed(
+      buckets_,
+      [&] {
+        return communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&flag, 1)),
+                                        ReduceOp::kMax);
+      },
+      result));
   compressor_->EndStep(/*commit=*/flag == 0);
   result.flag = flag != 0;
-  result.wire_bytes = sent() - sent_before;
+  result.wire_bytes = BytesSent() - sent_before;
   return result;
 }
 
 void BucketExchanger::Run() {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   uint64_t seen = 0;
   while (true) {
-    changed_.wait(lock, [&] { return stopping_ || round_ != seen; });
+    while (!stopping_ && round_ == seen) changed_.Wait(mutex_);
     if (stopping_) return;
     seen = round_;
     if (status_.ok()) {
-      absl::StatusOr<BucketResult> result = RunRound(lock);
+      absl::StatusOr<BucketResult> result = RunRound();
       status_ = result.status();
       if (result.ok()) result_ = *std::move(result);
     }
     // An error must not be told before the other thread waits for it.
-    changed_.wait(lock, [&] { return stopping_ || finishing_; });
+    while (!stopping_ && !finishing_) changed_.Wait(mutex_);
     if (stopping_) return;
     if (encoders_ != nullptr) {
       // All are marked. After an error some may still be being encoded; the memory is the caller's
       // again when Finish returns.
-      lock.unlock();
+      const MutexUnlock unlocked(mutex_);
       encoders_->Wait();
-      lock.lock();
     }
     done_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 }
 

@@ -6,14 +6,14 @@
 // the two.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "base/thread_pool.h"
 #include "comm/communicator.h"
 #include "comm/compress/gradient_compressor.h"
@@ -56,23 +56,28 @@ class BucketExchanger {
 
  private:
   void Run();
-  // Exchanges bucket after bucket as they become ready, then the flag. Called and left with the
-  // lock held.
-  absl::StatusOr<BucketResult> RunRound(std::unique_lock<std::mutex>& lock);
+  // Exchanges bucket after bucket as they become ready, then the flag.
+  absl::StatusOr<BucketResult> RunRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes the call without the lock and notes when in `result`.
+  absl::Status Timed(size_t bucket, absl::FunctionRef<absl::Status()> call, BucketResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t BytesSent() const;
 
   Communicator* const communicator_;
   const size_t buckets_;
-  GradientCompressor* compressor_ = nullptr;  // of the round
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<bool> ready_;  // and encoded, where there are encoders
-  bool finishing_ = false;   // Finish has been called; the flag is known
-  bool done_ = true;         // the round is over
-  bool stopping_ = false;
-  bool flag_ = false;
-  uint64_t round_ = 0;
-  BucketResult result_;
-  absl::Status status_;
+  // Of the round: it changes between rounds only, when no other thread looks.
+  GradientCompressor* compressor_ = nullptr;
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<bool> ready_ ABSL_GUARDED_BY(mutex_);  // and encoded, where there are encoders
+  // Finish has been called; the flag is known.
+  bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool done_ ABSL_GUARDED_BY(mutex_) = true;  // the round is over
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool flag_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
+  BucketResult result_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<ThreadPool> encoders_;
   std::thread thread_;
 };

@@ -2,12 +2,11 @@
 // thread if there is none.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "base/mutex.h"
 #include "base/thread_pool.h"
 
 namespace ds {
@@ -34,9 +33,9 @@ class TaskGroup {
     absl::Status status;
   };
   ThreadPool* const pool_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<State> tasks_;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<State> tasks_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ds

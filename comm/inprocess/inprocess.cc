@@ -1,13 +1,12 @@
 #include "comm/inprocess/inprocess.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "comm/exchange_collectives.h"
 
@@ -28,7 +27,7 @@ class Hub {
 
   absl::Status Transfer(size_t me, absl::Span<const absl::Span<const std::byte>> send,
                         absl::Span<const absl::Span<std::byte>> receive, Deadline deadline) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     for (size_t r = 0; r < size_; ++r) {
       if (r != me) {
         Slot& slot = slots_[me * size_ + r];
@@ -36,33 +35,33 @@ class Hub {
         slot.full = true;
       }
     }
-    changed_.notify_all();
+    changed_.NotifyAll();
     absl::Status status;
     for (size_t r = 0; r < size_ && status.ok(); ++r) {
-      if (r != me) status = Take(lock, r, me, receive[r], deadline);
+      if (r != me) status = Take(r, me, receive[r], deadline);
     }
     for (size_t r = 0; r < size_ && status.ok(); ++r) {
-      if (r != me) status = AwaitTaken(lock, me, r, deadline);
+      if (r != me) status = AwaitTaken(me, r, deadline);
     }
     if (!status.ok()) {
       // The buffers are the caller's again: nobody may read them any more.
       for (size_t r = 0; r < size_; ++r) slots_[me * size_ + r].full = false;
       gone_[me] = true;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     return status;
   }
 
   void Leave(size_t me) {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     gone_[me] = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
   // The hub of `color` in the k-th duplication or split: the same object for all ranks that are at
   // their k-th and give that color.
   std::shared_ptr<Hub> Child(size_t me, int color, int size) {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const size_t generation = made_[me]++;
     if (color == Communicator::kNoGroup) return nullptr;
     std::shared_ptr<Hub>& hub = children_[{generation, color}];
@@ -76,24 +75,24 @@ class Hub {
     bool full = false;
   };
 
-  absl::Status Await(std::unique_lock<std::mutex>& lock, size_t peer, Deadline deadline,
-                     const bool& full, bool wanted) {
+  absl::Status Await(size_t peer, Deadline deadline, const bool& full, bool wanted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto until = deadline.Moment();
     while (full != wanted) {
       if (gone_[peer]) {
         return absl::UnavailableError(absl::StrCat("rank ", peer, " has left the group"));
       }
-      if (changed_.wait_until(lock, until) == std::cv_status::timeout && full != wanted) {
+      if (!changed_.WaitUntil(mutex_, until) && full != wanted) {
         return absl::DeadlineExceededError(absl::StrCat("waited too long for rank ", peer));
       }
     }
     return absl::OkStatus();
   }
 
-  absl::Status Take(std::unique_lock<std::mutex>& lock, size_t from, size_t me,
-                    absl::Span<std::byte> into, Deadline deadline) {
+  absl::Status Take(size_t from, size_t me, absl::Span<std::byte> into, Deadline deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Slot& slot = slots_[from * size_ + me];
-    DS_RETURN_IF_ERROR(Await(lock, from, deadline, slot.full, true));
+    DS_RETURN_IF_ERROR(Await(from, deadline, slot.full, true));
     if (slot.bytes.size() != into.size()) {
       return absl::InvalidArgumentError(absl::StrCat("rank ", from, " sends ", slot.bytes.size(),
                                                      " bytes, rank ", me, " expects ",
@@ -101,22 +100,23 @@ class Hub {
     }
     if (!into.empty()) std::memcpy(into.data(), slot.bytes.data(), into.size());
     slot.full = false;
-    changed_.notify_all();
+    changed_.NotifyAll();
     return absl::OkStatus();
   }
 
-  absl::Status AwaitTaken(std::unique_lock<std::mutex>& lock, size_t me, size_t to,
-                          Deadline deadline) {
-    return Await(lock, to, deadline, slots_[me * size_ + to].full, false);
+  absl::Status AwaitTaken(size_t me, size_t to, Deadline deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return Await(to, deadline, slots_[me * size_ + to].full, false);
   }
 
   const size_t size_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<Slot> slots_;
-  std::vector<bool> gone_;
-  std::vector<size_t> made_;  // duplications and splits of each rank so far
-  std::map<std::pair<size_t, int>, std::shared_ptr<Hub>> children_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<bool> gone_ ABSL_GUARDED_BY(mutex_);
+  // Duplications and splits of each rank so far.
+  std::vector<size_t> made_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<size_t, int>, std::shared_ptr<Hub>> children_ ABSL_GUARDED_BY(mutex_);
 };
 
 class InProcessCommunicator final : public ExchangeCollectives {

@@ -95,9 +95,9 @@ std::string Missing(absl::Span<MPI_Request> requests, const MpiWait& wait) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<MpiContext>> MpiContext::Create(absl::Duration timeout) {
-  static std::mutex mutex;
-  static std::weak_ptr<MpiContext> current;
-  std::lock_guard lock(mutex);
+  static Mutex mutex;
+  static std::weak_ptr<MpiContext> current ABSL_GUARDED_BY(mutex);
+  const MutexLock lock(mutex);
   // All communicators share one context: MPI must not be finalised under any of them.
   if (std::shared_ptr<MpiContext> shared = current.lock()) return shared;
   int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
@@ -153,12 +153,12 @@ void MpiContext::Finalize() {
 }
 
 void MpiContext::Break(const absl::Status& error) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (broken_.ok()) broken_ = error;
 }
 
 absl::Status MpiContext::broken() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return broken_;
 }
 

@@ -4,7 +4,6 @@
 #include <mpi.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "absl/status/status.h"
@@ -12,6 +11,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/clock.h"
+#include "base/mutex.h"
 
 namespace ds {
 
@@ -42,8 +42,8 @@ class MpiContext {
   const bool owned_;
   const absl::Duration timeout_;
   bool ranks_share_cores_ = false;
-  mutable std::mutex mutex_;
-  absl::Status broken_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);
 };
 
 // How a wait goes and what is said when it does not end.
