@@ -1,4 +1,5 @@
-// How far one name is from another, for messages that say which known name was probably meant.
+// How far one name is from another, for messages that say which known name was probably meant. Our
+// own: no library that we need has it in public.
 #pragma once
 
 #include <cstddef>

@@ -5,23 +5,26 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
-#include "report/json_text.h"
+#include "report/json.h"
 #include "report/progress.h"
 #include "report/table.h"
 
 namespace ds {
 namespace {
 
-std::string StepTimesJson(const StepTimes& times) {
-  JsonObject json;
-  json.Add("data", times.data);
-  json.Add("forward", times.forward);
-  json.Add("backward", times.backward);
-  json.Add("exchange", times.exchange);
-  json.Add("exchange_exposed", times.exchange_exposed);
-  json.Add("optimiser", times.optimiser);
-  json.Add("total", times.total);
-  return json.ToString();
+using Json = nlohmann::ordered_json;
+
+// Terminal columns of a result: with the names before it a line of the table stays below 80.
+constexpr int kResultWidth = 44;
+
+Json StepTimesJson(const StepTimes& times) {
+  return {{"data", times.data},
+          {"forward", times.forward},
+          {"backward", times.backward},
+          {"exchange", times.exchange},
+          {"exchange_exposed", times.exchange_exposed},
+          {"optimiser", times.optimiser},
+          {"total", times.total}};
 }
 
 // "12.34 ms   40 %"
@@ -35,20 +38,18 @@ std::string Accuracy(const RunSummary& summary) {
   return absl::StrFormat("%.2f%% (epoch %d)", 100 * summary.test_accuracy, summary.best_epoch);
 }
 
-// "uniform, 4 bit: 7.8x fewer bytes, error 9.1% of the gradient"; with local steps theirs and the
-// compression's together
-std::string Compression(const RunSummary& summary) {
+// With local steps, what they and compression save together.
+void AddCompression(const RunSummary& summary, TextTable& table) {
+  table.AddRow({"compression", summary.compression});
   if ((summary.compression == "none" && summary.local_steps == 1) ||
       summary.wire_bytes_per_step == 0)
-    return summary.compression;
-  std::string text = absl::StrFormat("%s: %.1fx fewer bytes", summary.compression,
-                                     static_cast<double>(summary.raw_bytes_per_step) /
-                                         static_cast<double>(summary.wire_bytes_per_step));
-  if (!std::isnan(summary.compression_error)) {
-    absl::StrAppendFormat(&text, ", error %.1f%% of the %s", 100 * summary.compression_error,
-                          summary.local_steps > 1 ? "change" : "gradient");
-  }
-  return text;
+    return;
+  table.AddRow({"  fewer bytes",
+                absl::StrFormat("%.1fx", static_cast<double>(summary.raw_bytes_per_step) /
+                                             static_cast<double>(summary.wire_bytes_per_step))});
+  if (std::isnan(summary.compression_error)) return;
+  table.AddRow({summary.local_steps > 1 ? "  error of the change" : "  error of the gradient",
+                absl::StrFormat("%.1f%%", 100 * summary.compression_error)});
 }
 
 void AddGates(const RunSummary& summary, TextTable& table) {
@@ -63,62 +64,60 @@ void AddGates(const RunSummary& summary, TextTable& table) {
   table.AddRow({"  computed by stock runtimes", "all: no gain of time there"});
 }
 
-std::string ExportsJson(const std::vector<QuantizedExport>& exports) {
-  std::string json = "[";
+Json ExportsJson(const std::vector<QuantizedExport>& exports) {
+  Json list = Json::array();
   for (const QuantizedExport& one : exports) {
-    JsonObject entry;
-    entry.Add("file", one.file);
-    entry.Add("bits", static_cast<int64_t>(one.bits));
-    entry.Add("activation_bits", static_cast<int64_t>(one.activation_bits));
-    entry.Add("accuracy", one.accuracy);
-    entry.Add("bytes", one.bytes);
-    absl::StrAppend(&json, json.size() > 1 ? ", " : "", entry.ToString());
+    list.push_back({{"file", one.file},
+                    {"bits", one.bits},
+                    {"activation_bits", one.activation_bits},
+                    {"accuracy", one.accuracy},
+                    {"bytes", one.bytes}});
   }
-  return json + "]";
+  return list;
 }
 
 }  // namespace
 
 std::string SummaryJson(const RunSummary& summary) {
-  JsonObject json(2), versions;
-  json.Add("name", summary.name);
-  json.Add("model", summary.model);
-  json.Add("parameters", summary.parameters);
-  json.Add("seed", summary.seed);
-  json.Add("test_accuracy", summary.test_accuracy);
-  json.Add("test_loss", summary.test_loss);
-  json.Add("best_epoch", summary.best_epoch);
-  json.Add("final_test_accuracy", summary.final_test_accuracy);
-  json.Add("train_images_per_second", summary.train_images_per_second);
-  json.Add("precision", summary.precision);
-  json.Add("world_size", summary.world_size);
-  json.Add("epochs", summary.epochs);
-  json.Add("local_steps", summary.local_steps);
-  json.Add("wire_bytes_per_step", summary.wire_bytes_per_step);
-  json.Add("raw_bytes_per_step", summary.raw_bytes_per_step);
-  json.Add("compression", summary.compression);
-  json.Add("compression_reason", summary.compression_reason);
-  json.Add("compression_error", summary.compression_error);
-  json.AddJson("step_ms", StepTimesJson(summary.step_ms));
-  json.Add("predicted_step_ms", summary.predicted_step_ms);
-  json.Add("median_step_ms", summary.median_step_ms);
-  json.Add("skipped_steps", summary.skipped_steps);
-  json.Add("loss_scale", summary.loss_scale);
-  json.Add("quantization", summary.quantization);
-  json.Add("float_accuracy", summary.float_accuracy);
-  json.AddJson("exports", ExportsJson(summary.exports));
-  json.Add("pruning", summary.pruning);
-  json.Add("pruned_share", summary.pruned_share);
-  json.Add("gating", summary.gating);
-  json.Add("zero_gate_share", summary.zero_gate_share);
-  json.Add("always_shut_share", summary.always_shut_share);
-  json.Add("never_shut_share", summary.never_shut_share);
-  json.Add("macs", summary.macs);
-  json.Add("macs_needed", summary.macs_needed);
-  json.Add("wall_seconds", summary.wall_seconds);
-  for (const auto& [name, version] : summary.versions) versions.Add(name, version);
-  json.AddJson("versions", versions.ToString());
-  return json.ToString() + "\n";
+  Json versions = Json::object();
+  for (const auto& [name, version] : summary.versions) versions[name] = version;
+  const Json json = {{"name", summary.name},
+                     {"model", summary.model},
+                     {"parameters", summary.parameters},
+                     {"seed", summary.seed},
+                     {"test_accuracy", summary.test_accuracy},
+                     {"test_loss", summary.test_loss},
+                     {"best_epoch", summary.best_epoch},
+                     {"final_test_accuracy", summary.final_test_accuracy},
+                     {"train_images_per_second", summary.train_images_per_second},
+                     {"precision", summary.precision},
+                     {"world_size", summary.world_size},
+                     {"epochs", summary.epochs},
+                     {"local_steps", summary.local_steps},
+                     {"wire_bytes_per_step", summary.wire_bytes_per_step},
+                     {"raw_bytes_per_step", summary.raw_bytes_per_step},
+                     {"compression", summary.compression},
+                     {"compression_reason", summary.compression_reason},
+                     {"compression_error", summary.compression_error},
+                     {"step_ms", StepTimesJson(summary.step_ms)},
+                     {"predicted_step_ms", summary.predicted_step_ms},
+                     {"median_step_ms", summary.median_step_ms},
+                     {"skipped_steps", summary.skipped_steps},
+                     {"loss_scale", summary.loss_scale},
+                     {"quantization", summary.quantization},
+                     {"float_accuracy", summary.float_accuracy},
+                     {"exports", ExportsJson(summary.exports)},
+                     {"pruning", summary.pruning},
+                     {"pruned_share", summary.pruned_share},
+                     {"gating", summary.gating},
+                     {"zero_gate_share", summary.zero_gate_share},
+                     {"always_shut_share", summary.always_shut_share},
+                     {"never_shut_share", summary.never_shut_share},
+                     {"macs", summary.macs},
+                     {"macs_needed", summary.macs_needed},
+                     {"wall_seconds", summary.wall_seconds},
+                     {"versions", versions}};
+  return JsonText(json) + "\n";
 }
 
 absl::Status WriteSummary(const std::string& path, const RunSummary& summary) {
@@ -126,7 +125,7 @@ absl::Status WriteSummary(const std::string& path, const RunSummary& summary) {
 }
 
 std::string SummaryTable(const RunSummary& summary) {
-  TextTable table({{"result"}, {summary.name, Align::kRight}});
+  TextTable table({{"result"}, {summary.name, Align::kRight, kResultWidth}});
   const StepTimes& step = summary.step_ms;
   table.AddRow({"model", absl::StrCat(summary.model, ", ", summary.parameters, " parameters")});
   if (summary.pruning != "none") {
@@ -167,7 +166,7 @@ std::string SummaryTable(const RunSummary& summary) {
     table.AddRow({"  sent by a rank",
                   absl::StrFormat("%.3f MiB",
                                   static_cast<double>(summary.wire_bytes_per_step) / (1 << 20))});
-    table.AddRow({"compression", Compression(summary)});
+    AddCompression(summary, table);
   }
   if (!std::isnan(summary.loss_scale)) {
     table.AddRow({"loss scale", absl::StrFormat("%.6g", summary.loss_scale)});

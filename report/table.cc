@@ -17,15 +17,26 @@ void TextTable::AddRow(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string TextTable::Line(const std::vector<std::string>& cells,
-                            const std::vector<int>& widths) const {
-  std::string line;
+std::string TextTable::Lines(const std::vector<std::string>& cells,
+                             const std::vector<int>& widths) const {
+  std::vector<std::vector<std::string>> wrapped;
+  size_t height = 1;
   for (size_t i = 0; i < cells.size(); ++i) {
-    absl::StrAppend(&line, i == 0 ? "" : "  ",
-                    PadToWidth(cells[i], widths[i], columns_[i].align == Align::kRight));
+    wrapped.push_back(WrapToWidth(cells[i], std::max(1, widths[i])));
+    height = std::max(height, wrapped.back().size());
   }
-  absl::StripTrailingAsciiWhitespace(&line);
-  return line + "\n";
+  std::string text;
+  for (size_t y = 0; y < height; ++y) {
+    std::string line;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      absl::StrAppend(&line, i == 0 ? "" : "  ",
+                      PadToWidth(y < wrapped[i].size() ? wrapped[i][y] : "", widths[i],
+                                 columns_[i].align == Align::kRight));
+    }
+    absl::StripTrailingAsciiWhitespace(&line);
+    absl::StrAppend(&text, line, "\n");
+  }
+  return text;
 }
 
 std::string TextTable::ToString() const {
@@ -34,12 +45,13 @@ std::string TextTable::ToString() const {
   for (size_t i = 0; i < columns_.size(); ++i) {
     int width = DisplayWidth(columns_[i].heading);
     for (const auto& row : rows_) width = std::max(width, DisplayWidth(row[i]));
+    if (columns_[i].at_most > 0) width = std::min(width, columns_[i].at_most);
     headings.push_back(columns_[i].heading);
     widths.push_back(width);
     rules.push_back(std::string(static_cast<size_t>(width), '-'));
   }
-  std::string text = Line(headings, widths) + Line(rules, widths);
-  for (const auto& row : rows_) text += Line(row, widths);
+  std::string text = Lines(headings, widths) + Lines(rules, widths);
+  for (const auto& row : rows_) text += Lines(row, widths);
   return text;
 }
 

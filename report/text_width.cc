@@ -1,6 +1,9 @@
 #include "report/text_width.h"
 
+#include <algorithm>
 #include <cstdint>
+
+#include "absl/strings/ascii.h"
 
 namespace ds {
 namespace {
@@ -54,6 +57,23 @@ std::string ClipToWidth(absl::string_view text, int columns) {
     bytes += first.bytes;
   }
   return std::string(text.substr(0, bytes));
+}
+
+std::vector<std::string> WrapToWidth(absl::string_view text, int columns) {
+  std::vector<std::string> lines;
+  while (DisplayWidth(text) > columns) {
+    // One blank may stand behind the last column.
+    const std::string start = ClipToWidth(text, columns);
+    const bool ends_a_word = start.size() < text.size() && text[start.size()] == ' ';
+    const size_t blank = ends_a_word ? start.size() : start.rfind(' ');
+    // A character wider than the line is taken whole.
+    const size_t end =
+        blank != std::string::npos && blank > 0 ? blank : std::max(start.size(), First(text).bytes);
+    lines.emplace_back(absl::StripTrailingAsciiWhitespace(text.substr(0, end)));
+    text = absl::StripLeadingAsciiWhitespace(text.substr(end));
+  }
+  if (!text.empty() || lines.empty()) lines.emplace_back(text);
+  return lines;
 }
 
 std::string PadToWidth(absl::string_view text, int columns, bool right) {

@@ -6,21 +6,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
-#include "report/json_text.h"
+#include "report/json.h"
 
 namespace ds {
 namespace {
 
 // A name for a rank ("process_name") or one of its tracks ("thread_name").
 std::string NameEvent(const char* kind, int rank, int track, const std::string& name) {
-  JsonObject arguments, event;
-  arguments.Add("name", name);
-  event.Add("ph", "M");
-  event.Add("name", kind);
-  event.Add("pid", int64_t{rank});
-  event.Add("tid", int64_t{track});
-  event.AddJson("args", arguments.ToString());
-  return event.ToString();
+  return JsonText(
+      {{"ph", "M"}, {"name", kind}, {"pid", rank}, {"tid", track}, {"args", {{"name", name}}}}, -1);
 }
 
 }  // namespace
@@ -33,14 +27,15 @@ std::string TraceOfRank(int rank, absl::Span<const TraceSpan> spans, int64_t ori
     if (tracks.emplace(span.track, next).second) {
       absl::StrAppend(&lines, ",\n", NameEvent("thread_name", rank, next, span.track));
     }
-    JsonObject json;
-    json.Add("ph", "X");
-    json.Add("name", span.name);
-    json.Add("pid", int64_t{rank});
-    json.Add("tid", int64_t{tracks[span.track]});
-    json.Add("ts", span.start_us - origin_us);
-    json.Add("dur", std::max<int64_t>(span.end_us - span.start_us, 0));
-    absl::StrAppend(&lines, ",\n", json.ToString());
+    const int64_t duration = std::max<int64_t>(span.end_us - span.start_us, 0);
+    absl::StrAppend(&lines, ",\n",
+                    JsonText({{"ph", "X"},
+                              {"name", span.name},
+                              {"pid", rank},
+                              {"tid", tracks[span.track]},
+                              {"ts", span.start_us - origin_us},
+                              {"dur", duration}},
+                             -1));
   }
   return lines;
 }

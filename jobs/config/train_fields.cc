@@ -162,7 +162,7 @@ void AddCompression(CompressionOptions& c, Fields& out) {
   out.push_back({"compression", "minimum_size", &c.minimum_size, AtLeast(0),
                  "tensors of fewer elements travel in fp32, as all of one dimension do"});
   out.push_back({"compression", "exclude", &c.exclude, Any(),
-                 "names of parameters that travel in fp32; `*` stands for any text"});
+                 "names of parameters that travel in fp32, with a shell's `*`, `?` and `[ab]`"});
   out.push_back({"compression", "hierarchical", &c.hierarchical, Any(),
                  "fp32 among the ranks of a host, compressed between hosts"});
   out.push_back({"compression", "decide_every", &c.decide_every, Between(1, 1e9),

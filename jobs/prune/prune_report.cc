@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "jobs/prune/prune_job.h"
-#include "nlohmann/json.hpp"
+#include "report/json.h"
 #include "report/table.h"
 
 namespace ds {
@@ -74,7 +74,7 @@ std::string PruneSummaryJson(const PruneSummary& summary) {
                               {"magnitude_lost", layer.magnitude_lost},
                               {"dense_because", layer.dense_because}});
   }
-  return json.dump(2) + "\n";
+  return JsonText(json) + "\n";
 }
 
 std::string PruneSummaryTable(const PruneSummary& summary) {

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "jobs/quantize/accuracy_size_plot.h"
+#include "report/html.h"
 
 namespace ds {
 namespace {
@@ -73,38 +75,6 @@ std::string HistogramSvg(const Histogram& histogram, const ActivationReport& act
   return svg + "</svg>";
 }
 
-// The float model and this one: size to the right, accuracy upwards.
-std::string AccuracySizeSvg(const QuantizeSummary& summary) {
-  constexpr int kWidth = 480, kHeight = 220, kLeft = 70, kBottom = 40, kTop = 20, kRight = 90;
-  const double floor = std::min(summary.float_accuracy, summary.quantized_accuracy);
-  // At least a point of accuracy high, so that a thousandth does not look like a cliff.
-  const double span =
-      std::max(0.01, std::abs(summary.float_accuracy - summary.quantized_accuracy)) * 1.25;
-  const double most =
-      static_cast<double>(std::max<int64_t>({1, summary.float_bytes, summary.quantized_bytes}));
-  std::string svg = absl::StrFormat(
-      "<svg width=\"%d\" height=\"%d\" role=\"img\"><title>accuracy and size</title><path d=\"M%d "
-      "%dV%dH%d\" fill=\"none\" stroke=\"%s\"/>",
-      kWidth, kHeight, kLeft, kTop, kHeight - kBottom, kWidth - kRight, kLineColour);
-  const auto point = [&](const std::string& name, double accuracy, int64_t bytes) {
-    const double x = kLeft + (kWidth - kLeft - kRight) * static_cast<double>(bytes) / most;
-    const double y = kHeight - kBottom -
-                     (kHeight - kBottom - kTop) * (accuracy - floor + 0.1 * span) / (1.1 * span);
-    absl::StrAppendFormat(&svg,
-                          "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/><text x=\"%.1f\" "
-                          "y=\"%.1f\" font-size=\"11\">%s, %.2f %%</text>",
-                          x, y, kBarColour, x + 8, y + 4, EscapeHtml(name), 100 * accuracy);
-  };
-  point("fp32", summary.float_accuracy, summary.float_bytes);
-  point(WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes);
-  absl::StrAppendFormat(&svg,
-                        "<text x=\"%d\" y=\"%d\" font-size=\"11\">0</text><text x=\"%d\" y=\"%d\" "
-                        "font-size=\"11\">%.0f bytes</text></svg>",
-                        kLeft, kHeight - kBottom + 16, kWidth - kRight - 40, kHeight - kBottom + 16,
-                        most);
-  return svg;
-}
-
 std::string Totals(const QuantizeSummary& summary) {
   std::string table = "<table class=\"totals\">\n" +
                       Row("th", {"model", "accuracy", "difference, points", "bytes", "of fp32"});
@@ -160,36 +130,6 @@ std::string Activations(const QuantizeSummary& summary) {
 
 }  // namespace
 
-std::string EscapeHtml(absl::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          escaped += "\xEF\xBF\xBD";
-        } else {
-          escaped += c;
-        }
-    }
-  }
-  return escaped;
-}
-
 std::string QuantizeSummaryHtml(const QuantizeSummary& summary) {
   std::string warnings;
   for (const std::string& warning : summary.warnings)
@@ -199,8 +139,11 @@ std::string QuantizeSummaryHtml(const QuantizeSummary& summary) {
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><title>",
       EscapeHtml(summary.output), "</title><style>", kStyle, "</style></head><body>\n<h1>",
       EscapeHtml(summary.output), "</h1>\n<p>From ", EscapeHtml(summary.model), "</p>\n",
-      Totals(summary), AccuracySizeSvg(summary), "\n", warnings, "<h2>Layers</h2>\n",
-      Layers(summary), "<h2>Activations</h2>\n",
+      Totals(summary),
+      AccuracySizePlot(
+          {{"fp32", summary.float_accuracy, summary.float_bytes},
+           {WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes}}),
+      "\n", warnings, "<h2>Layers</h2>\n", Layers(summary), "<h2>Activations</h2>\n",
       "<p>Counts on a logarithmic scale; red: beyond the range that the codes span.</p>\n",
       Activations(summary), "</body></html>\n");
 }

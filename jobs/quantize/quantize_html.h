@@ -5,14 +5,10 @@
 
 #include <string>
 
-#include "absl/strings/string_view.h"
 #include "jobs/quantize/quantize_job.h"
 
 namespace ds {
 
 std::string QuantizeSummaryHtml(const QuantizeSummary& summary);
-// Text for elements and attributes: & < > " ' as entities; control characters, which XML does not
-// have, as U+FFFD.
-std::string EscapeHtml(absl::string_view text);
 
 }  // namespace ds

@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "jobs/quantize/quantize_job.h"
-#include "nlohmann/json.hpp"
+#include "report/json.h"
 #include "report/table.h"
 
 namespace ds {
@@ -160,7 +160,7 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
                              {"error", unit.error}});
   }
   json["warnings"] = summary.warnings;
-  return json.dump(2) + "\n";
+  return JsonText(json) + "\n";
 }
 
 std::string QuantizeSummaryTable(const QuantizeSummary& summary) {

@@ -1,10 +1,12 @@
-// Tables, widths and JSON: what turns results into text.
+// Tables, widths, JSON, markup and axes: what turns results into text.
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <string>
 
-#include "report/json_text.h"
+#include "report/html.h"
+#include "report/json.h"
+#include "report/plot_axis.h"
 #include "report/table.h"
 #include "report/text_width.h"
 
@@ -47,26 +49,49 @@ TEST(TextTable, WithoutRowsIsItsHeading) {
   EXPECT_EQ(TextTable({{"a"}, {"bb"}}).ToString(), "a  bb\n-  --\n");
 }
 
-TEST(Json, StringsAreEscaped) {
-  EXPECT_EQ(JsonString("a\"b\\c\n\x01"), "\"a\\\"b\\\\c\\u000a\\u0001\"");
+TEST(TextWidth, WrapsAtBlanksAndCutsOnlyWordsLongerThanALine) {
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(WrapToWidth("", 3), Lines{""});
+  EXPECT_EQ(WrapToWidth("abc", 3), Lines{"abc"});
+  EXPECT_EQ(WrapToWidth("abc de f", 3), (Lines{"abc", "de", "f"}));
+  EXPECT_EQ(WrapToWidth("ab   cdefg", 3), (Lines{"ab", "cde", "fg"}));
+  EXPECT_EQ(WrapToWidth("a\xE6\xBC\xA2z", 2), (Lines{"a", "\xE6\xBC\xA2", "z"}));
+  EXPECT_EQ(WrapToWidth("\xE6\xBC\xA2z", 1), (Lines{"\xE6\xBC\xA2", "z"}));
 }
 
-TEST(Json, NumbersAreShortestExactAndNeverNan) {
-  EXPECT_EQ(JsonNumber(0.1), "0.1");
-  EXPECT_EQ(JsonNumber(1.0 / 3), "0.3333333333333333");
-  EXPECT_EQ(JsonNumber(std::numeric_limits<double>::quiet_NaN()), "null");
-  EXPECT_EQ(JsonNumber(-std::numeric_limits<double>::infinity()), "null");
+TEST(TextTable, LongTextGoesOnBelowItselfAndPushesNothingAside) {
+  TextTable table({{"name"}, {"a longer heading", Align::kRight, 8}, {"ms"}});
+  table.AddRow({"a", "one two three", "1"});
+  table.AddRow({"b", "4", "2"});
+  EXPECT_EQ(table.ToString(),
+            "name  a longer  ms\n"
+            "       heading\n"
+            "----  --------  --\n"
+            "a      one two  1\n"
+            "         three\n"
+            "b            4  2\n");
 }
 
-TEST(Json, ObjectsKeepTheOrderOfTheirKeys) {
-  JsonObject object, indented(2);
-  EXPECT_EQ(object.ToString(), "{}");
-  object.Add("b", int64_t{-1});
-  object.Add("a", "x");
-  EXPECT_EQ(object.ToString(), "{\"b\": -1, \"a\": \"x\"}");
-  indented.Add("b", 0.5);
-  indented.AddJson("c", "[]");
-  EXPECT_EQ(indented.ToString(), "{\n  \"b\": 0.5,\n  \"c\": []\n}");
+TEST(Json, KeepsOrderHasNoNanAndSurvivesNamesThatAreNotUtf8) {
+  EXPECT_EQ(JsonText({{"b", -1}, {"a", "x\"\n"}}, -1), R"({"b":-1,"a":"x\"\n"})");
+  EXPECT_EQ(JsonText(std::numeric_limits<double>::quiet_NaN()), "null");
+  EXPECT_EQ(JsonText("a\xFFz"), "\"a\xEF\xBF\xBDz\"");
+}
+
+TEST(Html, NamesCannotBecomeMarkup) {
+  EXPECT_EQ(EscapeHtml("a<b>&\"'\n"), "a&lt;b&gt;&amp;&quot;&#39;\xEF\xBF\xBD");
+}
+
+TEST(PlotAxis, TicksAreRoundAndWithinTheAxis) {
+  EXPECT_EQ(AxisTicks(0, 1000, 5).labels,
+            (std::vector<std::string>{"0", "200", "400", "600", "800", "1000"}));
+  const AxisTicks fine(91.03, 91.31, 4);
+  EXPECT_EQ(fine.labels, (std::vector<std::string>{"91.1", "91.2", "91.3"}));
+  EXPECT_NEAR(fine.values[0], 91.1, 1e-9);
+  // 0 stays 0, without a sign and without rounding's crumbs.
+  EXPECT_EQ(AxisTicks(-0.3, 0.3, 6).labels,
+            (std::vector<std::string>{"-0.3", "-0.2", "-0.1", "0.0", "0.1", "0.2", "0.3"}));
+  EXPECT_EQ(AxisTicks(2, 2, 4).labels, std::vector<std::string>{"2"});
 }
 
 }  // namespace

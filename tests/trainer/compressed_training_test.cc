@@ -149,6 +149,18 @@ TEST(CompressedTraining, PatternsMatchWholeNames) {
   EXPECT_FALSE(MatchesPattern("layer*.conv*.weight", "layer1.0.bn2.weight"));
   EXPECT_TRUE(MatchesPattern("*", ""));
   EXPECT_FALSE(MatchesPattern("", "a"));
+  EXPECT_TRUE(MatchesPattern("layer?.conv[12]", "layer3.conv2"));
+  EXPECT_FALSE(MatchesPattern("layer?.conv[12]", "layer10.conv2"));
+  EXPECT_TRUE(MatchesPattern("params[0]", "params[0]"));
+  EXPECT_TRUE(MatchesPattern("*a\\b", "/a\\b")) << "neither slash nor backslash is special";
+}
+
+TEST(CompressedTraining, APatternOfManyStarsIsDecidedAtOnce) {
+  // Trying every way to spread the name over the stars would take over 10^14 steps.
+  std::string pattern;
+  for (int i = 0; i < 20; ++i) pattern += "*a";
+  EXPECT_FALSE(MatchesPattern(pattern + "*b", std::string(60, 'a')));
+  EXPECT_TRUE(MatchesPattern(pattern + "*b", std::string(60, 'a') + "b"));
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 #include "trainer/sync/compression.h"
 
+#include <fnmatch.h>
+
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "comm/compress/compressed_all_reduce.h"
@@ -24,19 +25,12 @@ int64_t Elements(absl::Span<const int64_t> shape) {
 
 }  // namespace
 
-bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
-  const size_t star = pattern.find('*');
-  if (star == absl::string_view::npos) return pattern == name;
-  if (!absl::StartsWith(name, pattern.substr(0, star))) return false;
-  pattern.remove_prefix(star + 1);
-  name.remove_prefix(star);
-  for (size_t skipped = 0; skipped <= name.size(); ++skipped) {
-    if (MatchesPattern(pattern, name.substr(skipped))) return true;
-  }
-  return false;
+bool MatchesPattern(const std::string& pattern, const std::string& name) {
+  // Itself first: a name may hold brackets.
+  return pattern == name || fnmatch(pattern.c_str(), name.c_str(), FNM_NOESCAPE) == 0;
 }
 
-bool IsCompressed(const CompressionOptions& options, absl::string_view name,
+bool IsCompressed(const CompressionOptions& options, const std::string& name,
                   absl::Span<const int64_t> shape) {
   if (options.method == "none" || shape.size() < 2 || Elements(shape) < options.minimum_size)
     return false;

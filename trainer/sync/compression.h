@@ -18,12 +18,13 @@
 
 namespace ds {
 
-// Whether `pattern`, in which `*` stands for any text, is the whole of `name`.
-bool MatchesPattern(absl::string_view pattern, absl::string_view name);
+// Whether `pattern` fits the whole of `name`: `*` stands for any text, `?` for one character,
+// `[ab]` for one of those, as in a shell (fnmatch); a pattern equal to the name always fits.
+bool MatchesPattern(const std::string& pattern, const std::string& name);
 
 // Whether a parameter travels in fewer bits: it has two or more dimensions, none of the patterns
 // names it, and it is large enough.
-bool IsCompressed(const CompressionOptions& options, absl::string_view name,
+bool IsCompressed(const CompressionOptions& options, const std::string& name,
                   absl::Span<const int64_t> shape);
 
 // The codec of `options.method`; null for powersgd and none, which have none. `bits` counts for

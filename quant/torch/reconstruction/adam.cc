@@ -1,7 +1,5 @@
 #include "quant/torch/reconstruction/adam.h"
 
-#include <cmath>
-
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 
@@ -13,21 +11,19 @@ constexpr double kMeanDecay = 0.9, kSquareDecay = 0.999, kEpsilon = 1e-8;
 }  // namespace
 
 void Adam::Add(const at::Tensor& leaf, double rate) {
+  if (!steps_.defined()) steps_ = at::zeros({}, at::kFloat);
   states_.push_back({leaf, at::zeros_like(leaf), at::zeros_like(leaf), rate});
 }
 
 void Adam::Step() {
   const at::NoGradGuard no_grad;
-  ++steps_;
-  const double mean_share = 1 - std::pow(kMeanDecay, steps_),
-               square_share = 1 - std::pow(kSquareDecay, steps_);
+  steps_ += 1;
   for (State& state : states_) {
     const at::Tensor gradient = state.leaf.grad();
     if (!gradient.defined()) continue;
-    state.mean.mul_(kMeanDecay).add_(gradient, 1 - kMeanDecay);
-    state.square.mul_(kSquareDecay).addcmul_(gradient, gradient, 1 - kSquareDecay);
-    const at::Tensor root = (state.square / square_share).sqrt_().add_(kEpsilon);
-    state.leaf.addcdiv_(state.mean, root, -state.rate / mean_share);
+    at::_fused_adam_(state.leaf, gradient, state.mean, state.square, /*max_exp_avg_sqs=*/{}, steps_,
+                     state.rate, kMeanDecay, kSquareDecay, /*weight_decay=*/0.0, kEpsilon,
+                     /*amsgrad=*/false, /*maximize=*/false);
     state.leaf.mutable_grad().reset();
   }
 }

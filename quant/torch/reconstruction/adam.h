@@ -1,5 +1,5 @@
-// Adam (Kingma and Ba, ICLR 2015) for a handful of small tensors: what reconstruction learns with.
-// The trainer's optimisers work on a network's parameters and know of groups and states.
+// LibTorch's fused Adam (Kingma and Ba, ICLR 2015) for a handful of small tensors: what
+// reconstruction learns with. The trainer's optimisers, in a room above, know of groups and states.
 #pragma once
 
 #include <vector>
@@ -22,7 +22,7 @@ class Adam {
   };
 
   std::vector<State> states_;
-  int steps_ = 0;
+  at::Tensor steps_;  // a scalar: the kernel reads its count as a tensor
 };
 
 }  // namespace ds
