@@ -24,15 +24,6 @@ Tensor NormalWeights(Shape shape, double deviation, uint64_t seed, absl::string_
               [deviation](CounterRandom& random) { return deviation * random.NextNormal(); });
 }
 
-Tensor TruncatedNormalWeights(Shape shape, double deviation, uint64_t seed,
-                              absl::string_view name) {
-  return Fill(std::move(shape), seed, name, [deviation](CounterRandom& random) {
-    double normal = random.NextNormal();
-    while (std::abs(normal) > 2.0) normal = random.NextNormal();
-    return deviation * normal;
-  });
-}
-
 Tensor UniformWeights(Shape shape, double bound, uint64_t seed, absl::string_view name) {
   return Fill(std::move(shape), seed, name,
               [bound](CounterRandom& random) { return bound * (2.0 * random.NextDouble() - 1.0); });

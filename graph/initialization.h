@@ -11,8 +11,6 @@ namespace ds {
 
 // Normal with mean 0 and the given standard deviation, float32.
 Tensor NormalWeights(Shape shape, double deviation, uint64_t seed, absl::string_view name);
-// Normal, cut off at two deviations (redrawn), float32.
-Tensor TruncatedNormalWeights(Shape shape, double deviation, uint64_t seed, absl::string_view name);
 // Uniform in [-bound, bound), float32.
 Tensor UniformWeights(Shape shape, double bound, uint64_t seed, absl::string_view name);
 // For [out, in / groups, kernel...]: normal with variance 2 / (out * kernel elements) (He et al.

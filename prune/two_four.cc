@@ -73,18 +73,6 @@ int InputAxis(const Graph& graph, const Node& node) {
   return weight->rank() - 2;
 }
 
-bool HasTwoFourPattern(const Tensor& weight, int axis) {
-  if (weight.dim(axis) % static_cast<int64_t>(kBlock) != 0) return false;
-  const auto values = weight.span<float>();
-  bool holds = true;
-  ForEachBlock(weight, axis, [&](const std::array<size_t, kBlock>& block) {
-    size_t others = 0;
-    for (const size_t i : block) others += values[i] != 0 ? 1 : 0;
-    holds &= others <= kLeft;
-  });
-  return holds;
-}
-
 absl::StatusOr<std::vector<TwoFourLayer>> ApplyTwoFour(Graph& graph,
                                                        const std::vector<std::string>& keep) {
   std::map<ValueId, int> readers;

@@ -23,10 +23,6 @@ struct TwoFourLayer {
 // with a constant weight.
 int InputAxis(const Graph& graph, const Node& node);
 
-// True if of every four consecutive elements along `axis` at least two are 0. False if the extent
-// is no multiple of 4.
-bool HasTwoFourPattern(const Tensor& weight, int axis);
-
 // Sets the two smaller of every four |w| to 0, of equal ones the later. Layers in `keep` (nodes'
 // names), grouped convolutions, inputs not a multiple of 4, and weights that several nodes read
 // stay dense, with the reason. InvalidArgument, with the graph as it was: a name that is no layer,

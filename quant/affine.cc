@@ -73,6 +73,31 @@ void CheckSizes(size_t values, absl::Span<const int64_t> shape, const QuantParam
       << values << " values and room for " << out << ", shape " << ShapeString(shape);
 }
 
+// out[i] = map(values[i], its scale, its zero point).
+template <typename From, typename To, typename Map>
+void MapElements(absl::Span<const From> values, absl::Span<const int64_t> shape,
+                 const QuantParams& params, absl::Span<To> out, const Map& map) {
+  CheckSizes(values.size(), shape, params, out.size());
+  // The loops below work on copies in registers, which no store to `out` can change.
+  const auto shared = [&](int64_t begin, int64_t count, int64_t s) {
+    const Map element = map;
+    const float scale = params.scales[s];
+    const int32_t zero_point = params.zero_points[s];
+    const From* from = values.data() + begin;
+    To* to = out.data() + begin;
+    for (int64_t i = 0; i < count; ++i) to[i] = element(from[i], scale, zero_point);
+  };
+  const auto each = [&](int64_t begin, int64_t count, int64_t s) {
+    const Map element = map;
+    const float* scales = params.scales.data() + s;
+    const int32_t* zero_points = params.zero_points.data() + s;
+    const From* from = values.data() + begin;
+    To* to = out.data() + begin;
+    for (int64_t i = 0; i < count; ++i) to[i] = element(from[i], scales[i], zero_points[i]);
+  };
+  ForEachRun(params, shape, static_cast<int64_t>(values.size()), shared, each);
+}
+
 }  // namespace
 
 absl::Status CheckType(const QuantType& type) {
@@ -156,73 +181,27 @@ Shape ScaleShape(const QuantParams& params, absl::Span<const int64_t> shape) {
 
 void QuantizeValues(absl::Span<const float> values, absl::Span<const int64_t> shape,
                     const QuantParams& params, absl::Span<int32_t> out) {
-  CheckSizes(values.size(), shape, params, out.size());
-  const auto shared = [&](int64_t begin, int64_t count, int64_t s) {
-    const float scale = params.scales[s];
-    const int32_t zero_point = params.zero_points[s];
-    const auto [low, high] = BoundsOf(params.type, zero_point);
-    const float* from = values.data() + begin;
-    int32_t* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i) to[i] = QuantSteps(from[i], scale, low, high) + zero_point;
-  };
-  const auto each = [&](int64_t begin, int64_t count, int64_t s) {
-    const float* scales = params.scales.data() + s;
-    const int32_t* zero_points = params.zero_points.data() + s;
-    const QuantType type = params.type;
-    const float* from = values.data() + begin;
-    int32_t* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i) {
-      const auto [low, high] = BoundsOf(type, zero_points[i]);
-      to[i] = QuantSteps(from[i], scales[i], low, high) + zero_points[i];
-    }
-  };
-  ForEachRun(params, shape, static_cast<int64_t>(values.size()), shared, each);
+  MapElements(values, shape, params, out,
+              [type = params.type](float value, float scale, int32_t zero_point) {
+                const auto [low, high] = BoundsOf(type, zero_point);
+                return QuantSteps(value, scale, low, high) + zero_point;
+              });
 }
 
 void DequantizeValues(absl::Span<const int32_t> codes, absl::Span<const int64_t> shape,
                       const QuantParams& params, absl::Span<float> out) {
-  CheckSizes(codes.size(), shape, params, out.size());
-  const auto shared = [&](int64_t begin, int64_t count, int64_t s) {
-    const float scale = params.scales[s];
-    const int32_t zero_point = params.zero_points[s];
-    const int32_t* from = codes.data() + begin;
-    float* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i] - zero_point) * scale;
-  };
-  const auto each = [&](int64_t begin, int64_t count, int64_t s) {
-    const float* scales = params.scales.data() + s;
-    const int32_t* zero_points = params.zero_points.data() + s;
-    const int32_t* from = codes.data() + begin;
-    float* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i)
-      to[i] = static_cast<float>(from[i] - zero_points[i]) * scales[i];
-  };
-  ForEachRun(params, shape, static_cast<int64_t>(codes.size()), shared, each);
+  MapElements(codes, shape, params, out, [](int32_t code, float scale, int32_t zero_point) {
+    return static_cast<float>(code - zero_point) * scale;
+  });
 }
 
 void FakeQuantize(absl::Span<const float> values, absl::Span<const int64_t> shape,
                   const QuantParams& params, absl::Span<float> out) {
-  CheckSizes(values.size(), shape, params, out.size());
-  const auto shared = [&](int64_t begin, int64_t count, int64_t s) {
-    const float scale = params.scales[s];
-    const auto [low, high] = BoundsOf(params.type, params.zero_points[s]);
-    const float* from = values.data() + begin;
-    float* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i)
-      to[i] = static_cast<float>(QuantSteps(from[i], scale, low, high)) * scale;
-  };
-  const auto each = [&](int64_t begin, int64_t count, int64_t s) {
-    const float* scales = params.scales.data() + s;
-    const int32_t* zero_points = params.zero_points.data() + s;
-    const QuantType type = params.type;
-    const float* from = values.data() + begin;
-    float* to = out.data() + begin;
-    for (int64_t i = 0; i < count; ++i) {
-      const auto [low, high] = BoundsOf(type, zero_points[i]);
-      to[i] = static_cast<float>(QuantSteps(from[i], scales[i], low, high)) * scales[i];
-    }
-  };
-  ForEachRun(params, shape, static_cast<int64_t>(values.size()), shared, each);
+  MapElements(values, shape, params, out,
+              [type = params.type](float value, float scale, int32_t zero_point) {
+                const auto [low, high] = BoundsOf(type, zero_point);
+                return static_cast<float>(QuantSteps(value, scale, low, high)) * scale;
+              });
 }
 
 }  // namespace ds

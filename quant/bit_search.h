@@ -12,7 +12,7 @@ namespace ds {
 
 // How many bits a code takes up.
 enum class CodeStorage {
-  kFile,   // as quant/packed_codes.h and ONNX files: 2; 4 for 3 and 4 bits; 8 for 5 to 8
+  kFile,   // as quant/storage_type.h and ONNX files: 2; 4 for 3 and 4 bits; 8 for 5 to 8
   kTight,  // as many as it has
 };
 

@@ -13,7 +13,7 @@
 #include "base/tensor/int_tensor.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
-#include "quant/packed_codes.h"
+#include "quant/storage_type.h"
 
 namespace ds::qdq {
 namespace {

@@ -105,18 +105,6 @@ void Histogram::Widen(int exponent) {
   }
 }
 
-void Histogram::Merge(const Histogram& other) {
-  if (&other == this) return Merge(Histogram(other));
-  if (other.exponent_ > exponent_) Widen(other.exponent_);
-  const int halvings = std::min(exponent_ - other.exponent_, kLog2Bins);
-  for (int side = 0; side < 2; ++side) {
-    for (int i = 0; i < kBins; ++i)
-      counts_[side * kBins + (i >> halvings)] += other.counts_[side * kBins + i];
-  }
-  for (int slot = kZeroSlot; slot < kSlots; ++slot) counts_[slot] += other.counts_[slot];
-  Include({.finite = other.count_, .min = other.min_, .max = other.max_});
-}
-
 int64_t Histogram::zeros() const {
   int64_t zeros = 0;
   for (int i = 0; i < kZeroSlots; ++i) zeros += counts_[kZeroSlot + i];

@@ -34,8 +34,6 @@ class Histogram {
 
   // About a nanosecond a value.
   Seen Add(absl::Span<const float> values);
-  // As if all that `other` was given had been given to this one.
-  void Merge(const Histogram& other);
 
   // Finite values, zeros included. NaN and Inf are counted apart and appear nowhere else.
   int64_t count() const { return count_; }

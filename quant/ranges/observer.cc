@@ -87,14 +87,6 @@ void ActivationStatistics::Add(absl::Span<const float> batch) {
   weight_ = decay_ * weight_ + (1 - decay_);
 }
 
-void ActivationStatistics::Merge(const ActivationStatistics& other) {
-  histogram_.Merge(other.histogram_);
-  batches_ += other.batches_;
-  min_sum_ += other.min_sum_;
-  max_sum_ += other.max_sum_;
-  weight_ += other.weight_;
-}
-
 double ActivationStatistics::MeanSquare() const {
   if (histogram_.count() == histogram_.zeros()) return 0;
   const BinDensity density(histogram_);

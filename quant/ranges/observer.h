@@ -34,10 +34,6 @@ class ActivationStatistics {
   // One batch of the tensor's values; an empty one changes nothing. NaN and Inf are counted, and
   // make ChooseRange fail.
   void Add(absl::Span<const float> batch);
-  // As if the batches of `other` had come here too. The moving average, which alone depends on the
-  // order of batches, becomes the weighted mean of both.
-  void Merge(const ActivationStatistics& other);
-
   const Histogram& histogram() const { return histogram_; }
   int64_t batches() const { return batches_; }
   // Averages of the batches' least and greatest values, the latest weighing most: batch t of n has

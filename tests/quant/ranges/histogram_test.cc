@@ -120,32 +120,14 @@ TEST(HistogramTest, NeitherOrderNorSplittingMatters) {
     std::swap(shuffled[i], shuffled[random.NextBelow(static_cast<uint32_t>(i + 1))]);
   EXPECT_TRUE(Same(Of(shuffled), all));
 
-  Histogram pieces, merged, merged_backwards;
+  Histogram pieces;
   for (size_t begin = 0; begin < values.size();) {
     const size_t count = std::min<size_t>(random.NextBelow(700), values.size() - begin);
     const std::vector<float> piece(values.begin() + begin, values.begin() + begin + count);
     pieces.Add(piece);
-    merged.Merge(Of(piece));
-    Histogram first = Of(piece);
-    first.Merge(
-        merged_backwards);  // the wider one comes to the narrower, above the other way round
-    merged_backwards = first;
     begin += count;
   }
   EXPECT_TRUE(Same(pieces, all));
-  EXPECT_TRUE(Same(merged, all));
-  EXPECT_TRUE(Same(merged_backwards, all));
-  Histogram the_other_way = Of(backwards);
-  the_other_way.Merge(Histogram());
-  EXPECT_TRUE(Same(the_other_way, all));
-}
-
-TEST(HistogramTest, MergedWithItselfItHoldsEverythingTwice) {
-  std::vector<float> values = Normal(1000);
-  Histogram histogram = Of(values);
-  histogram.Merge(histogram);
-  values.insert(values.end(), values.begin(), values.begin() + 1000);
-  EXPECT_TRUE(Same(histogram, Of(values)));
 }
 
 // Every power of two and its neighbours on both sides, from the least denormal to the greatest

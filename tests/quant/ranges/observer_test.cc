@@ -331,32 +331,6 @@ TEST(ObserverTest, TheMovingAverageWeighsTheLatestMost) {
   }
 }
 
-// Several ranks or threads collect what one would have, in any order.
-TEST(ObserverTest, MergedStatisticsGiveTheSameRanges) {
-  const std::vector<float> values = WithOutliers(Silu(Normal(9001, 2)), 1000, 17);
-  const std::vector<float> first(values.begin(), values.begin() + 1234);
-  const std::vector<float> second(values.begin() + 1234, values.end());
-  const auto all = Collected(values);
-  ActivationStatistics a = Collected(first), b = Collected(second);
-  a.Merge(Collected(second));
-  b.Merge(Collected(first));
-  EXPECT_EQ(a.batches(), 2);
-  EXPECT_NEAR(a.MeanSquare(), all.MeanSquare(), 1e-12);
-  EXPECT_EQ(a.moving_max(), b.moving_max());
-  ForAll(
-      [&](const QuantType& type, CalibrationMethod method) {
-        if (method == CalibrationMethod::kMovingAverage) return;
-        const ClipRange of_all = *ChooseRange(all, type, method, {});
-        for (const ActivationStatistics* merged : {&a, &b}) {
-          const ClipRange range = *ChooseRange(*merged, type, method, {});
-          EXPECT_EQ(range.low, of_all.low);
-          EXPECT_EQ(range.high, of_all.high);
-          EXPECT_EQ(range.squared_error, of_all.squared_error);
-        }
-      },
-      3);
-}
-
 TEST(ObserverTest, TheMeanSquareIsThatOfTheSamples) {
   for (const Sample& sample : Samples(20000)) {
     double sum = 0;
