@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "quant/affine_steps.h"
 #include "quant/axis_split.h"
 
 namespace ds {
@@ -20,7 +21,6 @@ constexpr int kFine = 16;
 // Squares are summed in fp32 over a block, whose rounding errors stay small, and in double beyond.
 constexpr size_t kBlock = 128;
 constexpr size_t kLanes = 8;
-constexpr float kRoundingShift = 12582912.0f;  // see affine.cc
 
 // Sum of (w - scale * q)^2, q the nearest code.
 double SquaredError(absl::Span<const float> values, const QuantType& type, float scale) {
