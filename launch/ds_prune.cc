@@ -1,5 +1,4 @@
 // ds_prune: takes channels, or two of every four weights, out of a trained ONNX model.
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -7,30 +6,18 @@
 #include "base/log.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/prune/prune_job.h"
+#include "launch/model_job.h"
 
 namespace {
 
-constexpr int kBadInput = 1;
-
 struct Arguments {
-  std::string data;
-  std::vector<std::string> overrides;
+  ds::DataFlags yaml;
   ds::PruneJobOptions job;
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
   ds::PruneOptions& prune = arguments.job.channels.options;
-  app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
-      ->required();
-  app.add_option("--data", arguments.data,
-                 "YAML whose data section says what to measure and test on, for instance a run's "
-                 "config.yaml")
-      ->required();
-  app.add_option("--output", arguments.job.output,
-                 "ONNX file to write; the report goes beside it as .json")
-      ->required();
-  app.add_option("overrides", arguments.overrides,
-                 "key.path=value of the YAML, e.g. data.path=DIR");
+  ds::AddModelJobFlags(app, "measure and test", ".json", arguments.job, arguments.yaml);
   const auto choice = [&app](const char* flag, std::string& field, std::vector<std::string> values,
                              const char* what) {
     app.add_option(flag, field, what)
@@ -55,11 +42,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "images of the training split for taylor")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--threads", arguments.job.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
 absl::Status Run(const Arguments& arguments) {
-  auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
+  auto config = ds::ReadTrainConfig(arguments.yaml.file, arguments.yaml.overrides);
   if (!config.ok()) return config.status();
   return ds::RunPruneJob(*std::move(config), arguments.job).status();
 }
@@ -74,8 +60,5 @@ int main(int argc, char** argv) {
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
   ds::SetUpLog(ds::LogLevel::kInfo, -1);
-  const absl::Status status = Run(arguments);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "ds_prune: %s\n", std::string(status.message()).c_str());
-  return kBadInput;
+  return ds::ExitCode("ds_prune", Run(arguments));
 }

@@ -1,6 +1,5 @@
 // ds_quantize: makes an integer model for ONNX Runtime or TensorRT from a float ONNX file and
 // calibration data.
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -9,15 +8,13 @@
 #include "base/log.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/quantize/quantize_job.h"
+#include "launch/model_job.h"
 #include "launch/word_flag.h"
 
 namespace {
 
-constexpr int kBadInput = 1;
-
 struct Arguments {
-  std::string data;
-  std::vector<std::string> overrides;
+  ds::DataFlags yaml;
   std::string bits, activation_bits;  // a number, or auto
   std::vector<std::string> bits_of;
   bool direct_weights = false;
@@ -27,17 +24,7 @@ struct Arguments {
 
 void Declare(CLI::App& app, Arguments& arguments) {
   ds::QuantizerOptions& quantizer = arguments.job.quantizer.options;
-  app.add_option("--model", arguments.job.model, "float ONNX file, for instance a run's model.onnx")
-      ->required();
-  app.add_option("--data", arguments.data,
-                 "YAML whose data section says what to calibrate and test on, for instance a run's "
-                 "config.yaml")
-      ->required();
-  app.add_option("--output", arguments.job.output,
-                 "ONNX file to write; the report goes beside it as .json and .html")
-      ->required();
-  app.add_option("overrides", arguments.overrides,
-                 "key.path=value of the YAML, e.g. data.path=DIR");
+  ds::AddModelJobFlags(app, "calibrate and test", ".json and .html", arguments.job, arguments.yaml);
   const auto bits = [&app](const char* flag, int& field, const char* what) {
     app.add_option(flag, field, what)->check(CLI::Range(2, 8))->capture_default_str();
   };
@@ -98,7 +85,6 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "or activations have at most 4 bits, else none")
       ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
       ->capture_default_str();
-  app.add_option("--threads", arguments.job.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
 // Takes --bits-of into the options.
@@ -149,7 +135,7 @@ absl::Status ResolveBits(Arguments& arguments) {
 absl::Status Run(Arguments arguments) {
   if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
   if (absl::Status status = ResolveNamedBits(arguments); !status.ok()) return status;
-  auto config = ds::ReadTrainConfig(arguments.data, arguments.overrides);
+  auto config = ds::ReadTrainConfig(arguments.yaml.file, arguments.yaml.overrides);
   if (!config.ok()) return config.status();
   return ds::RunQuantizeJob(*std::move(config), arguments.job).status();
 }
@@ -165,8 +151,5 @@ int main(int argc, char** argv) {
   arguments.job.quantizer.options.symmetric_activations =
       arguments.job.qdq.profile == ds::QdqProfile::kTensorRT;
   ds::SetUpLog(ds::LogLevel::kInfo, -1);
-  const absl::Status status = Run(arguments);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "ds_quantize: %s\n", std::string(status.message()).c_str());
-  return kBadInput;
+  return ds::ExitCode("ds_quantize", Run(arguments));
 }

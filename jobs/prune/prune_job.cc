@@ -4,9 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "executor/memory.h"
@@ -16,11 +14,10 @@
 #include "jobs/data_setup.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/model_factory.h"
+#include "jobs/model_output.h"
 
 namespace ds {
 namespace {
-
-constexpr char kSuffix[] = ".onnx";
 
 absl::Status CheckOptions(const PruneJobOptions& options) {
   if (options.channels.samples < 1)
@@ -29,14 +26,7 @@ absl::Status CheckOptions(const PruneJobOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("pattern is \"", options.pattern, "\"; it must be channels or 2:4"));
   }
-  if (!absl::EndsWith(options.output, kSuffix)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
-  }
-  if (options.output == options.model) {
-    return absl::InvalidArgumentError("the output is the model itself: give another file");
-  }
-  return absl::OkStatus();
+  return CheckModelOutput(options.model, options.output);
 }
 
 absl::Status Prune(const TrainConfig& config, const DataSplits& splits,
@@ -80,7 +70,7 @@ absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptio
   DS_ASSIGN_OR_RETURN(const std::string pruned, ExportOnnxToBytes(graph));
   summary.bytes_after = static_cast<int64_t>(pruned.size());
 
-  const std::string report = absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".json");
+  const std::string report = BesideModel(options.output, ".json");
   DS_RETURN_IF_ERROR(WriteFileAtomically(options.output, pruned));
   DS_RETURN_IF_ERROR(WriteFileAtomically(report, PruneSummaryJson(summary)));
   if (options.print)

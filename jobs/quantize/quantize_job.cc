@@ -6,9 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
@@ -20,28 +18,19 @@
 #include "jobs/data_setup.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/model_factory.h"
+#include "jobs/model_output.h"
 #include "jobs/quantize/quantize_html.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
 namespace {
 
-constexpr char kSuffix[] = ".onnx";
-
 absl::Status CheckOptions(const QuantizeJobOptions& options) {
   if (options.quantizer.samples < 1)
     return absl::InvalidArgumentError("the number of calibration samples must be at least 1");
   if (options.held_out < 1)
     return absl::InvalidArgumentError("the number of held-out samples must be at least 1");
-  if (!absl::EndsWith(options.output, kSuffix)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("output \"", options.output, "\" does not end in .onnx"));
-  }
-  if (options.output == options.model) {
-    return absl::InvalidArgumentError(
-        "the output is the model itself: give another file, the float model is still needed");
-  }
-  return absl::OkStatus();
+  return CheckModelOutput(options.model, options.output);
 }
 
 // Points lost by a quantised model on the batches behind those that calibration takes of the same
@@ -99,10 +88,10 @@ absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, D
 // The reports, beside the model's file. Their paths as a person reads them.
 absl::StatusOr<std::string> WriteReports(const std::string& output,
                                          const QuantizeSummary& summary) {
-  const std::string stem(absl::StripSuffix(output, kSuffix));
-  DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".json", QuantizeSummaryJson(summary)));
-  DS_RETURN_IF_ERROR(WriteFileAtomically(stem + ".html", QuantizeSummaryHtml(summary)));
-  return absl::StrCat(stem, ".json and ", stem, ".html");
+  const std::string json = BesideModel(output, ".json"), html = BesideModel(output, ".html");
+  DS_RETURN_IF_ERROR(WriteFileAtomically(json, QuantizeSummaryJson(summary)));
+  DS_RETURN_IF_ERROR(WriteFileAtomically(html, QuantizeSummaryHtml(summary)));
+  return absl::StrCat(json, " and ", html);
 }
 
 // Writes the file, and for TensorRT what goes with it; its bytes.
@@ -115,8 +104,7 @@ absl::StatusOr<int64_t> Export(const Graph& placed, const QuantizeJobOptions& op
   DS_ASSIGN_OR_RETURN(const TensorRTExportResult exported,
                       TensorRTExporter().Write(placed, options.output));
   const TrtBuild build =
-      RunTrtRecipe(exported.recipe_path,
-                   absl::StrCat(absl::StripSuffix(options.output, kSuffix), ".trtexec.log"));
+      RunTrtRecipe(exported.recipe_path, BesideModel(options.output, ".trtexec.log"));
   if (options.print)
     std::cout << "wrote " << exported.recipe_path << " and " << exported.lint_path
               << "\nTensorRT: " << build.message << "\n";

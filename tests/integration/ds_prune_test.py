@@ -3,17 +3,15 @@
     ds_prune_test.py DS_TRAIN DS_PRUNE DS_QUANTIZE
 """
 import json
-import pathlib
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from small_network import CONFIG, run
+from small_network import SmallNetworkCase, run
 
 DS_TRAIN, DS_PRUNE, DS_QUANTIZE = sys.argv[1:4]
 
@@ -23,27 +21,9 @@ def weights(path):
     return {w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer}
 
 
-class DsPrune(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="ds_prune_test")
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        (cls.folder / "small.yaml").write_text(CONFIG)
-        cls.train("small")
-        cls.model, cls.config = cls.folder / "small/model.onnx", cls.folder / "small/config.yaml"
-
-    @classmethod
-    def train(cls, name, *overrides):
-        subprocess.run([DS_TRAIN, "--config", cls.folder / "small.yaml", f"run.output={cls.folder}", f"run.name={name}", *overrides],
-                       check=True, stdout=subprocess.DEVNULL)
-        return json.loads((cls.folder / name / "summary.json").read_text())
-
-    def prune(self, name, *options, model=None, data=None):
-        output = self.folder / f"{name}.onnx"
-        done = subprocess.run([DS_PRUNE, "--model", model or self.model, "--data", data or self.config, "--output", output,
-                               "--samples", "256", *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return done, output
+class DsPrune(SmallNetworkCase):
+    DS_TRAIN, PROGRAM = DS_TRAIN, DS_PRUNE
+    prune = SmallNetworkCase.change
 
     def test_each_method_shrinks_the_file_and_onnx_runtime_runs_it(self):
         images = np.random.default_rng(1).standard_normal((8, 3, 16, 16)).astype(np.float32)

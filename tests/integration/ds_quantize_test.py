@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
@@ -16,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from small_network import CONFIG, run
+from small_network import CONFIG, SmallNetworkCase, run
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from activation_error import relative_squared_errors  # noqa: E402
@@ -24,23 +23,9 @@ from activation_error import relative_squared_errors  # noqa: E402
 DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
 
 
-class DsQuantize(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="ds_quantize_test")
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        (cls.folder / "small.yaml").write_text(CONFIG)
-        subprocess.run([DS_TRAIN, "--config", cls.folder / "small.yaml", f"run.output={cls.folder}"], check=True,
-                       stdout=subprocess.DEVNULL)
-        cls.run_folder = cls.folder / "small"
-        cls.model, cls.config = cls.run_folder / "model.onnx", cls.run_folder / "config.yaml"
-
-    def quantize(self, name, *options, model=None, data=None):
-        output = self.folder / f"{name}.onnx"
-        done = subprocess.run([DS_QUANTIZE, "--model", model or self.model, "--data", data or self.config, "--output", output,
-                               "--samples", "256", *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return done, output
+class DsQuantize(SmallNetworkCase):
+    DS_TRAIN, PROGRAM = DS_TRAIN, DS_QUANTIZE
+    quantize = SmallNetworkCase.change
 
     def test_eight_and_four_bits_keep_the_accuracy_and_shrink_the_file(self):
         for bits, most in ((8, 0.45), (4, 0.35)):

@@ -14,19 +14,11 @@ import onnx
 import onnxruntime
 from safetensors.numpy import load_file
 
-from training_case import ENVIRONMENT, TrainingCase
+from training_case import ENVIRONMENT, TrainingCase, small_config
 
 DS_QUANTIZE = sys.argv[3]
-CONFIG = """
-run: {name: t, epochs: 5, seed: 5, threads: 1}
-model: {name: resnet8}
-data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 1024, batch_size: 16, test_batch_size: 64}
-optimizer: {learning_rate: 0.05}
-precision: {mode: fp32}
-log: {tensorboard: false}
-checkpoint: {keep: 10}
-gating: {mode: channels, share: 0.4, ramp_epochs: 3}
-"""
+CONFIG = small_config(5, 1024, """checkpoint: {keep: 10}
+gating: {mode: channels, share: 0.4, ramp_epochs: 3}""")
 CHANCE = 0.25
 FLOAT_REASON = re.compile(r'node "(.*)" \((\w+)\) stays float: (.+)')
 # Behind a fusion ONNX Runtime's name is another.

@@ -12,18 +12,10 @@ import onnx.numpy_helper
 from safetensors.numpy import load_file
 
 from small_network import logits
-from training_case import TrainingCase
+from training_case import TrainingCase, small_config
 
-CONFIG = """
-run: {name: t, epochs: 5, seed: 5, threads: 1}
-model: {name: resnet8}
-data: {type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: 512, batch_size: 16, test_batch_size: 64}
-optimizer: {learning_rate: 0.05}
-precision: {mode: fp32}
-log: {tensorboard: false}
-checkpoint: {keep: 10}
-pruning: {mode: channels, share: 0.4, start_epoch: 1, end_epoch: 3, samples: 128}
-"""
+CONFIG = small_config(5, 512, """checkpoint: {keep: 10}
+pruning: {mode: channels, share: 0.4, start_epoch: 1, end_epoch: 3, samples: 128}""")
 CHANCE = 0.25
 
 

@@ -1,4 +1,10 @@
 """A small network that ds_train trains in seconds, for tests of the programs that work on trained ones."""
+import json
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
 import numpy as np
 import onnxruntime
 
@@ -22,3 +28,31 @@ def run(path, images):
 def logits(path):
     """run() of 32 images of the data's shape, the same each time."""
     return run(path, np.random.default_rng(1).standard_normal((32, 3, 16, 16)).astype(np.float32))
+
+
+class SmallNetworkCase(unittest.TestCase):
+    """Tests that begin with that network: model.onnx and config.yaml of its run."""
+    DS_TRAIN = PROGRAM = None   # PROGRAM: what is tested, on a model and data
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="ds_program_test")
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        (cls.folder / "small.yaml").write_text(CONFIG)
+        cls.train("small")
+        cls.run_folder = cls.folder / "small"
+        cls.model, cls.config = cls.run_folder / "model.onnx", cls.run_folder / "config.yaml"
+
+    @classmethod
+    def train(cls, name, *overrides):
+        subprocess.run([cls.DS_TRAIN, "--config", cls.folder / "small.yaml", f"run.output={cls.folder}", f"run.name={name}", *overrides],
+                       check=True, stdout=subprocess.DEVNULL)
+        return json.loads((cls.folder / name / "summary.json").read_text())
+
+    def change(self, name, *options, model=None, data=None):
+        """What the program did, and the file that it was to write."""
+        output = self.folder / f"{name}.onnx"
+        done = subprocess.run([self.PROGRAM, "--model", model or self.model, "--data", data or self.config, "--output", output,
+                               "--samples", "256", *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return done, output

@@ -16,6 +16,19 @@ DS_TRAIN, MPIRUN = sys.argv[1], sys.argv[2]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
 
 
+def small_config(epochs, size, sections):
+    """YAML of a run named t: a network with batch norms learns `size` images of four classes in seconds. `sections`: YAML too."""
+    return f"""
+run: {{name: t, epochs: {epochs}, seed: 5, threads: 1}}
+model: {{name: resnet8}}
+data: {{type: synthetic, channels: 3, height: 16, width: 16, classes: 4, size: {size}, batch_size: 16, test_batch_size: 64}}
+optimizer: {{learning_rate: 0.05}}
+precision: {{mode: fp32}}
+log: {{tensorboard: false}}
+{sections}
+"""
+
+
 class TrainingCase(unittest.TestCase):
     CONFIG = ""   # of a run named t
     MPI_OPTIONS = ("--oversubscribe", "--bind-to", "none")
