@@ -15,6 +15,8 @@ IMAGES = {  # zoo models: arguments of ds_export, shape of a batch
     "mobilenet_v2": (["--height", 32, "--width", 32], (4, 3, 32, 32)),
     "resnet50": (["--height", 32, "--width", 32], (2, 3, 32, 32)),
 }
+# Every width on the smallest; the ends where layers are depthwise; one of the packed ones in the largest file.
+WIDTHS = {"resnet20": (8, 4, 2), "mobilenet_v2": (8, 2), "resnet50": (4,)}
 FLOAT_OPS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "Add", "MatMul", "Relu", "Clip", "MaxPool", "NhwcFusedConv")
 # Activations of 8 bits by min and max cost this much against the same network with quantised weights, whatever the weights' width.
 # A scale that is a factor of two off anywhere costs more.
@@ -367,12 +369,12 @@ def main(*programs):
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(programs, folder)
         for name in IMAGES:
-            for bits in (8, 4, 2):
+            for bits in WIDTHS[name]:
                 report.case(f"{name} W{bits}A8", lambda: zoo_case(tools, name, bits, rng))
         report.case("wrong scales are noticed", lambda: wrong_scales(tools, rng))
         for name, case in [*small_cases(tools, rng), *bad_plans(tools, rng)]:
             report.case(name.replace("_", " "), case)
-    report.finish(at_least=38)
+    report.finish(at_least=35)
 
 
 if __name__ == "__main__":

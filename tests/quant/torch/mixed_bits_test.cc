@@ -10,28 +10,15 @@
 #include "ATen/core/grad_mode.h"
 #include "executor/graph_module.h"
 #include "graph/builder.h"
-#include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
+#include "tests/quant/torch/small_net.h"
 
 namespace ds {
 namespace {
-
-constexpr uint64_t kSeed = 20261124;
-
-Graph SmallNet() {
-  auto graph = BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
-}
-
-at::Tensor Images(int64_t count, uint64_t seed = kSeed) {
-  at::manual_seed(seed);
-  return at::randn({count, 1, 16, 16}).contiguous(at::MemoryFormat::ChannelsLast);
-}
 
 int64_t Bytes(const QuantizedModel& model) {
   int64_t bytes = 0;
@@ -288,7 +275,7 @@ TEST(MixedBits, BadBudgetsAreOneClearError) {
 // The same distribution in other samples, and images that are brighter, or have more contrast, than
 // those of calibration.
 TEST(DriftMonitor, WarnsOfBrighterImagesAndNotOfOthersAlike) {
-  const auto model = Quantizer(SmallNet()).calibrate(Batches({Images(128, 1)})).convert();
+  const auto model = Quantizer(SmallNet()).calibrate(Batches({Images(128, 1, 16, 1)})).convert();
   ASSERT_TRUE(model.ok()) << model.status();
   const auto warnings = [&](const at::Tensor& images) {
     auto monitor = DriftMonitor::Create(*model);
@@ -297,8 +284,8 @@ TEST(DriftMonitor, WarnsOfBrighterImagesAndNotOfOthersAlike) {
     EXPECT_EQ(monitor->Report().size(), model->activations.size());
     return DriftWarnings(monitor->Report());
   };
-  EXPECT_TRUE(warnings(Images(128, 2)).empty());
-  for (const at::Tensor& images : {Images(64, 3) + 1.0, Images(64, 3) * 2.0}) {
+  EXPECT_TRUE(warnings(Images(128, 1, 16, 2)).empty());
+  for (const at::Tensor& images : {Images(64, 1, 16, 3) + 1.0, Images(64, 1, 16, 3) * 2.0}) {
     const std::vector<std::string> found = warnings(images);
     ASSERT_FALSE(found.empty());
     EXPECT_NE(found[0].find("\"" + model->activations[0].value + "\""), std::string::npos)

@@ -9,27 +9,14 @@
 #include "ATen/core/grad_mode.h"
 #include "executor/graph_module.h"
 #include "graph/builder.h"
-#include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "quant/selection.h"
 #include "tests/quant/torch/batches.h"
+#include "tests/quant/torch/small_net.h"
 
 namespace ds {
 namespace {
-
-constexpr uint64_t kSeed = 20261124;
-
-Graph SmallNet() {
-  auto graph = BuildModel("resnet8", {.channels = 1, .height = 16, .width = 16, .seed = kSeed});
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
-}
-
-at::Tensor Images(int64_t count, int64_t channels = 1, int64_t side = 16) {
-  at::manual_seed(kSeed);
-  return at::randn({count, channels, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
-}
 
 TEST(Quantizer, GivesEveryLayerItsBitsAndTheEndsMore) {
   const auto model = Quantizer(SmallNet(), {.bits = 4, .activation_bits = 6})
