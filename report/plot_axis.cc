@@ -9,14 +9,13 @@
 namespace ds {
 namespace {
 
-// The least of 1, 2, 5, 10 times a power of ten that is not below `step` (> 0).
+// Of 1, 2, 5 and 10 times a power of ten the one nearest to `step` (> 0), as a ratio.
 double RoundStep(double step) {
-  const double unit = std::pow(10.0, std::floor(std::log10(step)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    // A quotient of decimals may miss its whole number by a few roundings.
-    if (factor * unit >= step * (1 - 1e-9)) return factor * unit;
-  }
-  return 10 * unit;
+  const double unit = std::pow(10.0, std::floor(std::log10(step))), share = step / unit;
+  return unit * (share < std::sqrt(2.0)    ? 1
+                 : share < std::sqrt(10.0) ? 2
+                 : share < std::sqrt(50.0) ? 5
+                                           : 10);
 }
 
 }  // namespace

@@ -86,8 +86,9 @@ TEST(PlotAxis, TicksAreRoundAndWithinTheAxis) {
   EXPECT_EQ(AxisTicks(0, 1000, 5).labels,
             (std::vector<std::string>{"0", "200", "400", "600", "800", "1000"}));
   const AxisTicks fine(91.03, 91.31, 4);
-  EXPECT_EQ(fine.labels, (std::vector<std::string>{"91.1", "91.2", "91.3"}));
-  EXPECT_NEAR(fine.values[0], 91.1, 1e-9);
+  EXPECT_EQ(fine.labels,
+            (std::vector<std::string>{"91.05", "91.10", "91.15", "91.20", "91.25", "91.30"}));
+  EXPECT_NEAR(fine.values[0], 91.05, 1e-9);
   // 0 stays 0, without a sign and without rounding's crumbs.
   EXPECT_EQ(AxisTicks(-0.3, 0.3, 6).labels,
             (std::vector<std::string>{"-0.3", "-0.2", "-0.1", "0.0", "0.1", "0.2", "0.3"}));
