@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "report/summary.h"
 #include "report/trace.h"
 #include "tests/support/temp_folder.h"
@@ -135,6 +136,24 @@ TEST(RunSummary, TableShowsTheExchangeOnlyWhereThereIsOne) {
   summary.test_accuracy = RunSummary::kNone;
   EXPECT_THAT(SummaryTable(summary), HasSubstr("exchange, not hidden"));
   EXPECT_THAT(SummaryTable(summary), HasSubstr("not tested"));
+}
+
+TEST(RunSummary, TableStaysNarrowWhateverTextsAreLong) {
+  RunSummary summary;
+  summary.name = std::string(128, 'n');
+  summary.model = "a/folder/of/models/" + std::string(100, 'm') + ".onnx";
+  summary.world_size = 2;
+  summary.test_accuracy = 0.9351;
+  summary.compression = "uniform, bits by layer, error feedback, between hosts";
+  summary.raw_bytes_per_step = 7800;
+  summary.wire_bytes_per_step = 1000;
+  summary.compression_error = 0.091;
+  summary.predicted_step_ms = 10;
+  const std::string table = SummaryTable(summary);
+  for (const absl::string_view line : absl::StrSplit(table, '\n'))
+    EXPECT_LE(line.size(), 80u) << line;
+  EXPECT_THAT(table, HasSubstr("7.8x\n"));
+  EXPECT_THAT(table, HasSubstr("9.1%\n"));
 }
 
 TEST(Trace, EverySpanStandsOnItsTrackOfItsRank) {
