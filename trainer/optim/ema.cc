@@ -5,6 +5,7 @@
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "executor/state_check.h"
 
 namespace ds {
 
@@ -52,25 +53,8 @@ std::map<std::string, at::Tensor> WeightEma::State() const {
 
 absl::Status WeightEma::LoadState(const std::map<std::string, at::Tensor>& state) {
   at::NoGradGuard no_grad;
-  constexpr char kHint[] = ": it was not saved by this model's averages";
-  const std::map<std::string, at::Tensor> expected = State();
-  for (const auto& [name, tensor] : expected) {
-    const auto found = state.find(name);
-    if (found == state.end()) {
-      return absl::NotFoundError(absl::StrCat("the averages' state lacks '", name, "'", kHint));
-    }
-    if (!found->second.defined() || found->second.sizes() != tensor.sizes() ||
-        found->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "entry '", name, "' of the averages' state has another shape or type", kHint));
-    }
-  }
-  for (const auto& [name, tensor] : state) {
-    if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the averages' state has an unknown entry '", name, "'", kHint));
-    }
-  }
+  DS_RETURN_IF_ERROR(CheckState(state, State(), "the averages' state",
+                                "it was not saved by this model's averages"));
   for (size_t i = 0; i < live_.size(); ++i) average_[i].copy_(state.at("ema/" + live_[i].name));
   step_ = state.at("step").item<int64_t>();
   return absl::OkStatus();

@@ -6,16 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "executor/state_check.h"
 
 namespace ds {
 namespace {
 
 constexpr char kStepName[] = "step";
 constexpr char kStepsPrefix[] = "steps/";
-
-std::string TensorShape(const at::Tensor& tensor) {
-  return ShapeString({tensor.sizes().data(), tensor.sizes().size()});
-}
 
 at::Tensor Int64Scalar(int64_t value) { return at::full({}, value, at::kLong); }
 
@@ -96,9 +93,9 @@ absl::Status OptimizerBase::KeepZeros(const std::map<std::string, at::Tensor>& z
     const at::Tensor& parameter = parameters_[static_cast<size_t>(i)].tensor;
     if (!tensor.defined() || tensor.scalar_type() != at::kBool ||
         tensor.sizes() != parameter.sizes()) {
-      return absl::InvalidArgumentError(absl::StrCat("the zeros of parameter '", name,
-                                                     "' are no booleans of its shape ",
-                                                     TensorShape(parameter)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the zeros of parameter '", name, "' are no booleans of its shape ",
+                       ShapeString({parameter.sizes().data(), parameter.sizes().size()})));
     }
     found[i] = tensor;
   }
@@ -177,35 +174,9 @@ std::map<std::string, at::Tensor> OptimizerBase::State() const {
 
 absl::Status OptimizerBase::LoadState(const std::map<std::string, at::Tensor>& state) {
   at::NoGradGuard no_grad;
-  const std::map<std::string, at::Tensor> expected = Expected();
-  const std::string hint =
-      absl::StrCat(": it was not saved by ", options_.name, " over these parameters");
-  for (const auto& [name, tensor] : expected) {
-    auto it = state.find(name);
-    if (it == state.end()) {
-      return absl::NotFoundError(absl::StrCat("the optimiser's state lacks '", name, "'", hint));
-    }
-    if (!it->second.defined() || it->second.sizes() != tensor.sizes() ||
-        it->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "entry '", name, "' of the optimiser's state should be ",
-          c10::toString(tensor.scalar_type()), " ", TensorShape(tensor), " but is ",
-          it->second.defined()
-              ? absl::StrCat(c10::toString(it->second.scalar_type()), " ", TensorShape(it->second))
-              : std::string("undefined"),
-          hint));
-    }
-    if (tensor.scalar_type() == at::kLong && it->second.item<int64_t>() < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("step count '", name, "' of the optimiser's state is negative", hint));
-    }
-  }
-  for (const auto& [name, tensor] : state) {
-    if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the optimiser's state has an unknown entry '", name, "'", hint));
-    }
-  }
+  DS_RETURN_IF_ERROR(
+      CheckState(state, Expected(), "the optimiser's state",
+                 absl::StrCat("it was not saved by ", options_.name, " over these parameters")));
   for (ParameterState& own : states_) {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       own.tensors[i].copy_(state.at(absl::StrCat(own.prefix, "/", parameters_[i].name)));

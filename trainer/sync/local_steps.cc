@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "comm/finite.h"
+#include "executor/state_check.h"
 
 namespace ds {
 namespace {
@@ -136,30 +137,8 @@ std::map<std::string, at::Tensor> LocalSteps::State() const {
 }
 
 absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& state) {
-  constexpr char kHint[] = ": it was not saved by local steps of this model";
-  const std::map<std::string, at::Tensor> expected = State();
-  for (const auto& [name, tensor] : expected) {
-    const auto found = state.find(name);
-    if (found == state.end()) {
-      return absl::NotFoundError(
-          absl::StrCat("the outer optimiser's state lacks '", name, "'", kHint));
-    }
-    if (!found->second.defined() || found->second.sizes() != tensor.sizes() ||
-        found->second.scalar_type() != tensor.scalar_type()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "entry '", name, "' of the outer optimiser's state has another shape or type", kHint));
-    }
-    if (tensor.scalar_type() == at::kLong && found->second.item<int64_t>() < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("count '", name, "' of the outer optimiser's state is negative", kHint));
-    }
-  }
-  for (const auto& [name, tensor] : state) {
-    if (!expected.contains(name)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the outer optimiser's state has an unknown entry '", name, "'", kHint));
-    }
-  }
+  DS_RETURN_IF_ERROR(CheckState(state, State(), "the outer optimiser's state",
+                                "it was not saved by local steps of this model"));
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < parameters_.size(); ++i)
     velocity_.views[i].copy_(state.at(kVelocity + parameters_[i].name));

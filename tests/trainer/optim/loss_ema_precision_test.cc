@@ -183,6 +183,9 @@ TEST(EmaTest, RefusesAStateThatDoesNotFitAndChangesNothing) {
   auto step = good;
   step["step"] = at::zeros({2}, at::kLong);
   expect_refused(step, absl::StatusCode::kInvalidArgument, "'step'");
+  auto negative = good;
+  negative["step"] = at::full({}, -1, at::kLong);
+  expect_refused(negative, absl::StatusCode::kInvalidArgument, "'step'");
   auto unknown = good;
   unknown["ema/other"] = at::zeros({3});
   expect_refused(unknown, absl::StatusCode::kInvalidArgument, "ema/other");
