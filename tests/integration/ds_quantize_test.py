@@ -26,12 +26,19 @@ DS_TRAIN, DS_QUANTIZE = sys.argv[1], sys.argv[2]
 class DsQuantize(SmallNetworkCase):
     DS_TRAIN, PROGRAM = DS_TRAIN, DS_QUANTIZE
     quantize = SmallNetworkCase.change
+    written = {}   # what plain() wrote, by bits
+
+    def plain(self, bits=8):
+        """As quantize() with the defaults, once for all tests that look at the same file."""
+        if bits not in self.written:
+            self.written[bits] = self.quantize(f"plain{bits}", "--bits", bits)
+        self.assertEqual(self.written[bits][0].returncode, 0, self.written[bits][0].stderr)
+        return self.written[bits]
 
     def test_eight_and_four_bits_keep_the_accuracy_and_shrink_the_file(self):
         for bits, most in ((8, 0.45), (4, 0.35)):
             with self.subTest(bits=bits):
-                done, output = self.quantize(f"w{bits}", "--bits", bits)
-                self.assertEqual(done.returncode, 0, done.stderr)
+                done, output = self.plain(bits)
                 report = json.loads(output.with_suffix(".json").read_text())
                 self.assertGreater(report["float_accuracy"], 0.8)
                 self.assertGreater(report["quantized_accuracy"], report["float_accuracy"] - 0.03)
@@ -41,8 +48,7 @@ class DsQuantize(SmallNetworkCase):
                 self.assertEqual({layer["bits"] for layer in report["layers"][1:-1]}, {bits})
 
     def test_onnx_runtime_computes_what_the_float_model_does_nearly(self):
-        done, output = self.quantize("runtime")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        _, output = self.plain()
         images = np.random.default_rng(1).standard_normal((64, 3, 16, 16)).astype(np.float32)
         logits = [run(path, images) for path in (self.model, output)]
         error = np.square(logits[1] - logits[0]).sum() / np.square(logits[0]).sum()
@@ -63,7 +69,7 @@ class DsQuantize(SmallNetworkCase):
         images = ((pixels - mean.reshape(-1, 1, 1)) / stddev.reshape(-1, 1, 1)).astype(np.float32)
         errors = {}
         for method in ("auto", "kl", "min-max"):
-            done, output = self.quantize(f"error-{method}", "--method", method)
+            done, output = self.plain() if method == "auto" else self.quantize(f"error-{method}", "--method", method)
             self.assertEqual(done.returncode, 0, done.stderr)
             activations = json.loads(output.with_suffix(".json").read_text())["activations"]
             errors[method] = relative_squared_errors(self.model, activations, images)
@@ -84,9 +90,9 @@ class DsQuantize(SmallNetworkCase):
         self.assertNotIn(onnx.TensorProto.UINT8, codes)
 
     def test_small_weights_reach_their_dequantisation_through_a_cast_or_directly(self):
-        for options, casts in (([], True), (["--direct-weights"], False)):
-            with self.subTest(options):
-                done, output = self.quantize("direct", "--bits", 4, *options)
+        for casts in (True, False):
+            with self.subTest(casts=casts):
+                done, output = self.plain(4) if casts else self.quantize("direct", "--bits", 4, "--direct-weights", "--repair", "none")
                 self.assertEqual(done.returncode, 0, done.stderr)
                 graph = onnx.load(str(output)).graph
                 small = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT4}
@@ -95,8 +101,7 @@ class DsQuantize(SmallNetworkCase):
         self.assertEqual(done.stdout.count("no Cast to int8"), len(small))
 
     def test_the_same_command_gives_the_same_bytes(self):
-        files = [self.quantize(f"again{i}", "--bits", 5)[1].read_bytes() for i in range(2)]
-        self.assertEqual(*files)
+        self.assertEqual(self.plain()[1].read_bytes(), self.quantize("again")[1].read_bytes())
 
     def test_auto_keeps_its_budgets(self):
         done, output = self.quantize("size", "--bits", "auto", "--size-budget", 0.12, "--repair", "none")
@@ -137,8 +142,7 @@ class DsQuantize(SmallNetworkCase):
         self.assertEqual({activation["value"]: activation["bits"] for activation in report["activations"] if activation["bits"] != 8}, {value: 5})
 
     def test_the_page_is_well_formed_and_whole(self):
-        done, output = self.quantize("page")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        _, output = self.plain()
         page = xml.etree.ElementTree.fromstring(output.with_suffix(".html").read_text().removeprefix("<!DOCTYPE html>"))
         report = json.loads(output.with_suffix(".json").read_text())
         tables = {table.get("class"): table.findall("tr")[1:] for table in page.iter("table")}
@@ -148,7 +152,7 @@ class DsQuantize(SmallNetworkCase):
         self.assertEqual(len(tables["totals"]), 2)
 
     def test_the_test_split_of_the_same_data_has_not_drifted(self):
-        done, output = self.quantize("calm")
+        done, output = self.plain()
         self.assertNotIn("drifted", done.stdout)
         report = json.loads(output.with_suffix(".json").read_text())
         self.assertEqual(len(report["drift"]), len(report["activations"]))
