@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "codec/few_inl.h"
 #include "codec/kernels.h"
 #include "codec/pack_inl.h"
 #include "codec/rotation_inl.h"
@@ -258,11 +259,7 @@ void DecodeHalf(const uint8_t* in, int64_t count, float* values) {
 void AddFloat32(const uint8_t* in, int64_t count, float* values) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) Put<Into::kAdd>(Load<F>(in + 4 * i), values + i);
-  for (; i < count; ++i) {
-    float value;
-    std::memcpy(&value, in + 4 * i, sizeof(value));
-    values[i] = Add(values[i], value);
-  }
+  AddFewFloat32(in + 4 * i, count - i, values + i);
 }
 
 template <int... kIndex>

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/tensor/float16.h"
+#include "codec/few_inl.h"
 #include "codec/kernels.h"
 
 namespace ds::lowbit {
@@ -115,25 +116,6 @@ void DecodeHalf(const uint8_t* in, int64_t count, float* values) {
   }
 }
 
-void AddFloat32(const uint8_t* in, int64_t count, float* values) {
-  for (int64_t i = 0; i < count; ++i) {
-    float value;
-    std::memcpy(&value, in + 4 * i, sizeof(value));
-    values[i] = Add(values[i], value);
-  }
-}
-
-void Hadamard(float* values, int64_t count) {
-  for (int64_t stride = 1; stride < count; stride *= 2) {
-    for (int64_t i = 0; i < count; ++i) {
-      if ((i & stride) != 0) continue;
-      const float a = values[i], b = values[i + stride];
-      values[i] = Add(a, b);
-      values[i + stride] = Add(a, -b);
-    }
-  }
-}
-
 void Flip(float* values, int64_t count, float scale, const NoiseStream& noise,
           uint64_t first_element) {
   for (int64_t i = 0; i < count; ++i) {
@@ -158,8 +140,8 @@ constexpr CodecKernels Table(std::integer_sequence<int, kIndex...>) {
           .decode_float16 = {DecodeHalf<Float16, Into::kStore>, DecodeHalf<Float16, Into::kAdd>},
           .encode_bfloat16 = EncodeHalf<BFloat16>,
           .decode_bfloat16 = {DecodeHalf<BFloat16, Into::kStore>, DecodeHalf<BFloat16, Into::kAdd>},
-          .add_float32 = AddFloat32,
-          .hadamard = Hadamard,
+          .add_float32 = AddFewFloat32,
+          .hadamard = HadamardOfFew,
           .flip = Flip};
 }
 

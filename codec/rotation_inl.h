@@ -1,6 +1,7 @@
 // The kernels of the randomised Hadamard rotation. Included by codec_kernels_inl.h only.
 #include <utility>
 
+#include "codec/few_inl.h"
 #include "codec/kernels.h"
 
 namespace ds::lowbit {
@@ -21,17 +22,6 @@ inline F ButterfliesWithin(F values) {
         ButterflyWithin<kStride>(values, std::make_integer_sequence<int, kLanes>()));
   }
   return values;
-}
-
-void HadamardOfFew(float* values, int64_t count) {
-  for (int64_t stride = 1; stride < count; stride *= 2) {
-    for (int64_t i = 0; i < count; ++i) {
-      if ((i & stride) != 0) continue;
-      const float a = values[i], b = values[i + stride];
-      values[i] = Add(a, b);
-      values[i + stride] = Add(a, -b);
-    }
-  }
 }
 
 // One stage, or two at once where two are left.

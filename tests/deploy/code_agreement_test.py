@@ -6,9 +6,8 @@ by more than one; and from the image on, the same decisions. bench/quantized_agr
 """
 import collections
 import sys
-import tempfile
 
-from qdq_support import F, Report, Tools, activation, min_max_plan, np, numpy_helper, onnx, ranges, with_weights
+from qdq_support import F, activation, min_max_plan, np, numpy_helper, onnx, ranges, run_cases, with_weights
 
 from code_agreement import OPTIMISED, UNOPTIMISED, Agreement, Executor, Runtime, cut_at_codes, given, with_codes  # in tests/support
 from integer_reference import IntegerReference
@@ -112,19 +111,13 @@ def wrong_files_are_noticed(subject):
         assert agreement.least_share < LEAST_SHARE, f"{change.__name__}: {agreement}"
 
 
-def main(*programs):
-    print(f"seed {SEED}")
-    rng = np.random.default_rng(SEED)
-    report = Report()
-    with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(programs, folder)
-        _, folded = tools.zoo("resnet20", rng, *SHAPE)
-        images = rng.standard_normal((IMAGES, 1, 28, 28)).astype(F)
-        for bits in (8, 4):
-            report.case(f"ResNet-20 W{bits}A{bits}", lambda: agrees(Subject(tools, folded, images, bits)))
-        report.case("wrong files are noticed", lambda: wrong_files_are_noticed(Subject(tools, folded, images[:8], 8)))
-    report.finish(at_least=3)
+def cases(tools, rng):
+    _, folded = tools.zoo("resnet20", rng, *SHAPE)
+    images = rng.standard_normal((IMAGES, 1, 28, 28)).astype(F)
+    for bits in (8, 4):
+        yield f"ResNet-20 W{bits}A{bits}", lambda: agrees(Subject(tools, folded, images, bits))
+    yield "wrong files are noticed", lambda: wrong_files_are_noticed(Subject(tools, folded, images[:8], 8))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_cases(sys.argv[1:], cases, SEED, at_least=3)

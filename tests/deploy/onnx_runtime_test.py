@@ -4,9 +4,8 @@
 """
 import subprocess
 import sys
-import tempfile
 
-from qdq_support import (F, Report, Tools, activation, fake_quantised, helper, min_max_plan, np, numpy_helper, onnx, optimised_ops,
+from qdq_support import (F, activation, helper, min_max_plan, np, numpy_helper, onnx, optimised_ops, run_cases,
                          ranges, run, snr, values_in_runtime, weight, weights_of, with_values_given, with_weights)
 
 SEED = 20260103
@@ -362,20 +361,14 @@ def check_words(line, *words):
     assert all(word in line for word in words), line
 
 
-def main(*programs):
-    print(f"seed {SEED}")
-    rng = np.random.default_rng(SEED)
-    report = Report()
-    with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(programs, folder)
-        for name in IMAGES:
-            for bits in WIDTHS[name]:
-                report.case(f"{name} W{bits}A8", lambda: zoo_case(tools, name, bits, rng))
-        report.case("wrong scales are noticed", lambda: wrong_scales(tools, rng))
-        for name, case in [*small_cases(tools, rng), *bad_plans(tools, rng)]:
-            report.case(name.replace("_", " "), case)
-    report.finish(at_least=35)
+def cases(tools, rng):
+    for name in IMAGES:
+        for bits in WIDTHS[name]:
+            yield f"{name} W{bits}A8", lambda: zoo_case(tools, name, bits, rng)
+    yield "wrong scales are noticed", lambda: wrong_scales(tools, rng)
+    for name, case in [*small_cases(tools, rng), *bad_plans(tools, rng)]:
+        yield name.replace("_", " "), case
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_cases(sys.argv[1:], cases, SEED, at_least=35)

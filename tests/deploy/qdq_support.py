@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 try:
     import numpy as np
@@ -231,3 +232,13 @@ def snr(reference, found):
     """Signal to noise, dB."""
     reference, found = reference.astype(np.float64), found.astype(np.float64)
     return 10 * np.log10((reference ** 2).sum() / max(((reference - found) ** 2).sum(), 1e-300))
+
+
+def run_cases(programs, cases, seed, at_least):
+    """A test's main: `cases(tools, rng)` gives names, each with what to run."""
+    print(f"seed {seed}")
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in cases(Tools(programs, folder), np.random.default_rng(seed)):
+            report.case(name, case)
+    report.finish(at_least=at_least)

@@ -7,9 +7,8 @@ import collections
 import shutil
 import subprocess
 import sys
-import tempfile
 
-from qdq_support import F, Report, Tools, activation, helper, min_max_plan, np, numpy_helper, onnx, ranges, run, snr, weight, with_weights
+from qdq_support import F, activation, helper, min_max_plan, np, numpy_helper, onnx, ranges, run, run_cases, snr, weight, with_weights
 
 from code_agreement import UNOPTIMISED, Runtime  # in tests/support
 
@@ -309,21 +308,14 @@ def builder(tools):
     return "trtexec built an engine"
 
 
-def main(*programs):
-    print(f"seed {SEED}")
-    rng = np.random.default_rng(SEED)
-    report = Report()
-    with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(programs, folder)
-        for name in ZOO:
-            for bits in (8, 4):
-                report.case(f"{name} W{bits}", lambda: zoo_case(tools, name, bits, rng))
-        for name, case in seeded_faults(tools, rng):
-            report.case(name, case)
-        report.case("blocked matrix", lambda: blocked_matrix(tools, rng))
-        report.case("builder", lambda: builder(tools))
-    report.finish(at_least=25)
+def cases(tools, rng):
+    for name in ZOO:
+        for bits in (8, 4):
+            yield f"{name} W{bits}", lambda: zoo_case(tools, name, bits, rng)
+    yield from seeded_faults(tools, rng)
+    yield "blocked matrix", lambda: blocked_matrix(tools, rng)
+    yield "builder", lambda: builder(tools)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_cases(sys.argv[1:], cases, SEED, at_least=25)
