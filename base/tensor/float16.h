@@ -1,5 +1,5 @@
-// IEEE binary16 and bfloat16 as plain storage types with conversions (round to nearest even).
-// Scalar; the codecs have vector paths of their own.
+// IEEE binary16 and bfloat16 as plain storage types with conversions (round to nearest even). By
+// hand, as CUDA kernels and the edge side compile them too; codecs have vector paths of their own.
 #pragma once
 
 #include <bit>

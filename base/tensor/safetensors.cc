@@ -1,3 +1,4 @@
+// Our own and not a library's: it is stricter than other readers, maps the file, and needs no Rust.
 #include "base/tensor/safetensors.h"
 
 #include <algorithm>
