@@ -79,6 +79,7 @@ class TorchGraphModule : public GraphModule {
   void set_value_transform(ValueTransform transform) override { transform_ = std::move(transform); }
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
+  void PutInRange() override {}
   const std::vector<int>& forward_order() const override { return forward_order_; }
   const Graph& graph() const override { return graph_; }
 

@@ -61,6 +61,10 @@ class GraphModule {
   virtual const std::vector<NamedTensor>& parameters() const = 0;
   // BatchNorm's running statistics.
   virtual const std::vector<NamedTensor>& buffers() const = 0;
+  // Puts back what an update from outside, an optimiser's step, has taken out of the range that the
+  // module allows (QatModule's steps). Called after each, so that no forward pass changes a
+  // parameter.
+  virtual void PutInRange() = 0;
   // Parameters in the order in which the forward pass first uses them (indices into parameters()).
   virtual const std::vector<int>& forward_order() const = 0;
 

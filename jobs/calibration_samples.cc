@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "trainer/mixed_precision_trainer.h"
+#include "trainer/batch_tensors.h"
 
 namespace ds {
 

@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 #include "prune/torch/taylor_importance.h"
-#include "trainer/mixed_precision_trainer.h"
+#include "trainer/batch_tensors.h"
 #include "trainer/optim/loss.h"
 
 namespace ds {

@@ -5,7 +5,7 @@
 
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
-#include "trainer/mixed_precision_trainer.h"
+#include "trainer/batch_tensors.h"
 
 namespace ds {
 

@@ -10,7 +10,10 @@
 #include "base/sha256.h"
 #include "base/status.h"
 #include "comm/inprocess/single.h"
+#include "trainer/batch_tensors.h"
+#include "trainer/buffer_snapshot.h"
 #include "trainer/optim/auto_precision.h"
+#include "trainer/sync/buffer_agreement.h"
 
 namespace ds {
 namespace {
@@ -22,10 +25,6 @@ double MsBetween(int64_t start_us, int64_t end_us) {
 LossScalerOptions ScalerOptions(LossScalerOptions options, Precision precision) {
   options.enabled = precision == Precision::kFloat16;
   return options;
-}
-
-absl::Span<std::byte> BytesOf(const at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
 }
 
 // Samples of all ranks in batch `index` of an epoch.
@@ -77,13 +76,11 @@ MixedPrecisionTrainer::~MixedPrecisionTrainer() = default;
 Precision MixedPrecisionTrainer::precision() const { return model_.precision(); }
 
 absl::Status MixedPrecisionTrainer::BroadcastModel() {
-  for (const std::vector<NamedTensor>* list : {&model_.parameters(), &model_.buffers()}) {
-    for (const NamedTensor& entry : *list) {
-      DS_RETURN_IF_ERROR(Annotate(communicator_->Broadcast(BytesOf(entry.tensor), 0),
-                                  absl::StrCat("broadcasting ", entry.name)));
-    }
-  }
-  return absl::OkStatus();
+  DS_RETURN_IF_ERROR(BroadcastTensors(model_.parameters(), *communicator_));
+  DS_RETURN_IF_ERROR(BroadcastTensors(model_.buffers(), *communicator_));
+  if (ema_ == nullptr) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(BroadcastTensors(ema_->parameters(), *communicator_));
+  return BroadcastTensors(ema_->buffers(), *communicator_);
 }
 
 absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
@@ -112,8 +109,11 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   scaler_ = LossScaler(ScalerOptions(options_.scaler, model_.precision()));
   if (!fresh) DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
   DS_RETURN_IF_ERROR(ConnectRanks());
-  // Averages made before rank 0's weights arrived would differ between the ranks.
+  // Averages begin with what is trained, though other weights may have been loaded since they were
+  // made.
   if (ema_ != nullptr && fresh) ema_ = std::make_unique<WeightEma>(model_, options_.ema.decay);
+  step_buffers_ = std::make_unique<BufferSnapshot>(model_);
+  if (local_steps_ != nullptr) round_buffers_ = std::make_unique<BufferSnapshot>(model_);
   prepared_ = true;
   return absl::OkStatus();
 }
@@ -176,6 +176,7 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
   report.loss_scale = scaler_.scale();
   scaler_.Update(found_inf);
   if (found_inf) {
+    step_buffers_->Restore();
     report.skipped = true;
     ++skipped_in_a_row_;
     ++(local_steps_ ? round_skipped_ : skipped_);
@@ -185,6 +186,7 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
   skipped_in_a_row_ = 0;
   if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
   DS_RETURN_IF_ERROR(optimizer_.Step());
+  model_.PutInRange();
   if (ema_ != nullptr && local_steps_ == nullptr) ema_->Update();
   return absl::OkStatus();
 }
@@ -209,6 +211,12 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   }
   report.learning_rate = optimizer_.learning_rate();
   model_.set_training(true);
+  step_buffers_->Take();
+  buffers_agree_ = false;
+  if (local_steps_ != nullptr && round_steps_ == 0) {
+    round_buffers_->Take();
+    local_steps_->BeginRound();
+  }
   // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
   optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1 || local_steps_ != nullptr);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
@@ -224,6 +232,8 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
     report.samples += sums.samples;
   }
   if (report.samples > 0) report.loss /= static_cast<double>(report.samples);
+  // A variance that overflows hides behind gradients of 0.
+  if (step_buffers_->LostFiniteness()) synchronizer_->Refuse();
   DS_ASSIGN_OR_RETURN(const SyncStats sync, synchronizer_->Finish());
   report.times.exchange = sync.exchange_ms;
   report.times.exchange_exposed = sync.exposed_ms;
@@ -301,7 +311,7 @@ absl::StatusOr<TrainResult> MixedPrecisionTrainer::train(DataLoader& loader, int
   TrainResult result;
   while (epoch_ < epochs) {
     DS_ASSIGN_OR_RETURN(result.last, RunEpoch(loader));
-    DS_RETURN_IF_ERROR(AverageBuffers());
+    DS_RETURN_IF_ERROR(AgreeOnBuffers());
     ++epoch_;
     if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnEpoch(result.last));
   }
@@ -310,28 +320,32 @@ absl::StatusOr<TrainResult> MixedPrecisionTrainer::train(DataLoader& loader, int
   return result;
 }
 
-absl::Status MixedPrecisionTrainer::AverageBuffers() {
-  if (communicator_->size() == 1) return absl::OkStatus();
-  for (const NamedTensor& buffer : model_.buffers()) {
-    if (buffer.tensor.scalar_type() != at::kFloat) continue;
-    absl::Span<float> values(buffer.tensor.data_ptr<float>(),
-                             static_cast<size_t>(buffer.tensor.numel()));
-    DS_RETURN_IF_ERROR(Annotate(communicator_->AllReduce(MutableBuffer::Of(values), ReduceOp::kSum),
-                                absl::StrCat("averaging ", buffer.name)));
-    buffer.tensor.mul_(1.0 / communicator_->size());
-  }
+absl::Status MixedPrecisionTrainer::AgreeOnBuffers() {
+  if (buffers_agree_) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(AgreeOnTensors(model_.buffers(), *communicator_));
+  if (ema_ != nullptr) DS_RETURN_IF_ERROR(AgreeOnTensors(ema_->buffers(), *communicator_));
+  buffers_agree_ = true;
   return absl::OkStatus();
 }
 
 absl::Status MixedPrecisionTrainer::WithAveragedWeights(const std::function<absl::Status()>& body) {
   if (ema_ == nullptr) return body();
   ema_->Swap();
+  model_.PutInRange();
   absl::Status status = body();
   ema_->Swap();
   return status;
 }
 
 absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
+  if (round_steps_ > 0 && communicator_->size() > 1) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "after ", round_steps_, " local steps of a round each rank has weights of its ",
+        "own: evaluate after an outer step, at an epoch's end, say"));
+  }
+  if (!prepared_) DS_RETURN_IF_ERROR(BroadcastModel());
+  DS_RETURN_IF_ERROR(AgreeOnBuffers());
+  if (options_.verify_replicas) DS_RETURN_IF_ERROR(VerifyReplicas());
   EvaluationSums sums;
   DS_RETURN_IF_ERROR(WithAveragedWeights([&]() -> absl::Status {
     DS_ASSIGN_OR_RETURN(sums, SumEvaluation(model_, loss_, loader));
@@ -394,15 +408,5 @@ absl::Status MixedPrecisionTrainer::LoadState(const std::map<std::string, double
   skipped_in_a_row_ = static_cast<int64_t>(state.at("skipped_in_a_row"));
   return absl::OkStatus();
 }
-
-at::Tensor InputsToTorch(const Batch& batch) {
-  at::Tensor tensor = ToTorch(batch.inputs);
-  if (!batch.channels_last || tensor.dim() != 4) return tensor;
-  // The bytes lie as NHWC under a shape of NCHW.
-  const int64_t c = tensor.size(1), h = tensor.size(2), w = tensor.size(3);
-  return tensor.as_strided(tensor.sizes(), {c * h * w, 1, w * c, c});
-}
-
-at::Tensor LabelsToTorch(const Batch& batch) { return ToTorch(batch.labels); }
 
 }  // namespace ds

@@ -6,8 +6,11 @@
 //
 // Order of a step (docs/architecture.md): forward and backward with the scaled loss → finite check
 // of the raw gradients → OR of the flag over the ranks → unscale, exchange (compressed or not) →
-// clip → optimiser → EMA. A step whose flag is set changes nothing on any rank but the loss scale.
-// Statistics of BatchNorm are local while an epoch runs and averaged over the ranks at its end.
+// clip → optimiser → EMA. A step whose flag is set changes nothing on any rank but the loss scale:
+// BatchNorm's statistics, which its forward pass has moved, are put back.
+// Those statistics, and the averages of them, are local while an epoch runs and made equal over the
+// ranks at its end, and before an evaluation: what is evaluated, exported or written to a
+// checkpoint is the same on all ranks, bit for bit.
 // With local steps (sync/local_steps.h) each rank does all that alone, skipping included, and the
 // exchange is an outer step every so many steps and at each epoch's end: replicas are equal after
 // it, and averages of the weights follow it.
@@ -38,6 +41,8 @@
 #include "trainer/trainer_options.h"
 
 namespace ds {
+
+class BufferSnapshot;
 
 // Milliseconds of one step. `exchange` is the wall time with an exchange under way,
 // `exchange_exposed` the part of it that backward did not hide; the step takes data + forward +
@@ -127,9 +132,16 @@ class MixedPrecisionTrainer {
   // with local steps, an outer step is due whatever their number.
   absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples,
                                   bool end_of_epoch = false);
-  // Over all ranks' shards, with the averaged weights if there are any.
+  // Over all ranks' shards, with the averaged weights if there are any; the same weights on all
+  // ranks. FailedPrecondition between local steps, when each rank has its own.
   absl::StatusOr<Evaluation> evaluate(DataLoader& loader);
-  // Runs `body` while the module holds the averaged weights (or as it is, without averages).
+  // Internal, on every rank, if anything that the ranks must have in common differs between them:
+  // parameters, buffers, averages, optimiser (without local steps), scaler and counters, schedule,
+  // outer optimiser, how gradients are compressed. Names the first of them, the ranks and the step.
+  // At an epoch's end or after evaluate(). Collective.
+  absl::Status VerifyReplicas();
+  // Runs `body` while the module holds the averaged weights (or as it is, without averages). They
+  // are the same on all ranks at an epoch's end and after evaluate().
   absl::Status WithAveragedWeights(const std::function<absl::Status()>& body);
 
   Precision precision() const;
@@ -171,14 +183,14 @@ class MixedPrecisionTrainer {
  private:
   struct Sums;
   absl::Status BroadcastModel();
-  absl::Status AverageBuffers();
+  absl::Status AgreeOnBuffers();
   absl::Status ConnectRanks();
   absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
   absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples,
                                        StepTimings& times);
   absl::Status ApplyGradients(StepReport& report, bool found_inf);
   absl::Status CheckConverging(double learning_rate) const;
-  // Local steps (local_rounds.cc).
+  // Local steps (outer_rounds.cc).
   absl::Status EndRound(StepReport& report);
   absl::Status AgreeOnCounters(StepReport& report, bool discarded);
   void Trace(const char* name, int64_t start_us, int64_t end_us);
@@ -196,6 +208,9 @@ class MixedPrecisionTrainer {
   std::optional<SyncState> pending_exchange_;
   std::map<std::string, at::Tensor> pending_outer_;
   std::unique_ptr<WeightEma> ema_;
+  // Before the step, and with local steps before the round, under way; null before Prepare.
+  std::unique_ptr<BufferSnapshot> step_buffers_, round_buffers_;
+  bool buffers_agree_ = true;  // over the ranks
   std::vector<TraceSpan> trace_;
   std::string precision_reason_;
   bool prepared_ = false;
@@ -206,9 +221,5 @@ class MixedPrecisionTrainer {
   int64_t round_steps_ = 0;    // since the last outer step
   int64_t round_skipped_ = 0;  // of them, on this rank
 };
-
-// The batch as LibTorch tensors that share its memory.
-at::Tensor InputsToTorch(const Batch& batch);
-at::Tensor LabelsToTorch(const Batch& batch);
 
 }  // namespace ds

@@ -20,6 +20,8 @@ struct MixedPrecisionTrainerOptions {
   // next outer step).
   int64_t max_skipped_in_a_row = 50;
   uint64_t seed = 1;  // of Dropout
+  // At every evaluation, compare all that ranks must have in common, bit for bit (VerifyReplicas).
+  bool verify_replicas = false;
   ExchangeOptions exchange;
   LocalStepsOptions local_steps;
 };

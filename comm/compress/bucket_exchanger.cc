@@ -1,5 +1,6 @@
 #include "comm/compress/bucket_exchanger.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -53,15 +54,17 @@ void BucketExchanger::MarkReady(int index) {
   });
 }
 
-absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag) {
+absl::StatusOr<BucketResult> BucketExchanger::Finish(bool flag, absl::Span<uint8_t> marks) {
   const int64_t start = SteadyMicros();
   const MutexLock lock(mutex_);
   DS_CHECK(!done_) << "Finish without Begin";
-  flag_ = flag;
+  flags_.assign({static_cast<uint8_t>(flag ? 1 : 0)});
+  flags_.insert(flags_.end(), marks.begin(), marks.end());
   finishing_ = true;
   changed_.NotifyAll();
   while (!done_) changed_.Wait(mutex_);
   DS_RETURN_IF_ERROR(status_);
+  std::copy(flags_.begin() + 1, flags_.end(), marks.begin());
   result_.exposed_us = SteadyMicros() - start;
   return result_;
 }
@@ -92,16 +95,16 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound() {
   }
   while (!stopping_ && !finishing_) changed_.Wait(mutex_);
   if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
-  int32_t flag = flag_ ? 1 : 0;
+  std::vector<uint8_t> flags = flags_;
   DS_RETURN_IF_ERROR(Timed(
       buckets_,
       [&] {
-        return communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&flag, 1)),
-                                        ReduceOp::kMax);
+        return communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(flags)), ReduceOp::kMax);
       },
       result));
-  compressor_->EndStep(/*commit=*/flag == 0);
-  result.flag = flag != 0;
+  flags_ = flags;
+  result.flag = flags[0] != 0;
+  compressor_->EndStep(/*commit=*/!result.flag);
   result.wire_bytes = BytesSent() - sent_before;
   return result;
 }

@@ -13,6 +13,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
 #include "comm/communicator.h"
@@ -50,9 +51,10 @@ class BucketExchanger {
   // Bucket `index` holds its local values. It is exchanged as soon as all before it have been.
   void MarkReady(int index);
   // Waits until every bucket has been exchanged. All must have been marked. `flag` is OR-ed over
-  // the ranks; if it is set on any, the compressor does not commit the step. After an error every
-  // later round returns it.
-  absl::StatusOr<BucketResult> Finish(bool flag);
+  // the ranks; if it is set on any, the compressor does not commit the step. `marks`, 0 or 1 each
+  // and as many on every rank, travel with it and come back OR-ed too. After an error every later
+  // round returns it.
+  absl::StatusOr<BucketResult> Finish(bool flag, absl::Span<uint8_t> marks = {});
 
  private:
   void Run();
@@ -74,7 +76,7 @@ class BucketExchanger {
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
   bool done_ ABSL_GUARDED_BY(mutex_) = true;  // the round is over
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  bool flag_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<uint8_t> flags_ ABSL_GUARDED_BY(mutex_);  // the flag, then the marks
   uint64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
   BucketResult result_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);

@@ -111,7 +111,7 @@ struct TrainConfig {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;  // its peak and its steps follow from optimiser, data and epochs
   LossOptions loss;
-  // Sections precision, ema, compression and sync; of optimizer, comm and log what the trainer
+  // Sections precision, ema, compression and sync; of run, optimizer, comm and log what the trainer
   // needs. Its seeds are the run's.
   MixedPrecisionTrainerOptions trainer;
   CommOptions comm;

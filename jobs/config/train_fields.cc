@@ -15,7 +15,7 @@ constexpr double kMaxBatch = 1 << 20;
 
 using Fields = std::vector<Field>;
 
-void AddRun(RunConfig& c, Fields& out) {
+void AddRun(RunConfig& c, MixedPrecisionTrainerOptions& trainer, Fields& out) {
   out.push_back({"run", "name", &c.name, PlainName(), "name of the run's folder"});
   out.push_back({"run", "output", &c.output, Any(), "folder that holds the run's folder"});
   out.push_back({"run", "seed", &c.seed, AtLeast(0),
@@ -26,6 +26,9 @@ void AddRun(RunConfig& c, Fields& out) {
        "compute threads a rank; 0: its share of the cores that affinity and quota leave"});
   out.push_back(
       {"run", "deterministic", &c.deterministic, Any(), "the same seed gives the same bits"});
+  out.push_back(
+      {"run", "verify_replicas", &trainer.verify_replicas, Any(),
+       "compare the ranks' whole state, bit for bit, at every evaluation; a debug check"});
 }
 
 void AddModel(ModelConfig& c, Fields& out) {
@@ -305,7 +308,7 @@ void AddLog(LogConfig& c, bool& trace, Fields& out) {
 
 std::vector<Field> TrainFields(TrainConfig& config) {
   Fields fields;
-  AddRun(config.run, fields);
+  AddRun(config.run, config.trainer, fields);
   AddModel(config.model, fields);
   AddData(config.data, fields);
   AddOptimizer(config.optimizer, config.trainer, fields);

@@ -20,7 +20,7 @@
 #include "jobs/model_factory.h"
 #include "jobs/model_output.h"
 #include "jobs/quantize/quantize_html.h"
-#include "trainer/mixed_precision_trainer.h"
+#include "trainer/batch_tensors.h"
 
 namespace ds {
 namespace {

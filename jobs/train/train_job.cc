@@ -13,6 +13,7 @@
 #include "jobs/config/train_schema.h"
 #include "jobs/job_setup.h"
 #include "jobs/train/gated_training.h"
+#include "jobs/train/job_replicas.h"
 #include "jobs/train/pruned_training.h"
 #include "jobs/train/quantized_training.h"
 #include "jobs/train/run_description.h"
@@ -110,6 +111,10 @@ class TrainJob final : public TrainObserver {
       DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
     if (gating_ != nullptr && !gating_->Counts(done)) ForgetBest();
+    if (config_.trainer.verify_replicas) {
+      DS_RETURN_IF_ERROR(VerifyJobReplicas(progress_, quantized_, pruning_.get(), gating_.get(),
+                                           objects_->trainer->step(), communicator_));
+    }
     EndStage(done);
     FreezeNorms(done);
     if (config_.checkpoint.enabled &&

@@ -12,6 +12,7 @@
 #include "comm/inprocess/single.h"
 #include "gtest/gtest.h"
 #include "tests/jobs/small_train_job.h"
+#include "trainer/batch_tensors.h"
 
 namespace ds {
 namespace {

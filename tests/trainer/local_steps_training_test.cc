@@ -180,42 +180,6 @@ TEST(LocalStepsTraining, TheLossScaleIsAgreedAtOuterSteps) {
   for (const HashRecorder& recorder : recorders) EXPECT_EQ(recorder.reports[2].loss_scale, 512);
 }
 
-using StepFunction = std::function<absl::StatusOr<StepReport>()>;
-
-// Ranks as threads that are stepped by hand: `body` gets each one's objects and what does its next
-// step.
-void StepByHand(
-    int world, const AdjustOptions& adjust,
-    const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body) {
-  at::set_num_threads(1);
-  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
-  std::vector<std::thread> threads;
-  for (int r = 0; r < world; ++r) {
-    threads.emplace_back([&, r] {
-      Communicator& communicator = *group[static_cast<size_t>(r)];
-      communicator.set_timeout(absl::Seconds(60));
-      RankOptions options;
-      options.precision = "fp32";
-      options.parts.communicator = &communicator;
-      adjust(r, options);
-      Rank objects = MakeRank("mlp", 8, r, world, options, options.parts);
-      int64_t epoch = 0;
-      ASSERT_TRUE(objects.loader->StartEpoch(epoch).ok());
-      const auto step = [&]() -> absl::StatusOr<StepReport> {
-        DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, objects.loader->Next());
-        if (!batch.has_value()) {
-          DS_RETURN_IF_ERROR(objects.loader->StartEpoch(++epoch));
-          DS_ASSIGN_OR_RETURN(batch, objects.loader->Next());
-        }
-        const int64_t samples = batch->size() * world;
-        return objects.trainer->Step({*std::move(batch)}, samples);
-      };
-      body(r, objects, step);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 bool AllZero(const std::map<std::string, at::Tensor>& state) {
   for (const auto& [name, tensor] : state) {
     if (tensor.count_nonzero().item<int64_t>() > 0) return false;
@@ -225,7 +189,7 @@ bool AllZero(const std::map<std::string, at::Tensor>& state) {
 
 TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
   StepByHand(
-      3,
+      3, "mlp",
       [](int, RankOptions& options) {
         options.local_steps.every = 2;
         options.ema = {.enabled = true, .decay = 0.9};
@@ -264,7 +228,7 @@ TEST(LocalStepsTraining, ARoundWhoseWeightsAreLostGoesBackToTheAnchor) {
 
 TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
   StepByHand(
-      2, [](int, RankOptions& options) { options.local_steps.every = 2; },
+      2, "mlp", [](int, RankOptions& options) { options.local_steps.every = 2; },
       [](int rank, Rank& objects, const StepFunction& step) {
         for (int i = 0; i < 10; ++i) {
           const absl::StatusOr<StepReport> report = step();
@@ -287,7 +251,7 @@ TEST(LocalStepsTraining, WeightsThatAreLostAgainAndAgainEndTheRunOnEveryRank) {
 // ever.
 TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) {
   StepByHand(
-      2,
+      2, "mlp",
       [](int rank, RankOptions& options) {
         options.local_steps.every = 3;
         options.max_skipped_in_a_row = 4;
@@ -309,7 +273,7 @@ TEST(LocalStepsTraining, ARankThatNeverStepsEndsTheRunOnEveryRankAtAnOuterStep) 
 
 TEST(LocalStepsTraining, ATraceShowsEachOuterStepsExchange) {
   StepByHand(
-      2,
+      2, "mlp",
       [](int, RankOptions& options) {
         options.local_steps.every = 2;
         options.exchange.trace = true;

@@ -1,13 +1,57 @@
 #include "tests/trainer/train_ranks.h"
 
+#include <optional>
 #include <thread>
 
 #include "ATen/Parallel.h"
+#include "base/status.h"
 #include "comm/inprocess/inprocess.h"
+#include "graph/builder.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 
 namespace ds {
+namespace {
+
+absl::StatusOr<Graph> NormsModel(const ModelOptions& options, bool second_head) {
+  Builder b("norms", options.seed);
+  ValueId x = b.Input("input", DType::kFloat32,
+                      {kDynamicDim, options.channels, options.height, options.width});
+  x = b.Relu(b.BatchNorm(b.Conv(x, "conv1", {.channels = 4}), "bn1"));
+  x = b.Relu(b.BatchNorm(b.Conv(x, "conv2", {.channels = 8, .stride = 2}), "bn2"));
+  x = b.Flatten(b.GlobalAveragePool(x));
+  b.Output(b.Linear(x, "head", options.classes), "logits");
+  if (second_head) b.Output(b.Linear(x, "second", options.classes), "unused");
+  return b.Finish();
+}
+
+void RegisterSmallModels() {
+  static const bool registered = [] {
+    for (const bool second_head : {false, true}) {
+      const absl::Status status = RegisterModel(
+          second_head ? "two_heads" : "norms",
+          [=](const ModelOptions& options) { return NormsModel(options, second_head); });
+      EXPECT_TRUE(status.ok()) << status;
+    }
+    return true;
+  }();
+  EXPECT_TRUE(registered);
+}
+
+std::string Bytes(const at::Tensor& tensor) {
+  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+}  // namespace
+
+ModuleBits BitsOf(const GraphModule& module, WeightEma* averages) {
+  ModuleBits bits;
+  for (const NamedTensor& entry : module.parameters()) bits[entry.name] = Bytes(entry.tensor);
+  for (const NamedTensor& entry : module.buffers()) bits[entry.name] = Bytes(entry.tensor);
+  if (averages == nullptr) return bits;
+  for (const auto& [name, tensor] : averages->State()) bits[name] = Bytes(tensor);
+  return bits;
+}
 
 DatasetOptions SyntheticData() {
   return {.type = "synthetic",
@@ -21,6 +65,7 @@ DatasetOptions SyntheticData() {
 
 Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
               MixedPrecisionTrainerOptions options, TrainerParts parts, uint64_t seed) {
+  RegisterSmallModels();
   Rank made;
   absl::StatusOr<Graph> graph =
       BuildModel(model, {.channels = 1, .height = 8, .width = 8, .classes = 4, .seed = seed});
@@ -52,6 +97,7 @@ std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
       group[i]->set_timeout(absl::Seconds(60));
       RankOptions options;
       options.precision = "fp32";
+      options.verify_replicas = true;
       options.parts = {.communicator = group[i].get(), .observer = &recorders[i]};
       adjust(r, options);
       // Other weights on every rank: rank 0's must win.
@@ -67,6 +113,49 @@ std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
   // The trainers hold the group's communicators: they go first.
   for (Rank& rank : ranks) rank.trainer.reset();
   return {std::move(ranks), std::move(recorders)};
+}
+
+void StepByHand(int world, const std::string& model, const AdjustOptions& adjust,
+                const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body,
+                const std::function<ChangeBatch(int rank)>& change) {
+  at::set_num_threads(1);
+  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < world; ++r) {
+    threads.emplace_back([&, r] {
+      Communicator& communicator = *group[static_cast<size_t>(r)];
+      communicator.set_timeout(absl::Seconds(60));
+      RankOptions options;
+      options.precision = "fp32";
+      options.verify_replicas = true;
+      options.parts.communicator = &communicator;
+      adjust(r, options);
+      Rank objects = MakeRank(model, 8, r, world, options, options.parts);
+      const ChangeBatch change_mine = change ? change(r) : nullptr;
+      int64_t epoch = 0, steps = 0;
+      ASSERT_TRUE(objects.loader->StartEpoch(epoch).ok());
+      const auto step = [&]() -> absl::StatusOr<StepReport> {
+        std::vector<Batch> batches;
+        int64_t samples = 0;
+        while (static_cast<int64_t>(batches.size()) < options.accumulate) {
+          DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, objects.loader->Next());
+          if (!batch.has_value()) {
+            DS_RETURN_IF_ERROR(objects.loader->StartEpoch(++epoch));
+            DS_ASSIGN_OR_RETURN(batch, objects.loader->Next());
+          }
+          if (change_mine) change_mine(steps, static_cast<int64_t>(batches.size()), *batch);
+          samples += batch->size() * world;
+          batches.push_back(*std::move(batch));
+        }
+        ++steps;
+        return objects.trainer->Step(batches, samples);
+      };
+      body(r, objects, step);
+      // It holds the group's communicator.
+      objects.trainer.reset();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace ds

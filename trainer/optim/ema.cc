@@ -14,6 +14,8 @@ WeightEma::WeightEma(const GraphModule& module, double decay) : decay_(decay) {
     for (const NamedTensor& entry : *list) {
       live_.push_back(entry);
       average_.push_back(entry.tensor.detach().clone());
+      (list == &module.buffers() ? buffers_ : parameters_)
+          .push_back({absl::StrCat("ema/", entry.name), average_.back(), entry.op, entry.slot});
     }
   }
 }

@@ -22,14 +22,19 @@ class WeightEma {
   // Exchanges the module's weights with the averages in place: before and after an evaluation.
   // Update, State and LoadState belong outside such a pair.
   void Swap();
+  // The averages, named "ema/<name>": of parameters, and of buffers, of which each rank has its own
+  // until they are made equal (sync/buffer_agreement.h). Shared.
+  const std::vector<NamedTensor>& parameters() const { return parameters_; }
+  const std::vector<NamedTensor>& buffers() const { return buffers_; }
   std::map<std::string, at::Tensor> State() const;  // "ema/<name>", "step"
   // NotFound / InvalidArgument naming a missing, unknown or misshapen entry; nothing is changed
   // then.
   absl::Status LoadState(const std::map<std::string, at::Tensor>& state);
 
  private:
-  std::vector<NamedTensor> live_;
-  std::vector<at::Tensor> average_;
+  std::vector<NamedTensor> live_;    // parameters, then buffers
+  std::vector<at::Tensor> average_;  // of each
+  std::vector<NamedTensor> parameters_, buffers_;
   double decay_;
   int64_t step_ = 0;
 };

@@ -87,6 +87,7 @@ class LsqModule final : public QatModule {
   void set_value_transform(ValueTransform transform) override { next_ = std::move(transform); }
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
+  void PutInRange() override { KeepPositive(); }
   const std::vector<int>& forward_order() const override { return forward_order_; }
   const Graph& graph() const override { return inner_->graph(); }
 

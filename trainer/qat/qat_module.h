@@ -25,10 +25,10 @@ struct QatBits {
 };
 
 // Beside what GraphModule says: parameters() has "<name>.step" of each quantised weight ([output
-// channels]) and value ([1]) too, which are kept at or above kLeastStep whenever a pass or an
-// export begins, as are the batch norms' gammas; buffers() has "<value>.zero_point" (int32 [1],
-// fixed); ExportGraph has its batch norms folded and its weights rounded already, and activations
-// in float.
+// channels]) and value ([1]) too, which PutInRange keeps at or above kLeastStep, as it does the
+// batch norms' gammas; so does the beginning of a pass or an export, for weights that came from
+// elsewhere. buffers() has "<value>.zero_point" (int32 [1], fixed); ExportGraph has its batch norms
+// folded and its weights rounded already, and activations in float.
 class QatModule : public GraphModule {
  public:
   static constexpr float kLeastStep = 1e-6f;

@@ -140,17 +140,18 @@ absl::Status GradientExchange::Probe() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag) {
+absl::StatusOr<BucketResult> GradientExchange::Finish(bool flag, absl::Span<uint8_t> marks) {
   watched_ = forecasting() && forecast_->watches();
-  if (!held_back_) return exchanger_->Finish(flag);
-  if (!forecasting()) return FinishHeldBack(flag);
+  if (!held_back_) return exchanger_->Finish(flag, marks);
+  if (!forecasting()) return FinishHeldBack(flag, marks);
   forecast_->ComputeDone(SteadySeconds());
-  DS_ASSIGN_OR_RETURN(BucketResult result, FinishHeldBack(flag));
+  DS_ASSIGN_OR_RETURN(BucketResult result, FinishHeldBack(flag, marks));
   DS_RETURN_IF_ERROR(forecast_->StepDone(*communicator_, buckets_));
   return result;
 }
 
-absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
+absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag,
+                                                              absl::Span<uint8_t> marks) {
   const int64_t start_us = SteadyMicros();
   if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
@@ -158,7 +159,7 @@ absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag) {
                     {static_cast<uint64_t>(step_.step),
                      static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
   for (int bucket = 0; bucket < buckets(); ++bucket) exchanger_->MarkReady(bucket);
-  DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag));
+  DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag, marks));
   result.exposed_us = SteadyMicros() - start_us;
   return result;
 }

@@ -24,10 +24,10 @@ class GradientExchange {
       CompressionOptions options, bool overlap, int forecast_threads = 0);
 
   // Starts a step. MarkReady(bucket) after it, in any order, once each; then Finish. `flag`: this
-  // rank's gradients are not finite.
+  // rank's gradients are not finite. `marks`: as of BucketExchanger::Finish.
   void Begin(const SyncStep& step);
   void MarkReady(int bucket);
-  absl::StatusOr<BucketResult> Finish(bool flag);
+  absl::StatusOr<BucketResult> Finish(bool flag, absl::Span<uint8_t> marks = {});
 
   // The last finished step's times count for the forecast: its exchange went after its compute.
   bool watched() const { return watched_; }
@@ -44,7 +44,7 @@ class GradientExchange {
   absl::Status UseMethod(const std::string& method);
   absl::Status SetCodecs(const Codecs& codecs);
   absl::Status Probe();
-  absl::StatusOr<BucketResult> FinishHeldBack(bool flag);
+  absl::StatusOr<BucketResult> FinishHeldBack(bool flag, absl::Span<uint8_t> marks);
   // Cost model and forecast know two-shot exchanges.
   bool Foreseeable() const { return options_.method != "powersgd" && !options_.hierarchical; }
   bool forecasting() const { return forecast_ != nullptr && forecast_->holds_back(); }

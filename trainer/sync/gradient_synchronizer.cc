@@ -24,11 +24,18 @@ class LocalSynchronizer final : public GradientSynchronizer {
 
   absl::Status Begin(const SyncStep& step) override {
     step_ = step;
+    refused_ = false;
     return absl::OkStatus();
   }
 
+  void Refuse() override { refused_ = true; }
+
   absl::StatusOr<SyncStats> Finish() override {
     SyncStats stats;
+    if (refused_) {
+      stats.found_inf = true;
+      return stats;
+    }
     std::vector<at::Tensor> gradients;
     for (const NamedTensor& parameter : parameters_) {
       const at::Tensor& gradient = parameter.tensor.grad();
@@ -57,6 +64,7 @@ class LocalSynchronizer final : public GradientSynchronizer {
   std::vector<NamedTensor> parameters_;
   SyncStep step_;
   SyncState state_;
+  bool refused_ = false;
 };
 
 // How many parameters have their gradients in a bucket, and how many of those have come.
@@ -71,7 +79,8 @@ struct Slot {
   at::Tensor parameter;
   at::Tensor view;
   int bucket = 0;
-  bool arrived = false;
+  bool arrived = false;       // in the backward pass under way
+  bool has_gradient = false;  // in this step, of any of its micro-batches
   decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>())) accumulator;
 };
 
@@ -117,14 +126,22 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     return absl::OkStatus();
   }
 
+  void Refuse() override { found_inf_ = true; }
+
   absl::StatusOr<SyncStats> Finish() override {
     active_ = false;
     // Parameters that got no gradient count as zeros, which their views hold since the optimiser's
     // ZeroGrad.
+    std::vector<uint8_t> has_gradient;
     for (Slot& slot : slots_) {
       if (!slot.arrived) Arrived(slot);
+      has_gradient.push_back(std::exchange(slot.has_gradient, false) ? 1 : 0);
     }
-    DS_ASSIGN_OR_RETURN(const BucketResult result, exchange_->Finish(found_inf_));
+    DS_ASSIGN_OR_RETURN(const BucketResult result,
+                        exchange_->Finish(found_inf_, absl::MakeSpan(has_gradient)));
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (has_gradient[i] == 0) slots_[i].parameter.mutable_grad() = at::Tensor();
+    }
     if (trace_exchange_) AppendSpans(result, exchange_->buckets(), trace_);
     SyncStats stats = StatsOf(result);
     stats.found_inf = result.flag;
@@ -146,7 +163,9 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     slot.accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
         [this, index, alive = alive_](const torch::autograd::variable_list& outputs,
                                       const torch::autograd::variable_list&) {
-          if (*alive && active_) Arrived(slots_[index]);
+          if (!*alive) return outputs;
+          slots_[index].has_gradient = true;
+          if (active_) Arrived(slots_[index]);
           return outputs;
         }));
   }

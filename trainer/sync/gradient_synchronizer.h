@@ -66,9 +66,13 @@ class GradientSynchronizer {
 
   // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally).
   virtual absl::Status Begin(const SyncStep& step) = 0;
+  // Between the two: whatever its gradients, this rank does not want the step. It counts as one
+  // whose gradients are not finite.
+  virtual void Refuse() = 0;
   // After it: waits until every gradient holds the mean over the ranks, without the loss scale. A
-  // parameter that got no gradient counts as zeros. If any rank's gradients were not finite, what
-  // they hold now means nothing, and no residual has changed.
+  // parameter that got no gradient on a rank counts as zeros there; one that got none on any has
+  // none afterwards, as with one rank, so that the optimiser leaves it alone. If any rank's
+  // gradients were not finite, what they hold now means nothing, and no residual has changed.
   virtual absl::StatusOr<SyncStats> Finish() = 0;
   // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then
   // "flag". Empty unless options.trace.

@@ -55,15 +55,19 @@ absl::StatusOr<std::unique_ptr<LocalSteps>> LocalSteps::Create(const GraphModule
   for (FlatBuckets* memory : {&made->anchor_, &made->velocity_, &made->change_}) {
     DS_ASSIGN_OR_RETURN(*memory, FlatBuckets::Create(module, exchange.bucket_mb));
   }
-  at::NoGradGuard no_grad;
-  for (size_t i = 0; i < made->parameters_.size(); ++i)
-    Flat(made->anchor_, i).copy_(Flat(made->parameters_[i].tensor));
+  made->BeginRound();
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> own, communicator.Duplicate());
   DS_ASSIGN_OR_RETURN(
       made->exchange_,
       GradientExchange::Create(std::move(own), made->change_.Segments(module), exchange.compression,
                                /*overlap=*/false));
   return made;
+}
+
+void LocalSteps::BeginRound() {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    Flat(anchor_, i).copy_(Flat(parameters_[i].tensor));
 }
 
 absl::StatusOr<OuterStats> LocalSteps::OuterStep() {

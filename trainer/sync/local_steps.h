@@ -50,6 +50,10 @@ class LocalSteps {
 
   // How many local steps the caller is to take before the outer one.
   int64_t every() const { return options_.every; }
+  // Before a round's first local step: what the module holds, the same on every rank, is the
+  // anchor. It need not be what the last outer step left: a stage of quantisation-aware training
+  // may have begun in between, say.
+  void BeginRound();
   // The outer step, from whatever the module's parameters hold. Collective. The communicator's
   // errors, after which this is of no more use.
   absl::StatusOr<OuterStats> OuterStep();

@@ -81,6 +81,7 @@ class FakeModule final : public GraphModule {
   void set_dropout_key(uint64_t, uint64_t, uint64_t) override {}
   const std::vector<NamedTensor>& parameters() const override { return parameters_; }
   const std::vector<NamedTensor>& buffers() const override { return buffers_; }
+  void PutInRange() override {}
   const std::vector<int>& forward_order() const override { return order_; }
   const Graph& graph() const override { return graph_; }
   Graph ExportGraph() const override { return graph_; }

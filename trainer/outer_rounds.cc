@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "trainer/buffer_snapshot.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
@@ -30,6 +31,8 @@ absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
   report.wire_bytes += outer.sync.wire_bytes;
   report.times.exchange += outer.sync.exchange_ms;
   report.times.exchange_exposed += outer.sync.exposed_ms;
+  model_.PutInRange();
+  if (discarded) round_buffers_->Restore();
   if (!outer.mine_is_finite) DS_RETURN_IF_ERROR(StartAnew(optimizer_));
   if (ema_ != nullptr && !discarded) ema_->Update(round_steps_);
   DS_RETURN_IF_ERROR(AgreeOnCounters(report, discarded));
