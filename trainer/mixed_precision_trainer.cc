@@ -78,6 +78,8 @@ Precision MixedPrecisionTrainer::precision() const { return model_.precision(); 
 absl::Status MixedPrecisionTrainer::BroadcastModel() {
   DS_RETURN_IF_ERROR(BroadcastTensors(model_.parameters(), *communicator_));
   DS_RETURN_IF_ERROR(BroadcastTensors(model_.buffers(), *communicator_));
+  // Before any forward pass, which not every rank may run.
+  model_.PutInRange();
   if (ema_ == nullptr) return absl::OkStatus();
   DS_RETURN_IF_ERROR(BroadcastTensors(ema_->parameters(), *communicator_));
   return BroadcastTensors(ema_->buffers(), *communicator_);

@@ -11,6 +11,7 @@
 #include "graph/onnx/onnx.h"
 #include "jobs/calibration_samples.h"
 #include "jobs/graph_accuracy.h"
+#include "jobs/train/plan_exchange.h"
 #include "quant/torch/quantizer.h"
 #include "trainer/qat/distillation.h"
 
@@ -34,6 +35,14 @@ absl::StatusOr<QuantizedModel> Calibrate(const TrainConfig& config, const Graph&
   return Quantizer(graph, options)
       .calibrate(FirstSamples(*loader, config.quantization.quantizer.samples))
       .convert();
+}
+
+absl::StatusOr<QuantPlan> CalibratedPlan(const TrainConfig& config, const Graph& graph,
+                                         const DataSplits& splits, const QatBits& bits) {
+  QuantizerOptions options = WithBits(config.quantization.quantizer.options, bits);
+  options.bias_correction = false;  // biases are trained
+  DS_ASSIGN_OR_RETURN(QuantizedModel calibrated, Calibrate(config, graph, splits, options));
+  return std::move(calibrated.plan);
 }
 
 absl::StatusOr<double> FileAccuracy(const TrainConfig& config, const DataSplits& splits,
@@ -88,12 +97,11 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   const QuantizationConfig& quantization = config.quantization;
   const QatBits bits = StageAt(quantization, job.trainer->epoch()).bits;
   const Graph graph = float_model.ExportGraph();
-  QuantizerOptions quantizer = WithBits(quantization.quantizer.options, bits);
-  quantizer.bias_correction = false;  // biases are trained
-  DS_ASSIGN_OR_RETURN(const QuantizedModel calibrated,
-                      Calibrate(config, graph, job.splits, quantizer));
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module,
-                      QatModule::Create(graph, calibrated.graph, calibrated.plan));
+  absl::StatusOr<QuantPlan> plan = QuantPlan();
+  if (communicator.rank() == 0) plan = CalibratedPlan(config, graph, job.splits, bits);
+  DS_ASSIGN_OR_RETURN(plan, PlanOfRankZero(plan, communicator));
+  DS_ASSIGN_OR_RETURN(const Graph folded, InferenceGraph(graph));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module, QatModule::Create(graph, folded, *plan));
   QatModule* const model = module.get();
   Objective objective;
   if (quantization.distillation.weight > 0) {

@@ -27,7 +27,8 @@ std::string ExportName(int64_t bits, int64_t activation_bits);
 
 // Calibrates `float_model`'s graph on training images, puts a QatModule of it in the place of the
 // job's model, and returns it (the job owns it). With distillation `float_model` is the teacher and
-// must outlive the job. Every rank calls it and calibrates on the same images.
+// must outlive the job. Every rank calls it, with the same `float_model`; rank 0 calibrates, and
+// the others take its plan.
 absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
                                                   const JobSetupOptions& options,
                                                   GraphModule& float_model,

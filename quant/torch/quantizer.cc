@@ -29,18 +29,6 @@ namespace {
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
 constexpr int kLearntBits = 4;
 
-// What runs at inference: batch norms in the convolutions, no Dropout.
-absl::StatusOr<Graph> InferenceGraph(Graph graph) {
-  DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
-  for (const Node& node : graph.nodes()) {
-    if (node.op == "Dropout") graph.ReplaceUses(node.outputs[0], node.inputs[0]);
-  }
-  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
-  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
-  DS_RETURN_IF_ERROR(InferShapes(graph));
-  return graph;
-}
-
 double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rounded) {
   double power = 0, noise = 0;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -54,6 +42,17 @@ double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rou
 }
 
 }  // namespace
+
+absl::StatusOr<Graph> InferenceGraph(Graph graph) {
+  DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
+  for (const Node& node : graph.nodes()) {
+    if (node.op == "Dropout") graph.ReplaceUses(node.outputs[0], node.inputs[0]);
+  }
+  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
+  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
+  DS_RETURN_IF_ERROR(InferShapes(graph));
+  return graph;
+}
 
 class Quantizer::Impl {
  public:

@@ -68,6 +68,10 @@ struct QuantizedModel {
   std::map<std::string, Histogram> histograms;  // of the activations in calibration, by name
 };
 
+// What runs at inference, of which a plan is made: batch norms folded into the convolutions before
+// them, no Dropout; shapes inferred.
+absl::StatusOr<Graph> InferenceGraph(Graph graph);
+
 class Quantizer {
  public:
   explicit Quantizer(Graph model, QuantizerOptions options = {});

@@ -40,8 +40,9 @@ class TrainingCase(unittest.TestCase):
         (self.folder / "c.yaml").write_text(self.CONFIG)
 
     def command(self, ranks, *arguments):
+        """ds_train, whose ranks compare all they must have in common at every evaluation."""
         launcher = [MPIRUN, *self.MPI_OPTIONS, "-np", str(ranks)] if ranks > 1 else []
-        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), *arguments]
+        return [*launcher, DS_TRAIN, "--config", str(self.folder / "c.yaml"), "run.verify_replicas=true", *arguments]
 
     def train(self, output, *arguments, ranks=1):
         """The run's folder and what it printed."""

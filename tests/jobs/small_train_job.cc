@@ -1,11 +1,16 @@
 #include "tests/jobs/small_train_job.h"
 
+#include <filesystem>
 #include <memory>
 #include <thread>
 
 #include "ATen/Parallel.h"
+#include "absl/strings/str_cat.h"
 #include "comm/inprocess/inprocess.h"
+#include "graph/onnx/onnx.h"
 #include "gtest/gtest.h"
+#include "jobs/data_setup.h"
+#include "jobs/graph_accuracy.h"
 #include "jobs/train/train_job.h"
 #include "tests/support/temp_folder.h"
 
@@ -15,6 +20,7 @@ TrainConfig SmallTrainConfig(int64_t epochs, int64_t size) {
   TrainConfig config;
   config.run.threads = 1;
   config.run.epochs = epochs;
+  config.trainer.verify_replicas = true;
   config.model.name = "resnet8";
   config.data.set.type = "synthetic";
   config.data.set.channels = 1;
@@ -28,6 +34,21 @@ TrainConfig SmallTrainConfig(int64_t epochs, int64_t size) {
   config.log.tensorboard = false;
   return config;
 }
+
+namespace {
+
+std::optional<double> FileAccuracy(TrainConfig config, const std::string& path) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const auto graph = ImportOnnx(path);
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  const auto splits = OpenSplits(config);
+  EXPECT_TRUE(splits.ok()) << splits.status();
+  const auto accuracy = GraphAccuracy(*graph, **MakeLoader(config, splits->test, DataUse::kTest));
+  EXPECT_TRUE(accuracy.ok()) << accuracy.status();
+  return accuracy.ok() ? std::optional(*accuracy) : std::nullopt;
+}
+
+}  // namespace
 
 JobResult TrainJobOnRanks(const TrainConfig& config, int ranks) {
   TempFolder folder;
@@ -53,6 +74,8 @@ JobResult TrainJobOnRanks(const TrainConfig& config, int ranks) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+  result.file_accuracy =
+      FileAccuracy(config, absl::StrCat(folder.path(), "/", config.run.name, "/model.onnx"));
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ TrainConfig SmallTrainConfig(int64_t epochs, int64_t size);
 struct JobResult {
   std::vector<std::vector<std::string>> hashes;  // of each rank's parameters, after every step
   std::vector<RunSummary> summaries;             // of each rank
+  // On the whole test split, of the model.onnx that the run has left; none without one.
+  std::optional<double> file_accuracy;
 };
 
 // Runs the whole job on so many ranks, threads of this process.

@@ -176,6 +176,7 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     if (gradient.defined() && gradient.data_ptr() == slot.view.data_ptr()) return;
     if (gradient.defined()) {
       slot.view.copy_(gradient);
+      slot.has_gradient = true;
     } else {
       slot.view.zero_();
     }
