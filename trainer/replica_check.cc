@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
