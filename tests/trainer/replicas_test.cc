@@ -29,9 +29,11 @@ void Train(int world, const AdjustOptions& adjust, int64_t steps,
   });
 }
 
-// All of the data in one rank's hands.
-std::unique_ptr<DataLoader> WholeData() {
-  return *DataLoader::Create(*OpenDataset(SyntheticData()), {.batch_size = 16});
+// A rank's share of all of the data; one of one: the whole.
+std::unique_ptr<DataLoader> TestData(int rank, int world) {
+  return *DataLoader::Create(
+      *OpenDataset(SyntheticData()),
+      {.batch_size = 8, .rank = rank, .world_size = world, .shuffle = false, .drop_last = false});
 }
 
 TEST(Replicas, WhatIsEvaluatedIsWhatIsExported) {
@@ -51,7 +53,7 @@ TEST(Replicas, WhatIsEvaluatedIsWhatIsExported) {
             },
             6,
             [&](int rank, Rank& objects) {
-              const auto told = objects.trainer->evaluate(*objects.loader);
+              const auto told = objects.trainer->evaluate(*TestData(rank, world));
               ASSERT_TRUE(told.ok()) << told.status();
               {
                 std::lock_guard lock(mutex);
@@ -67,7 +69,7 @@ TEST(Replicas, WhatIsEvaluatedIsWhatIsExported) {
                               .ok());
               const auto module = GraphModule::Create(std::move(exported));
               ASSERT_TRUE(module.ok()) << module.status();
-              const auto own = Evaluate(**module, *Loss::Create({}), *WholeData());
+              const auto own = Evaluate(**module, *Loss::Create({}), *TestData(0, 1));
               ASSERT_TRUE(own.ok()) << own.status();
               ASSERT_EQ(told->samples, own->samples);
               EXPECT_EQ(told->accuracy, own->accuracy);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,11 +25,17 @@ struct Rank {
   std::unique_ptr<MixedPrecisionTrainer> trainer;
 };
 
-// `seed` is of the initial weights.
+// Beside the zoo's models there are, for images of any size: "norms", two convolutions with batch
+// norms and a head; "two_heads", the same with a second head, an output that the loss does not
+// reach. `seed` is of the initial weights.
 Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
               MixedPrecisionTrainerOptions options, TrainerParts parts = {}, uint64_t seed = 1);
 
-// Records the parameters' hash after every step.
+// Every parameter and buffer by name, and the averages of them if there are any, as bytes.
+using ModuleBits = std::map<std::string, std::string>;
+ModuleBits BitsOf(const GraphModule& module, WeightEma* averages = nullptr);
+
+// Records the parameters' hash after every step. At an epoch's end replicas must be equal.
 class HashRecorder final : public TrainObserver {
  public:
   absl::Status OnStep(const StepReport& step) override {
@@ -37,7 +44,7 @@ class HashRecorder final : public TrainObserver {
     if (keep_residuals) residuals.push_back(trainer->exchange_state().residuals);
     return absl::OkStatus();
   }
-  absl::Status OnEpoch(const EpochReport&) override { return absl::OkStatus(); }
+  absl::Status OnEpoch(const EpochReport&) override { return trainer->VerifyReplicas(); }
 
   MixedPrecisionTrainer* trainer = nullptr;
   std::vector<StepReport> reports;
@@ -60,5 +67,16 @@ std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(
     int world, const std::string& model, int64_t global_batch, int64_t epochs,
     const AdjustOptions& adjust,
     const std::function<void(int rank, MixedPrecisionTrainer& trainer)>& inspect = nullptr);
+
+// One optimiser step on the loader's next micro-batches, as many as options.accumulate, and what a
+// test may do to each before.
+using StepFunction = std::function<absl::StatusOr<StepReport>()>;
+using ChangeBatch = std::function<void(int64_t step, int64_t micro_batch, Batch& batch)>;
+
+// Ranks as threads that are stepped by hand: `body` gets each one's objects and what does its next
+// step. Weights are the same everywhere from the start.
+void StepByHand(int world, const std::string& model, const AdjustOptions& adjust,
+                const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body,
+                const std::function<ChangeBatch(int rank)>& change = nullptr);
 
 }  // namespace ds
