@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "ATen/core/grad_mode.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "comm/bytes.h"
-#include "comm/compress/compressor_state.h"
 #include "trainer/mixed_precision_trainer.h"
 
 namespace ds {
@@ -101,9 +99,8 @@ absl::Status MixedPrecisionTrainer::VerifyReplicas() {
     const SyncState exchange = exchange_state();
     check.Add("method of compression", exchange.method);
     for (const auto& [name, bits] : exchange.bits) check.Add(absl::StrCat("bits of ", name), bits);
-    // Of what exchange carries along only PowerSGD's factors are the same everywhere.
     for (const auto& [name, values] : exchange.residuals) {
-      if (!absl::StartsWith(name, absl::StrCat(kFactor, "/"))) continue;
+      if (!IsSharedByRanks(name)) continue;
       check.Add(name, absl::string_view(reinterpret_cast<const char*>(values.data()),
                                         values.size() * sizeof(float)));
     }

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "ATen/Parallel.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "comm/compress/compressor_state.h"
 #include "comm/finite.h"
 #include "torch/csrc/autograd/utils/lambda_post_hook.h"
 #include "torch/csrc/autograd/variable.h"
@@ -207,6 +209,10 @@ class BucketedSynchronizer final : public GradientSynchronizer {
 };
 
 }  // namespace
+
+bool IsSharedByRanks(absl::string_view key) {
+  return absl::StartsWith(key, absl::StrCat(kFactor, "/"));
+}
 
 std::unique_ptr<GradientSynchronizer> GradientSynchronizer::CreateLocal(const GraphModule& module) {
   return std::make_unique<LocalSynchronizer>(module.parameters());

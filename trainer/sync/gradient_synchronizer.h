@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "comm/communicator.h"
 #include "executor/graph_module.h"
 #include "report/trace.h"
@@ -43,6 +44,10 @@ struct SyncState {
   std::map<std::string, int> bits;  // of each compressed parameter, where bits are chosen
   CompressorState residuals;        // this rank's
 };
+
+// Whether entry `key` of SyncState::residuals is the same on every rank (PowerSGD's factors); the
+// others are each rank's own.
+bool IsSharedByRanks(absl::string_view key);
 
 // For people, at the end of a run.
 struct CompressionReport {
