@@ -20,7 +20,7 @@ constexpr int kSeeds = 20;
 constexpr char kBase[] = R"(
 run: {name: seeds, epochs: 3, threads: 1, verify_replicas: true}
 model: {name: resnet8}
-data: {type: synthetic, channels: 1, height: 8, width: 8, classes: 4, size: 96, batch_size: 8, test_batch_size: 16}
+data: {type: synthetic, channels: 1, height: 8, width: 8, classes: 4, size: 96}
 optimizer: {learning_rate: 0.02}
 precision: {initial_scale: 1024}
 log: {tensorboard: false}
@@ -95,7 +95,8 @@ Run Draw(uint32_t seed) {
        absl::StrCat("ema.enabled=", dice.Of({"true", "false"})), "ema.decay=0.9",
        absl::StrCat("optimizer.name=", dice.Of({"sgd", "adamw", "lamb"})),
        absl::StrCat("optimizer.accumulate=", 1 + dice.Below(3)),
-       absl::StrCat("optimizer.clip_norm=", dice.Of({"0", "1"})),
+       absl::StrCat("optimizer.clip_norm=", dice.Of({"0", "1"})), "data.batch_size=8",
+       "data.test_batch_size=16",
        // The last batch may leave a rank without a sample.
        absl::StrCat("data.drop_last=", dice.Of({"true", "false"})),
        absl::StrCat("data.train_limit=", dice.Of({"96", "81"})),
