@@ -26,7 +26,7 @@ precision: {initial_scale: 1024}
 log: {tensorboard: false}
 )";
 
-struct Run {
+struct Kind {
   std::vector<std::string> options;
   int ranks = 1;
   bool quantized = false;
@@ -82,9 +82,9 @@ std::vector<std::string> ModelChange(Dice& dice, bool local_steps) {
   return {};
 }
 
-Run Draw(uint32_t seed) {
+Kind Draw(uint32_t seed) {
   Dice dice(seed);
-  Run run;
+  Kind run;
   run.ranks = 1 + static_cast<int>(seed % 3);
   const bool local_steps = dice.Below(3) == 0;
   const auto add = [&](std::vector<std::string> options) {
@@ -114,7 +114,7 @@ Run Draw(uint32_t seed) {
 
 TEST(ReplicaSeeds, TwentyKindsOfRunKeepTheirReplicasEqual) {
   for (uint32_t seed = 1; seed <= kSeeds; ++seed) {
-    const Run run = Draw(seed);
+    const Kind run = Draw(seed);
     const std::string told =
         absl::StrCat("seed ", seed, ": ", run.ranks, " ranks, ", absl::StrJoin(run.options, " "));
     SCOPED_TRACE(told);
@@ -131,8 +131,8 @@ TEST(ReplicaSeeds, TwentyKindsOfRunKeepTheirReplicasEqual) {
     if (run.quantized) continue;  // its file holds integers
     ASSERT_TRUE(result.file_accuracy.has_value());
     // The file is run in fp32.
-    if (result.summaries[0].precision == "fp32")
-      EXPECT_EQ(*result.file_accuracy, result.summaries[0].test_accuracy);
+    if (result.summaries[0].precision != "fp32") continue;
+    EXPECT_EQ(*result.file_accuracy, result.summaries[0].test_accuracy);
   }
 }
 

@@ -25,13 +25,6 @@ AdjustOptions Every(int64_t steps, const CompressionOptions& compression = {}) {
   };
 }
 
-CompressionOptions FourBits() {
-  return {.method = "uniform",
-          .codec = {.bits = 4, .bucket = 64, .rounding = CodecRounding::kStochastic},
-          .minimum_size = 1,
-          .seed = 9};
-}
-
 // 8 steps an epoch: outer steps after 3, 6 and, the epoch being over, 8.
 TEST(LocalStepsTraining, ReplicasAreEqualAfterOuterStepsAndOnlyThen) {
   for (int world : {2, 3}) {

@@ -171,8 +171,7 @@ TEST(Replicas, WhatTheLossDoesNotReachIsLeftAloneOnAnyNumberOfRanks) {
               options.local_steps.every = sync_every;
               options.accumulate = 2;
               options.clip_norm = 1;
-              if (compress)
-                options.exchange.compression = {.method = "uniform", .bits = 4, .minimum_size = 1};
+              if (compress) options.exchange.compression = FourBits();
             },
             4,
             [&](int rank, Rank& objects) {

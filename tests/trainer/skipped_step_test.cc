@@ -38,8 +38,7 @@ AdjustOptions With(const Mode& mode) {
     options.scaler.initial_scale = 1024;
     options.accumulate = mode.accumulate;
     options.ema = {.enabled = true, .decay = 0.9};
-    if (mode.compress)
-      options.exchange.compression = {.method = "uniform", .bits = 4, .minimum_size = 1};
+    if (mode.compress) options.exchange.compression = FourBits();
   };
 }
 

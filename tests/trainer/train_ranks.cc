@@ -53,6 +53,13 @@ ModuleBits BitsOf(const GraphModule& module, WeightEma* averages) {
   return bits;
 }
 
+CompressionOptions FourBits() {
+  return {.method = "uniform",
+          .codec = {.bits = 4, .bucket = 64, .rounding = CodecRounding::kStochastic},
+          .minimum_size = 1,
+          .seed = 9};
+}
+
 DatasetOptions SyntheticData() {
   return {.type = "synthetic",
           .channels = 1,

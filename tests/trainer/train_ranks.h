@@ -58,6 +58,9 @@ struct RankOptions : MixedPrecisionTrainerOptions {
   TrainerParts parts;
 };
 
+// Everything of two dimensions and more travels in 4 bits, stochastically rounded, however small.
+CompressionOptions FourBits();
+
 using AdjustOptions = std::function<void(int rank, RankOptions& options)>;
 const AdjustOptions kAsItIs = [](int, RankOptions&) {};
 
