@@ -235,6 +235,23 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
 
 // Without a clock: the first layer's gradient, the last of backward, is held back until other
 // gradients have been exchanged.
+TEST(GradientSynchronizer, AStepThatOneRankRefusesIsRefusedOnAll) {
+  for (int world : {1, 3}) {
+    RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
+      const std::unique_ptr<GraphModule> module = ExactModule();
+      const Sync sync = Create(*module, *communicator);
+      for (const bool refused : {true, false}) {
+        ASSERT_TRUE(sync->Begin({}).ok());
+        Backward(*module, Ones(1));
+        if (refused && rank == world - 1) sync->Refuse();
+        const absl::StatusOr<SyncStats> stats = sync->Finish();
+        ASSERT_TRUE(stats.ok()) << stats.status();
+        EXPECT_EQ(stats->found_inf, refused) << "rank " << rank;
+      }
+    });
+  }
+}
+
 TEST(GradientSynchronizer, ExchangesWhileBackwardStillRuns) {
   RunRanks(2,
            [&](int rank, std::unique_ptr<Communicator> communicator) {
