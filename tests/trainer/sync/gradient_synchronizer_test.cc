@@ -233,8 +233,6 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
   }
 }
 
-// Without a clock: the first layer's gradient, the last of backward, is held back until other
-// gradients have been exchanged.
 TEST(GradientSynchronizer, AStepThatOneRankRefusesIsRefusedOnAll) {
   for (int world : {1, 3}) {
     RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
@@ -252,6 +250,8 @@ TEST(GradientSynchronizer, AStepThatOneRankRefusesIsRefusedOnAll) {
   }
 }
 
+// Without a clock: the first layer's gradient, the last of backward, is held back until other
+// gradients have been exchanged.
 TEST(GradientSynchronizer, ExchangesWhileBackwardStillRuns) {
   RunRanks(2,
            [&](int rank, std::unique_ptr<Communicator> communicator) {
