@@ -38,18 +38,23 @@ std::map<std::string, QuantParams> ParamsFromJson(const Json& json) {
   return all;
 }
 
+std::string ToText(const QuantPlan& plan) {
+  return Json({{"activations", ToJson(plan.activations)},
+               {"weights", ToJson(plan.weights)},
+               {"left_in_float", plan.left_in_float}})
+      .dump();
+}
+
 }  // namespace
 
 absl::StatusOr<QuantPlan> PlanOfRankZero(const absl::StatusOr<QuantPlan>& mine,
                                          Communicator& communicator) {
   absl::StatusOr<std::string> text = std::string();
   if (communicator.rank() == 0) {
-    text = mine.status();
     if (mine.ok()) {
-      text = Json({{"activations", ToJson(mine->activations)},
-                   {"weights", ToJson(mine->weights)},
-                   {"left_in_float", mine->left_in_float}})
-                 .dump();
+      text = ToText(*mine);
+    } else {
+      text = mine.status();
     }
   }
   DS_ASSIGN_OR_RETURN(const std::string received, BroadcastBytes(std::move(text), 0, communicator));

@@ -76,6 +76,7 @@ absl::StatusOr<StepReport> StepOn(JobObjects& job, int rank, int world) {
   if (job.trainer->step() == 0) DS_RETURN_IF_ERROR(job.train_loader->StartEpoch(0));
   for (int i = 0; i < 2; ++i) {
     DS_ASSIGN_OR_RETURN(std::optional<Batch> batch, job.train_loader->Next());
+    if (!batch.has_value()) return absl::OutOfRangeError("the epoch is over");
     samples += batch->size() * world;
     batches.push_back(*std::move(batch));
   }

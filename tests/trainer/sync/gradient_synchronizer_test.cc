@@ -327,10 +327,10 @@ TEST(GradientSynchronizer, WithoutTraceNothingIsKept) {
 }
 
 // A rank sends (p - 1) / p of its bytes twice: to the owners, and its own part to all. Plus the
-// flag.
+// flag and a mark for each parameter, of a byte each.
 TEST(GradientSynchronizer, CountsTheBytesOnTheWire) {
   constexpr int kWorld = 2;
-  std::atomic<int64_t> sent = 0, elements = 0;
+  std::atomic<int64_t> sent = 0, elements = 0, marks = 0;
   RunRanks(kWorld, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
     const Sync sync = Create(*module, *communicator);
@@ -340,8 +340,9 @@ TEST(GradientSynchronizer, CountsTheBytesOnTheWire) {
     ASSERT_TRUE(stats.ok());
     sent += stats->wire_bytes;
     if (rank == 0) elements = static_cast<int64_t>(Gradients(*module).size());
+    if (rank == 0) marks = 1 + static_cast<int64_t>(module->parameters().size());
   });
-  EXPECT_EQ(sent, kWorld * (kWorld - 1) * 4 * elements / kWorld * 2 + kWorld * 4);
+  EXPECT_EQ(sent, kWorld * (kWorld - 1) * (4 * elements + marks) / kWorld * 2);
 }
 
 TEST(GradientSynchronizer, RefusesWhatItCannotExchange) {
