@@ -47,17 +47,9 @@ std::string ToText(const QuantPlan& plan) {
 
 }  // namespace
 
-absl::StatusOr<QuantPlan> PlanOfRankZero(const absl::StatusOr<QuantPlan>& mine,
-                                         Communicator& communicator) {
-  absl::StatusOr<std::string> text = std::string();
-  if (communicator.rank() == 0) {
-    if (mine.ok()) {
-      text = ToText(*mine);
-    } else {
-      text = mine.status();
-    }
-  }
-  DS_ASSIGN_OR_RETURN(const std::string received, BroadcastBytes(std::move(text), 0, communicator));
+absl::StatusOr<QuantPlan> PlanOfRankZero(const QuantPlan& mine, Communicator& communicator) {
+  DS_ASSIGN_OR_RETURN(const std::string received,
+                      BroadcastBytes(ToText(mine), /*root=*/0, communicator));
   try {
     const Json json = Json::parse(received);
     return QuantPlan{

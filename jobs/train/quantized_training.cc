@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "comm/while_others_wait.h"
 #include "deploy/onnx_exporter.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/calibration_samples.h"
@@ -97,11 +98,15 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   const QuantizationConfig& quantization = config.quantization;
   const QatBits bits = StageAt(quantization, job.trainer->epoch()).bits;
   const Graph graph = float_model.ExportGraph();
-  absl::StatusOr<QuantPlan> plan = QuantPlan();
-  if (communicator.rank() == 0) plan = CalibratedPlan(config, graph, job.splits, bits);
+  QuantPlan plan;
+  DS_RETURN_IF_ERROR(
+      WhileOthersWait(communicator, /*worker=*/0, "calibrate the model", [&]() -> absl::Status {
+        DS_ASSIGN_OR_RETURN(plan, CalibratedPlan(config, graph, job.splits, bits));
+        return absl::OkStatus();
+      }));
   DS_ASSIGN_OR_RETURN(plan, PlanOfRankZero(plan, communicator));
   DS_ASSIGN_OR_RETURN(const Graph folded, InferenceGraph(graph));
-  DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module, QatModule::Create(graph, folded, *plan));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<QatModule> module, QatModule::Create(graph, folded, plan));
   QatModule* const model = module.get();
   Objective objective;
   if (quantization.distillation.weight > 0) {
