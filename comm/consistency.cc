@@ -1,12 +1,12 @@
 #include "comm/consistency.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "comm/bytes.h"
 
 namespace ds {
 namespace {
@@ -62,23 +62,12 @@ std::optional<std::string> Compare(const Items& first, const Items& other, int r
 
 absl::Status CheckSameOnAllRanks(Communicator& communicator, const Items& items) {
   if (communicator.size() == 1) return absl::OkStatus();
-  const size_t ranks = static_cast<size_t>(communicator.size());
-  const std::string mine = Pack(items);
-  int64_t longest = static_cast<int64_t>(mine.size());
-  DS_RETURN_IF_ERROR(
-      communicator.AllReduce(MutableBuffer::Of(absl::MakeSpan(&longest, 1)), ReduceOp::kMax));
-  // Padded with item ends, which unpacking skips.
-  std::string padded = mine;
-  padded.resize(static_cast<size_t>(longest), kItemEnd);
-  std::string all(padded.size() * ranks, '\0');
-  DS_RETURN_IF_ERROR(
-      communicator.AllGather({reinterpret_cast<const std::byte*>(padded.data()), padded.size()},
-                             {reinterpret_cast<std::byte*>(all.data()), all.size()}));
-  const absl::string_view view(all);
-  const Items first = Unpack(view.substr(0, padded.size()));
-  for (size_t r = 1; r < ranks; ++r) {
+  DS_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                      AllGatherBytes(Pack(items), communicator));
+  const Items first = Unpack(all[0]);
+  for (size_t r = 1; r < all.size(); ++r) {
     const std::optional<std::string> difference =
-        Compare(first, Unpack(view.substr(r * padded.size(), padded.size())), static_cast<int>(r));
+        Compare(first, Unpack(all[r]), static_cast<int>(r));
     if (difference.has_value()) {
       return absl::FailedPreconditionError(
           absl::StrCat("the ranks are not about to run the same: ", *difference,

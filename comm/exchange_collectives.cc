@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "comm/bytes.h"
 #include "comm/reduce.h"
 
 namespace ds {
@@ -165,11 +166,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> ExchangeCollectives::Split(int col
     int32_t color;
     int32_t key;
   };
-  const Wish mine = {color, key};
-  std::vector<Wish> wishes(static_cast<size_t>(size()));
-  DS_RETURN_IF_ERROR(
-      AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-                {reinterpret_cast<std::byte*>(wishes.data()), wishes.size() * sizeof(Wish)}));
+  DS_ASSIGN_OR_RETURN(const std::vector<Wish> wishes, AllGatherValues(Wish{color, key}, *this));
   std::vector<int> members;
   for (int r = 0; r < size(); ++r) {
     if (color != kNoGroup && wishes[static_cast<size_t>(r)].color == color) members.push_back(r);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "comm/bytes.h"
 #include "comm/finite.h"
 #include "executor/state_check.h"
 
@@ -152,11 +152,7 @@ absl::Status LocalSteps::LoadState(const std::map<std::string, at::Tensor>& stat
 }
 
 absl::StatusOr<LocalCounters> Agree(const LocalCounters& mine, Communicator& communicator) {
-  static_assert(std::is_trivially_copyable_v<LocalCounters>);
-  std::vector<LocalCounters> all(static_cast<size_t>(communicator.size()));
-  DS_RETURN_IF_ERROR(communicator.AllGather(
-      {reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-      {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
+  DS_ASSIGN_OR_RETURN(const std::vector<LocalCounters> all, AllGatherValues(mine, communicator));
   LocalCounters agreed = all[0];
   for (size_t r = 1; r < all.size(); ++r) {
     agreed.loss_scale = std::min(agreed.loss_scale, all[r].loss_scale);
