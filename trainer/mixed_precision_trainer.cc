@@ -10,6 +10,7 @@
 #include "base/sha256.h"
 #include "base/status.h"
 #include "comm/inprocess/single.h"
+#include "comm/while_others_wait.h"
 #include "trainer/batch_tensors.h"
 #include "trainer/buffer_snapshot.h"
 #include "trainer/optim/auto_precision.h"
@@ -90,21 +91,18 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   if (options_.accumulate < 1) return absl::InvalidArgumentError("accumulate must be at least 1");
   DS_RETURN_IF_ERROR(BroadcastModel());
   // Rank 0 decides: the probe is a measurement, and measurements differ between ranks.
-  int32_t chosen = -1;
-  absl::Status status;
-  if (communicator_->rank() == 0) {
-    absl::StatusOr<PrecisionChoice> choice = ChoosePrecision(
-        options_.precision, model_, loss_, InputsToTorch(sample), LabelsToTorch(sample));
-    status = choice.status();
-    if (choice.ok()) {
-      chosen = static_cast<int32_t>(choice->precision);
-      precision_reason_ = choice->reason;
-    }
-  }
+  int32_t chosen = 0;
+  DS_RETURN_IF_ERROR(
+      WhileOthersWait(*communicator_, /*worker=*/0, "choose a precision", [&]() -> absl::Status {
+        DS_ASSIGN_OR_RETURN(const PrecisionChoice choice,
+                            ChoosePrecision(options_.precision, model_, loss_,
+                                            InputsToTorch(sample), LabelsToTorch(sample)));
+        chosen = static_cast<int32_t>(choice.precision);
+        precision_reason_ = choice.reason;
+        return absl::OkStatus();
+      }));
   DS_RETURN_IF_ERROR(
       communicator_->Broadcast({reinterpret_cast<std::byte*>(&chosen), sizeof(chosen)}, 0));
-  DS_RETURN_IF_ERROR(status);
-  if (chosen < 0) return absl::AbortedError("rank 0 could not choose a precision; see its message");
   model_.set_precision(static_cast<Precision>(chosen));
   const std::map<std::string, double> scaler_state = scaler_.State();
   const bool fresh = step_ == 0;
