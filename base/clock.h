@@ -43,4 +43,34 @@ class Deadline {
   absl::Duration at_;  // as SteadyTime
 };
 
+// Patience until a deadline, for a wait that looks again and again. The time for which this process
+// stood still itself does not count: where a whole job is stopped and goes on later, those that are
+// waited for have stood still too.
+class Patience {
+ public:
+  // A wait that begins too late, for the same reason, gets a moment all the same.
+  explicit Patience(Deadline deadline)
+      : deadline_(deadline.IsPast() ? Deadline::In(kStoodStill) : deadline),
+        looked_(SteadyTime()) {}
+
+  // Is the deadline past? To be asked at NextLook at the latest.
+  bool IsOver() {
+    const absl::Duration now = SteadyTime(), since = now - looked_;
+    if (since > kStoodStill) deadline_ = deadline_.LaterBy(since);
+    looked_ = now;
+    return deadline_.IsPast();
+  }
+  std::chrono::steady_clock::time_point NextLook() const {
+    return std::min(deadline_.Moment(),
+                    std::chrono::steady_clock::now() + std::chrono::milliseconds(500));
+  }
+
+ private:
+  // Far above what a busy machine keeps a thread from looking.
+  static constexpr absl::Duration kStoodStill = absl::Seconds(2);
+
+  Deadline deadline_;
+  absl::Duration looked_;  // when, as SteadyTime
+};
+
 }  // namespace ds

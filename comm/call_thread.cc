@@ -46,14 +46,14 @@ void CallThread::Serve(const std::shared_ptr<State>& state) {
 }
 
 bool CallThread::Run(std::function<void()> call, Deadline deadline) {
-  const std::chrono::steady_clock::time_point until = deadline.Moment();
   const MutexLock lock(state_->mutex);
   if (state_->lost) return false;
   state_->call = std::move(call);
   state_->busy = true;
   state_->changed.NotifyAll();
-  while (state_->busy && state_->changed.WaitUntil(state_->mutex, until)) {
-  }
+  Patience patience(deadline);
+  while (state_->busy && !patience.IsOver())
+    state_->changed.WaitUntil(state_->mutex, patience.NextLook());
   state_->lost = state_->busy;
   return !state_->lost;
 }

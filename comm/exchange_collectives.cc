@@ -46,6 +46,11 @@ absl::Status ExchangeCollectives::Exchange(absl::Span<const absl::Span<const std
   return ExchangeUntil(Deadline::In(timeout_), send, receive);
 }
 
+// A first shot that ended well although the time is up stood still with its process (Patience).
+Deadline ExchangeCollectives::ForSecondShot(Deadline deadline) const {
+  return deadline.IsPast() ? Deadline::In(timeout_) : deadline;
+}
+
 absl::Status ExchangeCollectives::ExchangeUntil(Deadline deadline,
                                                 absl::Span<const absl::Span<const std::byte>> send,
                                                 absl::Span<const absl::Span<std::byte>> receive) {
@@ -78,7 +83,7 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
   DS_RETURN_IF_ERROR(CheckReducible(buffer.dtype));
   const int ranks = size(), me = rank();
   if (ranks == 1 || buffer.count == 0) return broken_;
-  const Deadline deadline = Deadline::In(timeout_);
+  Deadline deadline = Deadline::In(timeout_);
   const int64_t element = BitWidth(buffer.dtype) / 8;
   const auto part = [&](int r) {
     const Range range = Part(buffer.count, ranks, r);
@@ -95,6 +100,7 @@ absl::Status ExchangeCollectives::AllReduce(MutableBuffer buffer, ReduceOp op) {
         absl::MakeSpan(scratch_).subspan(static_cast<size_t>(r) * mine.size(), mine.size());
   }
   DS_RETURN_IF_ERROR(ExchangeUntil(deadline, send, receive));
+  deadline = ForSecondShot(deadline);
   const int64_t count = static_cast<int64_t>(mine.size()) / element;
   for (int r = 1; r < ranks; ++r) {
     ReduceInto(scratch_.data(), receive[static_cast<size_t>(r)].data(), count, buffer.dtype, op);
@@ -128,7 +134,7 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
     return absl::InvalidArgumentError(absl::StrCat("broadcast from rank ", root, " of ", ranks));
   }
   if (ranks == 1 || bytes.empty()) return broken_;
-  const Deadline deadline = Deadline::In(timeout_);
+  Deadline deadline = Deadline::In(timeout_);
   // The root scatters the parts and all ranks gather them: no rank sends more than about twice the
   // buffer.
   const auto part = [&](int r) {
@@ -146,6 +152,7 @@ absl::Status ExchangeCollectives::Broadcast(absl::Span<std::byte> bytes, int roo
     receive[static_cast<size_t>(root)] = mine;
   }
   DS_RETURN_IF_ERROR(ExchangeUntil(deadline, send, receive));
+  deadline = ForSecondShot(deadline);
   for (int r = 0; r < ranks; ++r) {
     const bool to_root = r == root, from_root = me == root;
     send[static_cast<size_t>(r)] = to_root || r == me ? absl::Span<const std::byte>() : mine;

@@ -50,6 +50,7 @@ class ExchangeCollectives : public Communicator {
   const absl::Status& broken() const { return broken_; }
 
  private:
+  Deadline ForSecondShot(Deadline deadline) const;
   absl::Status ExchangeUntil(Deadline deadline, absl::Span<const absl::Span<const std::byte>> send,
                              absl::Span<const absl::Span<std::byte>> receive);
 

@@ -77,14 +77,14 @@ class Hub {
 
   absl::Status Await(size_t peer, Deadline deadline, const bool& full, bool wanted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const auto until = deadline.Moment();
+    Patience patience(deadline);
     while (full != wanted) {
       if (gone_[peer]) {
         return absl::UnavailableError(absl::StrCat("rank ", peer, " has left the group"));
       }
-      if (!changed_.WaitUntil(mutex_, until) && full != wanted) {
+      if (patience.IsOver())
         return absl::DeadlineExceededError(absl::StrCat("waited too long for rank ", peer));
-      }
+      changed_.WaitUntil(mutex_, patience.NextLook());
     }
     return absl::OkStatus();
   }

@@ -165,6 +165,7 @@ absl::Status MpiContext::broken() const {
 absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
                                      absl::Span<MPI_Status> statuses, const MpiWait& wait) {
   const absl::Duration start = SteadyTime();
+  Patience patience(wait.deadline);
   MPI_Status* const into = statuses.empty() ? MPI_STATUSES_IGNORE : statuses.data();
   while (true) {
     int done = 0;
@@ -175,7 +176,7 @@ absl::StatusOr<int> AwaitMpiRequests(absl::Span<MPI_Request> requests,
     const timespec pause =
         absl::ToTimespec(std::clamp(waited / kSleepShare, kShortestSleep, kLongestSleep));
     nanosleep(&pause, nullptr);
-    if (wait.deadline.IsPast()) {
+    if (patience.IsOver()) {
       const absl::Duration tenths =
           absl::Trunc(waited + absl::Milliseconds(50), absl::Milliseconds(100));
       return absl::DeadlineExceededError(

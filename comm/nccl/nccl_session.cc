@@ -83,13 +83,14 @@ absl::Status NcclSession::AwaitSettled(Deadline deadline, const char* what) {
 
 absl::Status NcclSession::Await(Deadline deadline, const char* what,
                                 const std::function<absl::StatusOr<bool>()>& done) {
+  Patience patience(deadline);
   for (int polls = 0;; ++polls) {
     DS_ASSIGN_OR_RETURN(const bool through, done());
     if (through) return absl::OkStatus();
     if (polls < kEagerPolls) continue;
     const timespec pause = {0, kSleepNs};
     nanosleep(&pause, nullptr);
-    if (deadline.IsPast()) {
+    if (patience.IsOver()) {
       return absl::DeadlineExceededError(
           absl::StrCat("NCCL: rank ", member_.rank, " waited too long for ", what,
                        "; a rank is gone or stuck (raise comm.timeout_s if it is merely slow)"));

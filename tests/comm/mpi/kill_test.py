@@ -142,6 +142,17 @@ class KilledRanks(unittest.TestCase):
         self.assertGreater(time.monotonic() - since, TIMEOUT_S * 0.9, "they did not wait at all")
         self.assertTrue(wait_for(lambda: "the other ranks to end" in job.text(), 5), job.text())
 
+    def test_a_job_that_stood_still_as_a_whole_goes_on(self):
+        job = self.start(3, SMALL)
+        for rank in range(3):
+            job.signal(rank, signal.SIGSTOP)
+        time.sleep(TIMEOUT_S + SLACK_S)
+        for rank in range(3):
+            job.signal(rank, signal.SIGCONT)
+        time.sleep(0.5)
+        (job.folder / "finish").touch()
+        self.assertEqual(job.end_of_mpirun(30), 0, job.text())
+
     def test_ranks_that_finish_together_end_the_job_well(self):
         job = self.start(3, SMALL)
         (job.folder / "finish").touch()
