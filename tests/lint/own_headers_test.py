@@ -1,9 +1,9 @@
 """Every header compiles on its own: nobody must include another one first.
 
 A header that a source includes first has compiled on its own already; what is left is compiled here. Headers that need LibTorch
-are left out: compiling it for each would take minutes.
+are left out, for they take minutes: --libtorch, by hand, compiles them too, behind the build's precompiled ATen/ATen.h.
 
-    own_headers_test.py SOURCE_FOLDER BINARY_FOLDER
+    own_headers_test.py SOURCE_FOLDER BINARY_FOLDER [--libtorch]
 """
 import concurrent.futures
 import os
@@ -17,6 +17,7 @@ import unittest
 import compile_database
 
 SOURCE, BINARY = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+LIBTORCH_TOO = "--libtorch" in sys.argv
 LIBTORCH = re.compile(r"^(ATen|c10|torch)/")
 
 
@@ -49,19 +50,21 @@ def headers_with_commands():
             for header in own:
                 found.setdefault(header, command)
     return {header: command for header, command in sorted(found.items())
-            if header not in proven and not needs_libtorch(header, set())
+            if header not in proven and (LIBTORCH_TOO or not needs_libtorch(header, set()))
             and not header.stem.endswith("_inl")}  # included in the middle of a source, by design
 
 
 def compile_alone(item):
     header, command = item
     # The header is given as the main file; a command that forces another header in would hide what is missing.
-    flags = [flag for flag in command.flags() if flag not in ("-include", "-Winvalid-pch", "-fpch-preprocess")
-             and not flag.endswith("cmake_pch.hxx")]
+    flags = command.flags()
+    if not needs_libtorch(header, set()):
+        flags = [flag for flag in flags if flag not in ("-include", "-Winvalid-pch", "-fpch-preprocess")
+                 and not flag.endswith("cmake_pch.hxx")] + ["-O0"]
     # A launcher such as ccache cannot help here.
     while "=" in flags[0] or pathlib.Path(flags[0]).name in ("cmake", "-E", "env", "ccache"):
         flags.pop(0)
-    done = subprocess.run([*flags, "-fsyntax-only", "-x", "c++", "-Wno-pragma-once-outside-header", "-Wno-error", "-O0",
+    done = subprocess.run([*flags, "-fsyntax-only", "-x", "c++", "-Wno-pragma-once-outside-header", "-Wno-error",
                            "-include", str(header), os.devnull], capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else f"{header}:\n{done.stderr[:2000]}"
 
