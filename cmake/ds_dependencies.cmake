@@ -44,6 +44,8 @@ if(DS_ENABLE_TORCH)
   add_library(ds::libtorch INTERFACE IMPORTED)
   target_include_directories(ds::libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   target_link_libraries(ds::libtorch INTERFACE ${TORCH_LIBRARIES})
+  # Where installed programs look: CMake itself leaves out what lies in the source folder, as .venv does.
+  list(APPEND DS_FOREIGN_LIBRARIES ${TORCH_INSTALL_PREFIX}/lib)
 endif()
 
 set(DS_HAVE_CUDA OFF)
