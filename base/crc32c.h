@@ -1,6 +1,7 @@
 // CRC-32C (Castagnoli polynomial, RFC 3720 appendix B.4): the checksum of TFRecord files and of
-// anything that needs a short guard against flipped bits. Against an adversary use base/sha256.h.
-// Our own because zlib has another polynomial and Debian 12's Abseil none; it sees a few kB a run.
+// anything that needs a short guard against flipped bits. Against an adversary use
+// base/hash/sha256.h. Our own because zlib has another polynomial and Debian 12's Abseil none; it
+// sees a few kB a run.
 #pragma once
 
 #include <cstdint>

@@ -18,6 +18,14 @@ if(DS_BUILD_TESTS)
   endif()
 endif()
 
+if(NOT DS_EDGE_ONLY)
+  find_package(OpenSSL QUIET COMPONENTS Crypto)
+  if(NOT OPENSSL_FOUND)
+    message(FATAL_ERROR "OpenSSL is missing: apt-get install libssl-dev (or run launch/setup.sh), "
+                        "or build the edge side only, which needs none, with -DDS_EDGE_ONLY=ON")
+  endif()
+endif()
+
 # The project's own Python: oracle in tests, rival in benchmarks, carrier of LibTorch.
 find_program(DS_PYTHON NAMES python3 PATHS ${PROJECT_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
 if(NOT DS_PYTHON)

@@ -1,6 +1,6 @@
 #include "deploy/onnx_exporter.h"
 
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "deploy/onnx_opset.h"
 

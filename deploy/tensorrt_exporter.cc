@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "deploy/insert_qdq.h"
 #include "deploy/onnx_opset.h"

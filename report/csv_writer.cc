@@ -1,6 +1,5 @@
 #include "report/csv_writer.h"
 
-#include <cerrno>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -11,7 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 
 namespace ds {
@@ -75,21 +74,13 @@ absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(const std::st
     DS_ASSIGN_OR_RETURN(text, KeptRows(path, resume_step));
   }
   DS_RETURN_IF_ERROR(WriteFileAtomically(path, text));
-  std::FILE* file = std::fopen(path.c_str(), "ab");
-  if (file == nullptr) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path, " for appending"));
-  }
-  return std::unique_ptr<MetricsWriter>(new MetricsWriter(path, file));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
+                      FileSystem::Default().Open(path, FileSystem::OpenMode::kAppend));
+  return std::unique_ptr<MetricsWriter>(new MetricsWriter(std::move(file)));
 }
 
-MetricsWriter::~MetricsWriter() { std::fclose(file_); }
-
 absl::Status MetricsWriter::Write(const MetricsRow& row) {
-  const std::string line = FormatMetricsRow(row) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), file_) != line.size() || std::fflush(file_) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write to ", path_));
-  }
-  return absl::OkStatus();
+  return file_->Append(FormatMetricsRow(row) + "\n");
 }
 
 }  // namespace ds

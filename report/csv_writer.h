@@ -1,15 +1,16 @@
-// metrics.csv: a row every few steps of training, and one for each evaluation. Flushed row by row,
-// so that a run that was killed has all but the last line.
+// metrics.csv: a row every few steps of training, and one for each evaluation. Each is handed to
+// the system at once: a run that was killed has all but the last line.
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/file/file_system.h"
 
 namespace ds {
 
@@ -48,16 +49,15 @@ class MetricsWriter {
   // words.
   static absl::StatusOr<std::unique_ptr<MetricsWriter>> Open(const std::string& path,
                                                              int64_t resume_step = -1);
-  ~MetricsWriter();
-  MetricsWriter(const MetricsWriter&) = delete;
-  MetricsWriter& operator=(const MetricsWriter&) = delete;
 
   absl::Status Write(const MetricsRow& row);
+  // The rows so far are on the disk: before a checkpoint is written, which a resumed run's rows go
+  // on from.
+  absl::Status Sync() { return file_->Sync(); }
 
  private:
-  MetricsWriter(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
-  std::string path_;
-  std::FILE* file_;
+  explicit MetricsWriter(std::unique_ptr<WritableFile> file) : file_(std::move(file)) {}
+  std::unique_ptr<WritableFile> file_;
 };
 
 }  // namespace ds

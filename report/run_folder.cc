@@ -2,6 +2,7 @@
 
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -9,11 +10,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "report/table.h"
 
@@ -47,6 +50,27 @@ std::string Numbered(const std::string& output, const std::string& name, int num
   return number == 1 ? base : absl::StrCat(base, "-", number);
 }
 
+// The numbers of the folders of that name, the highest first; 1 is the one without.
+std::vector<int> Numbers(const std::string& output, const std::string& name) {
+  std::vector<int> numbers;
+  if (IsFolder(Numbered(output, name, 1))) numbers.push_back(1);
+  const std::string prefix = name + "-";
+  const absl::StatusOr<std::vector<FileSystem::Entry>> entries = FileSystem::Default().List(output);
+  if (!entries.ok()) return numbers;
+  for (const FileSystem::Entry& entry : *entries) {
+    int number = 0;
+    // As Numbered writes it: "t-02" and "t-20261128" are somebody else's.
+    if (absl::StartsWith(entry.name, prefix) &&
+        absl::SimpleAtoi(absl::string_view(entry.name).substr(prefix.size()), &number) &&
+        number > 1 && number < kMostRuns && entry.name == absl::StrCat(prefix, number) &&
+        IsFolder(Numbered(output, name, number))) {
+      numbers.push_back(number);
+    }
+  }
+  std::sort(numbers.rbegin(), numbers.rend());
+  return numbers;
+}
+
 std::string ProcessorName() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -61,30 +85,35 @@ std::string ProcessorName() {
 }  // namespace
 
 absl::StatusOr<RunFolder> RunFolder::Create(const std::string& output, const std::string& name) {
-  std::error_code error;
-  fs::create_directories(output, error);
-  for (int number = 1; number <= kMostRuns; ++number) {
+  constexpr absl::string_view kMend =
+      "the run's folder (set 'run.output' to a folder that can be written)";
+  absl::Status status = MakeFolders(output);
+  if (!status.ok()) return Annotate(status, kMend);
+  const std::vector<int> taken = Numbers(output, name);
+  // Another process may take a number first.
+  for (int number = taken.empty() ? 1 : taken.front() + 1; number <= kMostRuns; ++number) {
     const std::string path = Numbered(output, name, number);
-    // True only for the one process that made it.
-    if (fs::create_directory(path, error)) return RunFolder(path);
-    if (error && error != std::errc::file_exists) {  // a file of that name is passed by
-      return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make the run's folder ", path,
-                                                             " (set 'run.output' to a folder that "
-                                                             "can be written)"));
-    }
+    FileSystem& files = FileSystem::Default();
+    std::error_code ignored;
+    if (fs::exists(path, ignored)) continue;  // a file of that name is passed by, too
+    const absl::StatusOr<bool> made = files.MakeFolder(path);
+    status = made.status();
+    if (made.ok() && !*made) continue;
+    if (made.ok()) status = files.SyncFolder(output);
+    if (!status.ok()) return Annotate(status, kMend);
+    return RunFolder(path);
   }
-  return absl::ResourceExhaustedError(absl::StrCat("all of ", Numbered(output, name, 1), "-2 to -",
-                                                   kMostRuns, " exist; remove some"));
+  return absl::ResourceExhaustedError(absl::StrCat(Numbered(output, name, kMostRuns),
+                                                   " is the last that can be; set another "
+                                                   "'run.name', or rename or remove that folder"));
 }
 
-absl::StatusOr<RunFolder> RunFolder::Resume(const std::string& output, const std::string& name) {
-  int last = 0;
-  for (int number = 1; number <= kMostRuns; ++number) {
-    std::error_code error;
-    if (!fs::is_directory(Numbered(output, name, number), error)) break;
-    last = number;
+absl::StatusOr<RunFolder> RunFolder::Resume(const std::string& output, const std::string& name,
+                                            IsOfName is_of_name) {
+  for (const int number : Numbers(output, name)) {
+    const RunFolder folder(Numbered(output, name, number));
+    if (number == 1 || is_of_name(folder)) return folder;
   }
-  if (last > 0) return RunFolder(Numbered(output, name, last));
   return absl::NotFoundError(absl::StrCat("nothing to resume: there is no folder ",
                                           Numbered(output, name, 1),
                                           " (start without --resume, or set 'run.output' and "

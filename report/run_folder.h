@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 namespace ds {
@@ -18,12 +19,17 @@ using Versions = std::vector<std::pair<std::string, std::string>>;
 
 class RunFolder {
  public:
-  // <output>/<name>; <name>-2, <name>-3, ... where it exists already (two runs started at once get
-  // two folders). Rank 0 only.
+  // <output>/<name>; where there are such already, <name>-N with one more than the highest N there:
+  // a number that a removed folder has left free is not taken again, so that the highest is always
+  // the last started (two runs started at once get two folders). Rank 0 only.
   static absl::StatusOr<RunFolder> Create(const std::string& output, const std::string& name);
-  // The one with the highest number, that is the last started. NotFound says where it was looked
-  // for.
-  static absl::StatusOr<RunFolder> Resume(const std::string& output, const std::string& name);
+  // The last started of that name: the highest number, gaps or not. <name>-N may also be a run that
+  // was itself named so: `is_of_name` says whether a numbered folder is one of this name's.
+  // <name> without a number is taken in any case, so any folder can be resumed by its own name.
+  // NotFound says where it was looked for.
+  using IsOfName = absl::FunctionRef<bool(const RunFolder&)>;
+  static absl::StatusOr<RunFolder> Resume(const std::string& output, const std::string& name,
+                                          IsOfName is_of_name);
 
   const std::string& path() const { return path_; }
   std::string File(const std::string& name) const { return path_ + "/" + name; }

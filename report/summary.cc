@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "report/json.h"
 #include "report/progress.h"
 #include "report/table.h"

@@ -3,15 +3,11 @@
 #include <unistd.h>
 
 #include <bit>
-#include <cerrno>
 #include <chrono>
-#include <filesystem>
-#include <system_error>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/file/file.h"
 #include "base/status.h"
 
 namespace ds {
@@ -109,34 +105,27 @@ std::string RestartEvent(double wall_time_s, int64_t step) {
 
 absl::StatusOr<std::unique_ptr<TensorBoardWriter>> TensorBoardWriter::Open(
     const std::string& folder, int64_t resume_step) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  DS_RETURN_IF_ERROR(MakeFolders(folder));
   const double now = WallSeconds();
   // Microseconds and the process keep two files of one second apart; TensorBoard reads them in the
   // order of names.
   const std::string path =
       absl::StrFormat("%s/events.out.tfevents.%017.6f.%s.%d", folder, now, HostName(), getpid());
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
-  std::unique_ptr<TensorBoardWriter> writer(new TensorBoardWriter(path, file));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
+                      FileSystem::Default().Open(path, FileSystem::OpenMode::kReplace));
+  DS_RETURN_IF_ERROR(FileSystem::Default().SyncFolder(folder));
+  std::unique_ptr<TensorBoardWriter> writer(new TensorBoardWriter(path, std::move(file)));
   DS_RETURN_IF_ERROR(writer->Write(VersionEvent(now)));
   if (resume_step >= 0) DS_RETURN_IF_ERROR(writer->Write(RestartEvent(now, resume_step + 1)));
   return writer;
 }
-
-TensorBoardWriter::~TensorBoardWriter() { std::fclose(file_); }
 
 absl::Status TensorBoardWriter::AddScalar(absl::string_view tag, int64_t step, double value) {
   return Write(ScalarEvent(WallSeconds(), step, tag, static_cast<float>(value)));
 }
 
 absl::Status TensorBoardWriter::Write(absl::string_view event) {
-  const std::string record = TfRecord(event);
-  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() ||
-      std::fflush(file_) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write to ", path_));
-  }
-  return absl::OkStatus();
+  return file_->Append(TfRecord(event));
 }
 
 }  // namespace ds

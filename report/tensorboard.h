@@ -6,12 +6,13 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/file/file_system.h"
 
 namespace ds {
 
@@ -31,20 +32,20 @@ class TensorBoardWriter {
   // goes on after that step, and later steps of the earlier files are to be forgotten.
   static absl::StatusOr<std::unique_ptr<TensorBoardWriter>> Open(const std::string& folder,
                                                                  int64_t resume_step = -1);
-  ~TensorBoardWriter();
-  TensorBoardWriter(const TensorBoardWriter&) = delete;
-  TensorBoardWriter& operator=(const TensorBoardWriter&) = delete;
 
-  // Now is the wall time. Tags with '/' are grouped ("loss/train"). Flushed.
+  // Now is the wall time. Tags with '/' are grouped ("loss/train"). Handed to the system at once.
   absl::Status AddScalar(absl::string_view tag, int64_t step, double value);
+  // What was added so far is on the disk.
+  absl::Status Sync() { return file_->Sync(); }
   const std::string& path() const { return path_; }
 
  private:
-  TensorBoardWriter(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  TensorBoardWriter(std::string path, std::unique_ptr<WritableFile> file)
+      : path_(std::move(path)), file_(std::move(file)) {}
   absl::Status Write(absl::string_view event);
 
   std::string path_;
-  std::FILE* file_;
+  std::unique_ptr<WritableFile> file_;
 };
 
 }  // namespace ds

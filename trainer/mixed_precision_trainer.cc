@@ -7,7 +7,7 @@
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
-#include "base/sha256.h"
+#include "base/hash/sha256.h"
 #include "base/status.h"
 #include "comm/inprocess/single.h"
 #include "comm/while_others_wait.h"

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "base/sha256.h"
+#include "base/hash/sha256.h"
 #include "base/status.h"
 #include "comm/bytes.h"
 #include "trainer/mixed_precision_trainer.h"

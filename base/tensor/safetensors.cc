@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
 
@@ -242,8 +242,8 @@ absl::StatusOr<TensorMap> ReadSafetensors(const std::string& path, StringMap* me
       std::move(file), metadata);
 }
 
-absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors,
-                                                 const StringMap& metadata) {
+absl::Status SerializeSafetensorsTo(const TensorMap& tensors, const StringMap& metadata,
+                                    ByteSink sink) {
   const std::vector<const TensorMap::value_type*> order = DataOrder(tensors);
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
@@ -260,24 +260,38 @@ absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors,
     position = end;
   }
   DS_ASSIGN_OR_RETURN(const std::string text, HeaderText(header));
-  std::string bytes;
-  bytes.reserve(kLengthBytes + text.size() + position);
+  std::string length;
   for (size_t i = 0; i < kLengthBytes; ++i)
-    bytes.push_back(static_cast<char>(text.size() >> (8 * i)));
-  bytes += text;
+    length.push_back(static_cast<char>(text.size() >> (8 * i)));
+  DS_RETURN_IF_ERROR(sink(length + text));
   for (const auto* item : order) {
     const Tensor& tensor = item->second;
     if (tensor.size_bytes() == 0) continue;
-    bytes.append(reinterpret_cast<const char*>(tensor.data()),
-                 static_cast<size_t>(tensor.size_bytes()));
+    DS_RETURN_IF_ERROR(sink(absl::string_view(reinterpret_cast<const char*>(tensor.data()),
+                                              static_cast<size_t>(tensor.size_bytes()))));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors,
+                                                 const StringMap& metadata) {
+  int64_t data_bytes = 0;
+  for (const auto& [name, tensor] : tensors) data_bytes += tensor.size_bytes();
+  std::string bytes;
+  DS_RETURN_IF_ERROR(SerializeSafetensorsTo(tensors, metadata, [&](absl::string_view piece) {
+    if (bytes.empty()) bytes.reserve(piece.size() + static_cast<size_t>(data_bytes));
+    bytes.append(piece.data(), piece.size());
+    return absl::OkStatus();
+  }));
   return bytes;
 }
 
 absl::Status WriteSafetensors(const std::string& path, const TensorMap& tensors,
                               const StringMap& metadata) {
-  DS_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(tensors, metadata));
-  return WriteFileAtomically(path, bytes);
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  DS_RETURN_IF_ERROR(SerializeSafetensorsTo(
+      tensors, metadata, [&](absl::string_view bytes) { return file->Append(bytes); }));
+  return file->Commit();
 }
 
 }  // namespace ds

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/tensor/tensor.h"
@@ -30,6 +31,11 @@ absl::StatusOr<TensorMap> ParseSafetensors(absl::string_view bytes, absl::string
 // names that are not UTF-8.
 absl::StatusOr<std::string> SerializeSafetensors(const TensorMap& tensors,
                                                  const StringMap& metadata = {});
+// The same bytes, handed to `sink` in pieces: the tensors are not copied. An error of `sink` ends
+// it and comes back.
+using ByteSink = absl::FunctionRef<absl::Status(absl::string_view bytes)>;
+absl::Status SerializeSafetensorsTo(const TensorMap& tensors, const StringMap& metadata,
+                                    ByteSink sink);
 // Written atomically.
 absl::Status WriteSafetensors(const std::string& path, const TensorMap& tensors,
                               const StringMap& metadata = {});

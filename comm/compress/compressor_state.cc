@@ -1,7 +1,7 @@
 #include "comm/compress/compressor_state.h"
 
 #include <algorithm>
-#include <tuple>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -28,50 +28,6 @@ absl::StatusOr<ParsedKey> ParseKey(absl::string_view key) {
   parsed.kind = key.substr(0, slash);
   parsed.name = key.substr(slash + 1, at - slash - 1);
   return parsed;
-}
-
-// The worker residuals of all states, added in double in the order of the states.
-absl::StatusOr<std::map<std::string, std::vector<double>>> SumOfWorkers(
-    absl::Span<const CompressorState> states) {
-  std::map<std::string, std::vector<double>> sums;
-  for (const CompressorState& state : states) {
-    for (const auto& [key, values] : state) {
-      DS_ASSIGN_OR_RETURN(const ParsedKey parsed, ParseKey(key));
-      if (parsed.kind != kWorkerResidual) continue;
-      std::vector<double>& sum = sums[std::string(parsed.name)];
-      const size_t first = static_cast<size_t>(parsed.first_element);
-      sum.resize(std::max(sum.size(), first + values.size()));
-      for (size_t i = 0; i < values.size(); ++i) sum[first + i] += values[i];
-    }
-  }
-  return sums;
-}
-
-// Everything but worker residuals: owners' from all states, the rest, equal everywhere, from the
-// first.
-absl::StatusOr<CompressorState> SharedPart(absl::Span<const CompressorState> states) {
-  CompressorState shared;
-  std::map<std::string, std::map<int64_t, int64_t>>
-      owned;  // of each parameter: the ranges [first, second) owned
-  for (size_t s = 0; s < states.size(); ++s) {
-    for (const auto& [key, values] : states[s]) {
-      DS_ASSIGN_OR_RETURN(const ParsedKey parsed, ParseKey(key));
-      if (parsed.kind == kWorkerResidual || (parsed.kind != kOwnerResidual && s != 0)) continue;
-      shared[key] = values;
-      if (parsed.kind != kOwnerResidual || values.empty()) continue;
-      std::map<int64_t, int64_t>& ranges = owned[std::string(parsed.name)];
-      const int64_t end = parsed.first_element + static_cast<int64_t>(values.size());
-      const auto next = ranges.lower_bound(parsed.first_element);
-      if ((next != ranges.end() && next->first < end) ||
-          (next != ranges.begin() && std::prev(next)->second > parsed.first_element)) {
-        return absl::InvalidArgumentError(absl::StrCat("two ranks own the same elements of ",
-                                                       parsed.name, ": ", key, " of state ", s,
-                                                       " overlaps another"));
-      }
-      ranges[parsed.first_element] = end;
-    }
-  }
-  return shared;
 }
 
 }  // namespace
@@ -102,27 +58,48 @@ absl::StatusOr<bool> FillFromState(const CompressorState& state, absl::string_vi
   return found;
 }
 
-absl::StatusOr<std::vector<CompressorState>> RedistributeResiduals(
-    absl::Span<const CompressorState> states, int new_contributors) {
-  if (states.empty() || new_contributors < 1) {
-    return absl::InvalidArgumentError(
-        "residuals are redistributed from at least one contributor to at least one");
+absl::Status ResidualSum::AddOwned(absl::string_view key, absl::string_view name, int64_t first,
+                                   const std::vector<float>& values) {
+  if (values.empty()) return absl::OkStatus();
+  std::map<int64_t, int64_t>& ranges = owned_[std::string(name)];
+  const int64_t end = first + static_cast<int64_t>(values.size());
+  const auto next = ranges.lower_bound(first);
+  if ((next != ranges.end() && next->first < end) ||
+      (next != ranges.begin() && std::prev(next)->second > first)) {
+    return absl::InvalidArgumentError(absl::StrCat("two ranks own the same elements of ", name,
+                                                   ": ", key, " of contributor ", added_,
+                                                   " overlaps another"));
   }
-  DS_ASSIGN_OR_RETURN(const CompressorState shared, SharedPart(states));
-  std::vector<CompressorState> result(static_cast<size_t>(new_contributors), shared);
-  if (result.size() == states.size()) {
-    for (size_t r = 0; r < states.size(); ++r) result[r].insert(states[r].begin(), states[r].end());
-    // insert keeps what is there; another rank's factors, equal to the first's, are not added
-    // twice.
-    return result;
+  ranges[first] = end;
+  return absl::OkStatus();
+}
+
+absl::Status ResidualSum::Add(const CompressorState& contributor) {
+  for (const auto& [key, values] : contributor) {
+    DS_ASSIGN_OR_RETURN(const ParsedKey parsed, ParseKey(key));
+    if (parsed.kind == kWorkerResidual) {
+      std::vector<double>& sum = workers_[std::string(parsed.name)];
+      const size_t first = static_cast<size_t>(parsed.first_element);
+      sum.resize(std::max(sum.size(), first + values.size()));
+      for (size_t i = 0; i < values.size(); ++i) sum[first + i] += values[i];
+    } else if (parsed.kind == kOwnerResidual) {
+      DS_RETURN_IF_ERROR(AddOwned(key, parsed.name, parsed.first_element, values));
+      shared_[key] = values;
+    } else if (added_ == 0) {
+      shared_[key] = values;
+    }
   }
-  DS_ASSIGN_OR_RETURN(const auto sums, SumOfWorkers(states));
-  for (const auto& [name, sum] : sums) {
-    std::vector<float> part(sum.size());
-    for (size_t i = 0; i < sum.size(); ++i) part[i] = static_cast<float>(sum[i] / new_contributors);
-    for (CompressorState& state : result) state[StateKey(kWorkerResidual, name, 0)] = part;
+  ++added_;
+  return absl::OkStatus();
+}
+
+CompressorState ResidualSum::PartOf(int contributors) const {
+  CompressorState part = shared_;
+  for (const auto& [name, sum] : workers_) {
+    std::vector<float>& values = part[StateKey(kWorkerResidual, name, 0)];
+    for (const double value : sum) values.push_back(static_cast<float>(value / contributors));
   }
-  return result;
+  return part;
 }
 
 absl::StatusOr<CompressorState> MergeStates(absl::Span<const CompressorState> states) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,16 +33,34 @@ absl::StatusOr<bool> FillFromState(const CompressorState& state, absl::string_vi
                                    absl::string_view name, int64_t first_element,
                                    absl::Span<float> into);
 
-// The states from which `new_contributors` ranks continue what `states`, one of each old
-// contributor, left off. A contributor is whatever has worker residuals of its own: a rank, or in a
-// hierarchical exchange a host (MergeStates of its ranks). Owner residuals are handed whole to
-// everybody, since ownership moves: each takes what it owns. With as many contributors as before,
-// worker residuals stay where they were, bit for bit; otherwise each new one gets an equal part of
-// their sum. Either way the sum over contributors of worker residuals plus owner residuals, which
-// is what the replicas are still owed, is conserved up to the rounding of one float32.
-// InvalidArgument if two states claim the same element of an owner residual.
-absl::StatusOr<std::vector<CompressorState>> RedistributeResiduals(
-    absl::Span<const CompressorState> states, int new_contributors);
+// What contributors owed when they stopped, added up one after another; only the sum is held.
+//
+// A contributor is whatever has worker residuals of its own: a rank, or in a hierarchical exchange
+// a host (MergeStates of its ranks). What the replicas are owed in all is the sum over contributors
+// of worker residuals plus owner residuals. It is conserved, up to the rounding of one float32, by
+// any number of contributors that go on each with PartOf their number. As many as before may keep
+// their own worker residuals, bit for bit, and take shared() besides: ownership moves with the
+// ranks and the buckets, so owner residuals are handed whole to everybody, who takes what it owns.
+class ResidualSum {
+ public:
+  // The next contributor's. InvalidArgument for a key that is none, and where two contributors
+  // claim the same element of an owner residual.
+  absl::Status Add(const CompressorState& contributor);
+  // An equal part of the worker residuals, and shared(). `contributors` >= 1.
+  CompressorState PartOf(int contributors) const;
+  // Everything but worker residuals: all owners'; of the rest, equal everywhere, the first's.
+  const CompressorState& shared() const { return shared_; }
+
+ private:
+  absl::Status AddOwned(absl::string_view key, absl::string_view name, int64_t first,
+                        const std::vector<float>& values);
+
+  int added_ = 0;
+  std::map<std::string, std::vector<double>> workers_;
+  CompressorState shared_;
+  // Of each parameter: the ranges [first, second) owned.
+  std::map<std::string, std::map<int64_t, int64_t>> owned_;
+};
 
 // One state out of several that hold different parts. InvalidArgument where a key occurs twice with
 // different values.

@@ -60,7 +60,7 @@ class GradientCompressor {
   // was given.
   virtual int64_t OwnBytesSent() const { return 0; }
 
-  // Between steps. Import takes what RedistributeResiduals gave for this rank; parameters that it
+  // Between steps. Import takes what belongs to this rank (ResidualSum); parameters that it
   // lacks start from zero.
   virtual CompressorState ExportState() const = 0;
   virtual absl::Status ImportState(const CompressorState& state) = 0;

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"

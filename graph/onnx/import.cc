@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "graph/onnx/external_data.h"
 #include "graph/onnx/node_reader.h"

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "executor/memory.h"
 #include "graph/onnx/onnx.h"

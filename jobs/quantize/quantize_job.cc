@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "deploy/onnx_exporter.h"
 #include "deploy/tensorrt_exporter.h"

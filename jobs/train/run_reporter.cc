@@ -115,6 +115,11 @@ absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& eval
   return events_->AddScalar("accuracy/test", step, evaluation.accuracy);
 }
 
+absl::Status RunReporter::Sync() {
+  if (metrics_ != nullptr) DS_RETURN_IF_ERROR(metrics_->Sync());
+  return events_ == nullptr ? absl::OkStatus() : events_->Sync();
+}
+
 absl::Status RunReporter::WriteModel(const Graph& graph) {
   if (!folder_.has_value()) return absl::OkStatus();
   TensorMap tensors;
@@ -132,6 +137,7 @@ absl::Status RunReporter::WriteTrace(const std::vector<std::string>& parts) {
 
 absl::Status RunReporter::Finish(const RunSummary& summary) {
   progress_->Close();
+  DS_RETURN_IF_ERROR(Sync());
   if (folder_.has_value()) DS_RETURN_IF_ERROR(WriteSummary(folder_->summary(), summary));
   if (!print_) return absl::OkStatus();
   std::cout << "\n" << SummaryTable(summary);

@@ -34,6 +34,8 @@ class RunReporter {
   void Resume() { progress_->Resume(); }
   void Note(const std::string& line) { progress_->Note(line); }
   absl::Status Epoch(const EpochReport& epoch, const Evaluation& evaluation, int64_t step);
+  // What was told so far is on the disk.
+  absl::Status Sync();
   // model.safetensors and model.onnx, each whole or not at all.
   absl::Status WriteModel(const Graph& graph);
   // Parts as GatherTraces gives them.

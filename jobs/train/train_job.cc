@@ -22,7 +22,8 @@
 #include "jobs/train/trace_gather.h"
 #include "torch/version.h"
 #include "trainer/optim/auto_precision.h"
-#include "trainer/state/exchange_state.h"
+#include "trainer/state/rank_state.h"
+#include "trainer/state/run_checkpoint.h"
 #include "trainer/state/run_state.h"
 
 namespace ds {
@@ -147,16 +148,25 @@ class TrainJob final : public TrainObserver {
   // On rank 0 only.
   absl::Status OpenFolder(std::optional<RunFolder>* folder) {
     return OnRoot("open the run's folder", [&]() -> absl::Status {
-      DS_ASSIGN_OR_RETURN(RunFolder opened,
-                          options_.resume
-                              ? RunFolder::Resume(config_.run.output, config_.run.name)
-                              : RunFolder::Create(config_.run.output, config_.run.name));
+      DS_ASSIGN_OR_RETURN(
+          RunFolder opened,
+          options_.resume
+              ? RunFolder::Resume(config_.run.output, config_.run.name,
+                                  [this](const RunFolder& run) { return IsOfName(run); })
+              : RunFolder::Create(config_.run.output, config_.run.name));
       Versions versions = HostVersions();
       versions.emplace_back("LibTorch", TORCH_VERSION);
       DS_RETURN_IF_ERROR(opened.Describe(PrintTrainConfig(config_), options_.command, versions));
       *folder = std::move(opened);
       return absl::OkStatus();
     });
+  }
+
+  // Whether a numbered folder holds a run of this configuration's name: "a-2" may be the second
+  // run of "a", or one that was named so. Without a readable configuration it is taken for one.
+  bool IsOfName(const RunFolder& run) const {
+    const absl::StatusOr<TrainConfig> written = ReadTrainConfig(run.config(), {});
+    return !written.ok() || written->run.name == config_.run.name;
   }
 
   // Epochs in float, then those with the rounding, as the configuration says.
@@ -273,16 +283,19 @@ class TrainJob final : public TrainObserver {
   }
 
   absl::Status Restore(const std::optional<RunFolder>& folder) {
-    std::string newest;
-    DS_RETURN_IF_ERROR(OnRoot("find a checkpoint", [&]() -> absl::Status {
-      DS_ASSIGN_OR_RETURN(newest, LatestCheckpoint(folder->checkpoints()));
-      return absl::OkStatus();
-    }));
-    absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointOnAllRanks(newest, communicator_);
-    DS_RETURN_IF_ERROR(checkpoint.status());
-    DS_ASSIGN_OR_RETURN(TensorMap optimizer,
-                        ScatterOptimizers(*checkpoint, local_steps(), communicator_));
-    if (!optimizer.empty()) checkpoint->tensors["optimizer"] = std::move(optimizer);
+    DS_ASSIGN_OR_RETURN(
+        const int contributor,
+        ContributorOf(config_.trainer.exchange.compression.hierarchical, communicator_));
+    absl::StatusOr<RunCheckpoint> read =
+        ReadRunCheckpoint(root() ? folder->checkpoints() : "", contributor,
+                          /*own_optimizer=*/local_steps(), communicator_);
+    if (!read.ok()) {
+      return Annotate(read.status(),
+                      "--resume (an earlier run's folder can be named: run.name=NAME-2)");
+    }
+    Checkpoint* const checkpoint = &read->shared;
+    if (!read->mine.optimizer.empty())
+      checkpoint->tensors["optimizer"] = std::move(read->mine.optimizer);
     if (pruning_ != nullptr && checkpoint->tensors.contains(kPruningSection)) {
       DS_RETURN_IF_ERROR(pruning_->Restore(checkpoint->tensors.at(kPruningSection), SetupOptions(),
                                            communicator_, *objects_));
@@ -300,14 +313,9 @@ class TrainJob final : public TrainObserver {
     if (quantized_ != nullptr)
       quantized_->set_bits(StageAt(config_.quantization, objects_->trainer->epoch()).bits);
     objects_->trainer->set_precision(progress_.precision);
-    DS_ASSIGN_OR_RETURN(
-        const int contributor,
-        ContributorOf(config_.trainer.exchange.compression.hierarchical, communicator_));
-    DS_ASSIGN_OR_RETURN(CompressorState residuals,
-                        ScatterResiduals(*checkpoint, contributor, communicator_));
     // What changes of weights are still owed is no gradient, nor the other way round.
     if (HasLocalSteps(*checkpoint) == local_steps())
-      objects_->trainer->set_residuals(std::move(residuals));
+      objects_->trainer->set_residuals(std::move(read->mine.residuals));
     return absl::OkStatus();
   }
 
@@ -351,34 +359,49 @@ class TrainJob final : public TrainObserver {
     });
   }
 
-  absl::Status WriteState() {
-    Checkpoint checkpoint;
-    if (root()) {
-      RunProgress progress = progress_;
-      progress.wall_seconds += Seconds();
-      DS_ASSIGN_OR_RETURN(checkpoint, CaptureRun(objects_->state(), progress));
-      if (float_model_ != nullptr) {
-        DS_ASSIGN_OR_RETURN(checkpoint.tensors[kFloatSection], ModuleTensors(*float_model_));
-      }
-      if (pruning_ != nullptr) {
-        DS_ASSIGN_OR_RETURN(TensorMap gone, pruning_->State());
-        if (!gone.empty()) checkpoint.tensors[kPruningSection] = std::move(gone);
-      }
-      if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
+  // What is the same on all ranks. The metrics go on the disk first: a resumed run goes on with the
+  // rows that were written before its checkpoint.
+  absl::StatusOr<Checkpoint> SharedState() {
+    DS_RETURN_IF_ERROR(reporter_->Sync());
+    RunProgress progress = progress_;
+    progress.wall_seconds += Seconds();
+    DS_ASSIGN_OR_RETURN(Checkpoint checkpoint, CaptureRun(objects_->state(), progress));
+    if (float_model_ != nullptr) {
+      DS_ASSIGN_OR_RETURN(checkpoint.tensors[kFloatSection], ModuleTensors(*float_model_));
     }
+    if (pruning_ != nullptr) {
+      DS_ASSIGN_OR_RETURN(TensorMap gone, pruning_->State());
+      if (!gone.empty()) checkpoint.tensors[kPruningSection] = std::move(gone);
+    }
+    if (gating_ != nullptr) checkpoint.tensors[kGatingSection] = gating_->State();
+    return checkpoint;
+  }
+
+  absl::StatusOr<RankState> OwnState() const {
+    RankState mine = {.residuals = objects_->trainer->exchange_state().residuals};
+    if (local_steps()) {
+      DS_ASSIGN_OR_RETURN(mine.optimizer, OptimizerTensors(*objects_->optimizer));
+    }
+    return mine;
+  }
+
+  absl::Status WriteState() {
     DS_ASSIGN_OR_RETURN(
         const int contributor,
         ContributorOf(config_.trainer.exchange.compression.hierarchical, communicator_));
-    if (local_steps()) {
-      DS_ASSIGN_OR_RETURN(const TensorMap optimizer, OptimizerTensors(*objects_->optimizer));
-      DS_RETURN_IF_ERROR(GatherOptimizers(optimizer, communicator_, &checkpoint));
+    CheckpointPlace place = {.step = objects_->trainer->step(), .keep = config_.checkpoint.keep};
+    absl::StatusOr<Checkpoint> shared = Checkpoint();
+    if (root()) {
+      place.root = reporter_->folder()->checkpoints();
+      shared = SharedState();
     }
-    DS_RETURN_IF_ERROR(GatherResiduals(objects_->trainer->exchange_state().residuals, contributor,
-                                       communicator_, &checkpoint));
-    return OnRoot("write the checkpoint", [&] {
-      return WriteCheckpoint(reporter_->folder()->checkpoints(), objects_->trainer->step(),
-                             checkpoint, config_.checkpoint.keep);
-    });
+    return WriteRunCheckpoint(
+        place,
+        [&]() {
+          if (options_.before_lone_work) options_.before_lone_work("write the checkpoint");
+          return std::move(shared);
+        },
+        OwnState(), contributor, communicator_);
   }
 
   // One step and one evaluation; nothing is written.

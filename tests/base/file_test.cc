@@ -1,4 +1,4 @@
-#include "base/file.h"
+#include "base/file/file.h"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -85,7 +85,7 @@ TEST_F(FileTest, FoldersAndPipesAreRefusedAtOnce) {
 }
 
 TEST_F(FileTest, FailedRenameLeavesTheFolderAsItWas) {
-  ASSERT_TRUE(MakeDirectories(Path("taken/by/folder")).ok());
+  ASSERT_TRUE(MakeFolders(Path("taken/by/folder")).ok());
   const absl::Status status = WriteFileAtomically(Path("taken"), "x");
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("cannot rename"), HasSubstr(Path("taken"))));
@@ -126,12 +126,12 @@ TEST_F(FileTest, ReaderSeesTheOldFileOrTheNewOneWhole) {
   writer.join();
 }
 
-TEST_F(FileTest, MakeDirectoriesMakesAllAndIsContentWithWhatIsThere) {
-  EXPECT_TRUE(MakeDirectories(Path("a/b/c")).ok());
+TEST_F(FileTest, MakeFoldersMakesAllAndIsContentWithWhatIsThere) {
+  EXPECT_TRUE(MakeFolders(Path("a/b/c")).ok());
   EXPECT_TRUE(fs::is_directory(Path("a/b/c")));
-  EXPECT_TRUE(MakeDirectories(Path("a/b/c")).ok());
+  EXPECT_TRUE(MakeFolders(Path("a/b/c")).ok());
   ASSERT_TRUE(WriteFileAtomically(Path("file"), "").ok());
-  EXPECT_THAT(std::string(MakeDirectories(Path("file/x")).message()), HasSubstr(Path("file/x")));
+  EXPECT_THAT(std::string(MakeFolders(Path("file/x")).message()), HasSubstr(Path("file/x")));
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/file.h"
+#include "base/file/file.h"
 #include "deploy/tensorrt_exporter.h"
 #include "gmock/gmock.h"
 #include "graph/onnx/onnx.h"

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "base/random.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);

@@ -15,8 +15,11 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
+#include "report/csv_writer.h"
 #include "report/summary.h"
+#include "report/tensorboard.h"
 #include "report/trace.h"
+#include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_folder.h"
 
 namespace ds {
@@ -46,15 +49,66 @@ TEST(RunFolder, RunsStartedAtOnceGetFoldersOfTheirOwn) {
   EXPECT_EQ(std::set<std::string>(paths.begin(), paths.end()).size(), paths.size());
 }
 
+const auto kAny = [](const RunFolder&) { return true; };
+
 TEST(RunFolder, ResumeTakesTheLastStarted) {
   const TempFolder folder;
-  const auto none = RunFolder::Resume(folder.path(), "a");
+  const auto none = RunFolder::Resume(folder.path(), "a", kAny);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(none.status().message()), HasSubstr(folder.File("a")));
   ASSERT_TRUE(RunFolder::Create(folder.path(), "a").ok());
-  EXPECT_EQ(RunFolder::Resume(folder.path(), "a")->path(), folder.File("a"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "a", kAny)->path(), folder.File("a"));
   ASSERT_TRUE(RunFolder::Create(folder.path(), "a").ok());
-  EXPECT_EQ(RunFolder::Resume(folder.path(), "a")->path(), folder.File("a-2"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "a", kAny)->path(), folder.File("a-2"));
+}
+
+// A folder that was removed is no end: the last is the last, and a new one comes after it.
+TEST(RunFolder, AGapIsNoEnd) {
+  const TempFolder folder;
+  for (int run = 0; run < 3; ++run) ASSERT_TRUE(RunFolder::Create(folder.path(), "t").ok());
+  std::filesystem::remove(folder.File("t-2"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", kAny)->path(), folder.File("t-3"));
+  EXPECT_EQ(RunFolder::Create(folder.path(), "t")->path(), folder.File("t-4"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", kAny)->path(), folder.File("t-4"));
+  std::filesystem::remove(folder.File("t"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", kAny)->path(), folder.File("t-4"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t-3", kAny)->path(), folder.File("t-3"));
+  for (int run = 5; run <= 11; ++run) ASSERT_TRUE(RunFolder::Create(folder.path(), "t").ok());
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", kAny)->path(), folder.File("t-11"))
+      << "by number, not by letter";
+}
+
+TEST(RunFolder, NamesThatOnlyLookAlikeAreOthers) {
+  const TempFolder folder;
+  ASSERT_TRUE(RunFolder::Create(folder.path(), "t").ok());
+  for (const char* name : {"t-2", "t-02", "t-x", "t-20261128", "t-", "t-0", "t-1", "tt-5"})
+    std::filesystem::create_directory(folder.File(name));
+  const auto of_name = [](const RunFolder& run) { return run.path().back() != '2'; };
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", of_name)->path(), folder.File("t"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t", kAny)->path(), folder.File("t-2"));
+  EXPECT_EQ(RunFolder::Resume(folder.path(), "t-2", of_name)->path(), folder.File("t-2"))
+      << "by its own name";
+  EXPECT_EQ(RunFolder::Create(folder.path(), "t")->path(), folder.File("t-3"));
+}
+
+TEST(RunFolder, IsThereAfterAPowerCut) {
+  const TempFolder folder;
+  FaultyFileSystem files(folder.path());
+  const auto run = RunFolder::Create(folder.File("deep/runs"), "a");
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(run->Describe("run: 1\n", {"ds_train"}, {{"x", "1"}}).ok());
+  auto metrics = *MetricsWriter::Open(run->metrics());
+  auto events = *TensorBoardWriter::Open(run->events());
+  ASSERT_TRUE(metrics->Write({.step = 1}).ok() && metrics->Sync().ok());
+  ASSERT_TRUE(events->AddScalar("a", 1, 1.0).ok() && events->Sync().ok());
+  ASSERT_TRUE(WriteSummary(run->summary(), {}).ok());
+  const std::string rows = ReadText(run->metrics()), told = ReadText(events->path());
+  files.PowerCut(FaultyFileSystem::Survives::kSynced);
+  EXPECT_EQ(ReadText(run->config()), "run: 1\n");
+  EXPECT_EQ(ReadText(run->File("command.txt")), "ds_train\n");
+  EXPECT_EQ(ReadText(run->metrics()), rows);
+  EXPECT_EQ(ReadText(events->path()), told);
+  EXPECT_FALSE(ReadText(run->summary()).empty());
 }
 
 TEST(RunFolder, AFileInTheWayIsAnErrorOrPassedBy) {

@@ -5,7 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/sha256.h"
+#include "base/hash/sha256.h"
 #include "nlohmann/json.hpp"
 
 namespace ds {

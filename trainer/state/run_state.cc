@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
-#include "trainer/state/exchange_state.h"
 
 namespace ds {
 namespace {
@@ -191,71 +190,6 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   progress->float_accuracy = best["float_accuracy"];  // 0 where it is not there: runs in float
   progress->precision = state["precision"].get<std::string>();
   return absl::OkStatus();
-}
-
-namespace {
-
-absl::StatusOr<std::string> BroadcastString(std::string text, Communicator& communicator) {
-  int64_t size = static_cast<int64_t>(text.size());
-  DS_RETURN_IF_ERROR(
-      communicator.Broadcast({reinterpret_cast<std::byte*>(&size), sizeof(size)}, 0));
-  text.resize(static_cast<size_t>(size));
-  DS_RETURN_IF_ERROR(
-      communicator.Broadcast({reinterpret_cast<std::byte*>(text.data()), text.size()}, 0));
-  return text;
-}
-
-// Names, types and shapes of all tensors, so that the others can make room for them.
-Json DescribeTensors(const Checkpoint& checkpoint) {
-  Json list = Json::array();
-  for (const auto& [file, tensors] : checkpoint.tensors) {
-    if (BelongsToOneRank(file)) continue;
-    for (const auto& [name, tensor] : tensors) {
-      list.push_back({file, name, std::string(Name(tensor.dtype())), tensor.shape()});
-    }
-  }
-  return list;
-}
-
-absl::Status MakeRoom(const Json& description, Checkpoint* checkpoint) {
-  for (const Json& entry : description) {
-    DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromName(entry[2].get<std::string>()));
-    DS_ASSIGN_OR_RETURN(
-        checkpoint->tensors[entry[0].get<std::string>()][entry[1].get<std::string>()],
-        Tensor::Create(dtype, entry[3].get<Shape>()));
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder,
-                                                    Communicator& communicator) {
-  const bool root = communicator.rank() == 0;
-  absl::StatusOr<Checkpoint> read = root ? ReadCheckpoint(folder) : Checkpoint();
-  if (communicator.size() == 1) return read;
-  Json header;
-  if (root && !read.ok()) header["error"] = std::string(read.status().message());
-  if (root && read.ok())
-    header = {{"state", read->state_json}, {"tensors", DescribeTensors(*read)}};
-  DS_ASSIGN_OR_RETURN(const std::string text, BroadcastString(header.dump(), communicator));
-  if (root && !read.ok()) return read.status();
-  header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (header.contains("error")) {
-    return absl::AbortedError(absl::StrCat("rank 0: ", header["error"].get<std::string>()));
-  }
-  if (!root) {
-    read->state_json = header["state"].get<std::string>();
-    DS_RETURN_IF_ERROR(MakeRoom(header["tensors"], &*read));
-  }
-  for (auto& [file, tensors] : read->tensors) {
-    if (BelongsToOneRank(file)) continue;
-    for (auto& [name, tensor] : tensors) {
-      DS_RETURN_IF_ERROR(communicator.Broadcast(
-          {tensor.mutable_data(), static_cast<size_t>(tensor.size_bytes())}, 0));
-    }
-  }
-  return read;
 }
 
 }  // namespace ds

@@ -6,7 +6,6 @@
 
 #include "absl/status/statusor.h"
 #include "base/tensor/safetensors.h"
-#include "comm/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/mixed_precision_trainer.h"
 
@@ -30,7 +29,7 @@ struct RunProgress {
   double float_accuracy = 0;  // of the model that quantisation-aware training began with, 0..1
 };
 
-// Without what ranks have of their own (exchange_state.h).
+// Without what ranks have of their own (rank_state.h).
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress);
 // The optimiser's part of it.
 absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer);
@@ -49,10 +48,5 @@ absl::Status RestoreModule(const Checkpoint& checkpoint, const std::string& sect
 // say).
 absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
                         RunProgress* progress);
-
-// Rank 0 reads `folder` and sends it to all others, which need not see its file system, but for
-// what is one rank's (exchange_state.h). Collective; every rank gets rank 0's error.
-absl::StatusOr<Checkpoint> ReadCheckpointOnAllRanks(const std::string& folder,
-                                                    Communicator& communicator);
 
 }  // namespace ds

@@ -83,7 +83,7 @@ class GradientSynchronizer {
   // "flag". Empty unless options.trace.
   virtual std::vector<TraceSpan> TakeTrace() = 0;
 
-  // Between steps. ImportState takes what belongs to this rank (RedistributeResiduals); collective.
+  // Between steps. ImportState takes what belongs to this rank (ResidualSum); collective.
   virtual SyncState ExportState() const = 0;
   virtual absl::Status ImportState(const SyncState& state) = 0;
   virtual CompressionReport Report() const = 0;

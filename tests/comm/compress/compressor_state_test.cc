@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "base/status.h"
 #include "comm/compress/error_feedback.h"
 #include "gtest/gtest.h"
 #include "tests/comm/compress/ranks.h"
@@ -45,16 +46,22 @@ std::vector<CompressorState> States(int ranks, size_t count) {
   return states;
 }
 
-TEST(RedistributeResiduals, ConservesWhatIsOwedForAnyChangeOfRanks) {
+absl::StatusOr<ResidualSum> Sum(const std::vector<CompressorState>& states) {
+  ResidualSum sum;
+  for (const CompressorState& state : states) DS_RETURN_IF_ERROR(sum.Add(state));
+  return sum;
+}
+
+TEST(ResidualSum, ConservesWhatIsOwedForAnyChangeOfRanks) {
   constexpr size_t kCount = 1009;
   for (const int from : {1, 2, 3, 5, 8}) {
     for (const int to : {1, 2, 3, 4, 7}) {
       const std::vector<CompressorState> states = States(from, kCount);
-      const auto moved = RedistributeResiduals(states, to);
-      ASSERT_TRUE(moved.ok()) << moved.status();
-      ASSERT_EQ(moved->size(), static_cast<size_t>(to));
+      const auto sum = Sum(states);
+      ASSERT_TRUE(sum.ok()) << sum.status();
+      const std::vector<CompressorState> moved(static_cast<size_t>(to), sum->PartOf(to));
       const std::vector<double> before = Owed(states, kCount, false),
-                                after = Owed(*moved, kCount, true);
+                                after = Owed(moved, kCount, true);
       double difference = 0, size = 0;
       for (size_t i = 0; i < kCount; ++i) {
         difference += std::pow(before[i] - after[i], 2);
@@ -62,35 +69,29 @@ TEST(RedistributeResiduals, ConservesWhatIsOwedForAnyChangeOfRanks) {
       }
       EXPECT_LT(std::sqrt(difference / size), 1e-6) << from << " to " << to;
       EXPECT_GT(size, 0);
-      for (const CompressorState& state : *moved)
-        EXPECT_EQ(state.at("factor/w@0"), (std::vector<float>{1, 2, 3}));
+      EXPECT_EQ(moved[0].at("factor/w@0"), (std::vector<float>{1, 2, 3}));
     }
   }
 }
 
-TEST(RedistributeResiduals, WithAsManyRanksWorkersKeepTheirBits) {
+TEST(ResidualSum, SharesAllButWorkersBitForBit) {
   const std::vector<CompressorState> states = States(3, 101);
-  const auto same = RedistributeResiduals(states, 3);
-  ASSERT_TRUE(same.ok());
-  for (size_t r = 0; r < 3; ++r) EXPECT_EQ((*same)[r].at("worker/w@0"), states[r].at("worker/w@0"));
-  for (size_t r = 0; r < 3; ++r) EXPECT_EQ((*same)[r].at("owner/w@67"), states[2].at("owner/w@67"));
+  const auto sum = Sum(states);
+  ASSERT_TRUE(sum.ok());
+  EXPECT_EQ(sum->shared().at("owner/w@67"), states[2].at("owner/w@67"));
+  EXPECT_EQ(sum->shared().count("worker/w@0"), 0u);
 }
 
-TEST(RedistributeResiduals, TwoOwnersOfOneElementAreRefused) {
+TEST(ResidualSum, TwoOwnersOfOneElementAreRefused) {
   std::vector<CompressorState> states = States(2, 100);
   states[1]["owner/w@49"] = {1, 2};
-  EXPECT_EQ(RedistributeResiduals(states, 2).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(RedistributeResiduals(states, 0).status().code(), absl::StatusCode::kInvalidArgument);
-  states.clear();
-  EXPECT_EQ(RedistributeResiduals(states, 2).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Sum(states).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CompressorState, KeysThatAreNoneAreRefused) {
   for (const std::string key :
        {"w", "worker/w", "@3/w", "worker/w@", "worker/w@x", "worker/w@-1"}) {
-    const std::vector<CompressorState> states = {{{key, {1.0f}}}};
-    EXPECT_EQ(RedistributeResiduals(states, 2).status().code(), absl::StatusCode::kInvalidArgument)
-        << key;
+    EXPECT_EQ(Sum({{{key, {1.0f}}}}).status().code(), absl::StatusCode::kInvalidArgument) << key;
   }
 }
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
-#include "base/file.h"
+#include "base/file/file.h"
 #include "comm/compress/compressed_all_reduce.h"
 #include "comm/mpi/mpi_communicator.h"
 

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
+#include "tests/support/save_under_faults.h"
 
 namespace ds {
 namespace {
@@ -140,6 +141,12 @@ TEST(OnnxTest, FilesAreWrittenAndRead) {
   const absl::StatusOr<Graph> after = ImportOnnx(path);
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ(after->ParameterCount(), graph.ParameterCount());
+}
+
+TEST(OnnxTest, TheOldModelOrTheNewOneIsThereWhateverFails) {
+  const Graph graph = OneNode("Relu");
+  SaveUnderFaults(Export(Build("lenet")), Export(graph),
+                  [&](const std::string& path) { return ExportOnnx(graph, path); });
 }
 
 TEST(OnnxTest, AnAbsentFileIsNotFound) {
