@@ -1,12 +1,14 @@
 // Byte-level text: every byte of a file is a token.
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/file/file.h"
 #include "base/status.h"
 #include "data/dataset_digest.h"
-#include "data/file_bytes.h"
 #include "data/sets/openers.h"
 
 namespace ds {
@@ -14,17 +16,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
 constexpr int64_t kMaxSequence = 1 << 20;
 constexpr int64_t kByteValues = 256;
 constexpr size_t kWholeDigest = size_t{1} << 30;  // bytes: more are sampled
 
 // Sample i is bytes [i T, i T + T]: inputs do not overlap, the last target is the next sample's
-// first input.
+// first input. The file is mapped, not read: all splits on all ranks of a host share the system's
+// pages of it.
 class ByteText final : public Dataset {
  public:
-  ByteText(DatasetInfo info, std::vector<uint8_t> text)
-      : info_(std::move(info)), text_(std::move(text)) {}
+  ByteText(DatasetInfo info, std::shared_ptr<const MappedFile> file,
+           absl::Span<const std::byte> text)
+      : info_(std::move(info)), file_(std::move(file)), text_(text) {}
 
   const DatasetInfo& info() const override { return info_; }
 
@@ -34,14 +37,15 @@ class ByteText final : public Dataset {
 
   absl::Status ReadText(int64_t index, absl::Span<int64_t> tokens) const override {
     DS_RETURN_IF_ERROR(CheckRead(info_, SampleKind::kText, index, tokens.size()));
-    const uint8_t* from = text_.data() + index * info_.sequence_length;
-    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = from[i];
+    const std::byte* from = text_.data() + index * info_.sequence_length;
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = std::to_integer<int64_t>(from[i]);
     return absl::OkStatus();
   }
 
   absl::StatusOr<DatasetDigest> Digest() const override {
     const absl::Span<const uint8_t> text(
-        text_.data(), static_cast<size_t>(info_.size * info_.sequence_length + 1));
+        reinterpret_cast<const uint8_t*>(text_.data()),
+        static_cast<size_t>(info_.size * info_.sequence_length + 1));
     DataChecksum checksum;
     if (text.size() <= kWholeDigest) {
       checksum.Add(text);
@@ -59,7 +63,8 @@ class ByteText final : public Dataset {
 
  private:
   DatasetInfo info_;
-  std::vector<uint8_t> text_;
+  std::shared_ptr<const MappedFile> file_;
+  absl::Span<const std::byte> text_;  // of the file: this split
 };
 
 absl::StatusOr<std::string> FindFile(const DatasetOptions& options) {
@@ -90,14 +95,12 @@ absl::Status CheckOptions(const DatasetOptions& options) {
 absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
   DS_ASSIGN_OR_RETURN(std::string path, FindFile(options));
-  DS_ASSIGN_OR_RETURN(std::vector<uint8_t> text, ReadFileBytes(path, kMaxFileBytes));
-  const int64_t bytes = text.size();
+  DS_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+  absl::Span<const std::byte> text = file->bytes();
+  const int64_t bytes = static_cast<int64_t>(text.size());
   const int64_t held_out = std::llround(options.validation_fraction * static_cast<double>(bytes));
-  if (options.split == "train") {
-    text.resize(bytes - held_out);
-  } else {
-    text.erase(text.begin(), text.end() - held_out);
-  }
+  const size_t first_held_out = static_cast<size_t>(bytes - held_out);
+  text = options.split == "train" ? text.first(first_held_out) : text.subspan(first_held_out);
   DatasetInfo info;
   info.kind = SampleKind::kText;
   info.sequence_length = options.sequence_length;
@@ -110,7 +113,7 @@ absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options) {
         " + 1; use a longer text, a shorter sequence_length or another validation_fraction"));
   }
   info.size = LimitedSize(samples, options.limit);
-  return DatasetPtr(std::make_shared<ByteText>(std::move(info), std::move(text)));
+  return DatasetPtr(std::make_shared<ByteText>(std::move(info), std::move(file), text));
 }
 
 }  // namespace ds

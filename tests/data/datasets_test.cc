@@ -2,9 +2,11 @@
 // missing or wrong.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <string>
 
@@ -203,6 +205,36 @@ TEST(Text, WindowsCoverEachByteOnceAsInput) {
   }
   ASSERT_TRUE((*test)->ReadText(0, absl::MakeSpan(tokens)).ok());
   EXPECT_EQ(tokens[0], static_cast<uint8_t>(900 * 31));
+}
+
+// Resident memory of this process, bytes.
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t pages = 0, resident = 0;
+  statm >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// A file of holes: large, and nothing on the disk.
+TEST(Text, MemoryDoesNotGrowWithTheFile) {
+  const testing::TempFolder folder;
+  const std::string path = folder.Write("t.txt", "x");
+  constexpr int64_t kBytes = int64_t{1} << 30;
+  std::filesystem::resize_file(path, kBytes);
+  DatasetOptions options = Options("text", path);
+  options.sequence_length = 100;
+  const int64_t before = ResidentBytes();
+  auto train = OpenDataset(options);
+  options.split = "test";
+  auto test = OpenDataset(options);
+  ASSERT_TRUE(train.ok() && test.ok());
+  std::vector<int64_t> tokens(101);
+  for (const auto* split : {&*train, &*test}) {
+    for (const int64_t index : {int64_t{0}, (*split)->info().size - 1})
+      ASSERT_TRUE((*split)->ReadText(index, absl::MakeSpan(tokens)).ok());
+  }
+  EXPECT_NEAR((*train)->info().size + (*test)->info().size, kBytes / 100, 2);
+  EXPECT_LT(ResidentBytes() - before, kBytes / 32);
 }
 
 TEST(Text, EveryWrongUseHasOneClearError) {
