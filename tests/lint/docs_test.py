@@ -15,6 +15,11 @@ CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).*?$|`[^`\n]*`", re.MULTILINE | re.D
 NAMED = r"`((?:%s)/[\w./-]+\.(?:h|cc|cu|py|sh|yaml|md|cmake))`"
 
 
+# `name.ext` alone: a source of ours, in whatever folder.
+ALONE = re.compile(r"`([\w-]+\.(?:h|cc|cu|py))`")
+GENERATED = re.compile(r"\.|build|runs")  # how folders begin that hold no sources
+
+
 def links(text):
     """Relative targets, without the part behind #."""
     for match in LINK.finditer(CODE.sub("", text)):
@@ -39,11 +44,13 @@ def unlinked_pages(root):
 
 
 def missing_files(root):
-    """Files that a page names by a path which does not exist, as after a move."""
-    folders = [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "build", "runs"))]
-    named = re.compile(NAMED % "|".join(map(re.escape, sorted(folders))))
+    """Files that a page names by a path, or by a name alone, which does not exist, as after a move."""
+    folders = [p for p in root.iterdir() if p.is_dir() and not GENERATED.match(p.name)]
+    named = re.compile(NAMED % "|".join(sorted(re.escape(p.name) for p in folders)))
+    names = {path.name for folder in folders for path in folder.rglob("*.*")}
     return [f"{page.relative_to(root)}: there is no {match[1]}"
-            for page in pages(root) for match in named.finditer(page.read_text()) if not (root / match[1]).exists()]
+            for page in pages(root) for pattern in (named, ALONE) for match in pattern.finditer(page.read_text())
+            if match[1] not in names and not (root / match[1]).exists()]
 
 
 class Docs(unittest.TestCase):
@@ -60,11 +67,11 @@ class Docs(unittest.TestCase):
             root = pathlib.Path(name)
             (root / "docs").mkdir()
             (root / "README.md").write_text("[a](docs/a.md) [gone](docs/gone.md) [web](https://example.com/x) `[x](no.md)`\n")
-            (root / "docs/a.md").write_text("[up](../README.md#top) `docs/old/place.h` `docs/b.md`\n")
+            (root / "docs/a.md").write_text("[up](../README.md#top) `docs/old/place.h` `docs/b.md` `gone.h`\n")
             (root / "docs/b.md").write_text("    [in code](nowhere.md)\n")
             self.assertEqual(broken_links(root), ["README.md: docs/gone.md is not there"])
             self.assertEqual(unlinked_pages(root), ["README.md has no link to docs/b.md"])
-            self.assertEqual(missing_files(root), ["docs/a.md: there is no docs/old/place.h"])
+            self.assertEqual(missing_files(root), ["docs/a.md: there is no docs/old/place.h", "docs/a.md: there is no gone.h"])
 
 
 if __name__ == "__main__":
