@@ -1,5 +1,6 @@
 #include "tests/trainer/train_ranks.h"
 
+#include <cmath>
 #include <optional>
 #include <thread>
 
@@ -87,6 +88,17 @@ Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
   made.trainer = std::make_unique<MixedPrecisionTrainer>(
       *made.module, *made.optimizer, *Loss::Create({}), options, std::move(parts));
   return made;
+}
+
+void ExpectNearlyEqual(const GraphModule& a, const GraphModule& b) {
+  ASSERT_EQ(a.parameters().size(), b.parameters().size());
+  for (size_t i = 0; i < a.parameters().size(); ++i) {
+    const at::Tensor of_a = a.parameters()[i].tensor.detach(),
+                     of_b = b.parameters()[i].tensor.detach();
+    const double scale = of_a.abs().max().item<double>();
+    EXPECT_LE((of_a - of_b).abs().max().item<double>(), std::ldexp(scale, -17))
+        << a.parameters()[i].name;
+  }
 }
 
 std::pair<std::vector<Rank>, std::vector<HashRecorder>> TrainRanks(

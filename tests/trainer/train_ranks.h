@@ -35,6 +35,10 @@ Rank MakeRank(const std::string& model, int64_t batch, int rank, int world,
 using ModuleBits = std::map<std::string, std::string>;
 ModuleBits BitsOf(const GraphModule& module, WeightEma* averages = nullptr);
 
+// No parameter of `b` is further from that of `a` than 2^-17 of the largest weight of it: what few
+// steps of the same mathematics may differ by with other additions.
+void ExpectNearlyEqual(const GraphModule& a, const GraphModule& b);
+
 // Records the parameters' hash after every step. At an epoch's end replicas must be equal.
 class HashRecorder final : public TrainObserver {
  public:
