@@ -54,10 +54,14 @@ class TrainJob final : public TrainObserver {
     if (options_.resume) DS_RETURN_IF_ERROR(Restore(folder));
     if (rounds_at_once) DS_RETURN_IF_ERROR(StartQuantized(/*restored=*/false));
     DS_RETURN_IF_ERROR(PrepareTrainer());
-    DS_ASSIGN_OR_RETURN(reporter_,
-                        RunReporter::Create(config_, std::move(folder), communicator_.size(),
-                                            options_.print && communicator_.rank() == 0,
-                                            options_.resume ? objects_->trainer->step() : -1));
+    DS_RETURN_IF_ERROR(
+        WorkAtOwnPace(communicator_, "open the run's records", [&]() -> absl::Status {
+          DS_ASSIGN_OR_RETURN(
+              reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
+                                             options_.print && root(),
+                                             options_.resume ? objects_->trainer->step() : -1));
+          return absl::OkStatus();
+        }));
     Introduce();
     if (rounds_at_once) {
       DS_RETURN_IF_ERROR(OnRoot("write the float model", [this] {
