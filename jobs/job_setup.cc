@@ -6,6 +6,7 @@
 
 #include "ATen/Context.h"
 #include "ATen/Parallel.h"
+#include "ATen/Version.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -39,6 +40,9 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DescribeRank(
   items.emplace_back("training data" + place, train);
   items.emplace_back("test data" + place, test);
   items.emplace_back("configuration", PrintTrainConfig(config));
+  // Its optimisers round by them: replicas would drift apart.
+  items.emplace_back("the instructions that LibTorch uses (--instructions makes them equal)",
+                     at::get_cpu_capability());
   for (const NamedTensor& parameter : job.module->parameters()) {
     items.emplace_back("parameter " + parameter.name, absl::StrJoin(parameter.tensor.sizes(), "x"));
   }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
 #include "graph/replace_head.h"
 #include "graph/schema/schema.h"
@@ -121,13 +122,18 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
 }
 
 absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
-  if (!config.onnx.empty()) return LoadForFineTuning(config, data, seed);
+  if (!config.onnx.empty()) {
+    DS_ASSIGN_OR_RETURN(Graph graph, LoadForFineTuning(config, data, seed));
+    DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), config.onnx));
+    return graph;
+  }
   if (!config.plugin.empty()) DS_RETURN_IF_ERROR(LoadModelPlugin(config.plugin));
   ModelOptions options = Sized(config.options, data);
   options.seed = seed;
   DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));
   DS_RETURN_IF_ERROR(CheckInput(graph, data, config.name));
+  DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), config.name));
   return graph;
 }
 

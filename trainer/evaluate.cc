@@ -1,15 +1,22 @@
 #include "trainer/evaluate.h"
 
+#include <cmath>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
+#include "comm/inprocess/single.h"
 #include "trainer/batch_tensors.h"
 
 namespace ds {
 
 absl::StatusOr<Evaluation> EvaluationSums::Mean() const {
+  if (!std::isfinite(loss)) {
+    const std::unique_ptr<Communicator> alone = CreateSingleCommunicator();
+    return DivergenceError(kLossIsNotFinite, not_finite, *alone);
+  }
   if (samples == 0) return absl::InvalidArgumentError("the test set is empty: nothing to evaluate");
   return Evaluation{loss / samples, hits / samples, static_cast<int64_t>(samples)};
 }
@@ -28,6 +35,12 @@ absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& los
                         model.Forward({InputsToTorch(*batch)}));
     DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
     sums.loss += result.loss.item<double>() * static_cast<double>(result.count);
+    if (!std::isfinite(sums.loss)) {
+      DS_ASSIGN_OR_RETURN(sums.not_finite, FindInForward(model, InputsToTorch(*batch)));
+      if (!sums.not_finite.has_value())
+        sums.not_finite = {"the loss of outputs that are finite", kLowerLearningRate};
+      return sums;
+    }
     sums.hits += static_cast<double>(result.correct.item<int64_t>());
     sums.samples += static_cast<double>(result.count);
   }

@@ -4,13 +4,17 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "data/loader.h"
 #include "executor/graph_module.h"
+#include "trainer/divergence.h"
 #include "trainer/optim/loss.h"
 
 namespace ds {
+
+inline constexpr char kLossIsNotFinite[] = "the loss of the evaluation is not finite";
 
 struct Evaluation {
   double loss = 0;      // mean over all ranks' samples
@@ -21,7 +25,9 @@ struct Evaluation {
 // Sums over one rank's shard: what ranks add up before they divide.
 struct EvaluationSums {
   double loss = 0, hits = 0, samples = 0;
-  // InvalidArgument where there were no samples.
+  // Of the first batch whose loss is not finite, behind which nothing was added.
+  std::optional<Divergence> not_finite;
+  // InvalidArgument where there were no samples, or the loss is not finite.
   absl::StatusOr<Evaluation> Mean() const;
 };
 

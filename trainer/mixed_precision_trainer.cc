@@ -28,6 +28,23 @@ LossScalerOptions ScalerOptions(LossScalerOptions options, Precision precision) 
   return options;
 }
 
+absl::Status CheckOptions(const MixedPrecisionTrainerOptions& options) {
+  const auto require = [](bool holds, absl::string_view field, double value,
+                          absl::string_view range) {
+    if (holds && std::isfinite(value)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("the trainer's ", field, " is ", value, "; it must be ", range));
+  };
+  DS_RETURN_IF_ERROR(require(options.accumulate >= 1, "accumulate",
+                             static_cast<double>(options.accumulate), "1 micro-batch or more"));
+  DS_RETURN_IF_ERROR(require(options.max_skipped_in_a_row >= 1, "max_skipped_in_a_row",
+                             static_cast<double>(options.max_skipped_in_a_row), "1 step or more"));
+  DS_RETURN_IF_ERROR(require(options.clip_norm >= 0, "clip_norm", options.clip_norm,
+                             "finite and above 0, or 0 for none"));
+  return require(!options.ema.enabled || (options.ema.decay >= 0 && options.ema.decay < 1),
+                 "ema.decay", options.ema.decay, "in [0, 1)");
+}
+
 // Samples of all ranks in batch `index` of an epoch.
 int64_t GlobalBatchSize(const DataLoader& loader, int64_t index) {
   const LoaderOptions& options = loader.options();
@@ -62,7 +79,6 @@ MixedPrecisionTrainer::MixedPrecisionTrainer(GraphModule& model, Optimizer& opti
       loss_(std::move(loss)),
       options_(std::move(options)),
       parts_(std::move(parts)),
-      scaler_(ScalerOptions(options_.scaler, Precision::kFloat32)),
       communicator_(parts_.communicator) {
   if (communicator_ == nullptr) {
     alone_ = CreateSingleCommunicator();
@@ -88,7 +104,7 @@ absl::Status MixedPrecisionTrainer::BroadcastModel() {
 
 absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   if (prepared_) return absl::OkStatus();
-  if (options_.accumulate < 1) return absl::InvalidArgumentError("accumulate must be at least 1");
+  DS_RETURN_IF_ERROR(CheckOptions(options_));
   DS_RETURN_IF_ERROR(BroadcastModel());
   // Rank 0 decides: the probe is a measurement, and measurements differ between ranks.
   int32_t chosen = 0;
@@ -106,7 +122,8 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   model_.set_precision(static_cast<Precision>(chosen));
   const std::map<std::string, double> scaler_state = scaler_.State();
   const bool fresh = step_ == 0;
-  scaler_ = LossScaler(ScalerOptions(options_.scaler, model_.precision()));
+  DS_ASSIGN_OR_RETURN(scaler_,
+                      LossScaler::Create(ScalerOptions(options_.scaler, model_.precision())));
   if (!fresh) DS_RETURN_IF_ERROR(scaler_.LoadState(scaler_state));
   DS_RETURN_IF_ERROR(ConnectRanks());
   // Averages begin with what is trained, though other weights may have been loaded since they were
@@ -142,12 +159,13 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   const at::Tensor inputs = InputsToTorch(batch);
   DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({inputs}));
   DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
-  at::Tensor minimised = result.loss;
-  if (parts_.objective) {
-    DS_ASSIGN_OR_RETURN(minimised, parts_.objective(inputs, outputs[0], result.loss));
-  }
-  const int64_t middle = SteadyMicros();
+  int64_t middle = SteadyMicros();
   try {
+    at::Tensor minimised = result.loss;
+    if (parts_.objective) {
+      DS_ASSIGN_OR_RETURN(minimised, parts_.objective(inputs, outputs[0], result.loss));
+      middle = SteadyMicros();
+    }
     // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over
     // samples.
     const double weight = static_cast<double>(batch.size()) * communicator_->size() /
@@ -162,6 +180,8 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   } catch (const c10::Error& error) {
     return absl::InternalError(
         absl::StrCat("backward pass of step ", step_, ": ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("backward pass of step ", step_, ": ", error.what()));
   }
   sums.samples = result.count;
   const int64_t end = SteadyMicros();
@@ -172,18 +192,21 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   return sums;
 }
 
-absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool found_inf) {
+absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, const SyncStats& sync,
+                                                   const std::vector<Batch>& micro_batches) {
   report.loss_scale = scaler_.scale();
-  scaler_.Update(found_inf);
-  if (found_inf) {
+  scaler_.Update(sync.found_inf);
+  if (sync.found_inf) {
+    NoteBad(sync);
     step_buffers_->Restore();
     report.skipped = true;
     ++skipped_in_a_row_;
     ++(local_steps_ ? round_skipped_ : skipped_);
     // A rank that gave up alone would leave the others waiting.
-    return local_steps_ ? absl::OkStatus() : CheckConverging(report.learning_rate);
+    return local_steps_ ? absl::OkStatus() : CheckConverging(report.learning_rate, micro_batches);
   }
   skipped_in_a_row_ = 0;
+  if (local_steps_ == nullptr) first_bad_ = {};
   if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
   DS_RETURN_IF_ERROR(optimizer_.Step());
   model_.PutInRange();
@@ -191,17 +214,11 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, bool foun
   return absl::OkStatus();
 }
 
-absl::Status MixedPrecisionTrainer::CheckConverging(double learning_rate) const {
-  if (skipped_in_a_row_ < options_.max_skipped_in_a_row) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "gradients were not finite for ", skipped_in_a_row_, " steps in a row, at step ", step_,
-      " with learning rate ", learning_rate,
-      ": training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"));
-}
-
 absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>& micro_batches,
                                                        int64_t global_samples, bool end_of_epoch) {
   if (micro_batches.empty()) return absl::InvalidArgumentError("a step needs at least one batch");
+  if (global_samples < 1)
+    return absl::InvalidArgumentError("a step's batches have at least one sample over all ranks");
   DS_RETURN_IF_ERROR(Prepare(micro_batches.front()));
   StepReport report;
   report.epoch = epoch_;
@@ -210,7 +227,6 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
     optimizer_.set_learning_rate(parts_.schedule->LearningRate(step_));
   }
   report.learning_rate = optimizer_.learning_rate();
-  model_.set_training(true);
   step_buffers_->Take();
   buffers_agree_ = false;
   if (local_steps_ != nullptr && round_steps_ == 0) {
@@ -219,12 +235,32 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   }
   // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
   optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1 || local_steps_ != nullptr);
+  const SyncStep round = {.step = step_, .loss_scale = scaler_.scale()};
+  const absl::Status computed = Accumulate(micro_batches, global_samples, round, report);
+  // A rank that failed takes part in the exchange all the same: the others skip the step, and do
+  // not wait for it.
+  absl::StatusOr<SyncStats> sync =
+      computed.ok() ? synchronizer_->Finish() : synchronizer_->Abandon(round);
+  absl::Status applied = sync.status();
+  if (sync.ok()) applied = EndStep(report, *sync, micro_batches, end_of_epoch);
+  DS_RETURN_IF_ERROR(computed);
+  DS_RETURN_IF_ERROR(applied);
+  return report;
+}
+
+void MixedPrecisionTrainer::SetDropoutKey(size_t micro_batch) {
+  model_.set_dropout_key(options_.seed,
+                         static_cast<uint64_t>(step_ * options_.accumulate) + micro_batch,
+                         static_cast<uint64_t>(communicator_->rank()));
+}
+
+absl::Status MixedPrecisionTrainer::Accumulate(const std::vector<Batch>& micro_batches,
+                                               int64_t global_samples, const SyncStep& round,
+                                               StepReport& report) {
+  model_.set_training(true);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    model_.set_dropout_key(options_.seed, static_cast<uint64_t>(step_ * options_.accumulate) + i,
-                           static_cast<uint64_t>(communicator_->rank()));
-    if (i + 1 == micro_batches.size()) {
-      DS_RETURN_IF_ERROR(synchronizer_->Begin({.step = step_, .loss_scale = scaler_.scale()}));
-    }
+    SetDropoutKey(i);
+    if (i + 1 == micro_batches.size()) DS_RETURN_IF_ERROR(synchronizer_->Begin(round));
     DS_ASSIGN_OR_RETURN(const Sums sums,
                         ForwardBackward(micro_batches[i], global_samples, report.times));
     report.loss += sums.loss;
@@ -234,25 +270,31 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   if (report.samples > 0) report.loss /= static_cast<double>(report.samples);
   // A variance that overflows hides behind gradients of 0.
   if (step_buffers_->LostFiniteness()) synchronizer_->Refuse();
-  DS_ASSIGN_OR_RETURN(const SyncStats sync, synchronizer_->Finish());
+  return absl::OkStatus();
+}
+
+absl::Status MixedPrecisionTrainer::EndStep(StepReport& report, const SyncStats& sync,
+                                            const std::vector<Batch>& micro_batches,
+                                            bool end_of_epoch) {
   report.times.exchange = sync.exchange_ms;
   report.times.exchange_exposed = sync.exposed_ms;
   report.wire_bytes = sync.wire_bytes;
   report.watched = sync.watched;
+  report.overlapped = sync.overlapped;
   const int64_t start = SteadyMicros();
-  DS_RETURN_IF_ERROR(ApplyGradients(report, sync.found_inf));
+  DS_RETURN_IF_ERROR(ApplyGradients(report, sync, micro_batches));
   const int64_t end = SteadyMicros();
   report.times.optimizer = MsBetween(start, end);
   Trace("optimizer", start, end);
   if (local_steps_ != nullptr) {
     report.synchronized = ++round_steps_ >= local_steps_->every() || end_of_epoch;
-    if (report.synchronized) DS_RETURN_IF_ERROR(EndRound(report));
+    if (report.synchronized) DS_RETURN_IF_ERROR(EndRound(report, micro_batches));
   }
   ++step_;
-  return report;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) {
+absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, bool last) {
   const int64_t batches = loader.batches_per_epoch();
   EpochReport epoch;
   epoch.epoch = epoch_;
@@ -288,6 +330,8 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
     times += report.times;
     wire_bytes += report.wire_bytes;
     if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnStep(report));
+    if (last && done == batches)
+      DS_RETURN_IF_ERROR(CheckStepsWereTaken(epoch.steps, micro_batches));
   }
   const double seconds = std::max<int64_t>(1, SteadyMicros() - start) * 1e-6;
   double totals[3] = {sums.loss, static_cast<double>(sums.correct),
@@ -308,10 +352,12 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader) 
 }
 
 absl::StatusOr<TrainResult> MixedPrecisionTrainer::train(DataLoader& loader, int64_t epochs) {
+  DS_RETURN_IF_ERROR(CheckOptions(options_));
   TrainResult result;
   while (epoch_ < epochs) {
-    DS_ASSIGN_OR_RETURN(result.last, RunEpoch(loader));
+    DS_ASSIGN_OR_RETURN(result.last, RunEpoch(loader, /*last=*/epoch_ + 1 == epochs));
     DS_RETURN_IF_ERROR(AgreeOnBuffers());
+    DS_RETURN_IF_ERROR(CheckStateIsFinite());
     ++epoch_;
     if (parts_.observer != nullptr) DS_RETURN_IF_ERROR(parts_.observer->OnEpoch(result.last));
   }
@@ -354,7 +400,9 @@ absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
   double totals[3] = {sums.loss, sums.hits, sums.samples};
   DS_RETURN_IF_ERROR(
       communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
-  return EvaluationSums{totals[0], totals[1], totals[2]}.Mean();
+  if (!std::isfinite(totals[0]))
+    return DivergenceError(kLossIsNotFinite, sums.not_finite, *communicator_);
+  return EvaluationSums{totals[0], totals[1], totals[2], std::nullopt}.Mean();
 }
 
 std::string MixedPrecisionTrainer::ParameterHash() const {
@@ -379,6 +427,22 @@ std::vector<TraceSpan> MixedPrecisionTrainer::TakeTrace() {
     for (TraceSpan& span : local_steps_->TakeTrace()) spans.push_back(std::move(span));
   }
   return spans;
+}
+
+SyncState MixedPrecisionTrainer::exchange_state() const {
+  if (local_steps_ != nullptr) return local_steps_->ExportExchange();
+  if (synchronizer_ != nullptr) return synchronizer_->ExportState();
+  return pending_exchange_.value_or(SyncState());
+}
+
+void MixedPrecisionTrainer::set_residuals(CompressorState residuals) {
+  if (!pending_exchange_.has_value()) pending_exchange_.emplace();
+  pending_exchange_->residuals = std::move(residuals);
+}
+
+CompressionReport MixedPrecisionTrainer::compression_report() const {
+  if (local_steps_ != nullptr) return local_steps_->Report();
+  return synchronizer_ != nullptr ? synchronizer_->Report() : CompressionReport();
 }
 
 std::map<std::string, double> MixedPrecisionTrainer::State() const {

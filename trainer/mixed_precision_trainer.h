@@ -30,6 +30,7 @@
 #include "comm/communicator.h"
 #include "data/loader.h"
 #include "executor/graph_module.h"
+#include "trainer/divergence.h"
 #include "trainer/evaluate.h"
 #include "trainer/optim/ema.h"
 #include "trainer/optim/loss.h"
@@ -63,12 +64,13 @@ struct StepReport {
   int64_t samples = 0;  // this rank's (text: tokens)
   double learning_rate = 0;
   double loss_scale = 1;
-  bool skipped = false;  // non-finite gradients somewhere (local steps: on this rank, or the round
-                         // was discarded on all)
+  bool skipped = false;  // non-finite gradients somewhere, or a mean of them that is not finite
+                         // (local steps: on this rank, or the round was discarded on all)
   bool synchronized =
       true;                // replicas are equal after it (local steps: it ended with an outer step)
   int64_t wire_bytes = 0;  // sent by this rank
   bool watched = false;    // for the forecast: its exchange went after its compute
+  bool overlapped = false;  // its exchange could run beside its compute
   StepTimings times;
 };
 
@@ -124,16 +126,21 @@ class MixedPrecisionTrainer {
   // Weights, buffers and precision equal on all ranks from here on. Called by train() if nobody
   // did. `sample` is what `auto` probes with.
   absl::Status Prepare(const Batch& sample);
-  // Trains from epoch() up to `epochs`. InvalidArgument if the loss becomes NaN for good (names
-  // step and learning rate).
+  // Trains from epoch() up to `epochs`. InvalidArgument, on all ranks, when training diverges:
+  // parameters are lost, max_skipped_in_a_row is reached, no step of the last epoch was taken, or
+  // weights, averages or the optimiser's state are not finite after an epoch. It says what was so
+  // first (tensor, rank, step) and what usually helps.
   absl::StatusOr<TrainResult> train(DataLoader& loader, int64_t epochs);
   // One optimiser step on `accumulate` micro-batches (fewer at an epoch's end). `global_samples`:
   // of all ranks and micro-batches, so that a short last batch weighs by its size. `end_of_epoch`:
-  // with local steps, an outer step is due whatever their number.
+  // with local steps, an outer step is due whatever their number. An error of this rank's forward
+  // or backward pass, of the objective, or of the labels counts as a skipped step, on all ranks:
+  // the next one may follow.
   absl::StatusOr<StepReport> Step(const std::vector<Batch>& micro_batches, int64_t global_samples,
                                   bool end_of_epoch = false);
   // Over all ranks' shards, with the averaged weights if there are any; the same weights on all
-  // ranks. FailedPrecondition between local steps, when each rank has its own.
+  // ranks. FailedPrecondition between local steps, when each rank has its own. InvalidArgument, on
+  // all ranks, if the loss is not finite: it says which value was so first.
   absl::StatusOr<Evaluation> evaluate(DataLoader& loader);
   // Internal, on every rank, if anything that the ranks must have in common differs between them:
   // parameters, buffers, averages, optimiser (without local steps), scaler and counters, schedule,
@@ -163,16 +170,10 @@ class MixedPrecisionTrainer {
   WeightEma* ema() { return ema_.get(); }
   // What this rank's exchange carries along (after Prepare); before Prepare, what it is to begin
   // with.
-  SyncState exchange_state() const {
-    return local_steps_ ? local_steps_->ExportExchange() : synchronizer_->ExportState();
-  }
+  SyncState exchange_state() const;
   void set_exchange_state(SyncState state) { pending_exchange_ = std::move(state); }
-  void set_residuals(CompressorState residuals) {
-    pending_exchange_->residuals = std::move(residuals);
-  }  // after set_exchange_state
-  CompressionReport compression_report() const {
-    return local_steps_ ? local_steps_->Report() : synchronizer_->Report();
-  }
+  void set_residuals(CompressorState residuals);  // of what set_exchange_state gave
+  CompressionReport compression_report() const;
   // The outer optimiser's state, the same on every rank (after Prepare; empty without local steps);
   // before Prepare, what it is to begin with.
   std::map<std::string, at::Tensor> outer_state() const;
@@ -185,13 +186,27 @@ class MixedPrecisionTrainer {
   absl::Status BroadcastModel();
   absl::Status AgreeOnBuffers();
   absl::Status ConnectRanks();
-  absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader);
+  absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader, bool last);
+  absl::Status Accumulate(const std::vector<Batch>& micro_batches, int64_t global_samples,
+                          const SyncStep& round, StepReport& report);
+  absl::Status EndStep(StepReport& report, const SyncStats& sync,
+                       const std::vector<Batch>& micro_batches, bool end_of_epoch);
+  void SetDropoutKey(size_t micro_batch);
   absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples,
                                        StepTimings& times);
-  absl::Status ApplyGradients(StepReport& report, bool found_inf);
-  absl::Status CheckConverging(double learning_rate) const;
+  absl::Status ApplyGradients(StepReport& report, const SyncStats& sync,
+                              const std::vector<Batch>& micro_batches);
+  // Whether the run is still finite (run_health.cc); collective but for the first three.
+  void NoteBad(const SyncStats& sync);
+  std::optional<Divergence> FindDivergence(const std::vector<Batch>& micro_batches);
+  Divergence DescribeBad() const;
+  absl::Status CheckConverging(double learning_rate, const std::vector<Batch>& micro_batches);
+  absl::Status CheckRounds(double learning_rate, const std::vector<Batch>& micro_batches);
+  absl::Status CheckStateIsFinite();
+  // A run must not end well whose last steps were all lost.
+  absl::Status CheckStepsWereTaken(int64_t steps, const std::vector<Batch>& micro_batches);
   // Local steps (outer_rounds.cc).
-  absl::Status EndRound(StepReport& report);
+  absl::Status EndRound(StepReport& report, const std::vector<Batch>& micro_batches);
   absl::Status AgreeOnCounters(StepReport& report, bool discarded);
   void Trace(const char* name, int64_t start_us, int64_t end_us);
 
@@ -220,6 +235,13 @@ class MixedPrecisionTrainer {
   int64_t skipped_in_a_row_ = 0;
   int64_t round_steps_ = 0;    // since the last outer step
   int64_t round_skipped_ = 0;  // of them, on this rank
+  // The first step of the present row of lost ones that this rank has seen to be lost, and by
+  // which tensor.
+  struct FirstBad {
+    int64_t step = -1;
+    std::string what;  // "gradient of 'conv1.weight'"
+    bool overflowed = false;
+  } first_bad_;
 };
 
 }  // namespace ds

@@ -10,10 +10,6 @@
 namespace ds {
 namespace {
 
-// Rounds in a row whose changes were not finite, after which nobody should wait for a better one:
-// each began from the same weights.
-constexpr int64_t kMaxDiscardedRounds = 5;
-
 // Momentum that led to Inf or NaN would lead there again, from any weights.
 absl::Status StartAnew(Optimizer& optimizer) {
   std::map<std::string, at::Tensor> state = optimizer.State();
@@ -23,7 +19,8 @@ absl::Status StartAnew(Optimizer& optimizer) {
 
 }  // namespace
 
-absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
+absl::Status MixedPrecisionTrainer::EndRound(StepReport& report,
+                                             const std::vector<Batch>& micro_batches) {
   const double start_s = SteadySeconds();
   DS_ASSIGN_OR_RETURN(const OuterStats outer, local_steps_->OuterStep());
   const bool discarded = outer.sync.found_inf;
@@ -38,15 +35,12 @@ absl::Status MixedPrecisionTrainer::EndRound(StepReport& report) {
   DS_RETURN_IF_ERROR(AgreeOnCounters(report, discarded));
   round_steps_ = round_skipped_ = 0;
   report.times.optimizer += 1e3 * (SteadySeconds() - start_s) - outer.sync.exposed_ms;
-  if (local_steps_->discarded_in_a_row() >= kMaxDiscardedRounds) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("what the ranks' local steps had changed was not finite in ",
-                     local_steps_->discarded_in_a_row(), " outer steps in a row, at step ", step_,
-                     " with learning rate ", report.learning_rate,
-                     ": training has diverged; lower optimizer.learning_rate, set ",
-                     "optimizer.clip_norm, or lower sync.outer_learning_rate"));
+  if (discarded) {
+    NoteBad(outer.sync);
+  } else if (skipped_in_a_row_ == 0) {
+    first_bad_ = {};
   }
-  return CheckConverging(report.learning_rate);
+  return CheckRounds(report.learning_rate, micro_batches);
 }
 
 absl::Status MixedPrecisionTrainer::AgreeOnCounters(StepReport& report, bool discarded) {

@@ -8,6 +8,12 @@
 #include "base/status.h"
 
 namespace ds {
+namespace {
+
+// What ranks agree on when the buckets are back: the worst of what they saw.
+enum Seen : uint8_t { kFinite = 0, kOverflow = 1, kFlag = 2 };
+
+}  // namespace
 
 BucketExchanger::BucketExchanger(Communicator* communicator, int buckets, int encode_threads)
     : communicator_(communicator), buckets_(static_cast<size_t>(buckets)), ready_(buckets_, false) {
@@ -91,11 +97,19 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound() {
     while (!stopping_ && !ready_[i]) changed_.Wait(mutex_);
     if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
     DS_RETURN_IF_ERROR(Timed(
-        i, [&] { return compressor_->Exchange(static_cast<int>(i)); }, result));
+        i,
+        [&]() -> absl::Status {
+          DS_RETURN_IF_ERROR(compressor_->Exchange(static_cast<int>(i)));
+          if (result.not_finite.empty())
+            result.not_finite = compressor_->NotFinite(static_cast<int>(i));
+          return absl::OkStatus();
+        },
+        result));
   }
   while (!stopping_ && !finishing_) changed_.Wait(mutex_);
   if (stopping_) return absl::CancelledError("the exchanger is being destroyed");
   std::vector<uint8_t> flags = flags_;
+  flags[0] = flags[0] != 0 ? kFlag : result.not_finite.empty() ? kFinite : kOverflow;
   DS_RETURN_IF_ERROR(Timed(
       buckets_,
       [&] {
@@ -103,8 +117,9 @@ absl::StatusOr<BucketResult> BucketExchanger::RunRound() {
       },
       result));
   flags_ = flags;
-  result.flag = flags[0] != 0;
-  compressor_->EndStep(/*commit=*/!result.flag);
+  compressor_->EndStep(/*commit=*/flags[0] == kFinite);
+  result.flag = flags[0] == kFlag;
+  result.overflowed = flags[0] == kOverflow;
   result.wire_bytes = BytesSent() - sent_before;
   return result;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct BucketResult {
   int64_t exposed_us = 0;   // how long Finish waited
   int64_t wire_bytes = 0;   // sent by this rank
   bool flag = false;        // OR over the ranks
+  // No rank's flag was set, and yet what came of the exchange is not finite.
+  bool overflowed = false;
+  std::string not_finite;  // the first tensor of whose result that is so; empty: none
 };
 
 class BucketExchanger {
@@ -51,9 +55,9 @@ class BucketExchanger {
   // Bucket `index` holds its local values. It is exchanged as soon as all before it have been.
   void MarkReady(int index);
   // Waits until every bucket has been exchanged. All must have been marked. `flag` is OR-ed over
-  // the ranks; if it is set on any, the compressor does not commit the step. `marks`, 0 or 1 each
-  // and as many on every rank, travel with it and come back OR-ed too. After an error every later
-  // round returns it.
+  // the ranks; if it is set on any, or what arrived is not finite (GradientCompressor::NotFinite),
+  // the compressor does not commit the step. `marks`, 0 or 1 each and as many on every rank, travel
+  // with it and come back OR-ed too. After an error every later round returns it.
   absl::StatusOr<BucketResult> Finish(bool flag, absl::Span<uint8_t> marks = {});
 
  private:

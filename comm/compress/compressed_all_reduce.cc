@@ -58,6 +58,7 @@ void CompressedAllReduce::AddResiduals(Bucket& bucket) {
 
 void CompressedAllReduce::BeginStep(const CompressorStep& step) {
   step_ = {options_.seed, step.step, step.scale};
+  limit_ = step.limit;
   for (Bucket& bucket : buckets_) bucket.encoded_ahead = bucket.exchanged = false;
 }
 

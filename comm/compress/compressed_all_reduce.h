@@ -48,6 +48,9 @@ class CompressedAllReduce final : public GradientCompressor {
   void BeginStep(const CompressorStep& step) override;
   void Encode(int bucket) override;
   absl::Status Exchange(int bucket) override;
+  std::string NotFinite(int bucket) const override {
+    return FirstNotBelow(buckets_[static_cast<size_t>(bucket)].segments, limit_);
+  }
   void EndStep(bool commit) override;
   int64_t PredictedWireBytes(int bucket) const override;
   CompressorState ExportState() const override;
@@ -96,6 +99,7 @@ class CompressedAllReduce final : public GradientCompressor {
   std::vector<Bucket> buckets_;
   ErrorFeedback feedback_;
   TwoShotStep step_;
+  float limit_ = 0;               // of the step's results
   std::vector<std::byte> inbox_;  // contributions of the others to the current bucket's owned part
 };
 

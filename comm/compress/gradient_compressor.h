@@ -8,7 +8,8 @@
 //     compressor->Encode(b);    // optional, ahead of time, on any thread
 //   for each bucket b:
 //     compressor->Exchange(b);  // the communication thread, same order on every rank
-//   compressor->EndStep(/*commit=*/!flag);  // flag: some rank's gradients were not finite
+//   compressor->EndStep(/*commit=*/!flag);  // flag: some rank's gradients, or what came of them
+//                                           // (NotFinite), were not finite
 //
 // After Exchange(b) the bucket's memory holds, with the same bits on every rank, sum over ranks of
 // scale * values (+ what earlier steps owe, - what this one will owe). Scaling by 1/ranks gives the
@@ -22,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -37,6 +39,8 @@ using CompressorState = std::map<std::string, std::vector<float>>;
 struct CompressorStep {
   uint64_t step = 0;   // keys the rounding noise; the same on every rank
   float scale = 1.0f;  // of this rank's values; the same on every rank
+  // Results from this magnitude on are as bad as Inf; the same on every rank.
+  float limit = std::numeric_limits<float>::infinity();
 };
 
 class GradientCompressor {
@@ -51,6 +55,10 @@ class GradientCompressor {
   // The rest. Collective. The communicator's errors, after which the compressor is of no more use;
   // DataLoss for bytes that cannot have come from a peer with the same plan.
   virtual absl::Status Exchange(int bucket) = 0;
+  // The first tensor of an exchanged bucket whose result is NaN or not below CompressorStep::limit
+  // (finite values may add up to Inf, or a codec cannot hold them); empty: none. The same on every
+  // rank. A step in which there is one must end with commit = false.
+  virtual std::string NotFinite(int bucket) const = 0;
   // Every bucket must have been exchanged if `commit`.
   virtual void EndStep(bool commit) = 0;
 

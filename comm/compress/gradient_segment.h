@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "base/random.h"
 #include "codec/codec.h"
+#include "comm/finite.h"
 
 namespace ds {
 
@@ -33,5 +34,14 @@ struct GradientSegment {
 
 // What is exchanged together.
 using GradientBucket = std::vector<GradientSegment>;
+
+// The first segment's name that holds a value which is NaN or not below `limit` in magnitude;
+// empty: none does.
+inline std::string FirstNotBelow(const GradientBucket& bucket, float limit) {
+  for (const GradientSegment& segment : bucket) {
+    if (!AllBelow(segment.values, limit)) return segment.name;
+  }
+  return "";
+}
 
 }  // namespace ds

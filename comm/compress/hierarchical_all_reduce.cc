@@ -92,6 +92,7 @@ int64_t HierarchicalAllReduce::ShardValues(const Bucket& bucket, int shard) cons
 }
 
 void HierarchicalAllReduce::BeginStep(const CompressorStep& step) {
+  limit_ = step.limit;
   if (owns_shard()) compressed_->BeginStep(step);
 }
 

@@ -36,6 +36,9 @@ class HierarchicalAllReduce final : public GradientCompressor {
   // Does nothing: what is encoded is the host's sum, which needs communication.
   void Encode(int bucket) override {}
   absl::Status Exchange(int bucket) override;
+  std::string NotFinite(int bucket) const override {
+    return FirstNotBelow(buckets_[static_cast<size_t>(bucket)].segments, limit_);
+  }
   void EndStep(bool commit) override;
   // Within the host and beyond it.
   int64_t PredictedWireBytes(int bucket) const override {
@@ -79,6 +82,7 @@ class HierarchicalAllReduce final : public GradientCompressor {
   std::unique_ptr<CompressedAllReduce>
       compressed_;  // of this rank's shards, over across_; null with it
   std::vector<float> outbox_, inbox_;
+  float limit_ = 0;  // of the step
 };
 
 }  // namespace ds

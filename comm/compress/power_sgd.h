@@ -41,6 +41,9 @@ class PowerSgd final : public GradientCompressor {
   void BeginStep(const CompressorStep& step) override;
   void Encode(int bucket) override;
   absl::Status Exchange(int bucket) override;
+  std::string NotFinite(int bucket) const override {
+    return FirstNotBelow(buckets_[static_cast<size_t>(bucket)].segments, step_.limit);
+  }
   void EndStep(bool commit) override;
   int64_t PredictedWireBytes(int bucket) const override;
   CompressorState ExportState() const override;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file/file.h"
 #include "base/status.h"
+#include "graph/finite_weights.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
@@ -114,6 +115,7 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
   absl::Status status = lowered.status();
   if (status.ok()) status = InferShapes(*lowered);
   if (status.ok()) status = onnx_io::CheckTypes(*lowered, options.opset);
+  if (status.ok()) status = CheckFiniteWeights(*lowered);
   if (!status.ok()) return Annotate(status, "ONNX export");
   onnx::ModelProto model;
   model.set_ir_version(onnx_io::IrVersion(options.opset));

@@ -33,6 +33,12 @@ absl::Status CheckOptions(const QuantizeJobOptions& options) {
   return CheckModelOutput(options.model, options.output);
 }
 
+absl::StatusOr<double> AccuracyOf(absl::string_view what, const Graph& graph, DataLoader& loader) {
+  absl::StatusOr<double> accuracy = GraphAccuracy(graph, loader);
+  if (accuracy.ok()) return accuracy;
+  return Annotate(accuracy.status(), absl::StrCat("evaluating the ", what, " model"));
+}
+
 // Points lost by a quantised model on the batches behind those that calibration takes of the same
 // epoch.
 class HeldOut {
@@ -132,7 +138,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
   DS_ASSIGN_OR_RETURN(const Graph graph,
                       MakeModel(config.model, splits.train->info(), config.run.seed));
-  DS_ASSIGN_OR_RETURN(summary.float_accuracy, GraphAccuracy(graph, *test));
+  DS_ASSIGN_OR_RETURN(summary.float_accuracy, AccuracyOf("float", graph, *test));
 
   QuantizerOptions quantizer = options.quantizer.options;
   std::optional<HeldOut> held_out;
@@ -153,7 +159,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   QdqReport placed;
   DS_ASSIGN_OR_RETURN(const Graph quantized,
                       InsertQdq(model.graph, model.plan, options.qdq, &placed));
-  DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, GraphAccuracy(quantized, *test));
+  DS_ASSIGN_OR_RETURN(summary.quantized_accuracy, AccuracyOf("quantised", quantized, *test));
   DS_ASSIGN_OR_RETURN(const std::string float_file, ExportOnnxToBytes(model.graph));
   summary.float_bytes = static_cast<int64_t>(float_file.size());
   DS_ASSIGN_OR_RETURN(summary.drift, TestDrift(model, *test, options.drift_samples));

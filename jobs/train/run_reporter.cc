@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "base/tensor/safetensors.h"
+#include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
 #include "report/terminal.h"
 #include "report/trace.h"
@@ -122,6 +123,7 @@ absl::Status RunReporter::Sync() {
 
 absl::Status RunReporter::WriteModel(const Graph& graph) {
   if (!folder_.has_value()) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), "writing the model"));
   TensorMap tensors;
   for (const auto& [id, initializer] : graph.initializers())
     tensors[graph.value(id).name] = initializer.data;

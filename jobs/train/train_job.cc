@@ -68,7 +68,7 @@ class TrainJob final : public TrainObserver {
         return reporter_->WriteModel(float_model_->ExportGraph());
       }));
     }
-    DS_RETURN_IF_ERROR(Train());
+    DS_RETURN_IF_ERROR(WithWhatIsLeft(Train()));
     if (config_.trainer.exchange.trace) {
       DS_ASSIGN_OR_RETURN(const std::vector<std::string> parts,
                           GatherTraces(trace_, communicator_));
@@ -134,6 +134,22 @@ class TrainJob final : public TrainObserver {
   static constexpr size_t kMaxTraceSpans = 20000;
 
   bool root() const { return communicator_.rank() == 0; }
+
+  // A run that fails says what it leaves behind.
+  absl::Status WithWhatIsLeft(const absl::Status& status) const {
+    if (status.ok() || !root()) return status;
+    std::string left;
+    if (progress_.best_epoch >= 0) {
+      absl::StrAppend(&left, "; the best model so far, of epoch ", progress_.best_epoch + 1,
+                      absl::StrFormat(" with %.2f %%", 100 * progress_.best_accuracy),
+                      ", stays in ", reporter_->folder()->path());
+    }
+    if (checkpointed_) {
+      absl::StrAppend(&left, "; --resume goes on from the last checkpoint in ",
+                      reporter_->folder()->checkpoints());
+    }
+    return absl::Status(status.code(), absl::StrCat(status.message(), left));
+  }
   bool local_steps() const { return config_.trainer.local_steps.every > 1; }
 
   bool trains_quantized() const { return config_.quantization.mode == "qat"; }
@@ -399,6 +415,7 @@ class TrainJob final : public TrainObserver {
       place.root = reporter_->folder()->checkpoints();
       shared = SharedState();
     }
+    checkpointed_ = true;
     return WriteRunCheckpoint(
         place,
         [&]() {
@@ -458,6 +475,7 @@ class TrainJob final : public TrainObserver {
   std::string start_note_;
   std::unique_ptr<RunReporter> reporter_;
   RunProgress progress_;
+  bool checkpointed_ = false;  // in this run of the program
   StepMedians forecast_;
   EpochReport last_epoch_;
   Evaluation last_evaluation_;

@@ -177,4 +177,28 @@ void StepByHand(int world, const std::string& model, const AdjustOptions& adjust
   for (std::thread& thread : threads) thread.join();
 }
 
+void OnRanks(int world, const std::string& model, const AdjustOptions& adjust,
+             const OptimizerOptions& optimizer,
+             const std::function<void(int rank, Rank& objects)>& body) {
+  at::set_num_threads(1);
+  std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(world);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < world; ++r) {
+    threads.emplace_back([&, r] {
+      RankOptions options;
+      options.precision = "fp32";
+      options.parts.communicator = group[static_cast<size_t>(r)].get();
+      options.parts.communicator->set_timeout(absl::Seconds(60));
+      adjust(r, options);
+      Rank objects = MakeRank(model, 8, r, world, options, options.parts);
+      objects.trainer.reset();
+      objects.optimizer = *Optimizer::Create(objects.module->parameters(), optimizer);
+      objects.trainer = std::make_unique<MixedPrecisionTrainer>(
+          *objects.module, *objects.optimizer, *Loss::Create({}), options, options.parts);
+      body(r, objects);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 }  // namespace ds

@@ -86,4 +86,9 @@ void StepByHand(int world, const std::string& model, const AdjustOptions& adjust
                 const std::function<void(int rank, Rank& objects, const StepFunction& step)>& body,
                 const std::function<ChangeBatch(int rank)>& change = nullptr);
 
+// Ranks as threads whose `body` steps or trains each one's objects by hand.
+void OnRanks(int world, const std::string& model, const AdjustOptions& adjust,
+             const OptimizerOptions& optimizer,
+             const std::function<void(int rank, Rank& objects)>& body);
+
 }  // namespace ds

@@ -4,14 +4,35 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
+#include "base/status.h"
 
 namespace ds {
 
-LossScaler::LossScaler(const LossScalerOptions& options)
-    : options_(options), scale_(options.enabled ? options.initial_scale : 1.0) {
-  DS_CHECK(options.initial_scale > 0 && options.growth_factor > 1 && options.growth_interval >= 1);
-  DS_CHECK(options.backoff_factor > 0 && options.backoff_factor < 1);
+namespace {
+
+absl::Status Require(bool holds, absl::string_view field, double value, absl::string_view range) {
+  if (holds && std::isfinite(value)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the loss scaler's ", field, " is ", value, ": it must be ", range));
+}
+
+}  // namespace
+
+absl::StatusOr<LossScaler> LossScaler::Create(const LossScalerOptions& options) {
+  DS_RETURN_IF_ERROR(Require(options.initial_scale > 0, "initial_scale", options.initial_scale,
+                             "finite and above 0"));
+  DS_RETURN_IF_ERROR(Require(options.growth_factor > 1, "growth_factor", options.growth_factor,
+                             "finite and above 1"));
+  DS_RETURN_IF_ERROR(Require(options.backoff_factor > 0 && options.backoff_factor < 1,
+                             "backoff_factor", options.backoff_factor, "in (0, 1)"));
+  DS_RETURN_IF_ERROR(Require(options.growth_interval >= 1, "growth_interval",
+                             static_cast<double>(options.growth_interval), "1 step or more"));
+  DS_RETURN_IF_ERROR(
+      Require(options.max_scale >= 1, "max_scale", options.max_scale, "finite and at least 1"));
+  LossScaler scaler;
+  scaler.options_ = options;
+  if (options.enabled) scaler.scale_ = options.initial_scale;
+  return scaler;
 }
 
 bool LossScaler::Update(bool found_inf) {

@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace ds {
 
@@ -23,7 +23,10 @@ struct LossScalerOptions {
 
 class LossScaler {
  public:
-  explicit LossScaler(const LossScalerOptions& options);
+  // Disabled: scale 1.
+  LossScaler() = default;
+  // InvalidArgument naming an option out of range.
+  static absl::StatusOr<LossScaler> Create(const LossScalerOptions& options);
   double scale() const { return scale_; }
   bool enabled() const { return options_.enabled; }
   int64_t growths() const { return growths_; }
@@ -37,7 +40,7 @@ class LossScaler {
 
  private:
   LossScalerOptions options_;
-  double scale_;
+  double scale_ = 1;
   int64_t good_steps_ = 0, growths_ = 0, backoffs_ = 0, skipped_ = 0;
 };
 

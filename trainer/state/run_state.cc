@@ -7,6 +7,7 @@
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "executor/kernel.h"
 #include "nlohmann/json.hpp"
 
 namespace ds {
@@ -39,8 +40,23 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Section(const Checkpoint& chec
     return absl::NotFoundError(absl::StrCat("the checkpoint has no ", name, ".safetensors"));
   }
   std::map<std::string, at::Tensor> result;
-  for (const auto& [key, tensor] : found->second) result[key] = ToTorch(tensor);
+  for (const auto& [key, tensor] : found->second) {
+    DS_RETURN_IF_ERROR(
+        Annotate(executor::TorchType(tensor.dtype()).status(),
+                 absl::StrCat("the checkpoint's ", name, ".safetensors, '", key, "'")));
+    result[key] = ToTorch(tensor);
+  }
   return result;
+}
+
+// What is lost is no state to go on from.
+absl::Status CheckFinite(const std::map<std::string, at::Tensor>& tensors,
+                         absl::string_view whose) {
+  const std::optional<Divergence> lost = FindInTensors("tensor", tensors);
+  if (!lost.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      whose, " ", lost->what,
+      ": that is no state to resume from; go back to an earlier checkpoint, and ", lost->help));
 }
 
 // All names and shapes are compared before the first tensor is changed.
@@ -63,6 +79,7 @@ absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& secti
           ", the model's has ", ShapeString({tensor.sizes().data(), tensor.sizes().size()})));
     }
   }
+  DS_RETURN_IF_ERROR(CheckFinite(saved, "the checkpoint's"));
   at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : live) tensor.copy_(saved.at(name));
   return absl::OkStatus();
@@ -101,6 +118,7 @@ absl::StatusOr<TensorMap> OptimizerTensors(const Optimizer& optimizer) {
 
 absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgress& progress) {
   Checkpoint checkpoint;
+  DS_RETURN_IF_ERROR(CheckFinite(ModelTensors(*objects.module), "the run's"));
   DS_ASSIGN_OR_RETURN(checkpoint.tensors["model"], ToHost(ModelTensors(*objects.module)));
   DS_ASSIGN_OR_RETURN(checkpoint.tensors["optimizer"], OptimizerTensors(*objects.optimizer));
   const std::map<std::string, at::Tensor> outer = objects.trainer->outer_state();

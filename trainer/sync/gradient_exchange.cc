@@ -20,6 +20,22 @@ std::string Reason(const CompressionDecision& decision) {
       decision.link.per_byte_s > 0 ? 8e-6 / decision.link.per_byte_s : 0.0);
 }
 
+// Steps that are held back to measure the first relative error: gradients may be all zeros, or not
+// finite while fp16 finds its scale, but no run is to go without overlap for that.
+constexpr int kMostErrorProbes = 8;
+
+absl::Status CheckOptions(const CompressionOptions& options) {
+  if (options.decide_every < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "compression.decide_every is ", options.decide_every, "; it must be at least 1 step"));
+  }
+  if (options.warmup_steps < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "compression.warmup_steps is ", options.warmup_steps, "; it must not be negative"));
+  }
+  return absl::OkStatus();
+}
+
 // ||Q(g) - g|| / ||g|| over the segments that have a codec; below 0 if there is nothing to measure.
 double RelativeError(const std::vector<GradientBucket>& buckets, uint64_t seed, uint64_t step,
                      uint64_t rank) {
@@ -51,6 +67,7 @@ absl::StatusOr<std::unique_ptr<GradientExchange>> GradientExchange::Create(
     CompressionOptions options, bool overlap, int forecast_threads) {
   auto made = std::unique_ptr<GradientExchange>(
       new GradientExchange(std::move(communicator), std::move(options), overlap));
+  DS_RETURN_IF_ERROR(CheckOptions(made->options_));
   made->plain_ = std::move(buckets);
   DS_ASSIGN_OR_RETURN(made->raw_,
                       CompressedAllReduce::Create(made->communicator_.get(), made->plain_, {}));
@@ -83,6 +100,11 @@ absl::Status GradientExchange::UseMethod(const std::string& method) {
   DS_ASSIGN_OR_RETURN(buckets_, WithCodecs(options_, plain_));
   compressed_ = {};
   auto_bits_.reset();
+  compressed_tensors_ = 0;
+  for (const GradientBucket& bucket : plain_) {
+    for (const GradientSegment& segment : bucket)
+      compressed_tensors_ += IsCompressed(options_, segment.name, segment.shape) ? 1 : 0;
+  }
   if (method == "none") return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(compressed_, MakeCompressor(options_, buckets_, communicator_.get()));
   if (!options_.auto_bits()) return absl::OkStatus();
@@ -108,7 +130,14 @@ bool GradientExchange::DecisionIsDue() const {
 // A measurement needs the raw gradients of all buckets, before any is exchanged. The first lossy
 // step is always measured, for the report.
 bool GradientExchange::ProbeIsDue() const {
-  return lossy() && compressed_.set_codecs && (relative_error_ < 0 || DecisionIsDue());
+  if (!lossy() || !compressed_.set_codecs || compressed_tensors_ == 0) return false;
+  return (relative_error_ < 0 && error_probes_ < kMostErrorProbes) || DecisionIsDue();
+}
+
+CompressorStep GradientExchange::Round() const {
+  return {.step = static_cast<uint64_t>(step_.step),
+          .scale = static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale)),
+          .limit = kGreatestGradient};
 }
 
 void GradientExchange::Begin(const SyncStep& step) {
@@ -117,9 +146,7 @@ void GradientExchange::Begin(const SyncStep& step) {
   held_back_ = !overlap_ || ProbeIsDue() || forecasting();
   if (held_back_) return;
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
-  exchanger_->Begin(compressor,
-                    {static_cast<uint64_t>(step.step),
-                     static_cast<float>(1.0 / (communicator_->size() * step.loss_scale))});
+  exchanger_->Begin(compressor, Round());
 }
 
 void GradientExchange::MarkReady(int bucket) {
@@ -135,6 +162,7 @@ absl::Status GradientExchange::Probe() {
     DS_ASSIGN_OR_RETURN(const Codecs codecs, auto_bits_->Decide(*communicator_));
     DS_RETURN_IF_ERROR(SetCodecs(codecs));
   }
+  ++error_probes_;
   const double error = RelativeError(buckets_, noise.seed, noise.step, noise.rank);
   if (error >= 0) relative_error_ = error;
   return absl::OkStatus();
@@ -155,9 +183,7 @@ absl::StatusOr<BucketResult> GradientExchange::FinishHeldBack(bool flag,
   const int64_t start_us = SteadyMicros();
   if (ProbeIsDue()) DS_RETURN_IF_ERROR(Probe());
   GradientCompressor& compressor = lossy() ? *compressed_.compressor : *raw_;
-  exchanger_->Begin(compressor,
-                    {static_cast<uint64_t>(step_.step),
-                     static_cast<float>(1.0 / (communicator_->size() * step_.loss_scale))});
+  exchanger_->Begin(compressor, Round());
   for (int bucket = 0; bucket < buckets(); ++bucket) exchanger_->MarkReady(bucket);
   DS_ASSIGN_OR_RETURN(BucketResult result, exchanger_->Finish(flag, marks));
   result.exposed_us = SteadyMicros() - start_us;
@@ -202,6 +228,8 @@ CompressionReport GradientExchange::Report() const {
         options_.auto_bits() ? "bits by layer" : absl::StrCat(options_.codec.bits, " bit"));
   }
   if (options_.method == "powersgd") absl::StrAppend(&report.method, ", rank ", options_.rank);
+  if (options_.method != "none" && compressed_tensors_ == 0)
+    absl::StrAppend(&report.method, ", no tensor compressed");
   if (options_.method != "none" && options_.error_feedback)
     absl::StrAppend(&report.method, ", error feedback");
   if (options_.method != "none" && options_.hierarchical)
@@ -216,7 +244,10 @@ CompressionReport GradientExchange::Report() const {
 SyncStats StatsOf(const BucketResult& result) {
   return {.exchange_ms = static_cast<double>(result.exchange_us) / 1000.0,
           .exposed_ms = static_cast<double>(result.exposed_us) / 1000.0,
-          .wire_bytes = result.wire_bytes};
+          .wire_bytes = result.wire_bytes,
+          .found_inf = result.flag || result.overflowed,
+          .overflowed = result.overflowed,
+          .not_finite = result.not_finite};
 }
 
 void AppendSpans(const BucketResult& result, int buckets, std::vector<TraceSpan>& spans) {

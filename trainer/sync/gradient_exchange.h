@@ -31,6 +31,8 @@ class GradientExchange {
 
   // The last finished step's times count for the forecast: its exchange went after its compute.
   bool watched() const { return watched_; }
+  // The last step's buckets could go while others were still being filled.
+  bool overlapped() const { return !held_back_; }
   int buckets() const { return static_cast<int>(buckets_.size()); }
   SyncState ExportState() const;
   absl::Status ImportState(const SyncState& state);
@@ -43,6 +45,7 @@ class GradientExchange {
   absl::Status ChooseMethod(const std::vector<GradientBucket>& buckets);
   absl::Status UseMethod(const std::string& method);
   absl::Status SetCodecs(const Codecs& codecs);
+  CompressorStep Round() const;
   absl::Status Probe();
   absl::StatusOr<BucketResult> FinishHeldBack(bool flag, absl::Span<uint8_t> marks);
   // Cost model and forecast know two-shot exchanges.
@@ -68,10 +71,12 @@ class GradientExchange {
   std::unique_ptr<ExchangeForecast> forecast_;
   bool watched_ = false;
   bool held_back_ = false;  // this step's buckets go when Finish is called
+  int compressed_tensors_ = 0;
   double relative_error_ = -1;
+  int error_probes_ = 0;  // attempts so far to measure it for the first time
 };
 
-// Times and bytes of a round, without the flag.
+// What a round tells of itself.
 SyncStats StatsOf(const BucketResult& result);
 // The round's intervals on track "exchange": "bucket 0" and so on, then "flag".
 void AppendSpans(const BucketResult& result, int buckets, std::vector<TraceSpan>& spans);

@@ -1,6 +1,7 @@
 #include "trainer/sync/gradient_synchronizer.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "ATen/Parallel.h"
@@ -16,6 +17,16 @@
 
 namespace ds {
 namespace {
+
+// Finite, and of a size that can be worked with when the loss scale is taken off.
+bool IsUsable(const at::Tensor& gradient, const SyncStep& step) {
+  const double limit = kGreatestGradient * step.loss_scale;
+  constexpr double kMost = std::numeric_limits<float>::max();
+  const at::Tensor dense =
+      gradient.is_non_overlapping_and_dense() ? gradient : gradient.contiguous();
+  return AllBelow(DenseMemory(dense), limit > kMost ? std::numeric_limits<float>::infinity()
+                                                    : static_cast<float>(limit));
+}
 
 // Nothing to exchange or compress, the gradients stay where autograd put them. Residuals of a run
 // that had more ranks wait for such a run to come again.
@@ -42,9 +53,9 @@ class LocalSynchronizer final : public GradientSynchronizer {
     for (const NamedTensor& parameter : parameters_) {
       const at::Tensor& gradient = parameter.tensor.grad();
       if (!gradient.defined()) continue;
-      if (step_.check_finite && gradient.is_non_overlapping_and_dense() &&
-          !AllFinite(DenseMemory(gradient))) {
+      if (!IsUsable(gradient, step_)) {
         stats.found_inf = true;
+        stats.not_finite = parameter.name;
         return stats;
       }
       gradients.push_back(gradient);
@@ -52,6 +63,10 @@ class LocalSynchronizer final : public GradientSynchronizer {
     if (step_.loss_scale != 1 && !gradients.empty())
       at::_foreach_mul_(gradients, 1.0 / step_.loss_scale);
     return stats;
+  }
+
+  absl::StatusOr<SyncStats> Abandon(const SyncStep& step) override {
+    return SyncStats{.found_inf = true};
   }
 
   std::vector<TraceSpan> TakeTrace() override { return {}; }
@@ -78,6 +93,7 @@ struct Bucket {
 // A parameter's place in the buckets and its hook, which lives as long as the accumulator that is
 // kept here.
 struct Slot {
+  std::string name;
   at::Tensor parameter;
   at::Tensor view;
   int bucket = 0;
@@ -91,7 +107,8 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   BucketedSynchronizer(const GraphModule& module, const FlatBuckets& memory, bool trace)
       : trace_exchange_(trace), buckets_(memory.flat.size()), alive_(std::make_shared<bool>(true)) {
     for (size_t i = 0; i < memory.views.size(); ++i) {
-      slots_.push_back({.parameter = module.parameters()[i].tensor,
+      slots_.push_back({.name = module.parameters()[i].name,
+                        .parameter = module.parameters()[i].tensor,
                         .view = memory.views[i],
                         .bucket = memory.bucket[i]});
       ++buckets_[static_cast<size_t>(memory.bucket[i])].members;
@@ -115,8 +132,10 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   }
 
   absl::Status Begin(const SyncStep& step) override {
-    check_finite_ = step.check_finite;
+    if (active_) return absl::FailedPreconditionError("the step before has not been finished");
+    step_ = step;
     found_inf_ = false;
+    not_finite_.clear();
     next_ready_ = 0;
     for (Bucket& bucket : buckets_) bucket.arrived = 0;
     for (Slot& slot : slots_) {
@@ -146,9 +165,16 @@ class BucketedSynchronizer final : public GradientSynchronizer {
     }
     if (trace_exchange_) AppendSpans(result, exchange_->buckets(), trace_);
     SyncStats stats = StatsOf(result);
-    stats.found_inf = result.flag;
+    if (result.flag) stats.not_finite = not_finite_;
     stats.watched = exchange_->watched();
+    stats.overlapped = exchange_->overlapped();
     return stats;
+  }
+
+  absl::StatusOr<SyncStats> Abandon(const SyncStep& step) override {
+    if (!active_) DS_RETURN_IF_ERROR(Begin(step));
+    found_inf_ = true;
+    return Finish();
   }
 
   std::vector<TraceSpan> TakeTrace() override { return std::exchange(trace_, {}); }
@@ -188,7 +214,10 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   void Arrived(Slot& slot) {
     slot.arrived = true;
     Adopt(slot);
-    if (check_finite_ && !found_inf_ && !AllFinite(DenseMemory(slot.view))) found_inf_ = true;
+    if (!found_inf_ && !IsUsable(slot.view, step_)) {
+      found_inf_ = true;
+      not_finite_ = slot.name;
+    }
     ++buckets_[static_cast<size_t>(slot.bucket)].arrived;
     while (next_ready_ < buckets_.size() &&
            buckets_[next_ready_].arrived == buckets_[next_ready_].members) {
@@ -203,8 +232,9 @@ class BucketedSynchronizer final : public GradientSynchronizer {
   std::unique_ptr<GradientExchange> exchange_;
   size_t next_ready_ = 0;
   bool active_ = false;
-  bool check_finite_ = false;
+  SyncStep step_;
   bool found_inf_ = false;
+  std::string not_finite_;
   std::vector<TraceSpan> trace_;
 };
 

@@ -21,21 +21,28 @@
 
 namespace ds {
 
+// Gradients from this magnitude on are treated as Inf: their squares, which norms and optimisers
+// take, would leave float32 (2^128).
+inline constexpr float kGreatestGradient = 0x1p63f;
+
 // What a step needs to know beside the gradients; the same on every rank.
 struct SyncStep {
-  bool check_finite =
-      true;  // look for Inf and NaN in the raw (scaled) gradients and OR the flag over the ranks
   int64_t step = 0;       // of the run: keys rounding noise, ends the warm-up
   double loss_scale = 1;  // gradients come scaled by it, and leave without
 };
 
 struct SyncStats {
-  double exchange_ms = 0;  // wall time with an exchange under way
-  double exposed_ms = 0;   // of it, not hidden: the wait in Finish
-  int64_t wire_bytes = 0;  // sent by this rank in this step
-  bool watched = false;    // for the forecast: its exchange went after its compute, of which
-                           // times.total() - exposed is seen alone
-  bool found_inf = false;  // any rank had a non-finite raw gradient
+  double exchange_ms = 0;   // wall time with an exchange under way
+  double exposed_ms = 0;    // of it, not hidden: the wait in Finish
+  int64_t wire_bytes = 0;   // sent by this rank in this step
+  bool watched = false;     // for the forecast: its exchange went after its compute, of which
+                            // times.total() - exposed is seen alone
+  bool overlapped = false;  // buckets could go while backward still ran
+  bool found_inf = false;   // any rank had a non-finite raw gradient, or what came of them is not
+  bool overflowed = false;  // the latter: float32, or the codec, could not hold it
+  // The tensor that was seen to be so first: this rank's own raw gradient, or what came of all
+  // ranks'; empty if neither was.
+  std::string not_finite;
 };
 
 // What the exchange carries from step to step, as a checkpoint keeps it.
@@ -70,6 +77,7 @@ class GradientSynchronizer {
   virtual ~GradientSynchronizer() = default;
 
   // Before the backward pass of the step's last micro-batch (earlier ones accumulate locally).
+  // FailedPrecondition between Begin and Finish.
   virtual absl::Status Begin(const SyncStep& step) = 0;
   // Between the two: whatever its gradients, this rank does not want the step. It counts as one
   // whose gradients are not finite.
@@ -77,8 +85,13 @@ class GradientSynchronizer {
   // After it: waits until every gradient holds the mean over the ranks, without the loss scale. A
   // parameter that got no gradient on a rank counts as zeros there; one that got none on any has
   // none afterwards, as with one rank, so that the optimiser leaves it alone. If any rank's
-  // gradients were not finite, what they hold now means nothing, and no residual has changed.
+  // gradients, or their mean, were not finite, what they hold now means nothing, and no residual
+  // has changed.
   virtual absl::StatusOr<SyncStats> Finish() = 0;
+  // In place of Finish, and of Begin if that was not called yet, where this rank has no gradients
+  // to give: its forward or backward pass failed. All ranks skip the step (found_inf), none waits
+  // for this one, and the next step may begin.
+  virtual absl::StatusOr<SyncStats> Abandon(const SyncStep& step) = 0;
   // The exchanges since the last call, on track "exchange": "bucket 0" and so on in each step, then
   // "flag". Empty unless options.trace.
   virtual std::vector<TraceSpan> TakeTrace() = 0;

@@ -72,20 +72,17 @@ void LocalSteps::BeginRound() {
 
 absl::StatusOr<OuterStats> LocalSteps::OuterStep() {
   FillChange();
-  OuterStats stats = {.mine_is_finite = ChangeIsFinite()};
+  const std::string not_finite = FirstBadChange();
+  OuterStats stats = {.mine_is_finite = not_finite.empty()};
   exchange_->Begin({.step = outer_steps_});
   for (int bucket = 0; bucket < exchange_->buckets(); ++bucket) exchange_->MarkReady(bucket);
   DS_ASSIGN_OR_RETURN(const BucketResult result, exchange_->Finish(!stats.mine_is_finite));
   if (traced_) AppendSpans(result, exchange_->buckets(), trace_);
   stats.sync = StatsOf(result);
-  stats.sync.found_inf = result.flag;
-  if (!result.flag && !ChangeIsFinite()) {
-    // Every rank's was finite, but not what came of them (float16 overflowed, say): all ranks see
-    // the same. What has been fed back from it would poison every round to come.
-    stats.sync.found_inf = true;
-    SyncState state = exchange_->ExportState();
-    state.residuals.clear();
-    DS_RETURN_IF_ERROR(exchange_->ImportState(state));
+  if (!stats.mine_is_finite) stats.sync.not_finite = not_finite;
+  if (!stats.sync.found_inf) {
+    stats.sync.not_finite = FirstBadMove();
+    stats.sync.found_inf = stats.sync.overflowed = !stats.sync.not_finite.empty();
   }
   ++outer_steps_;
   discarded_in_a_row_ = stats.sync.found_inf ? discarded_in_a_row_ + 1 : 0;
@@ -103,24 +100,45 @@ void LocalSteps::FillChange() {
   }
 }
 
-bool LocalSteps::ChangeIsFinite() const {
-  return std::all_of(change_.flat.begin(), change_.flat.end(),
-                     [](const at::Tensor& flat) { return AllFinite(DenseMemory(flat)); });
+std::string LocalSteps::FirstBadChange() const {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (!AllFinite(DenseMemory(change_.views[i]))) return parameters_[i].name;
+  }
+  return "";
 }
 
 // Plain loops, the same instructions on every rank: LibTorch's kernels choose theirs by processor,
 // and with them the roundings.
-void LocalSteps::MoveAnchor() {
+template <typename F>
+void LocalSteps::ForEachMove(size_t parameter, F move) {
   const float rate = static_cast<float>(options_.outer_learning_rate),
               momentum = static_cast<float>(options_.outer_momentum);
-  for (size_t b = 0; b < anchor_.flat.size(); ++b) {
-    const absl::Span<float> anchor = DenseMemory(anchor_.flat[b]),
-                            velocity = DenseMemory(velocity_.flat[b]);
-    const absl::Span<const float> change = DenseMemory(change_.flat[b]);
-    for (size_t k = 0; k < anchor.size(); ++k) {
-      velocity[k] = momentum * velocity[k] + change[k];
-      anchor[k] -= rate * (change[k] + momentum * velocity[k]);
-    }
+  const absl::Span<float> anchor = DenseMemory(anchor_.views[parameter]),
+                          velocity = DenseMemory(velocity_.views[parameter]);
+  const absl::Span<const float> change = DenseMemory(change_.views[parameter]);
+  for (size_t k = 0; k < anchor.size(); ++k) {
+    const float next = momentum * velocity[k] + change[k];
+    move(velocity[k], next, anchor[k], anchor[k] - rate * (change[k] + momentum * next));
+  }
+}
+
+std::string LocalSteps::FirstBadMove() {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    bool finite = true;
+    ForEachMove(i, [&finite](float, float velocity, float, float anchor) {
+      finite = finite && std::isfinite(velocity) && std::isfinite(anchor);
+    });
+    if (!finite) return parameters_[i].name;
+  }
+  return "";
+}
+
+void LocalSteps::MoveAnchor() {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    ForEachMove(i, [](float& velocity, float next_velocity, float& anchor, float next_anchor) {
+      velocity = next_velocity;
+      anchor = next_anchor;
+    });
   }
 }
 

@@ -10,8 +10,9 @@
 //     anchor <- anchor - learning_rate (d + momentum v)     Nesterov, docs/optimisers.md (sgd)
 //     x <- anchor                                the same bits on every rank
 //
-// A change that is not finite, on any rank, is never applied: the round is discarded, and all ranks
-// go back to the anchor with anchor, v and residuals as they were. Memory: three floats a
+// A change that is not finite, on any rank, or a mean, v or anchor that would not be, is never
+// applied: the round is discarded, and all ranks go back to the anchor with anchor, v and residuals
+// as they were. Memory: three floats a
 // parameter, and the compressor's.
 //
 // Thread of use: the training thread.
@@ -80,7 +81,13 @@ class LocalSteps {
   LocalSteps(const GraphModule& module, const LocalStepsOptions& options, bool trace)
       : options_(options), traced_(trace), parameters_(module.parameters()) {}
   void FillChange();
-  bool ChangeIsFinite() const;
+  // Names of the first parameter whose own change, or whose move of the anchor, is not finite;
+  // empty: none. With finite changes too the outer learning rate may lead out of float32.
+  std::string FirstBadChange() const;
+  std::string FirstBadMove();
+  // Calls move(v, next v, anchor, next anchor) for each element.
+  template <typename F>
+  void ForEachMove(size_t parameter, F move);
   void MoveAnchor();
   void ReturnToAnchor();
 

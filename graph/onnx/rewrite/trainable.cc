@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graph/finite_weights.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
@@ -28,7 +29,9 @@ void MarkTrainable(Graph& graph) {
                            std::count(schema->parameter_inputs.begin(),
                                       schema->parameter_inputs.end(), static_cast<int>(slot)) > 0;
       const Tensor& data = it->second.data;
-      const bool combined = IsArithmetic(node.op) && data.rank() >= 1 && data.num_elements() > 1;
+      // One that holds infinities is a mask: decay or an average would make NaN of it.
+      const bool combined = IsArithmetic(node.op) && data.rank() >= 1 && data.num_elements() > 1 &&
+                            !HoldsInfinity(data);
       if (in_slot || combined) it->second.trainable = true;
     }
   }

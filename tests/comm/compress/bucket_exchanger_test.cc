@@ -89,6 +89,57 @@ TEST(BucketExchanger, AnErrorReachesFinishAndStays) {
   }
 }
 
+// Each rank's values are finite; their sum is not, or float16 cannot hold it.
+TEST(BucketExchanger, WhatIsNotFiniteAfterTheExchangeIsSeenByAllAndNotCommitted) {
+  const std::shared_ptr<const Codec> half = *Codec::Create({.kind = CodecKind::kFloat16});
+  struct Case {
+    std::shared_ptr<const Codec> codec;
+    float good, bad, limit;
+  };
+  for (const Case& c : {Case{nullptr, 1, 3e38f, INFINITY}, Case{half, 1.0003f, 50000, INFINITY},
+                        Case{nullptr, 1, 1e20f, 1e19f}}) {
+    std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(2);
+    std::vector<std::thread> ranks;
+    for (std::unique_ptr<Communicator>& communicator : group) {
+      ranks.emplace_back([&c, &communicator] {
+        std::vector<float> memory(20);
+        const absl::Span<float> all = absl::MakeSpan(memory);
+        const auto compressor = *CompressedAllReduce::Create(
+            communicator.get(),
+            {{{.name = "a", .values = all.subspan(0, 10), .codec = c.codec}},
+             {{.name = "b", .values = all.subspan(10, 10), .codec = c.codec}}},
+            {});
+        BucketExchanger exchanger(communicator.get(), 2);
+        CompressorState residuals;
+        for (const bool bad : {false, true, false}) {
+          std::fill(memory.begin(), memory.end(), c.good);
+          if (bad) memory[13] = c.bad;
+          exchanger.Begin(*compressor, {.limit = c.limit});
+          for (int index : {0, 1}) exchanger.MarkReady(index);
+          const absl::StatusOr<BucketResult> result = exchanger.Finish(false);
+          ASSERT_TRUE(result.ok()) << result.status();
+          EXPECT_FALSE(result->flag);
+          EXPECT_EQ(result->overflowed, bad);
+          EXPECT_EQ(result->not_finite, bad ? "b" : "");
+          if (bad) {
+            EXPECT_EQ(compressor->ExportState(), residuals);
+          }
+          residuals = compressor->ExportState();
+        }
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+  }
+}
+
+TEST(AllBelow, TakesTheLimitItselfForTooLarge) {
+  EXPECT_TRUE(AllBelow({}, 1));
+  const float below = std::nextafter(1.0f, 0.0f);
+  EXPECT_TRUE(AllBelow({0.5f, -below}, 1));
+  EXPECT_FALSE(AllBelow({0.5f, -1}, 1));
+  EXPECT_FALSE(AllBelow({0.5f, NAN}, 1));
+}
+
 TEST(AllFinite, FindsOneBadValueAnywhere) {
   for (size_t size : {0u, 1u, 7u, 16u, 33u, 1000u}) {
     std::vector<float> values(size, -std::numeric_limits<float>::max());

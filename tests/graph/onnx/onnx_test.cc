@@ -1,7 +1,10 @@
 #include "graph/onnx/onnx.h"
 
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -141,6 +144,44 @@ TEST(OnnxTest, FilesAreWrittenAndRead) {
   const absl::StatusOr<Graph> after = ImportOnnx(path);
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ(after->ParameterCount(), graph.ParameterCount());
+}
+
+// x + constant.
+Graph Added(const std::vector<float>& constant, bool trainable) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", DType::kFloat32, {kDynamicDim, 4});
+  const ValueId c = graph.AddInitializer("c", Tensor::From<float>({4}, constant), trainable);
+  const ValueId y = graph.AddValue("y");
+  graph.AddNode({.name = "node", .op = "Add", .inputs = {x, c}, .outputs = {y}});
+  graph.MarkOutput(y);
+  return graph;
+}
+
+TEST(OnnxTest, AMaskOfInfinitiesIsNoWeight) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(Import(Export(Added({0, 1, 2, 3}, true))).ParameterCount(), 4);
+  const Graph masked = Import(Export(Added({0, -kInf, 0, -kInf}, false)));
+  EXPECT_EQ(masked.ParameterCount(), 0);
+  EXPECT_TRUE(ExportOnnxToBytes(masked).ok()) << "a mask is sound";
+}
+
+TEST(OnnxTest, WeightsThatAreLostAreNotWritten) {
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    const std::string path = ::testing::TempDir() + "/lost.onnx";
+    std::remove(path.c_str());
+    const absl::Status added = ExportOnnx(Added({0, bad, 0, bad}, true), path);
+    EXPECT_EQ(added.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(added.message(), HasSubstr("weight 'c' holds NaN or Inf in 2 of its 4 values"));
+    EXPECT_FALSE(std::ifstream(path).good());
+    Graph graph = Build("resnet8");
+    for (auto& [id, initializer] : graph.mutable_initializers()) {
+      if (initializer.trainable) continue;
+      if (initializer.data.dtype() != DType::kFloat32) continue;
+      initializer.data.mutable_span<float>()[0] = bad;
+      EXPECT_FALSE(ExportOnnxToBytes(graph).ok()) << "a statistic is a weight";
+      break;
+    }
+  }
 }
 
 TEST(OnnxTest, TheOldModelOrTheNewOneIsThereWhateverFails) {

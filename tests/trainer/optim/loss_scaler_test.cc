@@ -8,7 +8,8 @@ namespace ds {
 namespace {
 
 TEST(LossScalerTest, GrowsAfterAnUnbrokenIntervalAndBacksOffAtOnce) {
-  LossScaler scaler({.enabled = true, .initial_scale = 8, .growth_interval = 3, .max_scale = 16});
+  LossScaler scaler = *LossScaler::Create(
+      {.enabled = true, .initial_scale = 8, .growth_interval = 3, .max_scale = 16});
   EXPECT_FALSE(scaler.Update(false));
   EXPECT_FALSE(scaler.Update(false));
   EXPECT_TRUE(scaler.Update(true));  // breaks the row
@@ -25,14 +26,14 @@ TEST(LossScalerTest, GrowsAfterAnUnbrokenIntervalAndBacksOffAtOnce) {
 }
 
 TEST(LossScalerTest, NeverFallsBelowOne) {
-  LossScaler scaler({.enabled = true, .initial_scale = 4});
+  LossScaler scaler = *LossScaler::Create({.enabled = true, .initial_scale = 4});
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(scaler.Update(true));
   EXPECT_EQ(scaler.scale(), 1);
   EXPECT_EQ(scaler.skipped_steps(), 10);
 }
 
 TEST(LossScalerTest, DisabledItStaysAtOneAndStillReportsStepsToSkip) {
-  LossScaler scaler({});
+  LossScaler scaler = *LossScaler::Create({});
   EXPECT_FALSE(scaler.Update(false));
   EXPECT_TRUE(scaler.Update(true));
   EXPECT_EQ(scaler.scale(), 1);
@@ -42,10 +43,10 @@ TEST(LossScalerTest, DisabledItStaysAtOneAndStillReportsStepsToSkip) {
 
 TEST(LossScalerTest, SavedAndLoadedItGoesOnAsIfNothingHappened) {
   const LossScalerOptions options{.enabled = true, .initial_scale = 1024, .growth_interval = 5};
-  LossScaler straight(options);
+  LossScaler straight = *LossScaler::Create(options);
   const auto flag = [](int step) { return step % 11 == 7; };
   for (int step = 0; step < 23; ++step) straight.Update(flag(step));
-  LossScaler resumed(options);
+  LossScaler resumed = *LossScaler::Create(options);
   ASSERT_TRUE(resumed.LoadState(straight.State()).ok());
   for (int step = 23; step < 60; ++step) {
     EXPECT_EQ(straight.Update(flag(step)), resumed.Update(flag(step)));
@@ -54,7 +55,7 @@ TEST(LossScalerTest, SavedAndLoadedItGoesOnAsIfNothingHappened) {
 }
 
 TEST(LossScalerTest, RefusesAStateThatMakesNoSense) {
-  LossScaler scaler({.enabled = true});
+  LossScaler scaler = *LossScaler::Create({.enabled = true});
   const auto good = scaler.State();
   auto missing = good;
   missing.erase("growths");
@@ -65,6 +66,21 @@ TEST(LossScalerTest, RefusesAStateThatMakesNoSense) {
     EXPECT_EQ(scaler.LoadState(state).code(), absl::StatusCode::kInvalidArgument);
   }
   EXPECT_EQ(scaler.State(), good);
+}
+
+TEST(LossScalerTest, RefusesOptionsOutOfRange) {
+  for (const double bad : {0.0, -1.0, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
+    for (const LossScalerOptions& options :
+         {LossScalerOptions{.initial_scale = bad}, LossScalerOptions{.growth_factor = bad},
+          LossScalerOptions{.backoff_factor = bad}, LossScalerOptions{.max_scale = bad}}) {
+      EXPECT_EQ(LossScaler::Create(options).status().code(), absl::StatusCode::kInvalidArgument);
+    }
+  }
+  EXPECT_FALSE(LossScaler::Create({.growth_factor = 1}).ok());
+  EXPECT_FALSE(LossScaler::Create({.backoff_factor = 1}).ok());
+  EXPECT_FALSE(LossScaler::Create({.growth_interval = 0}).ok());
+  const absl::Status status = LossScaler::Create({.growth_interval = -3}).status();
+  EXPECT_NE(std::string(status.message()).find("growth_interval is -3"), std::string::npos);
 }
 
 }  // namespace

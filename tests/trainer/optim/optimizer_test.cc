@@ -390,6 +390,17 @@ TEST(ClipGradNorm, MeasuresAndScalesTheGlobalNorm) {
   }
 }
 
+TEST(ClipGradNorm, HoldsElementsWhoseSquaresLeaveFloat32) {
+  std::vector<NamedTensor> parameters = TestParameters();
+  SetGradients(parameters, 3);
+  const double norm = ClipGradNorm(parameters, 0);
+  for (const NamedTensor& parameter : parameters) {
+    if (parameter.tensor.grad().defined()) parameter.tensor.grad().mul_(1e25);
+  }
+  EXPECT_NEAR(ClipGradNorm(parameters, 2), norm * 1e25, norm * 1e25 * 2 * kEpsilon);
+  EXPECT_NEAR(ClipGradNorm(parameters, 0), 2, 2 * 4 * kEpsilon);
+}
+
 TEST(ClipGradNorm, ReportsNotFiniteGradientsAndLeavesThemAlone) {
   for (const double bad : {std::nan(""), static_cast<double>(INFINITY)}) {
     std::vector<NamedTensor> parameters = TestParameters();

@@ -214,19 +214,27 @@ TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
       RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
         const std::unique_ptr<GraphModule> module = ExactModule();
         const Sync sync = Create(*module, *communicator);
-        // bad, then good: the flag must not stick. Unchecked, it stays down.
-        for (const auto& [factor, check, wanted] :
-             {std::tuple(bad, true, true), std::tuple(1.0, true, false),
-              std::tuple(bad, false, false)}) {
+        // Bad, then good: the flag must not stick. Too large for squares is bad too, whatever the
+        // loss scale, and Inf is what a scale alone makes of gradients that are not.
+        struct Case {
+          double factor, loss_scale;
+          bool wanted;
+        };
+        for (const auto& [factor, loss_scale, wanted] :
+             {Case{bad, 1, true}, Case{1, 1, false}, Case{1e25, 1, true}, Case{1e25, 1e10, false},
+              Case{1e30, 1024, true}, Case{1, 1e-3, false}}) {
           for (const NamedTensor& parameter : module->parameters()) {
             if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
           }
-          ASSERT_TRUE(sync->Begin({.check_finite = check}).ok());
+          ASSERT_TRUE(sync->Begin({.loss_scale = loss_scale}).ok());
           Backward(*module, Ones(1), rank == world - 1 ? factor : 1.0);
           const absl::StatusOr<SyncStats> stats = sync->Finish();
           ASSERT_TRUE(stats.ok()) << stats.status();
           EXPECT_EQ(stats->found_inf, wanted)
               << "rank " << rank << " of " << world << ", factor " << factor;
+          EXPECT_FALSE(stats->overflowed);
+          EXPECT_EQ(!stats->not_finite.empty(), wanted && rank == world - 1)
+              << "the rank that had it knows the tensor";
         }
       });
     }

@@ -92,6 +92,52 @@ TEST(SynchronizerFaults, MayGoInTheMiddleOfAStep) {
   }
 }
 
+// Rank 1 cannot compute its gradients: it abandons the step before Begin or in the middle of
+// backward. Nobody waits, all skip it, and the next one is as ever.
+TEST(SynchronizerFaults, AStepThatOneRankAbandonsIsSkippedByAll) {
+  for (int world : {1, 2, 3}) {
+    for (bool begun : {false, true}) {
+      RunRanks(world, [&](int rank, std::unique_ptr<Communicator> communicator) {
+        const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
+        const Sync sync = *GradientSynchronizer::Create(*module, *communicator, {});
+        if (rank == world - 1) {
+          if (begun) {
+            ASSERT_TRUE(sync->Begin({}).ok());
+          }
+          const absl::StatusOr<SyncStats> stats = sync->Abandon({});
+          ASSERT_TRUE(stats.ok()) << stats.status();
+          EXPECT_TRUE(stats->found_inf);
+        } else {
+          ASSERT_TRUE(sync->Begin({}).ok());
+          Backward(*module, at::ones({2, kDeepWidth}));
+          const absl::StatusOr<SyncStats> stats = sync->Finish();
+          ASSERT_TRUE(stats.ok()) << stats.status();
+          EXPECT_TRUE(stats->found_inf);
+          EXPECT_TRUE(stats->not_finite.empty());
+        }
+        for (const NamedTensor& parameter : module->parameters())
+          parameter.tensor.mutable_grad() = at::Tensor();
+        ASSERT_TRUE(sync->Begin({}).ok());
+        Backward(*module, at::ones({2, kDeepWidth}));
+        const absl::StatusOr<SyncStats> next = sync->Finish();
+        ASSERT_TRUE(next.ok()) << next.status();
+        EXPECT_FALSE(next->found_inf);
+      });
+    }
+  }
+}
+
+TEST(SynchronizerFaults, ASecondBeginIsAnErrorAndHarmsNothing) {
+  RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
+    const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1);
+    const Sync sync = *GradientSynchronizer::Create(*module, *communicator, {});
+    ASSERT_TRUE(sync->Begin({}).ok());
+    EXPECT_EQ(sync->Begin({}).code(), absl::StatusCode::kFailedPrecondition);
+    Backward(*module, at::ones({2, kDeepWidth}));
+    EXPECT_TRUE(sync->Finish().ok());
+  });
+}
+
 TEST(SynchronizerFaults, HooksSurviveItAndDoNothing) {
   RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
     const std::unique_ptr<GraphModule> module = DeepModule(/*seed=*/1),
