@@ -55,7 +55,7 @@ function(ds_program name)
     ds_use_torch(${name})
   endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin
-                        INSTALL_RPATH_USE_LINK_PATH ON INSTALL_RPATH "${DS_FOREIGN_LIBRARIES}")
+                        INSTALL_RPATH_USE_LINK_PATH ON INSTALL_RPATH "${DS_FOREIGN_LIBRARIES}" BUILD_WITH_INSTALL_RPATH ON)
   if(NOT ARG_NOT_INSTALLED)
     install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
