@@ -1,5 +1,6 @@
 // Conv, Gemm and MatMul: the operators whose operands are cast down under reduced precision.
 #include "base/status.h"
+#include "executor/detours/convolution.h"
 #include "executor/kernel.h"
 #include "graph/schema/window.h"
 
@@ -28,10 +29,6 @@ bool PadsDependOnInput(const Node& node) {
   return node.GetString("auto_pad", "NOTSET").rfind("SAME", 0) == 0;
 }
 
-at::Tensor ChannelsLast(const at::Tensor& tensor) {
-  return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
-}
-
 // The window for extents that were not known when the kernel was made.
 Window ResolveNow(const Node& node, const at::Tensor& x, const at::Tensor& weight) {
   const auto window = ResolveWindow(node, weight.sizes().slice(2).vec(), x.sizes().slice(2).vec());
@@ -44,9 +41,8 @@ void RunConv(const Call& call, const Window& window, const ConvPads& pads, int64
   if (!pads.explicit_.empty()) x = at::constant_pad_nd(x, pads.explicit_, 0);
   std::optional<at::Tensor> bias;
   if (call.Has(2)) bias = call.Low(2);
-  const std::vector<int64_t> output_padding(window.kernel.size(), 0);
-  call.Set(0, at::convolution(ChannelsLast(x), call.Low(1), bias, window.strides, pads.symmetric,
-                              window.dilations, /*transposed=*/false, output_padding, group));
+  call.Set(0, Convolution(x, call.Low(1), bias, {window.strides, pads.symmetric, window.dilations},
+                          group));
 }
 
 absl::StatusOr<Kernel> MakeConv(const NodeView& view) {

@@ -3,6 +3,7 @@
     ds_train_test.py DS_TRAIN MPIRUN
 """
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ import time
 import unittest
 
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import onnxruntime
 
 from training_case import ENVIRONMENT, TrainingCase
@@ -216,6 +219,20 @@ class DsTrain(TrainingCase):
         summary = json.loads((run / "summary.json").read_text())
         self.assertGreater(summary["skipped_steps"], 0)
         self.assertLess(summary["loss_scale"], 1e30)
+
+    def test_a_network_whose_backward_pass_damaged_the_heap_trains(self):
+        """A RepVGG's first block: oneDNN overran its workspace in the 1x1 convolution with stride 2 over three channels."""
+        file = pathlib.Path(__file__).parent / "models" / "onednn_stride2_crash.onnx"
+        run, _ = self.train("stem", "model.name=", f"model.onnx={file}", "run.epochs=1", "run.threads=2", "log.every_steps=1",
+                            "data={type: synthetic, channels: 3, height: 128, width: 128, classes: 10, size: 64, batch_size: 32}")
+        with open(run / "metrics.csv", newline="") as rows:
+            losses = [float(row["loss"]) for row in csv.DictReader(rows) if row["split"] == "train"]
+        self.assertEqual(len(losses), 2)
+        self.assertTrue(np.isfinite(losses).all(), losses)
+        before, after = ({w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(str(path)).graph.initializer} for path in (file, run / "model.onnx"))
+        for name, weight in after.items():
+            self.assertTrue(np.isfinite(weight).all(), name)
+            self.assertFalse(np.array_equal(weight, before[name]), f"{name} was to train")
 
     def test_bad_input_is_one_clear_error(self):
         cases = [
