@@ -155,7 +155,7 @@ class GatedTraining(TrainingCase):
         self.assert_refused(cases)
 
     def test_a_checkpoint_without_gates_is_refused(self):
-        self.train("plain", "gating.mode=none", "run.epochs=2", ranks=1)
+        self.train("plain", "gating.mode=none", "run.epochs=1", ranks=1)
         done = subprocess.run(self.command(1, "run.epochs=6", f"run.output={self.folder / 'plain'}", "--resume"), env=ENVIRONMENT,
                               capture_output=True, text=True)
         self.assertNotEqual(done.returncode, 0)

@@ -23,19 +23,6 @@ class Qat(TrainingCase):
         run, _ = super().train(output, *arguments, ranks=ranks)
         return run, json.loads((run / "summary.json").read_text())
 
-    def test_two_ranks_train_to_an_integer_file_that_onnx_runtime_runs(self):
-        run, summary = self.train("two", ranks=2)
-        self.assertEqual(summary["quantization"], "qat")
-        export, = summary["exports"]
-        self.assertEqual(export["file"], "model-w4a4.onnx")
-        self.assertEqual(export["bytes"], (run / export["file"]).stat().st_size)
-        self.assertLess(export["bytes"], 0.4 * (run / "model.onnx").stat().st_size)
-        self.assertGreater(summary["float_accuracy"], 0.8)
-        self.assertGreater(export["accuracy"], summary["float_accuracy"] - 0.15)
-        # fp32: the module that trained and the file agree, but for a rounding at a tie.
-        self.assertAlmostEqual(export["accuracy"], summary["test_accuracy"], delta=0.01)
-        self.assertEqual(logits(run / "model-w4a4.onnx").shape, (32, 4))
-
     def test_it_goes_together_with_bf16_compressed_gradients_averages_and_distillation(self):
         run, summary = self.train("all", "precision.mode=bf16", "compression.method=uniform", "compression.minimum_size=100",
                                   "ema.enabled=true", "ema.decay=0.9", "quantization.distillation=0.5", ranks=2)
@@ -51,29 +38,38 @@ class Qat(TrainingCase):
         self.assertGreater(summary["exports"][0]["accuracy"], CHANCE + 0.1)
 
     def killed_and_resumed(self, epochs, *options):
-        whole, _ = self.train("whole", *options, ranks=2)
+        """The folder and summary of a run that never stopped; one that was killed after so many epochs has its bits."""
+        whole, summary = self.train("whole", *options, ranks=2)
         killed = self.start_and_kill(lambda run: any(int(c.name.removeprefix("step-")) >= epochs * STEPS for c in self.checkpoints(run)), *options)
         self.train("killed", *options, "--resume", ranks=2)
         for name in ("model", "optimizer", "float"):
             self.assertEqual(self.digest(self.newest(whole) / f"{name}.safetensors"), self.digest(self.newest(killed) / f"{name}.safetensors"), name)
         self.assertEqual(self.digest(whole / "model-w4a4.onnx"), self.digest(killed / "model-w4a4.onnx"))
+        return whole, summary
 
     def test_a_run_killed_while_it_trains_with_the_rounding_resumes_to_the_same_bits(self):
         self.killed_and_resumed(3, "quantization.start_epoch=1", "quantization.distillation=0.5")
 
-    def test_so_does_one_killed_before(self):
-        self.killed_and_resumed(1, "quantization.start_epoch=4")
+    def test_two_ranks_train_to_an_integer_file_that_onnx_runtime_runs_killed_before_the_rounding_or_not(self):
+        run, summary = self.killed_and_resumed(1)
+        self.assertEqual(summary["quantization"], "qat")
+        export, = summary["exports"]
+        self.assertEqual(export["file"], "model-w4a4.onnx")
+        self.assertEqual(export["bytes"], (run / export["file"]).stat().st_size)
+        self.assertLess(export["bytes"], 0.4 * (run / "model.onnx").stat().st_size)
+        self.assertGreater(summary["float_accuracy"], 0.8)
+        self.assertGreater(export["accuracy"], summary["float_accuracy"] - 0.15)
+        # fp32: the module that trained and the file agree, but for a rounding at a tie.
+        self.assertAlmostEqual(export["accuracy"], summary["test_accuracy"], delta=0.01)
+        self.assertEqual(logits(run / "model-w4a4.onnx").shape, (32, 4))
 
-    def test_calibrated_exports_are_written_as_the_config_asks(self):
+    def test_calibrated_exports_are_written_as_the_config_asks_and_a_fine_tuning_starts_from_a_file_and_keeps_it(self):
         (self.folder / "c.yaml").write_text(CONFIG.replace("mode: qat", "mode: ptq").replace(", start_epoch: 4", ""))
-        run, summary = self.train("ptq", "quantization.exports=[w8a8, w4a8]", ranks=2)
+        base, summary = self.train("ptq", "quantization.exports=[w8a8, w4a8]", ranks=2)
         self.assertEqual([e["file"] for e in summary["exports"]], ["model-w8a8.onnx", "model-w4a8.onnx"])
         self.assertAlmostEqual(summary["exports"][0]["accuracy"], summary["float_accuracy"], delta=0.02)
-        error = np.square(logits(run / "model-w8a8.onnx") - logits(run / "model.onnx")).sum()
-        self.assertLess(error, 0.02 * np.square(logits(run / "model.onnx")).sum())
-
-    def test_a_fine_tuning_starts_from_a_file_and_keeps_it(self):
-        base, _ = self.train("base", "quantization.mode=none", "quantization.start_epoch=0")
+        error = np.square(logits(base / "model-w8a8.onnx") - logits(base / "model.onnx")).sum()
+        self.assertLess(error, 0.02 * np.square(logits(base / "model.onnx")).sum())
         (self.folder / "c.yaml").write_text(CONFIG.replace("name: resnet8", f"onnx: {base / 'model.onnx'}").replace("start_epoch: 4", "start_epoch: 0"))
         run, summary = self.train("tuned", "run.epochs=1", "optimizer.learning_rate=0.005")
         self.assertGreater(summary["exports"][0]["accuracy"], summary["float_accuracy"] - 0.15)
