@@ -33,7 +33,7 @@ TrainConfig Config(const std::string& output, int64_t epochs) {
   return config;
 }
 
-void Run(const TrainConfig& config, bool resume, int ranks = 2) {
+void RunRanks(const TrainConfig& config, bool resume, int ranks = 2) {
   std::vector<std::unique_ptr<Communicator>> group = CreateInProcessGroup(ranks);
   std::vector<std::thread> threads;
   for (const std::unique_ptr<Communicator>& rank : group) {
@@ -66,9 +66,9 @@ TEST(LastingRun, APowerCutAfterTheEndTakesNothing) {
   FaultyFileSystem files(folder.path());
   TrainConfig config = Config(folder.File("new/runs"), /*epochs=*/2);
   config.log.tensorboard = true;
-  config.log.trace = true;
+  config.trainer.exchange.trace = true;
   config.quantization.mode = "ptq";
-  Run(config, /*resume=*/false);
+  RunRanks(config, /*resume=*/false);
   const std::string model = folder.File("new/runs/t/model.onnx");
   QuantizeJobOptions quantize{.model = model, .output = folder.File("int8.onnx")};
   quantize.print = false;
@@ -95,26 +95,26 @@ TEST(LastingRun, APowerCutAfterTheEndTakesNothing) {
 TEST(LastingRun, ResumeGoesOnInTheRunThatWasStartedLast) {
   const TempFolder folder;
   const std::string output = folder.path();
-  for (int run = 0; run < 3; ++run) Run(Config(output, 1), /*resume=*/false);
+  for (int run = 0; run < 3; ++run) RunRanks(Config(output, 1), /*resume=*/false);
   fs::remove_all(folder.File("t-2"));
   const auto files = Files(folder.File("t"));
   const auto commands = [&](const std::string& run) {
     const std::string text = ReadText(folder.File(run + "/command.txt"));
     return std::count(text.begin(), text.end(), '\n');
   };
-  Run(Config(output, 2), /*resume=*/true);
+  RunRanks(Config(output, 2), /*resume=*/true);
   EXPECT_EQ(commands("t-3"), 2);
   EXPECT_TRUE(Files(folder.File("t")) == files) << "the first run was touched";
   // A run that was itself named t-4 is none of t's; any run can be resumed by its folder's name.
   TrainConfig other = Config(output, 1);
   other.run.name = "t-4";
-  Run(other, /*resume=*/false);
-  Run(Config(output, 3), /*resume=*/true);
+  RunRanks(other, /*resume=*/false);
+  RunRanks(Config(output, 3), /*resume=*/true);
   EXPECT_EQ(commands("t-3"), 3);
   EXPECT_EQ(commands("t-4"), 1);
   TrainConfig by_folder = Config(output, 4);
   by_folder.run.name = "t-3";
-  Run(by_folder, /*resume=*/true);
+  RunRanks(by_folder, /*resume=*/true);
   EXPECT_EQ(commands("t-3"), 4);
 }
 
