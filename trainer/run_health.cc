@@ -112,9 +112,9 @@ absl::Status MixedPrecisionTrainer::CheckStepsWereTaken(int64_t steps,
   if (local_steps_ != nullptr)
     lost = std::max(lost, local_steps_->discarded_in_a_row() * local_steps_->every());
   if (steps == 0 || lost < steps) return absl::OkStatus();
-  return DivergenceError(
-      absl::StrCat("none of the last epoch's ", steps, " steps was taken: all were skipped"),
-      FindDivergence(micro_batches), *communicator_);
+  return DivergenceError(absl::StrCat("training has diverged: none of the last epoch's ", steps,
+                                      " steps was taken: all were skipped"),
+                         FindDivergence(micro_batches), *communicator_);
 }
 
 }  // namespace ds
