@@ -17,7 +17,7 @@ cd "$folder"
 flags="-std=c++20 -O2 -ffp-contract=off -I$source -I$googletest/include -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers"
 $compiler -std=c++17 -O1 -I$googletest -I$googletest/include -c $googletest/src/gtest-all.cc $googletest/src/gtest_main.cc
 $compiler $flags -O3 -c "$source/codec/kernels_neon.cc"
-$compiler $flags -c "$source/codec/kernels_scalar.cc" "$source/codec/kernels_choice.cc" "$source/base/cpu_features.cc" \
+$compiler $flags -c "$source/codec/kernels_scalar.cc" "$source/codec/kernels_choice.cc" "$source/base/cpu/cpu_features.cc" \
   "$source/base/random.cc" "$source/tests/codec/kernels_test.cc"
 $compiler ./*.o -static -o codec_kernels_test 2>/dev/null
 $emulator ./codec_kernels_test

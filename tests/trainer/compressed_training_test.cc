@@ -140,6 +140,13 @@ TEST(CompressedTraining, AutoDoesNotCompressWithinOneProcess) {
   EXPECT_NE(reason.find("Mbit/s"), std::string::npos);
 }
 
+TEST(CompressedTraining, TheLeastSizeItselfIsCompressed) {
+  for (const int64_t least : {11, 12, 13}) {
+    EXPECT_EQ(IsCompressed({.method = "uniform", .minimum_size = least}, "w", {3, 4}), least <= 12)
+        << least;
+  }
+}
+
 TEST(CompressedTraining, PatternsMatchWholeNames) {
   EXPECT_TRUE(MatchesPattern("fc.weight", "fc.weight"));
   EXPECT_FALSE(MatchesPattern("fc", "fc.weight"));

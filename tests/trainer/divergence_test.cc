@@ -60,6 +60,14 @@ TEST(Divergence, LostParametersEndTheRunAtOnceOnAllRanks) {
   }
 }
 
+// Nothing is gained by skipping on.
+TEST(Divergence, LostParametersAreNotWaitedFor) {
+  for (const int world : {1, 2}) {
+    ExpectAllSay(Train(world, kAsItIs, {.learning_rate = 3e38}),
+                 {"not finite for 1 step,", "parameter '"});
+  }
+}
+
 TEST(Divergence, AGradientThatNeverBecomesFiniteIsNamedWithRankAndFirstStep) {
   const auto statuses = Train(2, [](int rank, RankOptions& options) {
     options.max_skipped_in_a_row = 4;
@@ -80,7 +88,8 @@ TEST(Divergence, InFloat16TheLossScaleOrTheRangeIsNamed) {
       options.max_skipped_in_a_row = 4;
       options.parts.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * kInf; };
     });
-    ExpectAllSay(statuses, {scale > 2 ? "precision.initial_scale" : "precision.mode=bf16"});
+    ExpectAllSay(statuses, {scale > 2 ? "precision.initial_scale" : "precision.mode=bf16",
+                            "first on rank 0, at step 0;"});
   }
 }
 

@@ -148,6 +148,29 @@ TEST(LostSteps, OverlapIsOnWhereNothingIsCompressed) {
   }
 }
 
+// A step that is measured is held back: after the warm-up, the first and every decide_every-th from
+// there; and no more than a few where there is nothing to measure.
+TEST(LostSteps, OverlapIsOffForStepsThatAreMeasuredOnly) {
+  for (const bool zeros : {false, true}) {
+    ::ds::StepByHand(
+        2, "resnet8",
+        [&](int, RankOptions& options) {
+          options.exchange.compression = Method("uniform");
+          options.exchange.compression.warmup_steps = zeros ? 0 : 2;
+          options.exchange.compression.decide_every = zeros ? 1000 : 3;
+          if (zeros) options.parts.loss_fault = [](int64_t, at::Tensor& loss) { loss = loss * 0; };
+        },
+        [&](int, Rank&, const StepFunction& step) {
+          for (int i = 0; i < 10; ++i) {
+            const absl::StatusOr<StepReport> report = step();
+            ASSERT_TRUE(report.ok()) << report.status();
+            const bool measured = zeros ? i < 8 : i >= 2 && (i - 2) % 3 == 0;
+            EXPECT_EQ(report->overlapped, !measured) << "step " << i;
+          }
+        });
+  }
+}
+
 // An error on one rank between the first micro-batch and the last exchange: it comes back there,
 // the others skip the step, and all go on alike.
 TEST(LostSteps, AnErrorOfOneRankIsASkippedStepOfAll) {

@@ -99,6 +99,21 @@ TEST(MixedPrecisionTrainer, ANonFiniteGradientOnOneRankSkipsTheStepOnAll) {
   }
 }
 
+TEST(MixedPrecisionTrainer, AStateThatCountsNoStepsIsRefusedAndChangesNothing) {
+  Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32"});
+  const std::map<std::string, double> good = rank.trainer->State();
+  for (const char* name : {"epoch", "step", "skipped", "skipped_in_a_row"}) {
+    for (const double bad : {-1.0, 0.5, 1e300, std::nan("")}) {
+      std::map<std::string, double> state = good;
+      state[name] = bad;
+      EXPECT_EQ(rank.trainer->LoadState(state).code(), absl::StatusCode::kInvalidArgument)
+          << name << " " << bad;
+      EXPECT_EQ(rank.trainer->State(), good);
+    }
+  }
+  EXPECT_TRUE(rank.trainer->LoadState(good).ok());
+}
+
 TEST(MixedPrecisionTrainer, DivergenceForGoodIsAnErrorThatNamesTheStep) {
   Rank rank = MakeRank("mlp", 16, 0, 1, {.precision = "fp32", .max_skipped_in_a_row = 3},
                        {.loss_fault = [](int64_t, at::Tensor& loss) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <future>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,33 +20,15 @@
 namespace ds {
 namespace {
 
-// A file of the folder, hashed as it is written. It needs no name of its own until it is complete:
-// the folder has none.
-class HashedFile {
- public:
-  static absl::StatusOr<std::unique_ptr<HashedFile>> Create(const std::string& path) {
-    auto hashed = std::make_unique<HashedFile>();
-    DS_ASSIGN_OR_RETURN(hashed->file_,
-                        FileSystem::Default().Open(path, FileSystem::OpenMode::kReplace));
-    return hashed;
-  }
-
-  absl::Status Append(absl::string_view bytes) {
-    hash_.Update(bytes);
-    bytes_ += bytes.size();
-    return file_->Append(bytes);
-  }
-
-  absl::StatusOr<ManifestEntry> Finish() {
-    DS_RETURN_IF_ERROR(file_->Sync());
-    return ManifestEntry{.bytes = bytes_, .sha256 = hash_.Hex()};
-  }
-
- private:
-  std::unique_ptr<WritableFile> file_;
-  Sha256 hash_;
-  uint64_t bytes_ = 0;
-};
+// Of the file that SerializeSafetensorsTo makes of them; what it refuses has no hash that counts.
+std::string HashOfTensors(const TensorMap& tensors) {
+  Sha256 hash;
+  (void)SerializeSafetensorsTo(tensors, {}, [&](absl::string_view bytes) {
+    hash.Update(bytes);
+    return absl::OkStatus();
+  });
+  return hash.Hex();
+}
 
 void RemoveWithWarning(const std::string& folder) {
   const absl::Status removed = RemoveTree(folder);
@@ -98,20 +82,32 @@ absl::StatusOr<ManifestEntry> WriteTensorFile(const std::string& folder, absl::s
     return absl::InvalidArgumentError(absl::StrCat(
         "'", stem, "' cannot name a checkpoint's file: use letters, digits, '_' and '-'"));
   }
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<HashedFile> file,
-                      HashedFile::Create(absl::StrCat(folder, "/", stem, kTensorSuffix)));
-  DS_RETURN_IF_ERROR(SerializeSafetensorsTo(
-      tensors, {}, [&](absl::string_view bytes) { return file->Append(bytes); }));
-  return file->Finish();
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
+                      FileSystem::Default().Open(absl::StrCat(folder, "/", stem, kTensorSuffix),
+                                                 FileSystem::OpenMode::kReplace));
+  // The same bytes are hashed by another thread while they are written and synced, so that a
+  // checkpoint takes no longer for it. Nobody trains meanwhile: there is a core for it.
+  std::future<std::string> hash =
+      std::async(std::launch::async, [&tensors] { return HashOfTensors(tensors); });
+  uint64_t size = 0;
+  DS_RETURN_IF_ERROR(SerializeSafetensorsTo(tensors, {}, [&](absl::string_view bytes) {
+    size += bytes.size();
+    return file->Append(bytes);
+  }));
+  DS_RETURN_IF_ERROR(file->Sync());
+  return ManifestEntry{.bytes = size, .sha256 = hash.get()};
 }
 
 absl::StatusOr<ManifestEntry> WriteCheckpointFile(const std::string& folder,
                                                   absl::string_view file_name,
                                                   absl::string_view bytes) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<HashedFile> file,
-                      HashedFile::Create(Inside(folder, file_name)));
+  // It needs no name of its own until it is complete: the folder has none.
+  DS_ASSIGN_OR_RETURN(
+      const std::unique_ptr<WritableFile> file,
+      FileSystem::Default().Open(Inside(folder, file_name), FileSystem::OpenMode::kReplace));
   DS_RETURN_IF_ERROR(file->Append(bytes));
-  return file->Finish();
+  DS_RETURN_IF_ERROR(file->Sync());
+  return ManifestEntry{.bytes = bytes.size(), .sha256 = Sha256Hex(bytes)};
 }
 
 CheckpointWriter::CheckpointWriter(std::string root, std::string name)

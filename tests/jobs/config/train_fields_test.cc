@@ -44,7 +44,7 @@ size_t FieldsIn(const std::string& section) {
 }
 
 TEST(TrainFields, EveryMemberOfAStructOfARunsOwnHasAKey) {
-  EXPECT_EQ(FieldsIn("run"), CountMembers<RunConfig>());
+  EXPECT_EQ(FieldsIn("run"), CountMembers<RunConfig>() + 1) << "verify_replicas is the trainer's";
   EXPECT_EQ(FieldsIn("checkpoint"), CountMembers<CheckpointConfig>());
   EXPECT_EQ(FieldsIn("loss"), CountMembers<LossOptions>());
   EXPECT_EQ(FieldsIn("ema"), CountMembers<EmaOptions>());
@@ -73,9 +73,9 @@ TEST(TrainFields, AMemberWithoutAKeyIsMeantToHaveNone) {
   // codec and seed; of the codec all but its kind
   EXPECT_EQ(FieldsIn("compression"),
             CountMembers<CompressionOptions>() - 2 + CountMembers<CodecOptions>() - 1);
-  // precision, clip_norm, accumulate; scaler, ema, exchange, local_steps; max_skipped_in_a_row,
-  // seed
-  EXPECT_EQ(CountMembers<MixedPrecisionTrainerOptions>(), 3u + 4u + 2u);
+  // precision, clip_norm, accumulate, verify_replicas; scaler, ema, exchange, local_steps;
+  // max_skipped_in_a_row, seed
+  EXPECT_EQ(CountMembers<MixedPrecisionTrainerOptions>(), 4u + 4u + 2u);
   // bits, activation_bits, end_bits, sum_bits, method, samples; weight and temperature
   EXPECT_EQ(FieldsIn("quantization"),
             CountMembers<QuantizationConfig>() - 2 + 6 + CountMembers<DistillationOptions>());

@@ -390,6 +390,15 @@ TEST(ClipGradNorm, MeasuresAndScalesTheGlobalNorm) {
   }
 }
 
+// A trust ratio of 0 would keep them there for ever.
+TEST(Lamb, WeightsThatAreZeroLeaveIt) {
+  std::vector<NamedTensor> parameters = {{"w", at::zeros({4, 4}), "Gemm", 1}};
+  parameters[0].tensor.mutable_grad() = at::ones({4, 4});
+  const auto lamb = *Optimizer::Create(parameters, {.name = "lamb", .learning_rate = 0.5});
+  ASSERT_TRUE(lamb->Step().ok());
+  EXPECT_TRUE(at::allclose(parameters[0].tensor, at::full({4, 4}, -0.5)));
+}
+
 TEST(ClipGradNorm, HoldsElementsWhoseSquaresLeaveFloat32) {
   std::vector<NamedTensor> parameters = TestParameters();
   SetGradients(parameters, 3);

@@ -19,6 +19,14 @@ std::vector<int> InOrder(size_t count) {
   return order;
 }
 
+// Backward delivers it last, when all else can be on its way: it must not hold up a half-full
+// bucket.
+TEST(BucketPlan, TheFirstUsedHasABucketOfItsOwnHoweverLarge) {
+  const BucketPlan plan = PlanBuckets({40, 30, 130}, InOrder(3), 1 << 20);
+  EXPECT_THAT(plan.bucket, ElementsAre(2, 1, 0));
+  EXPECT_THAT(plan.sizes, ElementsAre(130, 30, 40));
+}
+
 TEST(BucketPlan, FillsFromTheLastUsedToTheFirst) {
   // A quarter of 400 is 100: each bucket takes parameters until it holds that.
   const BucketPlan plan = PlanBuckets({2, 98, 60, 40, 100, 100}, InOrder(6), 1 << 20);

@@ -208,6 +208,23 @@ TEST(GradientSynchronizer, MicroBatchesAccumulateAndAreExchangedOnce) {
   });
 }
 
+// The first micro-batch of all finds no bucket under its gradients; what it gathered counts.
+TEST(GradientSynchronizer, WhatWasGatheredBeforeTheFirstBeginCounts) {
+  RunRanks(2, [&](int rank, std::unique_ptr<Communicator> communicator) {
+    const std::unique_ptr<GraphModule> module = ExactModule();
+    const Sync sync = Create(*module, *communicator);
+    Backward(*module, Ones(1));
+    ASSERT_TRUE(sync->Begin({}).ok());
+    Backward(*module, Ones(2));
+    ASSERT_TRUE(sync->Finish().ok());
+    for (const NamedTensor& parameter : module->parameters()) {
+      if (!parameter.tensor.grad().defined()) continue;
+      EXPECT_TRUE(parameter.tensor.grad().eq(ExactGradient(parameter.name, 3)).all().item<bool>())
+          << parameter.name;
+    }
+  });
+}
+
 TEST(GradientSynchronizer, ANonFiniteGradientOnOneRankSetsTheFlagOnAll) {
   for (int world : {1, 2, 3}) {
     for (double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
