@@ -229,9 +229,9 @@ def shapes(b):
 
 def weights(b):
     yield "NaN in a weight", lambda: b.refused(["NaN"], model=with_values("w2", (3, 2, 1, 1), np.nan))
-    yield "Inf in a weight", lambda: b.refused(["inf"], model=with_values("w2", (3, 2, 1, 1), np.inf))
+    yield "Inf in a weight", lambda: b.refused(["Inf"], model=with_values("w2", (3, 2, 1, 1), np.inf))
     yield "NaN in a bias", lambda: b.refused(["NaN"], model=with_values("b1", 2, np.nan))
-    yield "activations beyond float", lambda: b.refused(["infinities"], model=changed(
+    yield "activations beyond float", lambda: b.refused(["not finite", "Inf"], model=changed(
         lambda net: (net.tensors.update(w1=net.tensors["w1"] * F(1e25), w2=net.tensors["w2"] * F(1e25)))))
     yield "weights of 1e-20", lambda: b.right(scaled("w2", 1e-20))
     yield "denormal weights", lambda: b.right(scaled("w2", 1e-42))
