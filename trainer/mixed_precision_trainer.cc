@@ -399,8 +399,12 @@ absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
   double totals[3] = {sums.loss, sums.hits, sums.samples};
   DS_RETURN_IF_ERROR(
       communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
-  if (!std::isfinite(totals[0]))
-    return DivergenceError(kLossIsNotFinite, sums.not_finite, *communicator_);
+  if (!std::isfinite(totals[0])) {
+    const bool trained = step_ > 0;
+    if (trained && sums.not_finite.has_value()) sums.not_finite->step = step_;
+    return DivergenceError(absl::StrCat(trained ? "training has diverged: " : "", kLossIsNotFinite),
+                           sums.not_finite, *communicator_);
+  }
   return EvaluationSums{totals[0], totals[1], totals[2], std::nullopt}.Mean();
 }
 

@@ -180,7 +180,7 @@ class DsTrain(TrainingCase):
         errors = self.ends_soon(process)
         lines = [line for line in errors.splitlines() if line.startswith("ds_train: ")]
         self.assertEqual(len(lines), 1, errors)
-        for fragment in ("for the other ranks", "gone or stuck", "comm.timeout_s"):
+        for fragment in ("for rank 1", "gone or stuck", "comm.timeout_s"):
             self.assertIn(fragment, lines[0])
         # One deadline covers all transfers of a call: the one that it met may have begun later than the call.
         waited = re.search(r"waited ([\d.]+)s", lines[0])
@@ -214,11 +214,12 @@ class DsTrain(TrainingCase):
         self.assertEqual(printed, again)
 
     def test_fp16_overflow_is_skipped_everywhere_and_training_goes_on(self):
-        run, _ = self.train("half", "precision.mode=fp16", "precision.initial_scale=1e30", "run.epochs=2", "data.size=64",
-                            "model.name=mlp", ranks=2)
+        run, _ = self.train("half", "precision.mode=fp16", "precision.initial_scale=1e10", "precision.backoff_factor=0.001",
+                            "run.epochs=3", "data.size=64", "model.name=mlp", ranks=2)
         summary = json.loads((run / "summary.json").read_text())
         self.assertGreater(summary["skipped_steps"], 0)
-        self.assertLess(summary["loss_scale"], 1e30)
+        self.assertLess(summary["skipped_steps"], 6, "no step was taken")
+        self.assertLess(summary["loss_scale"], 1e10)
 
     def test_a_network_whose_backward_pass_damaged_the_heap_trains(self):
         """A RepVGG's first block: oneDNN overran its workspace in the 1x1 convolution with stride 2 over three channels."""
