@@ -392,6 +392,33 @@ TEST(RunCheckpoint, AnyCallThatFailsOnAnyRankIsEverybodysError) {
   }
 }
 
+// The same where rank 0 writes for a rank that does not see its disk.
+TEST(RunCheckpoint, AnyCallThatFailsForARankThatIsServedIsEverybodysError) {
+  const TempFolder folder;
+  FaultyFileSystem files(folder.path());
+  WriteWell(folder.path(), 1, Everything, OneEach(2));
+  bool through = false;
+  for (int64_t call = 1; !through; ++call) {
+    files.FailAt(call, ENOSPC, /*for_good=*/false);
+    std::vector<absl::Status> statuses(2);
+    OnRanks(2, [&](int rank, Communicator& real) {
+      BlindRank blind(real, folder.path());
+      const CheckpointPlace place = {.root = folder.path(), .step = 1 + call, .keep = 1};
+      statuses[static_cast<size_t>(rank)] = WriteRunCheckpoint(
+          place, [&] { return SharedOf(1 + call); }, Everything(rank, 2), rank,
+          rank == 1 ? static_cast<Communicator&>(blind) : real);
+    });
+    through = files.calls() < call;
+    files.FailNoMore();
+    EXPECT_EQ(statuses[0].ok(), statuses[1].ok()) << statuses[0] << "\n" << statuses[1];
+    for (const RunCheckpoint& read : ReadWell(folder.path(), true, OneEach(2))) {
+      EXPECT_EQ(read.mine.optimizer.size(), 3u) << call;
+      EXPECT_TRUE(MarkOf(read) == 1 + call || !statuses[0].ok()) << call;
+    }
+    ASSERT_LT(call, 200);
+  }
+}
+
 TEST(RunCheckpoint, ADamagedPartOfAnyRankSendsAllRanksToTheOneBefore) {
   for (const std::string& part : {std::string("model"), ResidualsFile(0), ResidualsFile(1),
                                   ResidualsFile(2), OptimizerFile(2)}) {
