@@ -371,52 +371,47 @@ TEST(RunCheckpoint, ARankThatFailsMakesItFailForAllAndTheOldOneStays) {
 }
 
 // Whichever call fails, of whichever rank: all ranks hear of it, and there is the old one or the
-// new one, whole.
-TEST(RunCheckpoint, AnyCallThatFailsOnAnyRankIsEverybodysError) {
-  const TempFolder folder;
-  FaultyFileSystem files(folder.path());
-  WriteWell(folder.path(), 1, Everything, OneEach(2));
+// new one, whole. `write`: step -> every rank's status.
+void ExpectEverybodysError(const std::string& root,
+                           const std::function<std::vector<absl::Status>(int64_t step)>& write) {
+  FaultyFileSystem files(root);
+  WriteWell(root, 1, Everything, OneEach(2));
   bool through = false;
   for (int64_t call = 1; !through; ++call) {
     files.FailAt(call, ENOSPC, /*for_good=*/false);
-    const std::vector<absl::Status> statuses =
-        Write(folder.path(), 1 + call, Everything, OneEach(2), 1);
+    const std::vector<absl::Status> statuses = write(1 + call);
     through = files.calls() < call;
     files.FailNoMore();
     EXPECT_EQ(statuses[0].ok(), statuses[1].ok()) << statuses[0] << "\n" << statuses[1];
-    for (const RunCheckpoint& read : ReadWell(folder.path(), true, OneEach(2))) {
-      EXPECT_EQ(read.mine.optimizer.size(), 3u);
+    for (const RunCheckpoint& read : ReadWell(root, true, OneEach(2))) {
+      EXPECT_EQ(read.mine.optimizer.size(), 3u) << call;
       EXPECT_TRUE(MarkOf(read) == 1 + call || !statuses[0].ok()) << call;
     }
     ASSERT_LT(call, 200);
   }
 }
 
+TEST(RunCheckpoint, AnyCallThatFailsOnAnyRankIsEverybodysError) {
+  const TempFolder folder;
+  ExpectEverybodysError(folder.path(), [&](int64_t step) {
+    return Write(folder.path(), step, Everything, OneEach(2), 1);
+  });
+}
+
 // The same where rank 0 writes for a rank that does not see its disk.
 TEST(RunCheckpoint, AnyCallThatFailsForARankThatIsServedIsEverybodysError) {
   const TempFolder folder;
-  FaultyFileSystem files(folder.path());
-  WriteWell(folder.path(), 1, Everything, OneEach(2));
-  bool through = false;
-  for (int64_t call = 1; !through; ++call) {
-    files.FailAt(call, ENOSPC, /*for_good=*/false);
+  ExpectEverybodysError(folder.path(), [&](int64_t step) {
     std::vector<absl::Status> statuses(2);
     OnRanks(2, [&](int rank, Communicator& real) {
       BlindRank blind(real, folder.path());
-      const CheckpointPlace place = {.root = folder.path(), .step = 1 + call, .keep = 1};
+      const CheckpointPlace place = {.root = folder.path(), .step = step, .keep = 1};
       statuses[static_cast<size_t>(rank)] = WriteRunCheckpoint(
-          place, [&] { return SharedOf(1 + call); }, Everything(rank, 2), rank,
+          place, [&] { return SharedOf(step); }, Everything(rank, 2), rank,
           rank == 1 ? static_cast<Communicator&>(blind) : real);
     });
-    through = files.calls() < call;
-    files.FailNoMore();
-    EXPECT_EQ(statuses[0].ok(), statuses[1].ok()) << statuses[0] << "\n" << statuses[1];
-    for (const RunCheckpoint& read : ReadWell(folder.path(), true, OneEach(2))) {
-      EXPECT_EQ(read.mine.optimizer.size(), 3u) << call;
-      EXPECT_TRUE(MarkOf(read) == 1 + call || !statuses[0].ok()) << call;
-    }
-    ASSERT_LT(call, 200);
-  }
+    return statuses;
+  });
 }
 
 TEST(RunCheckpoint, ADamagedPartOfAnyRankSendsAllRanksToTheOneBefore) {
