@@ -19,7 +19,7 @@ if(DS_BUILD_TESTS)
 endif()
 
 if(NOT DS_EDGE_ONLY)
-  find_package(OpenSSL QUIET COMPONENTS Crypto)
+  find_package(OpenSSL QUIET COMPONENTS Crypto SSL)
   if(NOT OPENSSL_FOUND)
     message(FATAL_ERROR "OpenSSL is missing: apt-get install libssl-dev (or run launch/setup.sh), "
                         "or build the edge side only, which needs none, with -DDS_EDGE_ONLY=ON")
@@ -64,6 +64,19 @@ if(DS_ENABLE_CUDA STREQUAL "ON" OR (DS_ENABLE_CUDA STREQUAL "AUTO" AND NOT DS_ED
   elseif(DS_ENABLE_CUDA STREQUAL "ON")
     message(FATAL_ERROR "nvcc is missing: install the CUDA toolkit and name its folder with "
                         "-DCUDAToolkit_ROOT=/path/to/cuda, or configure with -DDS_ENABLE_CUDA=OFF")
+  endif()
+endif()
+
+if(DS_ENABLE_GRPC)
+  # Debian's gRPC config wants protobuf's and c-ares' too; pkg-config's needs nothing else.
+  find_package(PkgConfig QUIET)
+  if(PkgConfig_FOUND)
+    pkg_check_modules(grpcpp QUIET IMPORTED_TARGET grpc++)
+  endif()
+  find_package(prometheus-cpp QUIET)
+  if(NOT grpcpp_FOUND OR NOT prometheus-cpp_FOUND)
+    message(FATAL_ERROR "gRPC or prometheus-cpp is missing: apt-get install libgrpc++-dev prometheus-cpp-dev "
+                        "(or run launch/setup.sh), or configure with -DDS_ENABLE_GRPC=OFF")
   endif()
 endif()
 
