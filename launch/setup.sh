@@ -2,7 +2,7 @@
 # Installs what Downstream needs, and only what is missing. A second call changes nothing and takes a second.
 #
 #   launch/setup.sh          Debian packages of launch/apt-packages.txt, Python packages of launch/requirements.txt in .venv
-#   launch/setup.sh --test   also launch/apt-packages-test.txt: what the lints of launch/test run
+#   launch/setup.sh --test   also launch/apt-packages-test.txt and launch/requirements-test.txt: lints, oracles, rivals
 #   launch/setup.sh --dev    also launch/apt-packages-dev.txt: fuzzing, clang-tidy, cross-compilers
 #
 # DS_SKIP_APT=1 leaves the Debian packages to you. Where CMAKE_PREFIX_PATH (environment) holds a LibTorch, that one is built
@@ -104,6 +104,13 @@ install_python_packages() {
   }
 }
 
+install_test_packages() {
+  entries launch/requirements-test.txt | pip_install .venv/.downstream-requirements-test || {
+    say "pip failed (its words are above). What is needed is in launch/requirements-test.txt"
+    return 1
+  }
+}
+
 # NCCL is 300 MB: only where it can be compiled against (a CUDA toolkit) and something here would include it.
 install_nccl() {
   local cuda=${CUDA_HOME:-/usr/local/cuda}
@@ -113,12 +120,14 @@ install_nccl() {
 }
 
 lists=(launch/apt-packages.txt)
+tests=yes
 case "${1:-}" in
-  "") ;;
+  "") tests= ;;
   --test) lists+=(launch/apt-packages-test.txt) ;;
   --dev) lists+=(launch/apt-packages-test.txt launch/apt-packages-dev.txt) ;;
   *) say "unknown argument '$1'; usage: launch/setup.sh [--test|--dev]"; exit 2 ;;
 esac
 [ "${DS_SKIP_APT:-0}" = 1 ] || install_debian_packages "${lists[@]}"
 install_python_packages
+[ -z "$tests" ] || install_test_packages
 install_nccl
