@@ -53,7 +53,8 @@ struct SecureOptions {
   int64_t rounds_a_setup = 16;   // R: keys made in one batch
   int64_t colluders = 1;         // c: 2t > N + c is held
   int64_t threshold = 0;         // t; 0: the least that holds it
-  int64_t least_difference = 1;  // survivor sets closer than this are named, or refused
+  int64_t least_difference = 1;  // survivor sets that differ from an earlier one by so few sites or
+                                 // fewer, and are not equal, are named, or refused; 0: none
   bool refuse_close_sets = false;
 };
 
