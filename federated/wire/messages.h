@@ -40,6 +40,8 @@ struct JoinRequest {
   int64_t samples = 0;   // 0: not declared
   int64_t version = -1;  // of the model that the site has; -1: none
 };
+// Both 0 in kWaiting: they are settled when enough sites have joined. Join is idempotent: join
+// again once the phase is another one.
 struct JoinReply {
   int64_t samples_reference = 0;
   int64_t maximum_sites = 0;
@@ -48,6 +50,9 @@ struct JoinReply {
 enum class Phase { kWaiting, kSetupKeys, kSetupShares, kCollect, kUnmask, kEnded };
 enum class EndState { kRunning, kFinished, kFailed, kStopped, kBudgetSpent };
 
+// Asynchronous (fedbuff): `round` counts this site's own updates and stays until the one that is
+// under way is committed; base_version is the newest, but an update for an older one (its
+// base_digest is what the commit names) counts as long as strategy.max_staleness allows.
 struct RoundPlan {
   int64_t round = 0;         // from 0; abandoned rounds have numbers too
   int64_t base_version = 0;  // of the model that is trained
@@ -63,6 +68,7 @@ struct PublishedRef {
   int64_t version = 0;
   std::string blob;
   std::string model_digest;  // after it
+  int64_t round = -1;        // that published it: what was committed in it has counted
 };
 
 // Where the run stands, from one site's point of view. Not a sequence of events: whoever comes back
