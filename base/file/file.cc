@@ -47,6 +47,13 @@ absl::Status MakeMissing(const std::string& path) {
   return MakeFolderThatLasts(path);
 }
 
+absl::Status WriteAtomically(const std::string& path, absl::string_view bytes,
+                             FileSystem::OpenMode mode) {
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path, mode));
+  DS_RETURN_IF_ERROR(file->Append(bytes));
+  return file->Commit();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
@@ -69,10 +76,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 AtomicFile::AtomicFile(std::string path)
     : path_(std::move(path)), temporary_(absl::StrCat(path_, ".tmp", ::getpid())) {}
 
-absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path,
+                                                               FileSystem::OpenMode mode) {
   auto file = std::unique_ptr<AtomicFile>(new AtomicFile(path));
-  DS_ASSIGN_OR_RETURN(file->file_,
-                      FileSystem::Default().Open(file->temporary_, FileSystem::OpenMode::kReplace));
+  DS_ASSIGN_OR_RETURN(file->file_, FileSystem::Default().Open(file->temporary_, mode));
   return file;
 }
 
@@ -91,9 +98,11 @@ absl::Status AtomicFile::Commit() {
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
-  DS_RETURN_IF_ERROR(file->Append(bytes));
-  return file->Commit();
+  return WriteAtomically(path, bytes, FileSystem::OpenMode::kReplace);
+}
+
+absl::Status WritePrivateFileAtomically(const std::string& path, absl::string_view bytes) {
+  return WriteAtomically(path, bytes, FileSystem::OpenMode::kReplacePrivate);
 }
 
 absl::Status MakeFolders(const std::string& path) {

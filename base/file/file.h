@@ -20,7 +20,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path);
 // or the new one, whole.
 class AtomicFile {
  public:
-  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(
+      const std::string& path, FileSystem::OpenMode mode = FileSystem::OpenMode::kReplace);
   // Not committed: nothing is left beside the old file.
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
@@ -40,6 +41,8 @@ class AtomicFile {
 };
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes);
+// The same for secrets: only the owner may read it (0600), from its first byte on.
+absl::Status WritePrivateFileAtomically(const std::string& path, absl::string_view bytes);
 
 // Like mkdir -p; what was made lasts: the parent of each new folder is synced.
 absl::Status MakeFolders(const std::string& path);

@@ -31,7 +31,8 @@ class WritableFile {
 
 class FileSystem {
  public:
-  enum class OpenMode { kReplace, kAppend };
+  // kReplacePrivate: as kReplace, and nobody but the owner may read or write it (0600).
+  enum class OpenMode { kReplace, kAppend, kReplacePrivate };
   struct Entry {
     std::string name;
     bool is_folder = false;  // a link is none, wherever it points
@@ -39,7 +40,7 @@ class FileSystem {
 
   virtual ~FileSystem() = default;
 
-  // Made if it is not there; kReplace cuts it to nothing first.
+  // Made if it is not there; kReplace and kReplacePrivate cut it to nothing first.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path,
                                                              OpenMode mode) = 0;
   // An existing file at `to` is replaced in one step.

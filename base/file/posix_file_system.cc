@@ -46,9 +46,14 @@ class Posix final : public FileSystem {
   absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path,
                                                      OpenMode mode) override {
     const int how = mode == OpenMode::kAppend ? O_APPEND : O_TRUNC;
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | how, 0644);
+    const bool is_private = mode == OpenMode::kReplacePrivate;
+    const int fd =
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | how, is_private ? 0600 : 0644);
     if (fd < 0) return ErrnoStatus(errno, absl::StrCat("cannot create ", path));
-    return std::make_unique<PosixFile>(fd, path);
+    auto file = std::make_unique<PosixFile>(fd, path);
+    // One that was there before has the rights that it had.
+    if (is_private) DS_RETURN_IF_ERROR(Result(::fchmod(fd, 0600), "set the rights of", path));
+    return file;
   }
 
   absl::Status Rename(const std::string& from, const std::string& to) override {

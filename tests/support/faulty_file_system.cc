@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<WritableFile>> FaultyFileSystem::Open(const std::
     const NodePtr parent = Parent(path);
     parent->names[fs::path(path).filename().string()] = node;
     Changed(*parent);
-  } else if (mode == OpenMode::kReplace) {
+  } else if (mode != OpenMode::kAppend) {
     node->bytes.clear();
   }
   return std::make_unique<File>(*this, std::move(node), std::move(real), path);

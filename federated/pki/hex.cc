@@ -1,0 +1,25 @@
+#include "federated/pki/hex.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "federated/pki/openssl.h"
+
+namespace ds::federated {
+
+bool IsHex(absl::string_view text, size_t digits) {
+  return text.size() == digits && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
+absl::StatusOr<std::string> RandomHex(int bytes) {
+  std::string raw(static_cast<size_t>(bytes), '\0');
+  if (RAND_priv_bytes(reinterpret_cast<unsigned char*>(raw.data()), bytes) != 1)
+    return OpenSslStatus(absl::StatusCode::kInternal, "there are no random numbers to be had");
+  return absl::BytesToHexString(raw);
+}
+
+}  // namespace ds::federated
