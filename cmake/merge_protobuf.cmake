@@ -1,8 +1,9 @@
-# cmake -DOUTPUT=... -DOBJECTS=a.o|b.o -DARCHIVE=... -DLD=... -DOBJCOPY=... -DNM=... -P merge_objects.cmake
+# cmake -DOUTPUT=... -DOBJECTS=a.o|b.o -DARCHIVE=... -DLOCAL=name|name -DLD=... -DOBJCOPY=... -DNM=... -P merge_protobuf.cmake
 #
 # Links OBJECTS and what they need of the static protobuf ARCHIVE into one relocatable object, then makes
-# every protobuf and onnx symbol local to it. LibTorch carries, and exports, a protobuf of another version
-# under the same names: symbols that are local can neither take its place nor be replaced by it.
+# every protobuf symbol, and those that hold a name of LOCAL, local to it. LibTorch carries, and exports, a
+# protobuf of another version under the same names: symbols that are local can neither take its place nor be
+# replaced by it.
 
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE failed)
@@ -19,7 +20,7 @@ run(${LD} -r --force-group-allocation -o ${OUTPUT}.tmp ${objects} ${ARCHIVE})
 # objcopy cannot make "unique" symbols (type u: static members of templates, guards) local: they get a name
 # of their own instead.
 execute_process(COMMAND ${NM} ${OUTPUT}.tmp OUTPUT_VARIABLE symbols)
-string(REGEX MATCHALL " u [^\n]*(google8protobuf|4onnx)[^\n]*" unique "${symbols}")
+string(REGEX MATCHALL " u [^\n]*(google8protobuf|${LOCAL})[^\n]*" unique "${symbols}")
 set(renames "")
 foreach(line ${unique})
   string(SUBSTRING "${line}" 3 -1 name)
@@ -27,8 +28,10 @@ foreach(line ${unique})
 endforeach()
 file(WRITE ${OUTPUT}.renames "${renames}")
 
-run(${OBJCOPY} --wildcard --redefine-syms=${OUTPUT}.renames
-    --localize-symbol=*google8protobuf* --localize-symbol=*google_2fprotobuf*
-    --localize-symbol=*4onnx* --localize-symbol=*onnx_2dml_2eproto* --localize-symbol=*scc_info_*
-    ${OUTPUT}.tmp ${OUTPUT})
+set(local "")
+string(REPLACE "|" ";" names "google8protobuf|google_2fprotobuf|scc_info_|${LOCAL}")
+foreach(name ${names})
+  list(APPEND local "--localize-symbol=*${name}*")
+endforeach()
+run(${OBJCOPY} --wildcard --redefine-syms=${OUTPUT}.renames ${local} ${OUTPUT}.tmp ${OUTPUT})
 file(REMOVE ${OUTPUT}.tmp)

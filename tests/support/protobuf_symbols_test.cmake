@@ -1,0 +1,17 @@
+# cmake -DNM=nm -DLIBRARY=libds_x.a -DSEES=name -DLOCAL=name|name -P protobuf_symbols_test.cmake
+# No protobuf symbol of ours may be visible to other objects (see cmake/merge_protobuf.cmake).
+execute_process(COMMAND ${NM} -A ${LIBRARY} OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
+if(failed OR NOT symbols MATCHES "${SEES}")
+  message(FATAL_ERROR "${NM} ${LIBRARY} lists no ${SEES}: this test sees nothing")
+endif()
+if(NOT symbols MATCHES " t [^\n]*google8protobuf")
+  message(FATAL_ERROR "${LIBRARY} holds no protobuf: this test sees nothing")
+endif()
+string(REGEX MATCHALL "[^\n]* [ABDGRSTUVWi] _Z[^\n]*(google8protobuf|${LOCAL})[^\n]*" visible "${symbols}")
+string(REGEX MATCHALL "[^\n]* u _Z[^\n]*(google8protobuf|${LOCAL})[^\n]*" unique "${symbols}")
+list(APPEND visible ${unique})
+if(visible)
+  list(LENGTH visible count)
+  list(GET visible 0 first)
+  message(FATAL_ERROR "${count} protobuf symbols are visible outside ${LIBRARY}, first: ${first}")
+endif()
