@@ -13,14 +13,16 @@ namespace {
 
 // Every field by its name, which is the same in both: tests/federated/wire/options_test.cc counts
 // them.
-#define DS_ROUND_FIELDS(X)                                                             \
-  X(rounds)                                                                            \
-  X(goal) X(minimum) X(wait_for) X(sample) X(spare) X(deadline_s) X(unmask_deadline_s) \
+#define DS_ROUND_FIELDS(X)                                                     \
+  X(rounds)                                                                    \
+  X(goal)                                                                      \
+  X(minimum) X(wait_for) X(sample) X(spare) X(deadline_s) X(unmask_deadline_s) \
       X(abandoned_in_a_row)
-#define DS_STRATEGY_FIELDS(X)                                                                      \
-  X(name)                                                                                          \
-  X(server_learning_rate) X(momentum) X(second_moment) X(epsilon) X(proximal) X(trim) X(byzantine) \
-      X(buffer) X(max_staleness)
+#define DS_STRATEGY_FIELDS(X)                                                        \
+  X(name)                                                                            \
+  X(server_learning_rate)                                                            \
+  X(momentum) X(second_moment) X(epsilon) X(proximal) X(trim) X(byzantine) X(buffer) \
+      X(max_staleness)
 #define DS_UPDATE_FIELDS(X) \
   X(bits)                   \
   X(weighting) X(samples_reference) X(declare_samples) X(error_feedback) X(rotate) X(clip_norm)

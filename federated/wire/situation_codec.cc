@@ -41,7 +41,7 @@ absl::StatusOr<RoundPlan> GetPlan(const v1::RoundPlan& wire) {
                    .secure_index = wire.secure_index()};
 }
 
-v1::Situation PutSituation(const Situation& situation) {
+v1::Situation PutSituation(const Situation& situation, uint32_t version) {
   v1::Situation wire;
   wire.set_number(situation.number);
   wire.set_phase(static_cast<v1::Phase>(situation.phase));
@@ -54,6 +54,7 @@ v1::Situation PutSituation(const Situation& situation) {
     to.set_version(published.version);
     to.set_blob(published.blob);
     to.set_model_digest(published.model_digest);
+    if (version >= 2) to.set_round(published.round);
   }
   wire.set_snapshot(situation.snapshot);
   wire.set_snapshot_version(situation.snapshot_version);
@@ -73,7 +74,10 @@ absl::Status GetRecent(const v1::Situation& wire, Situation& situation) {
     reading.Range("recent.version", published.version(), last + 1, wire.version());
     reading.Digest("recent.blob", published.blob());
     reading.Digest("recent.model_digest", published.model_digest());
-    situation.recent.push_back({published.version(), published.blob(), published.model_digest()});
+    const int64_t round = published.has_round() ? published.round() : -1;
+    reading.CountOrNone("recent.round", round);
+    situation.recent.push_back(
+        {published.version(), published.blob(), published.model_digest(), round});
     last = published.version();
   }
   return reading.status();
@@ -111,7 +115,7 @@ absl::StatusOr<Situation> GetSituation(const v1::Situation& wire) {
 }  // namespace
 
 std::string EncodeSituation(const Situation& situation, uint32_t version) {
-  v1::Situation wire = PutSituation(situation);
+  v1::Situation wire = PutSituation(situation, version);
   if (version < 2) return wire.SerializeAsString();
   v1::WatchEvent event;
   event.mutable_situation()->Swap(&wire);
