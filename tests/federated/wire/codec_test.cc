@@ -233,7 +233,7 @@ TEST(FrozenVersion1, ItsBytesAreReadAndWritten) {
   EXPECT_EQ(Encode(*joined), join);
 
   // A bare situation: number 5, collecting, version 1, round 2 on base version 1, no set-up.
-  const std::string bytes = absl::HexStringToBytes("0805100328015209080210012001300138016001");
+  const std::string bytes = absl::HexStringToBytes("080510032801520a080210012001300138016001");
   const auto event = DecodeWatchEvent(bytes, 1);
   ASSERT_TRUE(event.ok()) << event.status();
   EXPECT_EQ(event->situation.number, 5u);
