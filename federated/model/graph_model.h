@@ -1,0 +1,32 @@
+// Between a graph and the flat vector of floats that sites and aggregator exchange: trainable
+// initialisers in the graph's order, then BatchNorm's running means and variances. Without
+// LibTorch, so that the aggregator needs none.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "federated/update/global_model.h"
+#include "graph/graph.h"
+
+namespace ds::federated {
+
+struct GraphModel {
+  Graph graph;
+  ModelLayout layout;
+  std::vector<ValueId> tensors;  // initialiser of each of the layout's slots
+
+  // layout.size() floats, as the graph holds them.
+  std::vector<float> Weights() const;
+};
+
+// InvalidArgument where nothing trains, or something that would is not float32 (by name).
+absl::StatusOr<GraphModel> MakeGraphModel(Graph graph);
+// From an ONNX file; errors as ImportOnnx.
+absl::StatusOr<GraphModel> ReadGraphModel(const std::string& path);
+// The model's graph with other weights: layout.size() floats.
+Graph WithWeights(const GraphModel& model, absl::Span<const float> weights);
+
+}  // namespace ds::federated
