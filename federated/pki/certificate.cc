@@ -2,22 +2,13 @@
 
 #include <openssl/pem.h>
 
-#include <algorithm>
-
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "federated/pki/issue.h"
-#include "federated/pki/openssl.h"
 #include "federated/pki/verify.h"
+#include "federated/pki/x509/issue.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
-namespace {
-
-constexpr size_t kLongestName = 63;
-
-}  // namespace
 
 absl::StatusOr<CertificateFacts> ReadCertificate(absl::string_view pem) {
   DS_ASSIGN_OR_RETURN(const CertificatePtr certificate, ParseCertificate(pem));
@@ -43,18 +34,6 @@ absl::Status CheckCertificate(absl::string_view certificate, absl::string_view a
   DS_ASSIGN_OR_RETURN(const CertificatePtr root, ParseCertificate(authority));
   DS_ASSIGN_OR_RETURN(const CertificateFacts facts, Facts(leaf.get()));
   return CheckIssued(leaf.get(), facts, root.get(), role, now);
-}
-
-absl::Status CheckSiteName(absl::string_view site) {
-  const bool good = !site.empty() && site.size() <= kLongestName &&
-                    absl::ascii_isalnum(site.front()) &&
-                    std::all_of(site.begin(), site.end(), [](char c) {
-                      return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
-                    });
-  if (good) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", absl::CHexEscape(site.substr(0, kLongestName)),
-      "' is no name: 1 to 63 letters, digits, '.', '_' and '-', the first a letter or a digit"));
 }
 
 absl::StatusOr<std::string> MakeKey() {

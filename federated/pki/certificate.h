@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "federated/pki/x509/site_name.h"
 #include "federated/service.h"
 
 namespace ds::federated {
@@ -42,10 +43,6 @@ absl::StatusOr<Caller> PeerIdentity(absl::string_view pem);
 // which of it is not so; InvalidArgument: not readable.
 absl::Status CheckCertificate(absl::string_view certificate, absl::string_view authority,
                               absl::string_view role, absl::Time now);
-
-// A name of letters, digits, '.', '_' and '-' that begins with a letter or a digit, 63 characters
-// at most: it is part of file names, URIs and certificates. InvalidArgument says so.
-absl::Status CheckSiteName(absl::string_view site);
 
 // A new private key of P-256, PEM (PKCS #8).
 absl::StatusOr<std::string> MakeKey();

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/file/file.h"
 #include "base/status.h"
-#include "federated/pki/openssl.h"
 #include "federated/pki/verify.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 namespace {

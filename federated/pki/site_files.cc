@@ -5,8 +5,8 @@
 #include "base/status.h"
 #include "federated/pki/certificate.h"
 #include "federated/pki/identity.h"
-#include "federated/pki/openssl.h"
 #include "federated/pki/token.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 namespace {

@@ -5,7 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "federated/pki/hex.h"
+#include "federated/pki/x509/hex.h"
 
 namespace ds::federated {
 namespace {

@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
-#include "federated/pki/names.h"
 #include "federated/pki/wall_time.h"
+#include "federated/pki/x509/names.h"
 
 namespace ds::federated {
 namespace {

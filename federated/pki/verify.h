@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "federated/pki/certificate.h"
-#include "federated/pki/openssl.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 

@@ -8,9 +8,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "federated/pki/records.h"
+#include "federated/pki/authority/records.h"
 
 namespace ds::federated {
+
+constexpr absl::Duration kLockPatience = absl::Seconds(10);
+// How long before now certificates begin, so that a site whose clock is a little behind may use one
+// at once.
+constexpr absl::Duration kBackdated = absl::Minutes(5);
 
 class AuthorityFolder {
  public:

@@ -1,11 +1,11 @@
-#include "federated/pki/hex.h"
+#include "federated/pki/x509/hex.h"
 
 #include <openssl/rand.h>
 
 #include <algorithm>
 
 #include "absl/strings/escaping.h"
-#include "federated/pki/openssl.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 

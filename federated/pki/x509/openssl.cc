@@ -1,4 +1,4 @@
-#include "federated/pki/openssl.h"
+#include "federated/pki/x509/openssl.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

@@ -1,4 +1,4 @@
-#include "federated/pki/authority_folder.h"
+#include "federated/pki/authority/authority_folder.h"
 
 #include <algorithm>
 

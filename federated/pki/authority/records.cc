@@ -1,11 +1,11 @@
-#include "federated/pki/records.h"
+#include "federated/pki/authority/records.h"
 
 #include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "federated/pki/hex.h"
+#include "federated/pki/x509/hex.h"
 #include "nlohmann/json.hpp"
 
 namespace ds::federated {

@@ -1,4 +1,4 @@
-#include "federated/pki/names.h"
+#include "federated/pki/x509/names.h"
 
 #include <arpa/inet.h>
 
@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
-#include "federated/pki/certificate.h"
+#include "federated/pki/x509/site_name.h"
 
 namespace ds::federated {
 namespace {

@@ -1,4 +1,4 @@
-#include "federated/pki/authority.h"
+#include "federated/pki/authority/authority.h"
 
 #include <openssl/crypto.h>
 
@@ -12,21 +12,18 @@
 #include "base/file/file.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
-#include "federated/pki/authority_folder.h"
+#include "federated/pki/authority/authority_folder.h"
+#include "federated/pki/authority/folder_lock.h"
 #include "federated/pki/certificate.h"
-#include "federated/pki/folder_lock.h"
-#include "federated/pki/hex.h"
 #include "federated/pki/identity.h"
-#include "federated/pki/issue.h"
 #include "federated/pki/revocation.h"
 #include "federated/pki/token.h"
+#include "federated/pki/x509/hex.h"
+#include "federated/pki/x509/issue.h"
 
 namespace ds::federated {
 namespace {
 
-constexpr absl::Duration kLockPatience = absl::Seconds(10);
-// Before now, so that a site whose clock is a little behind may use it at once.
-constexpr absl::Duration kBackdated = absl::Minutes(5);
 constexpr absl::Duration kLongestToken = absl::Hours(24 * 30);
 constexpr size_t kMostRenewals = 8;  // of one certificate: a site that lost what it got
 constexpr int kIdBytes = 8, kSecretBytes = 16, kSerialBytes = 16;
@@ -371,38 +368,6 @@ absl::StatusOr<std::vector<IssuedToken>> FileAuthority::Tokens() const {
 }
 
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<Authority>> Authority::Make(const std::string& folder,
-                                                           const std::string& name,
-                                                           const AuthorityOptions& options) {
-  DS_RETURN_IF_ERROR(CheckSiteName(name));
-  DS_RETURN_IF_ERROR(MakeFolders(folder));
-  const AuthorityFolder files(folder);
-  {
-    DS_ASSIGN_OR_RETURN(const auto lock, FolderLock::Take(folder, kLockPatience));
-    if (!absl::IsNotFound(ReadFile(files.CertificateFile()).status())) {
-      return absl::AlreadyExistsError(absl::StrCat(
-          files.CertificateFile(), " is there already: a new authority wants a new folder"));
-    }
-    DS_ASSIGN_OR_RETURN(const std::string key_text, MakeKey());
-    DS_ASSIGN_OR_RETURN(const KeyPtr key, ParseKey(key_text));
-    DS_ASSIGN_OR_RETURN(const std::string serial, RandomHex(kSerialBytes - 1));
-    const absl::Time now = options.clock();
-    const CertificateOrder order = {.subject = name,
-                                    .serial = absl::StrCat("40", serial),
-                                    .not_before = now - kBackdated,
-                                    .not_after = now + options.authority_life,
-                                    .kind = CertificateOrder::Kind::kAuthority};
-    DS_ASSIGN_OR_RETURN(const CertificatePtr made,
-                        MakeCertificate(order, key.get(), nullptr, key.get()));
-    DS_ASSIGN_OR_RETURN(const std::string pem, CertificatePem(made.get()));
-    DS_RETURN_IF_ERROR(files.Prepare());
-    DS_RETURN_IF_ERROR(WritePrivateFileAtomically(files.KeyFile(), key_text));
-    // Last: it says that there is an authority.
-    DS_RETURN_IF_ERROR(WriteFileAtomically(files.CertificateFile(), pem));
-  }
-  return Open(folder, options);
-}
 
 absl::StatusOr<std::unique_ptr<Authority>> Authority::Open(const std::string& folder,
                                                            const AuthorityOptions& options) {

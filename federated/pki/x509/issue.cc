@@ -1,4 +1,4 @@
-#include "federated/pki/issue.h"
+#include "federated/pki/x509/issue.h"
 
 #include <openssl/err.h>
 

@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "federated/pki/openssl.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 

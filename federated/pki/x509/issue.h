@@ -6,8 +6,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "federated/pki/names.h"
-#include "federated/pki/openssl.h"
+#include "federated/pki/x509/names.h"
+#include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 

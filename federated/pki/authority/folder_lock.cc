@@ -1,4 +1,4 @@
-#include "federated/pki/folder_lock.h"
+#include "federated/pki/authority/folder_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
