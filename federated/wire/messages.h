@@ -68,7 +68,8 @@ struct PublishedRef {
   int64_t version = 0;
   std::string blob;
   std::string model_digest;  // after it
-  int64_t round = -1;        // that published it: what was committed in it has counted
+  int64_t round = -1;        // that published it
+  bool counted = false;      // this site's update of that round is in it
 };
 
 // Where the run stands, from one site's point of view. Not a sequence of events: whoever comes back
@@ -84,8 +85,9 @@ struct Situation {
   std::string
       snapshot;  // blob of GlobalModel::Save at snapshot_version; empty: version 0, from the offer
   int64_t snapshot_version = 0;
-  RoundPlan plan;          // kCollect, kUnmask (asynchronous: kCollect throughout)
-  bool committed = false;  // this site's update of plan.round has counted so far
+  RoundPlan plan;  // kCollect, kUnmask (asynchronous: kCollect throughout)
+  bool committed =
+      false;  // this site's update of plan.round is recorded (PublishedRef::counted: in a sum)
   // Secure aggregation: what this site is asked for now, as SecureAgent reads it; empty: nothing.
   int64_t secure_epoch = -1;
   std::string secure_payload;  // digest of a blob
