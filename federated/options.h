@@ -64,6 +64,8 @@ struct PrivacyOptions {
   double noise_multiplier = 1.0;   // standard deviation over sensitivity
   double delta = 1e-5;
   double epsilon_budget = 0;  // the run stops before it is exceeded; 0: no budget
+  // The sites' metrics (SiteMetrics) are summed without noise all the same.
+  bool declare_metrics = false;
 };
 
 struct RunOptions {

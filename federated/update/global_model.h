@@ -15,8 +15,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "federated/options.h"
-#include "federated/store/store.h"
 #include "federated/update/integers.h"
+#include "federated/update/shape.h"
 
 namespace ds::federated {
 
@@ -51,19 +51,23 @@ struct SiteMetrics {
 // One sum of updates that were made for the same model version.
 struct PublishedGroup {
   int64_t base_version = 0;  // model version whose steps they were quantised with
-  int64_t divisor =
-      0;  // updates in the sum, or the sum of their integer weights (fedbuff, 1/16 each)
-  IntegerVector sum;  // modulo 2^sum.bits(), of Grid::values() values
+  // Of everything but metrics: updates in the sum, or the sum of their integer weights (fedbuff,
+  // 1/16 each); strategies that choose among updates: those that were kept.
+  int64_t divisor = 0;
+  int64_t updates = 0;  // whose metrics are in the sum
+  IntegerVector sum;    // modulo 2^sum.bits(), GlobalModel::values() of them
 };
 
 // What a round publishes: all that is needed to get from one version to the next.
 struct Published {
-  int64_t version = 0;  // that it makes; its base is the one before
-  std::vector<PublishedGroup> groups;
-  std::string Encode() const;  // bit-packed
+  int64_t version = 0;                 // that it makes; its base is the one before
+  std::vector<PublishedGroup> groups;  // by base_version, ascending; one, but for fedbuff
+  std::string Encode() const;          // bit-packed
+  // DataLoss.
   static absl::StatusOr<Published> Decode(absl::string_view bytes);
 };
 
+// Not thread-safe; what is const may be called from several threads once digest() was.
 class GlobalModel {
  public:
   // Version 0. weights.size() == layout.size(). `maximum_sites`: the most updates that one sum may
@@ -85,21 +89,25 @@ class GlobalModel {
 
   virtual int64_t values()
       const = 0;  // integers of an update: the rotated, padded floats, then metrics and scales
-  virtual int update_bits() const = 0;   // of one update's values
-  virtual int modulus_bits() const = 0;  // of a sum: bits + ⌈log2 maximum_sites⌉ (+ noise's)
+  virtual const UpdateShape& shape() const = 0;  // which of them is what
+  virtual int update_bits() const = 0;           // of one update's values
+  // Of a sum: the bits of maximum_sites times the greatest value (fedbuff: of its buffer), and
+  // noise's.
+  virtual int modulus_bits() const = 0;
 
   // A site's update. `delta`: trained minus weights() (scaffold: then the control variates' change,
   // twice as long). `residual` (error feedback, same length or empty for zero) is added before and
   // `*new_residual` is what the integers left over: to be kept only once the update has counted.
-  // `noise_key` names the stochastic rounding's stream. InvalidArgument for NaN or Inf, with the
-  // slot's name.
+  // May be the residual itself. Null: it is not wanted. `noise_key` names the stochastic rounding's
+  // stream (used without error feedback). The weight is metrics.samples over samples_reference, at
+  // most 1. InvalidArgument for NaN or Inf, with the slot's name.
   virtual absl::StatusOr<IntegerVector> Encode(absl::Span<const float> delta,
                                                const SiteMetrics& metrics,
                                                absl::Span<const float> residual, uint64_t noise_key,
                                                std::vector<float>* new_residual) const = 0;
 
   // The server's step. `sums` (may be null): the metrics that the groups held. DataLoss where the
-  // published values cannot be: another version, wrong length, divisor < 1.
+  // published values cannot be: another version, wrong length, divisor < 1; nothing changes then.
   virtual absl::Status Advance(const Published& published, SiteMetrics* sums, int64_t* sites) = 0;
 
   // All of it, for a late joiner or a restart; Parse checks the digest.
