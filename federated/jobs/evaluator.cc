@@ -1,0 +1,122 @@
+#include "federated/jobs/evaluator.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/file/file.h"
+#include "base/status.h"
+#include "federated/wire/codec.h"
+#include "report/json.h"
+
+namespace ds::federated {
+namespace {
+
+constexpr char kOffer[] = "evaluator-offer.bin";
+constexpr char kWeights[] = "evaluator-weights.safetensors";
+
+// A number that JSON cannot hold travels as null.
+double Number(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number() ? found->get<double>() : RunSummary::kNone;
+}
+
+int64_t Count(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+}
+
+std::string Text(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+}  // namespace
+
+Evaluator::Evaluator(EvaluatorOptions options) : options_(std::move(options)) {}
+Evaluator::~Evaluator() = default;
+
+absl::Status Evaluator::Start() {
+  std::vector<std::string> command = {options_.program, "--config", options_.task, "--rounds",
+                                      absl::StrCat(options_.rounds)};
+  command.insert(command.end(), options_.overrides.begin(), options_.overrides.end());
+  DS_ASSIGN_OR_RETURN(process_, ChildProcess::Start(command));
+  if (model_file_.empty()) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(
+      const nlohmann::json opened,
+      Ask({{"do", "open"}, {"offer", File(kOffer)}, {"model", model_file_}, {"weights", ""}}));
+  has_data_ = opened.value("has_data", false);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<nlohmann::json> Evaluator::Ask(const nlohmann::json& request) {
+  if (process_ == nullptr) DS_RETURN_IF_ERROR(Start());
+  absl::StatusOr<std::string> line = process_->Ask(JsonText(request, /*indent=*/-1));
+  if (!line.ok()) {
+    process_.reset();
+    return line.status();
+  }
+  nlohmann::json answer = nlohmann::json::parse(*line, nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object()) {
+    process_.reset();
+    return absl::InternalError(absl::StrCat(options_.program, " answered '", *line, "'"));
+  }
+  if (const std::string error = Text(answer, "error"); !error.empty()) {
+    return absl::Status(static_cast<absl::StatusCode>(Count(answer, "code")), error);
+  }
+  return answer;
+}
+
+absl::StatusOr<nlohmann::json> Evaluator::AskWith(nlohmann::json request, const ModelLayout& layout,
+                                                  absl::Span<const float> weights) {
+  DS_RETURN_IF_ERROR(WriteFlatModel(File(kWeights), layout, weights));
+  request["weights"] = File(kWeights);
+  return Ask(request);
+}
+
+absl::StatusOr<std::string> Evaluator::WriteOffer(const std::string& model_file) {
+  DS_ASSIGN_OR_RETURN(const nlohmann::json answer, Ask({{"do", "offer"}, {"model", model_file}}));
+  return Text(answer, "task");
+}
+
+absl::StatusOr<FlatModel> Evaluator::Open(const RunOffer& offer, const std::string& model_file) {
+  HelloReply said;  // the message that carries an offer
+  said.version = kWireVersion;
+  said.offer = offer;
+  DS_RETURN_IF_ERROR(WriteFileAtomically(File(kOffer), Encode(said)));
+  DS_ASSIGN_OR_RETURN(const nlohmann::json answer, Ask({{"do", "open"},
+                                                        {"offer", File(kOffer)},
+                                                        {"model", model_file},
+                                                        {"weights", File(kWeights)}}));
+  model_file_ = model_file;
+  has_data_ = answer.value("has_data", false);
+  return ReadFlatModel(File(kWeights));
+}
+
+absl::StatusOr<SiteMetrics> Evaluator::Evaluate(int64_t round, const ModelLayout& layout,
+                                                absl::Span<const float> weights) {
+  DS_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                      AskWith({{"do", "evaluate"}, {"round", round}}, layout, weights));
+  SiteMetrics metrics;
+  metrics.evaluated = Count(answer, "evaluated");
+  metrics.correct = Count(answer, "correct");
+  metrics.evaluation_loss = Number(answer, "loss");
+  return metrics;
+}
+
+absl::StatusOr<std::vector<QuantizedExport>> Evaluator::WriteModels(const ModelLayout& layout,
+                                                                    absl::Span<const float> weights,
+                                                                    const std::string& folder) {
+  DS_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                      AskWith({{"do", "write"}, {"folder", folder}}, layout, weights));
+  std::vector<QuantizedExport> exports;
+  for (const nlohmann::json& file : answer.value("exports", nlohmann::json::array())) {
+    exports.push_back({.file = Text(file, "file"),
+                       .bits = static_cast<int>(Count(file, "bits")),
+                       .activation_bits = static_cast<int>(Count(file, "activation_bits")),
+                       .accuracy = Number(file, "accuracy"),
+                       .bytes = Count(file, "bytes")});
+  }
+  return exports;
+}
+
+}  // namespace ds::federated
