@@ -17,7 +17,8 @@ enum class RandomPurpose : uint32_t {
   kAugment = 2,
   kPattern = 3,
   kTrain = 4,
-  kTest = 5
+  kTest = 5,
+  kPartition = 6
 };
 
 class SampleRandom {

@@ -14,17 +14,6 @@ namespace {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
-absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
-  const DataConfig& data = config.data;
-  const bool train = split == "train";
-  DatasetOptions options = data.set;
-  options.split = split;
-  options.limit = train ? data.train_limit : data.test_limit;
-  if (!train) options.size = std::max<int64_t>(1, options.size / 5);
-  options.seed = config.run.seed;
-  return OpenDataset(options);
-}
-
 absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
   if (train.channels == test.channels && train.height == test.height && train.width == test.width &&
       train.classes == test.classes) {
@@ -53,6 +42,18 @@ absl::Status FillInStatistics(const Dataset& train, LoaderOptions& data) {
 }
 
 }  // namespace
+
+absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::string& split) {
+  const DataConfig& data = config.data;
+  const bool train = split == "train";
+  DatasetOptions options = data.set;
+  options.split = split;
+  options.limit = train ? data.train_limit : data.test_limit;
+  if (!train) options.size = std::max<int64_t>(1, options.size / 5);
+  options.seed = config.run.seed;
+  DS_ASSIGN_OR_RETURN(DatasetPtr whole, OpenDataset(options));
+  return PartOfSite(std::move(whole), data.partition);
+}
 
 absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config) {
   DataSplits splits;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "data/loader.h"
@@ -14,6 +15,10 @@ struct DataSplits {
   std::shared_ptr<const Dataset> train;
   std::shared_ptr<const Dataset> test;
 };
+
+// One split, "train" or "test": the site's part of it where data.partition asks for one.
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenSplit(const TrainConfig& config,
+                                                         const std::string& split);
 
 // Opens both splits and fills in `config.data.loader.mean` and `stddev` if they are empty (measured
 // on the training split). InvalidArgument where the splits' shapes or classes differ, or the

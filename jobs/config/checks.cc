@@ -47,6 +47,12 @@ absl::Status CheckData(const DataConfig& data, const PositionOf& at) {
                                                    " values, but ", data.set.type, " data has ",
                                                    channels, " channel", channels == 1 ? "" : "s"));
   }
+  if (data.partition.site >= data.partition.sites) {
+    return YamlError(
+        at("data.partition.site"),
+        absl::StrCat("'data.partition.site' is ", data.partition.site, ", but of ",
+                     data.partition.sites, " sites the last is ", data.partition.sites - 1));
+  }
   if (data.set.type != "text") return absl::OkStatus();
   if (!data.loader.mean.empty())
     return YamlError(at("data.mean"), "text data has no pixels to normalise");

@@ -10,6 +10,7 @@
 #include "comm/factory/factory.h"
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "data/partition.h"
 #include "graph/zoo/zoo.h"
 #include "prune/channel_gates.h"
 #include "prune/pruning.h"
@@ -46,6 +47,7 @@ struct DataConfig {
   DatasetOptions set;
   int64_t train_limit = 0;  // samples; 0: all
   int64_t test_limit = 0;
+  PartitionOptions partition;  // of what the limits leave, both splits
   // Of training; rank, shuffle and seed are the run's to set. `mean` and `stddev`, where empty, are
   // measured on the training split, and are those of the test split too.
   LoaderOptions loader;

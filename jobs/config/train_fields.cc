@@ -89,6 +89,16 @@ void AddData(DataConfig& c, Fields& out) {
                  "mirror half of the images"});
   out.push_back({"data.augment", "cutout", &c.loader.augment.cutout, Between(0, 1024),
                  "side of a square that is blanked, pixels; 0: off"});
+  PartitionOptions& partition = c.partition;
+  out.push_back({"data.partition", "sites", &partition.sites, Between(1, 1 << 20),
+                 "sites that share the data set; 1: it is not shared"});
+  out.push_back({"data.partition", "site", &partition.site, Between(0, (1 << 20) - 1),
+                 "which of them this is, from 0"});
+  out.push_back({"data.partition", "alpha", &partition.alpha, AtLeast(0),
+                 "of Dirichlet's distribution by which each class is dealt: the smaller, the fewer "
+                 "classes a site has; 0: equal shares at random"});
+  out.push_back({"data.partition", "seed", &partition.seed, AtLeast(0),
+                 "of the shares, the same at all sites"});
 }
 
 void AddOptimizer(OptimizerOptions& c, MixedPrecisionTrainerOptions& trainer, Fields& out) {

@@ -15,6 +15,9 @@ std::vector<ConfigSection> Sections() {
       {"data", "Where samples come from and how they are batched."},
       {"data.augment",
        "Random changes to training images, a pure function of seed, epoch and sample."},
+      {"data.partition",
+       "One site's share of the data set, as if it lay with several owners (federated.md); a pure "
+       "function of labels and seed."},
       {"optimizer", "How gradients become steps."},
       {"schedule", "The learning rate over the run."},
       {"loss", "What is minimised."},
