@@ -195,6 +195,7 @@ class TorchTrainer final : public LocalTrainer {
       int64_t size = 0;
       for (const Batch& batch : micro_batches) size += batch.size();
       DS_ASSIGN_OR_RETURN(const StepReport report, trainer.Step(micro_batches, size));
+      if (report.skipped) continue;
       loss += report.loss * static_cast<double>(report.samples);
       samples += report.samples;
     }
@@ -202,10 +203,11 @@ class TorchTrainer final : public LocalTrainer {
     RoundResult result;
     result.loss = loss / static_cast<double>(std::max<int64_t>(1, samples));
     result.steps = wanted - trainer.skipped_steps();
-    if (result.steps > 0) return result;
-    return absl::InvalidArgumentError(
-        absl::StrCat("round ", round, ": none of ", wanted,
-                     " steps had finite gradients; lower optimizer.learning_rate in the task"));
+    if (2 * result.steps > wanted) return result;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "round ", round, " has diverged: ", trainer.skipped_steps(), " of ", wanted,
+        " steps had gradients that are not finite; lower optimizer.learning_rate or set "
+        "optimizer.clip_norm in the task"));
   }
 
   absl::StatusOr<std::vector<Batch>> NextBatches(int64_t most) {
