@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "graph/onnx/onnx.h"
+#include "nlohmann/json.hpp"
 
 namespace ds::federated {
 namespace {
@@ -41,7 +42,33 @@ absl::Status AddSlot(GraphModel& model, ValueId id, SlotKind kind) {
   return absl::OkStatus();
 }
 
+absl::Status AddExtraStatistics(GraphModel& model) {
+  const auto found = model.graph.metadata.find(kExtraStatistics);
+  if (found == model.graph.metadata.end()) return absl::OkStatus();
+  constexpr int64_t kMostFloats = int64_t{1} << 32;
+  const auto json = nlohmann::json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  bool sound = json.is_array();
+  for (size_t i = 0; sound && i < json.size(); ++i) {
+    const nlohmann::json& slot = json[i];
+    sound = slot.is_array() && slot.size() == 2 && slot[0].is_string() &&
+            slot[1].is_number_integer() && slot[1] > 0 && slot[1] < kMostFloats;
+    if (!sound) break;
+    model.layout.slots.push_back(
+        {slot[0].get<std::string>(), slot[1].get<int64_t>(), SlotKind::kStatistic});
+  }
+  // What is 0 at first fits in memory many times over, where a file is honest.
+  if (sound && model.layout.size() < kMostFloats) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("its metadata '", kExtraStatistics, "' is not a list of [name, count]"));
+}
+
 }  // namespace
+
+void SetExtraStatistics(const std::vector<ModelSlot>& slots, Graph& graph) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const ModelSlot& slot : slots) json.push_back({slot.name, slot.count});
+  graph.metadata[kExtraStatistics] = json.dump();
+}
 
 std::vector<float> GraphModel::Weights() const {
   std::vector<float> weights;
@@ -50,6 +77,7 @@ std::vector<float> GraphModel::Weights() const {
     const absl::Span<const float> values = graph.initializers().at(id).data.span<float>();
     weights.insert(weights.end(), values.begin(), values.end());
   }
+  weights.resize(static_cast<size_t>(layout.size()), 0.0f);
   return weights;
 }
 
@@ -66,6 +94,7 @@ absl::StatusOr<GraphModel> MakeGraphModel(Graph graph) {
   for (const auto& [id, kind] : Statistics(model.graph)) {
     DS_RETURN_IF_ERROR(AddSlot(model, id, kind));
   }
+  DS_RETURN_IF_ERROR(AddExtraStatistics(model));
   return model;
 }
 

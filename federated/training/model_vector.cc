@@ -9,8 +9,6 @@
 namespace ds::federated {
 namespace {
 
-constexpr int kVarianceSlot = 4;  // of BatchNormalization's inputs
-
 // Calls `visit(tensor, offset)` for each slot that `module` has.
 template <typename Visit>
 void ForEach(const GraphModule& module, const ModelLayout& layout, Visit visit) {
@@ -29,19 +27,6 @@ void ForEach(const GraphModule& module, const ModelLayout& layout, Visit visit) 
 }
 
 }  // namespace
-
-ModelLayout LayoutOf(const GraphModule& module) {
-  ModelLayout layout;
-  for (const NamedTensor& parameter : module.parameters())
-    layout.slots.push_back({parameter.name, parameter.tensor.numel(), SlotKind::kParameter});
-  for (const NamedTensor& buffer : module.buffers()) {
-    if (buffer.tensor.scalar_type() != at::kFloat) continue;
-    layout.slots.push_back(
-        {buffer.name, buffer.tensor.numel(),
-         buffer.slot == kVarianceSlot ? SlotKind::kVariance : SlotKind::kStatistic});
-  }
-  return layout;
-}
 
 void Gather(const GraphModule& module, const ModelLayout& layout, absl::Span<float> into) {
   ForEach(module, layout, [&](const at::Tensor& tensor, int64_t offset) {

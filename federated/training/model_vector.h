@@ -1,5 +1,5 @@
-// A model's numbers as the flat vector that a round is about: parameters, then batch norms'
-// statistics, in the graph's order, each in its logical order whatever its strides.
+// Between a module's tensors and the flat vector that a round is about, slot by slot, each tensor
+// in its logical order whatever its strides.
 #pragma once
 
 #include <string>
@@ -12,9 +12,7 @@
 
 namespace ds::federated {
 
-ModelLayout LayoutOf(const GraphModule& module);
-
-// Both walk `layout`'s slots; those that `module` lacks are left out.
+// Both walk `layout`'s slots; those that `module` lacks are left as they are.
 void Gather(const GraphModule& module, const ModelLayout& layout, absl::Span<float> into);
 void Scatter(absl::Span<const float> from, const ModelLayout& layout, const GraphModule& module);
 

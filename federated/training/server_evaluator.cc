@@ -160,8 +160,9 @@ absl::StatusOr<std::string> WriteOffer(const FederatedTask& task, const std::str
   TrainConfig& train = offered.train;
   const absl::StatusOr<DataSplits> splits = OpenSplits(train);
   if (!splits.ok() && !absl::IsNotFound(splits.status())) return splits.status();
-  DS_ASSIGN_OR_RETURN(const Graph graph,
+  DS_ASSIGN_OR_RETURN(Graph graph,
                       FirstModel(train, splits.ok() ? &splits->train->info() : nullptr));
+  DS_RETURN_IF_ERROR(AddStepSlots(offered, graph));
   DS_RETURN_IF_ERROR(ExportOnnx(graph, model_file));
   return OfferedTask(offered);
 }

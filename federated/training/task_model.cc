@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "federated/model/graph_model.h"
 #include "federated/training/model_vector.h"
 #include "graph/onnx/onnx.h"
 #include "jobs/model_factory.h"
@@ -45,8 +46,8 @@ std::map<std::string, at::Tensor> StepTensors(const QatModule& module) {
   return tensors;
 }
 
-}  // namespace
-
+// Random numbers that fit the model's input: they show a quantiser the structure of the model,
+// without data.
 CalibrationData RandomSamples(const Graph& graph, int64_t count, uint64_t seed) {
   const Value& input = graph.value(graph.inputs()[0]);
   Shape shape = input.shape.value_or(Shape{kDynamicDim});
@@ -69,6 +70,35 @@ CalibrationData RandomSamples(const Graph& graph, int64_t count, uint64_t seed) 
       };
 }
 
+// What is rounded and of which type; its scales mean nothing.
+absl::StatusOr<QuantPlan> StructurePlan(const QuantizationConfig& config, const Graph& graph) {
+  constexpr int64_t kSamples = 4;
+  return MakePlan(config, graph, RandomSamples(graph, kSamples, /*seed=*/1));
+}
+
+absl::StatusOr<std::unique_ptr<QatModule>> Rounding(const Graph& graph, const QuantPlan& plan) {
+  DS_ASSIGN_OR_RETURN(const Graph folded, InferenceGraph(graph));
+  return QatModule::Create(graph, folded, plan);
+}
+
+std::vector<ModelSlot> StepSlots(const QatModule& module) {
+  std::vector<ModelSlot> slots;
+  for (const auto& [name, tensor] : StepTensors(module))
+    slots.push_back({name, tensor.numel(), SlotKind::kStatistic});
+  return slots;
+}
+
+}  // namespace
+
+absl::Status AddStepSlots(const FederatedTask& task, Graph& graph) {
+  const QuantizationConfig& quantization = task.train.quantization;
+  if (quantization.mode != "qat") return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const QuantPlan plan, StructurePlan(quantization, graph));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<QatModule> module, Rounding(graph, plan));
+  SetExtraStatistics(StepSlots(*module), graph);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<TaskModel>> TaskModel::Create(const FederatedTask& task,
                                                              const std::string& model_file,
                                                              const DatasetInfo* data) {
@@ -81,36 +111,35 @@ absl::StatusOr<std::unique_ptr<TaskModel>> TaskModel::Create(const FederatedTask
     DS_ASSIGN_OR_RETURN(graph, ImportOnnx(model_file));
     DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(*graph), model_file));
   }
-  DS_ASSIGN_OR_RETURN(model->float_, GraphModule::Create(*std::move(graph)));
-  if (model->float_->parameters().empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        model_file,
-        ": the model has no trainable parameters: is it exported with its weights as constants?"));
-  }
-  model->layout_ = LayoutOf(*model->float_);
-  model->own_ = model->layout_.size();
+  DS_ASSIGN_OR_RETURN(GraphModel flat, MakeGraphModel(*std::move(graph)));
+  model->layout_ = flat.layout;
+  model->first_ = flat.Weights();
+  DS_ASSIGN_OR_RETURN(model->float_, GraphModule::Create(std::move(flat.graph)));
   model->quantizes_ = task.train.quantization.mode == "qat";
-  if (model->quantizes_) DS_RETURN_IF_ERROR(model->AddSteps());
-  model->first_.assign(static_cast<size_t>(model->layout_.size()), 0.0f);
-  Gather(*model->float_, model->layout_, absl::MakeSpan(model->first_));
+  if (model->quantizes_) DS_RETURN_IF_ERROR(Annotate(model->CheckSteps(), model_file));
   return model;
 }
 
-absl::Status TaskModel::AddSteps() {
+// The file's step slots must be those that this task's rounding has here.
+absl::Status TaskModel::CheckSteps() {
   const Graph graph = float_->ExportGraph();
-  constexpr int64_t kSamples = 4;
-  DS_ASSIGN_OR_RETURN(
-      plan_, MakePlan(task_.train.quantization, graph, RandomSamples(graph, kSamples, /*seed=*/1)));
+  DS_ASSIGN_OR_RETURN(plan_, StructurePlan(task_.train.quantization, graph));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<QatModule> module, Rounding(graph, plan_));
-  for (const auto& [name, tensor] : StepTensors(*module))
-    layout_.slots.push_back({name, tensor.numel(), SlotKind::kStatistic});
+  const std::vector<ModelSlot> wanted = StepSlots(*module);
+  bool fits = layout_.slots.size() > wanted.size();
+  const size_t first = fits ? layout_.slots.size() - wanted.size() : 0;
+  for (size_t i = 0; fits && i < wanted.size(); ++i) {
+    const ModelSlot& slot = layout_.slots[first + i];
+    fits = slot.name == wanted[i].name && slot.count == wanted[i].count;
+  }
+  if (!fits) {
+    return absl::InvalidArgumentError(
+        "the model has not the steps that this task's quantization.mode qat trains; it must be "
+        "made with the same task and program version");
+  }
+  own_ = layout_.size();
+  for (const ModelSlot& slot : wanted) own_ -= slot.count;
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<QatModule>> TaskModel::Rounding(const Graph& graph,
-                                                               const QuantPlan& plan) const {
-  DS_ASSIGN_OR_RETURN(const Graph folded, InferenceGraph(graph));
-  return QatModule::Create(graph, folded, plan);
 }
 
 bool TaskModel::Calibrated(absl::Span<const float> weights) const {

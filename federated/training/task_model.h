@@ -1,9 +1,10 @@
 // An offer's model as this side runs it: the layout of its numbers, and a module that holds them,
 // in float or, once quantisation-aware training has begun, with its rounding.
 //
-// With quantization.mode qat the vector has more slots behind the model's own: the steps of what is
-// rounded, and the zero points of activations. They are 0 at first. The last round in float leaves
-// in them what each site has calibrated, and their mean is what training with rounding begins with.
+// With quantization.mode qat the vector has more slots behind the model's own (extra statistics,
+// federated/model/graph_model.h): the steps of what is rounded, and the zero points of activations.
+// They are 0 at first. Each round in float leaves in them what the sites have calibrated, and the
+// mean of the last is what training with rounding begins with; the first round is always in float.
 // From there on steps are trained (LSQ, Esser et al. 2020) and averaged, and zero points stand
 // still. A step s is held as log2(s) / 64 and a zero point as z / 4096: of the size of weights'
 // changes, and noise that an update's few bits add is then relative.
@@ -51,9 +52,7 @@ class TaskModel {
 
  private:
   explicit TaskModel(const FederatedTask& task) : task_(task) {}
-  absl::Status AddSteps();
-  absl::StatusOr<std::unique_ptr<QatModule>> Rounding(const Graph& graph,
-                                                      const QuantPlan& plan) const;
+  absl::Status CheckSteps();
   void StoreSteps(const QatModule& module, absl::Span<float> weights) const;
   void LoadSteps(absl::Span<const float> weights, const QatModule& module) const;
 
@@ -67,8 +66,8 @@ class TaskModel {
   std::unique_ptr<QatModule> rounding_;
 };
 
-// The first `count` samples of random numbers that fit `graph`'s input, in batches: what shows a
-// quantiser the structure of a model.
-CalibrationData RandomSamples(const Graph& graph, int64_t count, uint64_t seed);
+// Lists in `graph`'s metadata the steps and zero points that training with rounding needs, for the
+// file that version 0 is.
+absl::Status AddStepSlots(const FederatedTask& task, Graph& graph);
 
 }  // namespace ds::federated

@@ -81,8 +81,7 @@ class TorchTrainer final : public LocalTrainer {
     update.delta.assign(weights.begin(), weights.end());
     const absl::Span<float> trained(update.delta.data(), weights.size());
     model_->Store(trained);
-    if (model_->quantized() && !rounding && round + 1 >= quantization.start_epoch)
-      DS_RETURN_IF_ERROR(Calibrate(trained));
+    if (model_->quantized() && !rounding) DS_RETURN_IF_ERROR(Calibrate(trained));
     DS_RETURN_IF_ERROR(CheckFinite(trained, model_->layout(), absl::StrCat("round ", round)));
     for (size_t i = 0; i < weights.size(); ++i) trained[i] -= weights[i];
     if (control.empty()) return update;

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "ATen/core/grad_mode.h"
-#include "federated/training/model_vector.h"
+#include "federated/model/graph_model.h"
 #include "graph/zoo/zoo.h"
 #include "gtest/gtest.h"
 #include "trainer/optim/optimizer.h"
@@ -49,7 +49,7 @@ TEST(DriftControl, TheProximalGradientIsMuTimesTheWayGone) {
 
 TEST(DriftControl, TheControlledGradientIsTheVariatesDifference) {
   const auto module = Module();
-  const ModelLayout layout = LayoutOf(*module);
+  const ModelLayout layout = MakeGraphModel(module->ExportGraph())->layout;
   const std::vector<float> control = Wave(layout.size(), 0), own = Wave(layout.size(), 1);
   Backward(ControlledObjective(*module, layout, control, own));
   int64_t offset = 0;
