@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kStatisticBits = 16, kWeightBits = 21, kScaleBits = 32;
 // Of SiteMetrics, in order: three counts and two losses.
-constexpr int kMetricBits = 40;
+// A sum of 256 sites' counts fits too: strategies that choose among updates write sums as numbers.
+constexpr int kMetricBits = 48;
 constexpr int64_t kMetrics = 5;
 constexpr int64_t kFullWeight = 16;  // fedbuff: of an update that is not stale
 
