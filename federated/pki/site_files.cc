@@ -13,18 +13,21 @@ namespace {
 
 std::string PendingFile(const std::string& folder) { return absl::StrCat(folder, "/pending.key"); }
 
-// The pending key. One that has become the identity's already (a power cut came before its removal)
-// is none.
+// Has the pending key become the identity's? (A kill came before it was removed.)
+bool IsCertified(const std::string& folder, EVP_PKEY* pending) {
+  const auto identity = ReadCredentials(IdentityFile(folder));
+  if (!identity.ok()) return false;
+  const auto own = ParseKey(identity->key);
+  return own.ok() && EVP_PKEY_eq(own->get(), pending) == 1;
+}
+
+// NotFound where there is none, or one that is certified.
 absl::StatusOr<std::string> PendingKey(const std::string& folder) {
   DS_ASSIGN_OR_RETURN(const std::string text, ReadFile(PendingFile(folder)));
   auto key = ParseKey(text);
   if (!key.ok()) return Annotate(key.status(), PendingFile(folder));
-  const auto identity = ReadCredentials(IdentityFile(folder));
-  if (identity.ok()) {
-    DS_ASSIGN_OR_RETURN(const KeyPtr own, ParseKey(identity->key));
-    if (EVP_PKEY_eq(own.get(), key->get()) == 1)
-      return absl::NotFoundError(absl::StrCat(PendingFile(folder), " is certified already"));
-  }
+  if (IsCertified(folder, key->get()))
+    return absl::NotFoundError(absl::StrCat(PendingFile(folder), " is certified already"));
   return text;
 }
 
@@ -42,6 +45,16 @@ absl::Status CheckReply(const Credentials& credentials, absl::string_view finger
   if (own.site == site) return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat("the authority gave a certificate of '", own.site,
                                                   "' where one of '", site, "' was asked for"));
+}
+
+// The last attempt ended between the identity's installation and the pending key's removal.
+bool WasInstalled(const std::string& folder, absl::string_view fingerprint, const std::string& site,
+                  const std::string& role, absl::Time now) {
+  const auto text = ReadFile(PendingFile(folder));
+  const absl::StatusOr<KeyPtr> key = text.ok() ? ParseKey(*text) : text.status();
+  if (!key.ok() || !IsCertified(folder, key->get())) return false;
+  const auto identity = ReadCredentials(IdentityFile(folder));
+  return identity.ok() && CheckReply(*identity, fingerprint, site, role, now).ok();
 }
 
 }  // namespace
@@ -72,7 +85,8 @@ absl::Status InstallCertificate(const std::string& folder, const EnrolReply& rep
   if (!credentials.ok()) return Annotate(credentials.status(), "the authority's answer is refused");
   DS_RETURN_IF_ERROR(CheckReply(*credentials, fingerprint, site, role, clock()));
   DS_RETURN_IF_ERROR(WriteCredentials(IdentityFile(folder), *credentials));
-  return FileSystem::Default().RemoveFile(PendingFile(folder));
+  FileSystem::Default().RemoveFile(PendingFile(folder)).IgnoreError();  // it is pending no more
+  return absl::OkStatus();
 }
 
 absl::Status EnrolSite(const std::string& folder, absl::string_view token, const std::string& site,
@@ -80,6 +94,10 @@ absl::Status EnrolSite(const std::string& folder, absl::string_view token, const
                        const std::function<absl::StatusOr<EnrolReply>(const EnrolRequest&)>& send,
                        const WallClock& clock) {
   DS_ASSIGN_OR_RETURN(const EnrolmentToken parsed, EnrolmentToken::Parse(token));
+  if (WasInstalled(folder, parsed.fingerprint, site, role, clock())) {
+    FileSystem::Default().RemoveFile(PendingFile(folder)).IgnoreError();
+    return absl::OkStatus();
+  }
   DS_ASSIGN_OR_RETURN(std::string request, PrepareRequest(folder, site, role));
   DS_ASSIGN_OR_RETURN(
       const EnrolReply reply,

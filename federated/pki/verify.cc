@@ -44,11 +44,6 @@ std::string Verdict(int error, const CertificateFacts& facts, const CertificateF
                     absl::Time now) {
   switch (error) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      if (facts.not_after >= now) {
-        return absl::StrCat("its authority's certificate has expired on ",
-                            DateText(authority.not_after),
-                            ": make a new authority (ds_pki init) and enrol every site anew");
-      }
       return absl::StrCat("has expired on ", DateText(facts.not_after),
                           ": enrol again with a new token (ds_pki token)");
     case X509_V_ERR_CERT_NOT_YET_VALID:
@@ -63,6 +58,15 @@ std::string Verdict(int error, const CertificateFacts& facts, const CertificateF
                           authority.fingerprint, ", but by '", facts.issuer, "' (",
                           X509_verify_cert_error_string(error), ")");
   }
+}
+
+// The same where it is the authority's own certificate that is not in force.
+std::string AuthoritysVerdict(int error, const CertificateFacts& authority, absl::Time now) {
+  return absl::StrCat(
+      "cannot be checked, since the authority's own certificate, in force from ",
+      DateText(authority.not_before), " to ", DateText(authority.not_after), ", is not at ",
+      DateText(now), " (", X509_verify_cert_error_string(error),
+      "): set this machine's clock, or make a new authority (ds_pki init) and enrol anew");
 }
 
 absl::Status CheckChain(X509* certificate, const CertificateFacts& facts, X509* authority,
@@ -80,8 +84,10 @@ absl::Status CheckChain(X509* certificate, const CertificateFacts& facts, X509* 
   ERR_clear_error();
   if (verdict == 1) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const CertificateFacts ours, Facts(authority));
-  return absl::PermissionDeniedError(
-      Verdict(X509_STORE_CTX_get_error(context.get()), facts, ours, now));
+  const int error = X509_STORE_CTX_get_error(context.get());
+  const bool authoritys = X509_STORE_CTX_get_error_depth(context.get()) > 0;
+  return absl::PermissionDeniedError(authoritys ? AuthoritysVerdict(error, ours, now)
+                                                : Verdict(error, facts, ours, now));
 }
 
 }  // namespace

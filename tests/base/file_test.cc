@@ -108,6 +108,23 @@ TEST_F(FileTest, WriteThatStopsPartWayKeepsTheOldFile) {
   EXPECT_EQ(FilesInFolder(), 1u);
 }
 
+TEST_F(FileTest, APrivateFileIsTheOwnersWhateverItReplaces) {
+  const auto rights = [](const std::string& path) {
+    struct stat info = {};
+    return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 0777 : 0u;
+  };
+  const std::string path = Path("secret");
+  ASSERT_TRUE(WriteFileAtomically(path, "open").ok());
+  EXPECT_EQ(rights(path), 0644u);
+  // What an earlier process left under the temporary name is open to all.
+  const std::string left = absl::StrCat(path, ".tmp", ::getpid());
+  std::ofstream(left) << "left";
+  ASSERT_EQ(::chmod(left.c_str(), 0666), 0);
+  ASSERT_TRUE(WritePrivateFileAtomically(path, "secret").ok());
+  EXPECT_EQ(rights(path), 0600u);
+  EXPECT_EQ(*ReadFile(path), "secret");
+}
+
 TEST_F(FileTest, ReaderSeesTheOldFileOrTheNewOneWhole) {
   constexpr size_t kSize = 100'000;
   ASSERT_TRUE(WriteFileAtomically(Path("f"), std::string(kSize, 'a')).ok());
