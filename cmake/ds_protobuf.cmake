@@ -41,7 +41,7 @@ function(ds_protobuf_object out name)
   string(REPLACE ";" "|" local "${ARG_LOCAL}")
   add_custom_command(
     OUTPUT ${merged}
-    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${merged} "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:${objects}>,|>" "-DLOCAL=${local}"
+    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DOUTPUT=${merged} "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:${objects}>,|>" "-DLOCAL=${local}"
             -DARCHIVE=${DS_PROTOBUF_LITE} -DLD=${CMAKE_LINKER} -DOBJCOPY=${CMAKE_OBJCOPY} -DNM=${CMAKE_NM} -P ${script}
     DEPENDS ${objects} $<TARGET_OBJECTS:${objects}> ${script} ${DS_PROTOBUF_LITE}
     VERBATIM)

@@ -1,4 +1,4 @@
-# cmake -DOUTPUT=... -DOBJECTS=a.o|b.o -DARCHIVE=... -DLOCAL=name|name -DLD=... -DOBJCOPY=... -DNM=... -P merge_protobuf.cmake
+# cmake -DNAME=... -DOUTPUT=... -DOBJECTS=a.o|b.o -DARCHIVE=... -DLOCAL=name|name -DLD=... -DOBJCOPY=... -DNM=... -P merge_protobuf.cmake
 #
 # Links OBJECTS and what they need of the static protobuf ARCHIVE into one relocatable object, then makes
 # every protobuf symbol, and those that hold a name of LOCAL, local to it. LibTorch carries, and exports, a
@@ -17,14 +17,14 @@ endfunction()
 string(REPLACE "|" ";" objects "${OBJECTS}")
 run(${LD} -r --force-group-allocation -o ${OUTPUT}.tmp ${objects} ${ARCHIVE})
 
-# objcopy cannot make "unique" symbols (type u: static members of templates, guards) local: they get a name
-# of their own instead.
+# objcopy cannot make "unique" symbols (type u: static members of templates, guards) local: they get names
+# of their own instead, with NAME in them, since a program may link several such objects.
 execute_process(COMMAND ${NM} ${OUTPUT}.tmp OUTPUT_VARIABLE symbols)
 string(REGEX MATCHALL " u [^\n]*(google8protobuf|${LOCAL})[^\n]*" unique "${symbols}")
 set(renames "")
 foreach(line ${unique})
   string(SUBSTRING "${line}" 3 -1 name)
-  string(APPEND renames "${name} ds_private_${name}\n")
+  string(APPEND renames "${name} ds_private_${NAME}_${name}\n")
 endforeach()
 file(WRITE ${OUTPUT}.renames "${renames}")
 

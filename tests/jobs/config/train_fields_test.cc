@@ -50,6 +50,7 @@ TEST(TrainFields, EveryMemberOfAStructOfARunsOwnHasAKey) {
   EXPECT_EQ(FieldsIn("ema"), CountMembers<EmaOptions>());
   EXPECT_EQ(FieldsIn("sync"), CountMembers<LocalStepsOptions>());
   EXPECT_EQ(FieldsIn("data.augment"), CountMembers<AugmentOptions>());
+  EXPECT_EQ(FieldsIn("data.partition"), CountMembers<PartitionOptions>());
 }
 
 // Of structs that libraries have for others too: what has no key is set by the run, or by C++ only.
@@ -57,8 +58,8 @@ TEST(TrainFields, AMemberWithoutAKeyIsMeantToHaveNone) {
   // model.options.seed
   EXPECT_EQ(FieldsIn("model"), CountMembers<ModelConfig>() - 1 + CountMembers<ModelOptions>() - 1);
   // set: split, limit, validation_fraction, seed; loader: rank, world_size, shuffle, prefetch,
-  // seed, augment (a section), channels_last
-  EXPECT_EQ(FieldsIn("data"), CountMembers<DataConfig>() - 2 + CountMembers<DatasetOptions>() - 4 +
+  // seed, augment (a section, as partition is), channels_last
+  EXPECT_EQ(FieldsIn("data"), CountMembers<DataConfig>() - 3 + CountMembers<DatasetOptions>() - 4 +
                                   CountMembers<LoaderOptions>() - 7);
   // clip_norm and accumulate are the trainer's
   EXPECT_EQ(FieldsIn("optimizer"), CountMembers<OptimizerOptions>() + 2);
