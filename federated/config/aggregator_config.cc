@@ -35,9 +35,6 @@ void AddTask(TaskConfig& c, Fields& out) {
   out.push_back({"task", "overrides", &c.overrides, Any(), "of it, each as key.path=value"});
   out.push_back(
       {"task", "evaluate", &c.evaluate, Any(), "test every published model at the server"});
-  out.push_back({"task", "exports", &c.exports, Any(),
-                 "integer files at the end, as w8a8: bits of weights, of activations; calibrated "
-                 "on the server's data"});
 }
 
 void AddRound(RoundOptions& c, Fields& out) {

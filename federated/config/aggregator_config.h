@@ -24,7 +24,6 @@ struct TaskConfig {
   std::string config;  // a ds_train configuration: model, training, server's test data
   std::vector<std::string> overrides;  // of it, "key.path=value"
   bool evaluate = true;                // every published model, on the task's test split
-  std::vector<std::string> exports;    // calibrated files at the end, as "w8a8"
 };
 
 struct AggregatorConfig {
