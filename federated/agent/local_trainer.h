@@ -36,6 +36,9 @@ class LocalTrainer {
   virtual absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
                                               absl::Span<const float> control,
                                               absl::Span<const float> own_control) = 0;
+  // The Train that is under way is not wanted any more: it may end with Cancelled, soon. Without
+  // one, nothing. Any thread.
+  virtual void Interrupt() {}
 };
 
 }  // namespace ds::federated

@@ -1,0 +1,103 @@
+#include "federated/agent/site_files.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file/file.h"
+#include "base/hash/sha256.h"
+#include "base/status.h"
+
+namespace ds::federated {
+namespace {
+
+constexpr int64_t kBlock = 1 << 20;
+
+absl::StatusOr<int64_t> CheckedSize(FederationClient& client, const std::string& digest,
+                                    int64_t most_bytes) {
+  DS_ASSIGN_OR_RETURN(const int64_t size, client.DownloadSize(digest));
+  if (size >= 0 && size <= most_bytes) return size;
+  return absl::PermissionDeniedError(absl::StrCat("the aggregator's blob ", digest, " has ", size,
+                                                  " bytes, at most ", most_bytes,
+                                                  " make sense here"));
+}
+
+// Fetches into `store`, where it may be in part already.
+absl::Status FetchInto(Store& store, FederationClient& client, const std::string& digest,
+                       int64_t most_bytes) {
+  if (store.Has(digest)) return absl::OkStatus();
+  const absl::StatusOr<int64_t> size = CheckedSize(client, digest, most_bytes);
+  // Named by a situation that is not the newest any more.
+  if (absl::IsNotFound(size.status()))
+    return absl::FailedPreconditionError(size.status().message());
+  DS_RETURN_IF_ERROR(size.status());
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<BlobWriter> writer, store.Write(digest, *size));
+  const absl::Status done = client.Download(digest, *writer);
+  if (absl::IsNotFound(done)) return absl::FailedPreconditionError(done.message());
+  // What had arrived before was damaged: it is dropped, and the next try begins anew.
+  if (absl::IsDataLoss(done)) return absl::UnavailableError(done.message());
+  return done;
+}
+
+// Has `path` the bytes that it is named by?
+absl::StatusOr<bool> IsWhole(const std::string& path, const std::string& digest) {
+  absl::StatusOr<std::shared_ptr<MappedFile>> file = MappedFile::Open(path);
+  if (absl::IsNotFound(file.status())) return false;
+  DS_RETURN_IF_ERROR(file.status());
+  Sha256 hash;
+  hash.Update((*file)->bytes());
+  return hash.Hex() == digest;
+}
+
+absl::Status CopyOut(const BlobReader& blob, const std::string& path) {
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  std::vector<std::byte> block;
+  for (int64_t offset = 0; offset < blob.size(); offset += kBlock) {
+    block.resize(static_cast<size_t>(std::min(kBlock, blob.size() - offset)));
+    DS_RETURN_IF_ERROR(blob.Read(offset, absl::MakeSpan(block)));
+    DS_RETURN_IF_ERROR(
+        file->Append(absl::string_view(reinterpret_cast<const char*>(block.data()), block.size())));
+  }
+  return file->Commit();
+}
+
+}  // namespace
+
+SiteFiles::SiteFiles(std::string folder, std::unique_ptr<Store> store)
+    : folder_(std::move(folder)), store_(std::move(store)) {}
+
+absl::StatusOr<std::unique_ptr<SiteFiles>> SiteFiles::Open(const std::string& folder) {
+  DS_RETURN_IF_ERROR(MakeFolders(folder));
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
+                      OpenFileStore(absl::StrCat(folder, "/arriving")));
+  return std::unique_ptr<SiteFiles>(new SiteFiles(folder, std::move(store)));
+}
+
+absl::StatusOr<std::string> SiteFiles::Fetch(FederationClient& client, const std::string& digest,
+                                             int64_t most_bytes) {
+  const std::string path = absl::StrCat(folder_, "/", digest);
+  MutexLock lock(mutex_);
+  DS_ASSIGN_OR_RETURN(const bool whole, IsWhole(path, digest));
+  if (!whole) {
+    DS_RETURN_IF_ERROR(FetchInto(*store_, client, digest, most_bytes));
+    DS_ASSIGN_OR_RETURN(const std::shared_ptr<BlobReader> blob, store_->Read(digest));
+    DS_RETURN_IF_ERROR(CopyOut(*blob, path));
+    DS_RETURN_IF_ERROR(store_->Remove(digest));
+  }
+  return path;
+}
+
+absl::Status SiteFiles::Remove(const std::string& path) {
+  const absl::Status removed = FileSystem::Default().RemoveFile(path);
+  return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
+}
+
+absl::StatusOr<std::string> FetchBytes(FederationClient& client, const std::string& digest,
+                                       int64_t most_bytes) {
+  const std::unique_ptr<Store> store = MemoryStore();
+  DS_RETURN_IF_ERROR(FetchInto(*store, client, digest, most_bytes));
+  return GetBlob(*store, digest);
+}
+
+}  // namespace ds::federated
