@@ -1,0 +1,197 @@
+// The rounds of a run as a state machine without clock, threads, files or network. Its state is
+// what its records say: Apply is the only way to change it, so a log that is read again gives the
+// same state. Decide says which record time, counts and presence ask for next.
+//
+//   kEmpty → kWaiting → kIdle → [kSetupKeys → kSetupShares → kIdle →] kCollect → [kEcho →]
+//   [kUnmask →] kPublish → kIdle → ... → kEnded
+//
+// Asynchronous (fedbuff): kIdle → kCollect → kPublish → kIdle, and updates come in all of them.
+// Every stage but kEnded ends by its deadline at the latest, but kPublish, which waits for nobody
+// outside.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "federated/round/records.h"
+
+namespace ds::federated {
+
+enum class Stage {
+  kEmpty,        // nothing yet: RunStarted
+  kWaiting,      // for round.wait_for sites
+  kIdle,         // between rounds
+  kSetupKeys,    // each site of the set-up gives its keys
+  kSetupShares,  // ... and the sealed shares
+  kCollect,      // training and uploads
+  kEcho,         // strict: survivors sign what they were told
+  kUnmask,       // shares that take the masks out
+  kPublish,      // the sum is being made
+  kEnded,
+};
+const char* StageName(Stage stage);
+
+// Times that are the aggregator's own affair; sites need not know them.
+struct MachineLimits {
+  absl::Duration first_sites = absl::Hours(24 * 7);  // for round.wait_for sites to join
+  // For sites of the last round that are away at its end, as after a restart of the aggregator,
+  // before a round is planned without them; never more than the round's deadline.
+  absl::Duration comes_back = absl::Seconds(2);
+};
+
+struct Decision {
+  std::optional<Record> record;
+  // Who is in the run's first round is settled: the model is to be fixed (ModelFixed).
+  bool fix_model = false;
+  // Without a record: when to ask again, as SteadyTime, unless something changes before.
+  absl::Duration ask_again = absl::InfiniteDuration();
+};
+
+struct HeldUpdate {
+  std::string site;
+  int64_t round = 0;
+  int64_t base_version = 0;
+  BlobRef update;
+};
+
+// A set-up of secure aggregation under way, or done and in use.
+struct SetupState {
+  int64_t epoch = -1;  // -1: none
+  std::vector<std::string> asked, roster, participants;
+  std::set<std::string> left_out;  // not asked on purpose
+  std::set<std::string> gave;      // in the present step
+  bool asked_again = false;        // for shares
+  int64_t threshold = 0;
+  int64_t next_index = 0;
+};
+
+struct RoundState {
+  int64_t round = -1;  // -1: none yet
+  int64_t base_version = 0;
+  std::string base_digest;
+  std::vector<std::string> selected;
+  int64_t secure_epoch = -1, secure_index = -1;
+  bool fixed = false;                      // the survivors are
+  std::vector<std::string> survivors;      // once fixed
+  std::set<std::string> echoed, answered;  // in this round
+  bool charged = false;
+};
+
+class RoundMachine {
+ public:
+  explicit RoundMachine(const MachineLimits& limits = {}) : limits_(limits) {}
+
+  // FailedPrecondition or InvalidArgument where the record cannot follow; nothing has changed then.
+  absl::Status Apply(const Record& record);
+  // As Apply would answer, without the record's name. AlreadyExists: this site has given it before.
+  absl::Status Check(const SecureGiven& record);
+  absl::Status Check(const UpdateCommitted& record) const;
+
+  // `now`: as SteadyTime. `present`: sites that hold a subscription. Deadlines begin at the first
+  // call that sees a stage: anew after a restart.
+  Decision Decide(absl::Duration now, const std::set<std::string>& present);
+
+  const RunOffer& offer() const { return offer_; }
+  const RunOptions& options() const { return offer_.options; }
+  bool asynchronous() const { return offer_.options.strategy.name == "fedbuff"; }
+  bool secure() const { return offer_.options.secure.mode != "off"; }
+  Stage stage() const { return stage_; }
+  int64_t records() const { return records_; }          // applied
+  int64_t transitions() const { return transitions_; }  // of the stage, and of what it is about
+  const std::map<std::string, int64_t>& joined() const { return joined_; }  // site → samples
+  bool has_model() const { return model_.has_value(); }
+  const ModelFixed& model() const { return *model_; }
+  int64_t version() const { return version_; }
+  const std::string& model_digest() const { return digest_; }
+  const RoundState& round() const { return round_; }
+  const SetupState& setup() const { return setup_; }
+  // Of the round; asynchronous: that are in no published sum yet, in the order of their commits.
+  const std::vector<HeldUpdate>& updates() const { return updates_; }
+  const HeldUpdate* UpdateOf(const std::string& site, int64_t round) const;  // null: none
+  // Asynchronous: the number of the update that the site is to make next.
+  int64_t NextUpdateOf(const std::string& site) const;
+  // Updates at which the collection ends.
+  int64_t goal() const;
+  int64_t least() const;  // without which the round is abandoned
+  // Survivors that must be heard of in kEcho and answers in kUnmask.
+  int64_t threshold() const { return setup_.threshold; }
+  int64_t abandoned_in_a_row() const { return abandoned_; }
+  const std::string& last_reason() const { return reason_; }
+  bool stopping() const { return stopping_; }
+  EndState end() const { return end_; }
+  // Selected sites whose update is not there.
+  std::vector<std::string> Missing() const;
+  absl::Duration Deadline(Stage stage) const;            // how long it may take
+  absl::Duration stage_began() const { return began_; }  // as SteadyTime, as Decide saw it
+
+ private:
+  absl::Status On(const RunStarted& record);
+  absl::Status On(const SiteJoined& record);
+  absl::Status On(const ModelFixed& record);
+  absl::Status On(const SetupStarted& record);
+  absl::Status On(const SecureGiven& record);
+  absl::Status On(const KeysClosed& record);
+  absl::Status On(const SharesAskedAgain& record);
+  absl::Status On(const SharesClosed& record);
+  absl::Status On(const SetupAbandoned& record);
+  absl::Status On(const RoundPlanned& record);
+  absl::Status On(const UpdateCommitted& record);
+  absl::Status On(const SurvivorsFixed& record);
+  absl::Status On(const EchoesClosed& record);
+  absl::Status On(const AnswersClosed& record);
+  absl::Status On(const PrivacyCharged& record);
+  absl::Status On(const RoundPublished& record);
+  absl::Status On(const RoundAbandoned& record);
+  absl::Status On(const SnapshotTaken& record);
+  absl::Status On(const StopAsked& record);
+  absl::Status On(const RunEnded& record);
+  absl::Status CheckAsynchronous(const UpdateCommitted& record) const;
+
+  struct Step;
+  Step StepOf(SecureStep step);
+  void Enter(Stage stage);
+  absl::Status MustBe(Stage stage, const char* what) const;
+  Decision DecideWaiting(absl::Duration left, const std::set<std::string>& present);
+  Decision DecideIdle(absl::Duration now, const std::set<std::string>& present);
+  Decision DecideSetup(absl::Duration left);
+  Decision DecideCollect(absl::Duration left);
+  Decision DecideUnmask(absl::Duration left);
+  std::optional<Record> EndOfRun() const;
+  std::vector<std::string> SetupPool(const std::vector<std::string>& pool) const;
+  std::vector<std::string> Pool(const std::set<std::string>& present) const;
+  bool SetupUsable(const std::set<std::string>& present) const;
+  Record Plan(const std::vector<std::string>& pool) const;
+  RoundAbandoned Abandon(std::string why) const;
+
+  const MachineLimits limits_;
+  RunOffer offer_;
+  Stage stage_ = Stage::kEmpty;
+  int64_t records_ = 0, transitions_ = 0;
+  std::map<std::string, int64_t> joined_;
+  std::optional<ModelFixed> model_;
+  int64_t version_ = 0;
+  std::string digest_;
+  int64_t next_round_ = 0, next_epoch_ = 0;
+  RoundState round_;
+  SetupState setup_;
+  std::set<std::string> left_out_;  // of the next set-up
+  std::vector<HeldUpdate> updates_;
+  std::map<std::string, size_t> update_of_;     // synchronous: site → place in updates_
+  std::map<std::string, int64_t> next_update_;  // asynchronous
+  int64_t abandoned_ = 0;
+  std::string reason_;  // of the last abandonment, or of the end
+  bool stopping_ = false;
+  std::string stop_reason_;
+  EndState end_ = EndState::kRunning;
+  // Decide's own, not of the records.
+  int64_t seen_transition_ = -1;
+  absl::Duration began_;
+};
+
+}  // namespace ds::federated

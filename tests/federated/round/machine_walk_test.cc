@@ -1,0 +1,132 @@
+// Random walks: sites that come, go, commit and fall silent at random, and records that cannot
+// follow thrown in. Whatever happens, the run ends, and its log keeps the rules.
+#include <gmock/gmock.h>
+
+#include <map>
+#include <random>
+
+#include "federated/round/round_machine.h"
+#include "tests/federated/round/machine_driver.h"
+
+namespace ds::federated {
+namespace {
+
+class Walk {
+ public:
+  explicit Walk(uint64_t seed) : random_(seed), driver_(Offer(), {.first_sites = absl::Hours(1)}) {}
+
+  void Run() {
+    for (int step = 0; step < 20000 && driver_.machine().stage() != Stage::kEnded; ++step) {
+      driver_.Run();
+      if (::testing::Test::HasFatalFailure()) return;
+      Step();
+    }
+    EXPECT_EQ(driver_.machine().stage(), Stage::kEnded) << "the run does not end";
+    CheckLog();
+    EXPECT_EQ(driver_.Replayed().version(), driver_.machine().version());
+    EXPECT_EQ(driver_.Replayed().last_reason(), driver_.machine().last_reason());
+  }
+
+ private:
+  int64_t Below(int64_t bound) { return static_cast<int64_t>(random_() % bound); }
+  RunOffer Offer() {
+    RunOffer offer = TestOffer(1 + Below(5));
+    RoundOptions& round = offer.options.round;
+    round.minimum = 1 + Below(3);
+    round.wait_for = round.minimum + Below(2);
+    round.goal = Below(2) == 0 ? 0 : round.minimum + Below(2);
+    round.spare = Below(2);
+    round.deadline_s = 10;
+    round.unmask_deadline_s = 5;
+    const char* modes[] = {"off", "on", "strict"};
+    offer.options.secure.mode = modes[Below(3)];
+    offer.options.secure.rounds_a_setup = 1 + Below(3);
+    if (offer.options.secure.mode == "off" && Below(3) == 0) {
+      offer.options.strategy.name = "fedbuff";
+      offer.options.strategy.buffer = 1 + Below(4);
+      offer.options.strategy.max_staleness = Below(3);
+    }
+    return offer;
+  }
+
+  // Most of what is tried cannot be; what can, happens.
+  void Step() {
+    const std::string site = SiteName(Below(6));
+    const int64_t round = driver_.machine().round().round;
+    switch (Below(14)) {
+      case 0:
+        static_cast<void>(driver_.Apply(SiteJoined{site, Below(100)}));
+        break;
+      case 1:
+        driver_.present().erase(site);
+        break;
+      case 2:
+      case 3:
+        driver_.present().insert(site);
+        break;
+      case 4:
+        driver_.Pass(absl::Milliseconds(Below(4000)));
+        break;
+      case 5:
+      case 6:
+      case 7:
+        static_cast<void>(driver_.Commit(site));
+        break;
+      case 8:
+        static_cast<void>(driver_.Apply(SurvivorsFixed{round - Below(2), {site}}));
+        break;
+      case 9:
+        static_cast<void>(driver_.Apply(AnswersClosed{round}));
+        break;
+      case 10:
+        if (driver_.machine().stage() == Stage::kPublish) driver_.Publish();
+        break;
+      case 11:
+        static_cast<void>(driver_.Apply(RoundPublished{round,
+                                                       driver_.machine().version() + Below(3),
+                                                       {.digest = TestDigest(1), .size = 1},
+                                                       TestDigest(2)}));
+        break;
+      default:
+        static_cast<void>(driver_.Give(static_cast<SecureStep>(Below(4)), site));
+    }
+  }
+
+  void CheckLog() {
+    int64_t version = 0, ends = 0;
+    std::map<int64_t, int> survivor_sets;
+    std::set<std::pair<std::string, int64_t>> updates;
+    std::set<std::pair<int64_t, int64_t>> masks;
+    for (const Record& record : driver_.log()) {
+      if (const auto* fixed = std::get_if<SurvivorsFixed>(&record)) {
+        EXPECT_EQ(++survivor_sets[fixed->round], 1) << "two survivor sets for a round";
+      } else if (const auto* update = std::get_if<UpdateCommitted>(&record)) {
+        EXPECT_TRUE(updates.emplace(update->site, update->round).second) << "counted twice";
+      } else if (const auto* published = std::get_if<RoundPublished>(&record)) {
+        EXPECT_EQ(published->version, ++version);
+        EXPECT_EQ(survivor_sets[published->round], 1) << "published without survivors";
+      } else if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
+        if (plan->secure_epoch >= 0) {
+          EXPECT_TRUE(masks.emplace(plan->secure_epoch, plan->secure_index).second)
+              << "masks used twice";
+        }
+      }
+      ends += std::holds_alternative<RunEnded>(record);
+    }
+    EXPECT_EQ(ends, 1);
+  }
+
+  std::mt19937_64 random_;
+  MachineDriver driver_;
+};
+
+TEST(RoundMachineWalk, EveryRunEndsAndItsLogKeepsTheRules) {
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    Walk(seed).Run();
+    if (HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace ds::federated
