@@ -43,20 +43,26 @@ double TotalWeight(const UpdatePlan& plan, const Published& published) {
   return total;
 }
 
-// (sum of levels - divisor * centre), which is a whole number and perhaps a half.
+// (sum of levels - divisor * centre), which is a whole number and perhaps a half. Sums with noise
+// are from -bound on, modulo 2^bits.
 struct Centre {
-  uint32_t whole;
+  uint32_t bound, mask, whole;
   float half;
-  Centre(const Grid& grid, int64_t divisor)
-      : whole(static_cast<uint32_t>(divisor * grid.twice_centre() / 2)),
-        half(divisor * grid.twice_centre() % 2 == 0 ? 0.0f : -0.5f) {}
+  Centre(const UpdatePlan& plan, const PublishedGroup& group)
+      : bound(static_cast<uint32_t>(plan.noise.plan.bound)),
+        mask(group.sum.mask()),
+        whole(static_cast<uint32_t>(group.divisor * plan.grid.twice_centre() / 2)),
+        half(group.divisor * plan.grid.twice_centre() % 2 == 0 ? 0.0f : -0.5f) {}
 };
 
 template <typename T>
 void Centred(const std::byte* bytes, int64_t count, const Centre& centre, float* out) {
   const T* sums = reinterpret_cast<const T*>(bytes);
+  const uint32_t from = centre.bound + centre.whole;
   for (int64_t i = 0; i < count; ++i)
-    out[i] = static_cast<float>(static_cast<int32_t>(sums[i] - centre.whole)) + centre.half;
+    out[i] =
+        static_cast<float>(static_cast<int32_t>(((sums[i] + centre.bound) & centre.mask) - from)) +
+        centre.half;
 }
 
 void CentredSums(const IntegerVector& sum, int64_t first, int64_t count, const Centre& centre,
@@ -88,7 +94,7 @@ class Advancer {
       const int64_t count = std::min(chunk, plan_.shape.coordinates - first);
       for (size_t g = 0; g < published_.groups.size(); ++g) {
         const PublishedGroup& group = published_.groups[g];
-        CentredSums(group.sum, first, count, Centre(plan_.grid, group.divisor), one);
+        CentredSums(group.sum, first, count, Centre(plan_, group), one);
         rotations[g].Back(absl::MakeSpan(one, static_cast<size_t>(count)), first);
         cursors[g].ForPieces(
             first, count, [&](const Run& run, int64_t /*from*/, int64_t offset, int64_t n) {
@@ -180,11 +186,15 @@ absl::Status CheckGroup(const ModelState& state, const UpdatePlan& plan,
                                    " bits, where the model's has ", plan.shape.values(), " of ",
                                    plan.modulus_bits));
   }
+  if (plan.noise.any() && group.sum.bits() != plan.modulus_bits)
+    return Impossible(absl::StrCat("has ", group.sum.bits(), " bits, too few for its noise"));
   // Metrics are summed over all updates, whatever the rest is divided by.
   const DigitSection* metrics = plan.shape.Find(DigitRole::kMetric);
   const int64_t split = metrics != nullptr ? metrics->first : plan.shape.values();
   const int64_t top = plan.grid.top();
-  if (GreatestOf(group.sum, 0, split) > top * group.divisor ||
+  // Noise takes coordinates anywhere.
+  const int64_t first = plan.noise.any() ? plan.shape.coordinates : 0;
+  if (GreatestOf(group.sum, first, split) > top * group.divisor ||
       GreatestOf(group.sum, split, plan.shape.values()) > top * group.updates) {
     return Impossible(absl::StrCat("has a value that ", group.divisor, " updates cannot reach"));
   }

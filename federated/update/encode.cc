@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "federated/update/model_state.h"
 
 namespace ds::federated {
@@ -78,7 +79,7 @@ class Encoder {
         new_residual_(new_residual),
         squares_(scales_.size()),
         counts_(scales_.size()),
-        values_(plan.shape.bits, plan.shape.values()) {}
+        values_(plan.update_bits, plan.shape.values()) {}
 
   IntegerVector Run(float factor, const SiteMetrics& metrics, int64_t weight) {
     factor_ = factor;
@@ -87,6 +88,8 @@ class Encoder {
     for (const DigitSection& section : plan_.shape.sections) Numbers(section, metrics, weight);
     return std::move(values_);
   }
+  // The L2 norm of the coordinates' levels from the centre, exactly; mid-tread.
+  double norm() const { return std::sqrt(static_cast<double>(norm_squared_)); }
 
  private:
   bool feedback() const { return new_residual_ != nullptr; }
@@ -111,7 +114,7 @@ class Encoder {
   }
 
   void Quantize(const Grid& grid, absl::Span<const float> scaled, int64_t first, int32_t* levels) {
-    if (state_.options.update.error_feedback) {
+    if (feedback()) {
       QuantizeNearest(grid, scaled, levels);
     } else {
       QuantizeStochastic(grid, scaled, noise_, first, levels);
@@ -135,10 +138,19 @@ class Encoder {
     std::byte* to = values_.bytes().data() + first * values_.width();
     if (values_.width() == 1) {
       for (int64_t i = 0; i < count; ++i) to[i] = static_cast<std::byte>(levels[i]);
-    } else {
+    } else if (values_.width() == 2) {
       uint16_t* words = reinterpret_cast<uint16_t*>(to);
       for (int64_t i = 0; i < count; ++i) words[i] = static_cast<uint16_t>(levels[i]);
+    } else {
+      std::memcpy(to, levels, static_cast<size_t>(count) * sizeof(levels[0]));
     }
+  }
+
+  void AddToNorm(const int32_t* levels, int64_t count) {
+    if (!plan_.noise.any()) return;
+    const int64_t centre = plan_.grid.twice_centre() / 2;
+    for (int64_t i = 0; i < count; ++i)
+      norm_squared_ += (levels[i] - centre) * (levels[i] - centre);
   }
 
   void Coordinates() {
@@ -158,6 +170,7 @@ class Encoder {
       rotation.Forth(block, first);
       Quantize(plan_.grid, block, first, levels);
       StoreLevels(levels, first, count);
+      AddToNorm(levels, count);
       if (!feedback()) continue;
       Remain(plan_.grid, levels, block);
       rotation.Back(block, first);
@@ -229,6 +242,7 @@ class Encoder {
   const lowbit::NoiseStream noise_;
   std::vector<float>* const new_residual_;
   float factor_ = 1;
+  int64_t norm_squared_ = 0;
   std::vector<double> squares_;  // a scale, of the scaled values
   std::vector<int64_t> counts_;
   IntegerVector values_;
@@ -250,7 +264,7 @@ absl::Status CheckArguments(const ModelState& state, const UpdatePlan& plan,
           absl::StrCat("a count of ", count, " samples is not in [0, 2^40)"));
     }
   }
-  if (absl::Status status = CheckFinite(state.layout, delta, "update"); !status.ok()) return status;
+  DS_RETURN_IF_ERROR(CheckFinite(state.layout, delta, "update"));
   return CheckFinite(state.layout, residual, "residual");
 }
 
@@ -270,31 +284,69 @@ double ClipFactor(const ModelState& state, absl::Span<const float> delta) {
   return norm > most ? most / norm : 1;
 }
 
+// Rounds until the levels' norm is what the noise was calibrated to, and adds the site's share.
+absl::StatusOr<IntegerVector> EncodePrivately(const ModelState& state, const UpdatePlan& plan,
+                                              absl::Span<const float> delta,
+                                              const SiteMetrics& metrics, double factor,
+                                              int64_t weight, uint64_t noise_key,
+                                              const RandomSource& random) {
+  if (plan.noise.on_sites && !random)
+    return absl::FailedPreconditionError("privacy needs a source of random bytes at the site");
+  constexpr int kTries = 100;
+  // Tries fail with a chance of 0.6 each, independently; an update that is a little shorter would
+  // pass too.
+  constexpr double kShorter = 0.99;
+  for (int attempt = 0; attempt < kTries; ++attempt, ++noise_key) {
+    Encoder encoder(state, plan, delta, {}, noise_key, nullptr);
+    IntegerVector values = encoder.Run(static_cast<float>(factor), metrics, weight);
+    if (encoder.norm() <= plan.noise.sensitivity) {
+      if (plan.noise.on_sites) DS_RETURN_IF_ERROR(AddSumNoise(plan, random, values));
+      return values;
+    }
+    if (attempt >= kTries / 2) factor *= kShorter;
+  }
+  return absl::InternalError("no rounding of a clipped update is within its norm");
+}
+
 }  // namespace
+
+absl::Status AddSumNoise(const UpdatePlan& plan, const RandomSource& random, IntegerVector& sum) {
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<NoiseSampler> sampler,
+                      NoiseSampler::Create(plan.noise.plan, random));
+  if (sum.bits() < plan.modulus_bits) sum = sum.Widen(plan.modulus_bits);
+  int32_t noise[kChunk];
+  for (int64_t first = 0; first < plan.shape.coordinates; first += kChunk) {
+    const int64_t count = std::min(kChunk, plan.shape.coordinates - first);
+    sampler->Fill(absl::MakeSpan(noise, static_cast<size_t>(count)));
+    for (int64_t i = 0; i < count; ++i)
+      sum.Set(first + i, sum.Get(first + i) + static_cast<uint32_t>(noise[i]));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<IntegerVector> EncodeUpdate(const ModelState& state, const UpdatePlan& plan,
                                            absl::Span<const float> delta,
                                            const SiteMetrics& metrics,
                                            absl::Span<const float> residual, uint64_t noise_key,
-                                           std::vector<float>* new_residual) {
-  if (absl::Status status = CheckArguments(state, plan, delta, metrics, residual); !status.ok())
-    return status;
-  if (!state.options.update.error_feedback) {
-    if (new_residual != nullptr) new_residual->clear();
-    new_residual = nullptr;
-    residual = {};
-  }
-  std::vector<float> fresh;
-  if (new_residual != nullptr) {
-    // May be the residual itself.
-    fresh.resize(delta.size());
-  }
+                                           std::vector<float>* new_residual,
+                                           const RandomSource& random) {
+  DS_RETURN_IF_ERROR(CheckArguments(state, plan, delta, metrics, residual));
   const int64_t weight = WeightOf(state, plan, metrics.samples);
   const double factor = ClipFactor(state, delta) * static_cast<double>(weight) * kWeightUnit;
-  Encoder encoder(state, plan, delta, residual, noise_key,
-                  new_residual != nullptr ? &fresh : nullptr);
+  if (plan.noise.any()) {
+    if (new_residual != nullptr) new_residual->clear();
+    return EncodePrivately(state, plan, delta, metrics, factor, weight, noise_key, random);
+  }
+  // Not in place: the old one may be its source, and must be whole if anything goes wrong.
+  std::vector<float> left;
+  if (state.options.update.error_feedback) {
+    left.resize(delta.size());
+  } else {
+    residual = {};
+  }
+  Encoder encoder(state, plan, delta, residual, noise_key, left.empty() ? nullptr : &left);
   IntegerVector values = encoder.Run(static_cast<float>(factor), metrics, weight);
-  if (new_residual != nullptr) *new_residual = std::move(fresh);
+  if (new_residual != nullptr) *new_residual = std::move(left);
   return values;
 }
 

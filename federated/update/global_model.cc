@@ -1,5 +1,6 @@
 #include "federated/update/global_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -25,13 +26,36 @@ class Model final : public GlobalModel {
   }
   const UpdateShape& shape() const override { return plan_.shape; }
   int64_t values() const override { return plan_.shape.values(); }
-  int update_bits() const override { return plan_.shape.bits; }
+  int update_bits() const override { return plan_.update_bits; }
   int modulus_bits() const override { return plan_.modulus_bits; }
 
   absl::StatusOr<IntegerVector> Encode(absl::Span<const float> delta, const SiteMetrics& metrics,
                                        absl::Span<const float> residual, uint64_t noise_key,
-                                       std::vector<float>* new_residual) const override {
-    return EncodeUpdate(state_, plan_, delta, metrics, residual, noise_key, new_residual);
+                                       std::vector<float>* new_residual,
+                                       const RandomSource& random) const override {
+    return EncodeUpdate(state_, plan_, delta, metrics, residual, noise_key, new_residual, random);
+  }
+
+  absl::Status AddNoise(Published& published, const RandomSource& random) const override {
+    if (!plan_.noise.in_sum || published.groups.size() != 1) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("privacy.mechanism '", state_.options.privacy.mechanism,
+                       "' adds no noise to a sum of ", published.groups.size(), " groups"));
+    }
+    return AddSumNoise(plan_, random, published.groups[0].sum);
+  }
+
+  absl::StatusOr<Release> ReleaseOf(int64_t updates) const override {
+    if (!plan_.noise.any())
+      return absl::FailedPreconditionError("a run without a privacy.mechanism charges nothing");
+    const int64_t colluders =
+        state_.options.secure.mode == "off" ? 0 : state_.options.secure.colluders;
+    const int64_t sharers = plan_.noise.in_sum ? 1 : std::max<int64_t>(1, updates - colluders);
+    return Release{.mechanism = state_.options.privacy.mechanism,
+                   .sensitivity = plan_.noise.sensitivity,
+                   .variance = plan_.noise.plan.variance * static_cast<double>(sharers),
+                   .sharers = sharers,
+                   .dimension = plan_.shape.coordinates};
   }
 
   absl::Status Advance(const Published& published, SiteMetrics* sums, int64_t* sites) override {

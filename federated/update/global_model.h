@@ -15,6 +15,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "federated/options.h"
+#include "federated/privacy/accountant.h"
+#include "federated/privacy/random_source.h"
 #include "federated/update/integers.h"
 #include "federated/update/shape.h"
 
@@ -90,7 +92,8 @@ class GlobalModel {
   virtual int64_t values()
       const = 0;  // integers of an update: the rotated, padded floats, then metrics and scales
   virtual const UpdateShape& shape() const = 0;  // which of them is what
-  virtual int update_bits() const = 0;           // of one update's values
+  // Of one update's values: as options.update.bits says, or modulus_bits() where sites add noise.
+  virtual int update_bits() const = 0;
   // Of a sum: the bits of maximum_sites times the greatest value (fedbuff: of its buffer), and
   // noise's.
   virtual int modulus_bits() const = 0;
@@ -100,11 +103,20 @@ class GlobalModel {
   // `*new_residual` is what the integers left over: to be kept only once the update has counted.
   // May be the residual itself. Null: it is not wanted. `noise_key` names the stochastic rounding's
   // stream (used without error feedback). The weight is metrics.samples over samples_reference, at
-  // most 1. InvalidArgument for NaN or Inf, with the slot's name.
+  // most 1. `random`: what the site's share of the noise is drawn from, needed where
+  // options.privacy says so. InvalidArgument for NaN or Inf, with the slot's name.
   virtual absl::StatusOr<IntegerVector> Encode(absl::Span<const float> delta,
                                                const SiteMetrics& metrics,
                                                absl::Span<const float> residual, uint64_t noise_key,
-                                               std::vector<float>* new_residual) const = 0;
+                                               std::vector<float>* new_residual,
+                                               const RandomSource& random = {}) const = 0;
+
+  // Mechanism central: adds all the noise to the group's sum, which is published so and never
+  // without. FailedPrecondition with another mechanism.
+  virtual absl::Status AddNoise(Published& published, const RandomSource& random) const = 0;
+  // What publishing a noisy sum of `updates` updates costs, for the ledger. FailedPrecondition
+  // without privacy.
+  virtual absl::StatusOr<Release> ReleaseOf(int64_t updates) const = 0;
 
   // The server's step. `sums` (may be null): the metrics that the groups held. DataLoss where the
   // published values cannot be: another version, wrong length, divisor < 1; nothing changes then.

@@ -61,7 +61,10 @@ absl::StatusOr<IntegerVector> EncodeUpdate(const ModelState& state, const Update
                                            absl::Span<const float> delta,
                                            const SiteMetrics& metrics,
                                            absl::Span<const float> residual, uint64_t noise_key,
-                                           std::vector<float>* new_residual);
+                                           std::vector<float>* new_residual,
+                                           const RandomSource& random);
+// GlobalModel::AddNoise; `sum` has modulus_bits afterwards.
+absl::Status AddSumNoise(const UpdatePlan& plan, const RandomSource& random, IntegerVector& sum);
 absl::Status CheckPublished(const ModelState& state, const UpdatePlan& plan,
                             const Published& published);
 void ApplyPublished(const UpdatePlan& plan, const ServerStep& step, const Published& published,

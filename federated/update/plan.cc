@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 
 namespace ds::federated {
 namespace {
@@ -85,12 +86,17 @@ absl::StatusOr<UpdatePlan> MakePlan(const ModelLayout& layout, const RunOptions&
   plan.shape.bits = options.update.bits;
   plan.shape.coordinates = (plan.used() + plan.block - 1) / plan.block * plan.block;
   AppendSections(options, plan);
-  plan.modulus_bits =
-      std::bit_width(static_cast<uint64_t>(plan.most) * static_cast<uint64_t>(plan.grid.top()));
+  DS_ASSIGN_OR_RETURN(plan.noise, MakeSumNoise(options, plan.grid, plan.used(),
+                                               plan.shape.coordinates, maximum_sites));
+  const int64_t largest = plan.most * plan.grid.top();
+  plan.modulus_bits = plan.noise.any() ? NoisyModulusBits(largest, plan.noise.plan.bound)
+                                       : std::bit_width(static_cast<uint64_t>(largest));
+  plan.update_bits = plan.noise.on_sites ? plan.modulus_bits : plan.shape.bits;
   if (plan.modulus_bits > kMostBits) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a sum of ", plan.most, " updates of ", options.update.bits, " bits needs ",
-        plan.modulus_bits, " bits a value, more than ", kMostBits, ": lower update.bits"));
+        plan.modulus_bits, " bits a value, more than ", kMostBits, ": lower update.bits",
+        plan.noise.any() ? " or privacy.noise_multiplier" : ""));
   }
   return plan;
 }

@@ -13,6 +13,7 @@
 #include "federated/update/global_model.h"
 #include "federated/update/grid.h"
 #include "federated/update/shape.h"
+#include "federated/update/site_noise.h"
 
 namespace ds::federated {
 
@@ -35,7 +36,9 @@ struct UpdatePlan {
   int64_t scales = 0;            // scales of a version
   int64_t delta_size = 0;        // floats of an update
   int64_t most = 0;              // the greatest divisor of a sum
+  int update_bits = 0;  // of an update's integers: more than a level's where noise is in them
   int modulus_bits = 0;
+  SumNoise noise;
   bool weighted = false;       // sites weigh by their samples
   bool public_scales = false;  // they follow from clip_norm alone
   int64_t versions = 1;        // whose scales are kept
