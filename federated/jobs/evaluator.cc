@@ -66,13 +66,6 @@ absl::StatusOr<nlohmann::json> Evaluator::Ask(const nlohmann::json& request) {
   return answer;
 }
 
-absl::StatusOr<nlohmann::json> Evaluator::AskWith(nlohmann::json request, const ModelLayout& layout,
-                                                  absl::Span<const float> weights) {
-  DS_RETURN_IF_ERROR(WriteFlatModel(File(kWeights), layout, weights));
-  request["weights"] = File(kWeights);
-  return Ask(request);
-}
-
 absl::StatusOr<std::string> Evaluator::WriteOffer(const std::string& model_file) {
   DS_ASSIGN_OR_RETURN(const nlohmann::json answer, Ask({{"do", "offer"}, {"model", model_file}}));
   return Text(answer, "task");
@@ -92,10 +85,9 @@ absl::StatusOr<FlatModel> Evaluator::Open(const RunOffer& offer, const std::stri
   return ReadFlatModel(File(kWeights));
 }
 
-absl::StatusOr<SiteMetrics> Evaluator::Evaluate(int64_t round, const ModelLayout& layout,
-                                                absl::Span<const float> weights) {
+absl::StatusOr<SiteMetrics> Evaluator::Evaluate(int64_t round, const std::string& weights) {
   DS_ASSIGN_OR_RETURN(const nlohmann::json answer,
-                      AskWith({{"do", "evaluate"}, {"round", round}}, layout, weights));
+                      Ask({{"do", "evaluate"}, {"round", round}, {"weights", weights}}));
   SiteMetrics metrics;
   metrics.evaluated = Count(answer, "evaluated");
   metrics.correct = Count(answer, "correct");
@@ -103,11 +95,10 @@ absl::StatusOr<SiteMetrics> Evaluator::Evaluate(int64_t round, const ModelLayout
   return metrics;
 }
 
-absl::StatusOr<std::vector<QuantizedExport>> Evaluator::WriteModels(const ModelLayout& layout,
-                                                                    absl::Span<const float> weights,
+absl::StatusOr<std::vector<QuantizedExport>> Evaluator::WriteModels(const std::string& weights,
                                                                     const std::string& folder) {
   DS_ASSIGN_OR_RETURN(const nlohmann::json answer,
-                      AskWith({{"do", "write"}, {"folder", folder}}, layout, weights));
+                      Ask({{"do", "write"}, {"weights", weights}, {"folder", folder}}));
   std::vector<QuantizedExport> exports;
   for (const nlohmann::json& file : answer.value("exports", nlohmann::json::array())) {
     exports.push_back({.file = Text(file, "file"),

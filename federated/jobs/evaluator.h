@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "federated/jobs/child_process.h"
 #include "federated/model/weights_file.h"
 #include "federated/wire/messages.h"
@@ -37,18 +36,15 @@ class Evaluator {
   absl::StatusOr<FlatModel> Open(const RunOffer& offer, const std::string& model_file);
   // After Open. Whether the server has a test split.
   bool has_data() const { return has_data_; }
-  absl::StatusOr<SiteMetrics> Evaluate(int64_t round, const ModelLayout& layout,
-                                       absl::Span<const float> weights);
+  // `weights`: a file of WriteFlatModel, of the offered model's layout.
+  absl::StatusOr<SiteMetrics> Evaluate(int64_t round, const std::string& weights);
   // model.onnx, model.safetensors and integer files into `folder`.
-  absl::StatusOr<std::vector<QuantizedExport>> WriteModels(const ModelLayout& layout,
-                                                           absl::Span<const float> weights,
+  absl::StatusOr<std::vector<QuantizedExport>> WriteModels(const std::string& weights,
                                                            const std::string& folder);
 
  private:
   // Answers of ds_evaluator as JSON (federated/training/evaluator_loop.h has the other end).
   absl::StatusOr<nlohmann::json> Ask(const nlohmann::json& request);
-  absl::StatusOr<nlohmann::json> AskWith(nlohmann::json request, const ModelLayout& layout,
-                                         absl::Span<const float> weights);
   absl::Status Start();
   std::string File(const char* name) const { return options_.folder + "/" + name; }
 
