@@ -124,6 +124,8 @@ void AddPrivacy(PrivacyOptions& c, Fields& out) {
   out.push_back({"privacy", "delta", &c.delta, OpenFraction(), "of (epsilon, delta)"});
   out.push_back({"privacy", "epsilon_budget", &c.epsilon_budget, AtLeast(0),
                  "the run stops before it is exceeded; 0: no budget"});
+  out.push_back({"privacy", "declare_metrics", &c.declare_metrics, Any(),
+                 "the sites' losses and accuracies are summed without noise all the same"});
 }
 
 absl::Status CheckListen(const AggregatorConfig& config, const PositionOf& at) {

@@ -62,6 +62,7 @@ void Fields(A& a, Like<PrivacyOptions> auto& v) {
   a("noise_multiplier", v.noise_multiplier);
   a("delta", v.delta);
   a("epsilon_budget", v.epsilon_budget);
+  a("declare_metrics", v.declare_metrics);
 }
 template <typename A>
 void Fields(A& a, Like<RunOptions> auto& v) {

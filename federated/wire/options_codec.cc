@@ -13,22 +13,22 @@ namespace {
 
 // Every field by its name, which is the same in both: tests/federated/wire/options_test.cc counts
 // them.
-#define DS_ROUND_FIELDS(X)                                                     \
-  X(rounds)                                                                    \
-  X(goal)                                                                      \
-  X(minimum) X(wait_for) X(sample) X(spare) X(deadline_s) X(unmask_deadline_s) \
-      X(abandoned_in_a_row)
-#define DS_STRATEGY_FIELDS(X)                                                        \
-  X(name)                                                                            \
-  X(server_learning_rate)                                                            \
-  X(momentum) X(second_moment) X(epsilon) X(proximal) X(trim) X(byzantine) X(buffer) \
-      X(max_staleness)
+#define DS_ROUND_FIELDS(X) \
+  X(rounds)                \
+  X(goal)                  \
+  X(minimum) X(wait_for) X(sample) X(spare) X(deadline_s) X(unmask_deadline_s) X(abandoned_in_a_row)
+#define DS_STRATEGY_FIELDS(X) \
+  X(name)                     \
+  X(server_learning_rate)     \
+  X(momentum)                 \
+  X(second_moment) X(epsilon) X(proximal) X(trim) X(byzantine) X(buffer) X(max_staleness)
 #define DS_UPDATE_FIELDS(X) \
   X(bits)                   \
   X(weighting) X(samples_reference) X(declare_samples) X(error_feedback) X(rotate) X(clip_norm)
 #define DS_SECURE_FIELDS(X) \
   X(mode) X(rounds_a_setup) X(colluders) X(threshold) X(least_difference) X(refuse_close_sets)
-#define DS_PRIVACY_FIELDS(X) X(mechanism) X(noise_multiplier) X(delta) X(epsilon_budget)
+#define DS_PRIVACY_FIELDS(X) \
+  X(mechanism) X(noise_multiplier) X(delta) X(epsilon_budget) X(declare_metrics)
 
 // One field of one group, checked.
 class Taking {

@@ -118,6 +118,7 @@ TEST(Codec, KeepsAHelloReplyWithEveryOption) {
   reply.offer.options.update.bits = 4;
   reply.offer.options.update.rotate = false;
   reply.offer.options.privacy.delta = 1e-7;
+  reply.offer.options.privacy.declare_metrics = true;
   const std::string bytes = Encode(reply);
   const auto read = DecodeHelloReply(bytes);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -130,6 +131,7 @@ TEST(Codec, KeepsAHelloReplyWithEveryOption) {
   EXPECT_EQ(read->offer.options.update.bits, 4);
   EXPECT_FALSE(read->offer.options.update.rotate);
   EXPECT_EQ(read->offer.options.privacy.delta, 1e-7);
+  EXPECT_TRUE(read->offer.options.privacy.declare_metrics);
   EXPECT_EQ(Encode(*read), bytes);
 }
 
@@ -140,7 +142,7 @@ TEST(Codec, EveryOptionIsOnTheWire) {
   EXPECT_EQ(sizeof(StrategyOptions), sizeof(std::string) + 9 * 8);
   EXPECT_EQ(sizeof(UpdateOptions), sizeof(int64_t) + sizeof(std::string) + 3 * 8);
   EXPECT_EQ(sizeof(SecureOptions), sizeof(std::string) + 5 * 8);
-  EXPECT_EQ(sizeof(PrivacyOptions), sizeof(std::string) + 3 * 8);
+  EXPECT_EQ(sizeof(PrivacyOptions), sizeof(std::string) + 4 * 8);
 }
 
 TEST(Codec, KeepsRequestsAndReplies) {
