@@ -1,0 +1,30 @@
+// One run's entries in a site's vault: each with a checksum, so that a damaged one is found, under
+// names that begin with the run's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "federated/secure/secure_agent.h"
+
+namespace ds::federated::secure {
+
+class VaultEntries {
+ public:
+  VaultEntries(const std::string& run, std::shared_ptr<Vault> vault);
+  absl::Status Put(const std::string& name, absl::string_view value);
+  absl::StatusOr<std::string> Get(const std::string& name) const;  // NotFound, DataLoss
+  absl::Status Remove(const std::string& name);
+  // Without what the names have in common.
+  absl::StatusOr<std::vector<std::string>> Names() const;
+
+ private:
+  std::string prefix_;
+  std::shared_ptr<Vault> vault_;
+};
+
+}  // namespace ds::federated::secure
