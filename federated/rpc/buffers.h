@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "grpc/support/time.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/status.h"
 
@@ -22,5 +24,8 @@ std::string ToString(const grpc::ByteBuffer& buffer);
 // The same numbers; texts are cut to what fits in a call's trailer.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
+
+// gRPC's deadline, by the monotonic clock.
+gpr_timespec MonotonicIn(absl::Duration patience);
 
 }  // namespace ds::federated

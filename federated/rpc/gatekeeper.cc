@@ -37,8 +37,8 @@ absl::Status CheckRole(const std::string& method, const Caller& caller) {
   if (caller.site.empty())
     return absl::UnauthenticatedError(
         absl::StrCat("a call of ", method, " without a certificate: enrol first"));
-  if (caller.role == "site") return absl::OkStatus();
-  if (caller.role == "operator" && (method == "Hello" || method == "Renew"))
+  if (caller.role == kSiteRole) return absl::OkStatus();
+  if (caller.role == kOperatorRole && (method == "Hello" || method == "Renew"))
     return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat("'", caller.site, "' has the role ", caller.role,
                                                   ", which may not call ", method));
@@ -48,39 +48,39 @@ absl::Status CheckRole(const std::string& method, const Caller& caller) {
 
 absl::StatusOr<CallFacts> Gatekeeper::Admit(const std::string& method,
                                             const grpc::GenericCallbackServerContext& context) {
-  DS_ASSIGN_OR_RETURN(Caller caller, Identify(method, context));
-  DS_RETURN_IF_ERROR(CheckRole(method, caller));
-  if (options_.revoked && !caller.serial.empty() && options_.revoked(caller.serial))
-    return absl::PermissionDeniedError(
-        absl::StrCat("the certificate of site '", caller.site, "' has been revoked"));
-  DS_ASSIGN_OR_RETURN(const uint32_t version, VersionOf(context));
-  return CallFacts{std::move(caller), version};
+  DS_ASSIGN_OR_RETURN(CallFacts facts, Identify(context));
+  DS_RETURN_IF_ERROR(CheckRole(method, facts.caller));
+  DS_RETURN_IF_ERROR(CheckInForce(options_, facts));
+  DS_ASSIGN_OR_RETURN(facts.version, VersionOf(context));
+  return facts;
 }
 
-absl::StatusOr<Caller> Gatekeeper::Identify(const std::string& method,
-                                            const grpc::GenericCallbackServerContext& context) {
+absl::StatusOr<CallFacts> Gatekeeper::Identify(const grpc::GenericCallbackServerContext& context) {
+  CallFacts facts;
   if (options_.insecure) {
-    Caller caller{.site = Metadata(context, kSiteKey), .role = "site"};
-    if (!caller.site.empty()) DS_RETURN_IF_ERROR(CheckSiteName(caller.site));
-    return caller;
+    facts.caller = {.site = Metadata(context, kSiteKey), .role = kSiteRole};
+    if (!facts.caller.site.empty()) DS_RETURN_IF_ERROR(CheckSiteName(facts.caller.site));
+    return facts;
   }
   const auto certificates = context.auth_context()->FindPropertyValues("x509_pem_cert");
-  if (certificates.empty()) return Caller{};
-  return ReadCertificateOf(std::string(certificates[0].data(), certificates[0].size()));
+  if (certificates.empty()) return facts;
+  return ReadFacts(std::string(certificates[0].data(), certificates[0].size()));
 }
 
-absl::StatusOr<Caller> Gatekeeper::ReadCertificateOf(const std::string& pem) {
+absl::StatusOr<CallFacts> Gatekeeper::ReadFacts(const std::string& pem) {
   {
     MutexLock lock(mutex_);
     const auto found = known_.find(pem);
     if (found != known_.end()) return found->second;
   }
-  DS_ASSIGN_OR_RETURN(Caller caller,
-                      options_.identify ? options_.identify(pem) : PeerIdentity(pem));
+  CallFacts facts;
+  DS_ASSIGN_OR_RETURN(facts.caller, PeerIdentity(pem));
+  DS_ASSIGN_OR_RETURN(const CertificateFacts certificate, ReadCertificate(pem));
+  facts.expires = certificate.not_after;
   MutexLock lock(mutex_);
   if (known_.size() >= kMaxKnown) known_.clear();
-  known_.emplace(pem, caller);
-  return caller;
+  known_.emplace(pem, facts);
+  return facts;
 }
 
 }  // namespace ds::federated

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "federated/rpc/server.h"
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 #include "grpcpp/generic/async_generic_service.h"
 
 namespace ds::federated {
@@ -30,14 +30,13 @@ class Gatekeeper {
                                   const grpc::GenericCallbackServerContext& context);
 
  private:
-  absl::StatusOr<Caller> Identify(const std::string& method,
-                                  const grpc::GenericCallbackServerContext& context);
-  absl::StatusOr<Caller> ReadCertificateOf(const std::string& pem);
+  absl::StatusOr<CallFacts> Identify(const grpc::GenericCallbackServerContext& context);
+  absl::StatusOr<CallFacts> ReadFacts(const std::string& pem);
 
   const ServeOptions& options_;
   Mutex mutex_;
   // By certificate; emptied when it is full.
-  std::unordered_map<std::string, Caller> known_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, CallFacts> known_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ds::federated

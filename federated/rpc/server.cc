@@ -8,16 +8,15 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/file/file.h"
 #include "base/status.h"
-#include "federated/pki/certificate.h"
 #include "federated/rpc/buffers.h"
 #include "federated/rpc/gatekeeper.h"
 #include "federated/rpc/listener.h"
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 #include "federated/rpc/tls.h"
 #include "federated/wire/codec.h"
 #include "grpcpp/grpcpp.h"
@@ -168,7 +167,7 @@ class GrpcServer : public FederationServer {
     for (const auto& call : core_.Calls())
       call->End(absl::UnavailableError("the aggregator is stopping"));
     core_.WaitUntilEmpty(kFarewell / 2);
-    server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoSeconds(kFarewell / 2));
+    server_->Shutdown(MonotonicIn(kFarewell / 2));
     server_->Wait();
     core_.WaitUntilEmpty(kFarewell);
   }

@@ -2,9 +2,9 @@
 // gRPC in this header, so that programs with LibTorch may use it. docs/federated-protocol.md.
 //
 // Who calls comes from the certificate of the connection. At every call, and on open streams at
-// least every half second, it is asked whether that certificate has been revoked. Memory is bounded
-// whatever callers do: so many bytes under way for one of them, and so many for all; who reads or
-// writes slowly waits for itself. A call that makes no progress for `stall` is ended.
+// least every half second, it is asked whether that certificate has expired or been revoked. Memory
+// is bounded whatever callers do: so many bytes under way for one of them, and so many for all; who
+// reads or writes slowly waits for itself. A call that makes no progress for `stall` is ended.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ namespace ds::federated {
 class EnrolmentService;
 
 // Files in PEM. They may be replaced, each by a rename, while the server runs: connections made a
-// second later see the new ones. Certificate (with its chain) and key may be one file: then they
-// cannot be seen half replaced.
+// second later see the new ones. All may be one (ServerFile of federated/pki/): then they cannot be
+// seen half replaced.
 struct TlsFiles {
   std::string certificates;
   std::string key;
@@ -35,9 +35,6 @@ struct ServeOptions {
   // No TLS, and callers name themselves: refused but on a loopback address, for tries on one
   // machine.
   bool insecure = false;
-  // Who holds the certificate (PEM) that the handshake has verified. Empty: PeerIdentity of
-  // federated/pki/certificate.h.
-  std::function<absl::StatusOr<Caller>(const std::string& certificate)> identify;
   // Asked often, from any thread; must not block. Empty: no certificate is.
   std::function<bool(const std::string& serial)> revoked;
 

@@ -54,7 +54,9 @@ v1::Situation PutSituation(const Situation& situation, uint32_t version) {
     to.set_version(published.version);
     to.set_blob(published.blob);
     to.set_model_digest(published.model_digest);
-    if (version >= 2) to.set_round(published.round);
+    if (version < 2) continue;
+    to.set_round(published.round);
+    to.set_counted(published.counted);
   }
   wire.set_snapshot(situation.snapshot);
   wire.set_snapshot_version(situation.snapshot_version);
@@ -76,8 +78,8 @@ absl::Status GetRecent(const v1::Situation& wire, Situation& situation) {
     reading.Digest("recent.model_digest", published.model_digest());
     const int64_t round = published.has_round() ? published.round() : -1;
     reading.CountOrNone("recent.round", round);
-    situation.recent.push_back(
-        {published.version(), published.blob(), published.model_digest(), round});
+    situation.recent.push_back({published.version(), published.blob(), published.model_digest(),
+                                round, published.counted()});
     last = published.version();
   }
   return reading.status();

@@ -23,7 +23,7 @@ Situation Full() {
   situation.reason = "site \"b\" was late, \xc3\xa9\xff";
   situation.version = 7;
   situation.model_digest = DigestOf('1');
-  situation.recent = {{6, DigestOf('2'), DigestOf('3'), 7}, {7, DigestOf('4'), DigestOf('1'), 8}};
+  situation.recent = {{6, DigestOf('2'), DigestOf('3'), 7}, {7, DigestOf('4'), DigestOf('1'), 8, true}};
   situation.snapshot = DigestOf('5');
   situation.snapshot_version = 5;
   situation.plan = {.round = 9,
@@ -52,6 +52,7 @@ void ExpectSame(const Situation& a, const Situation& b) {
     EXPECT_EQ(a.recent[i].blob, b.recent[i].blob);
     EXPECT_EQ(a.recent[i].model_digest, b.recent[i].model_digest);
     EXPECT_EQ(a.recent[i].round, b.recent[i].round);
+    EXPECT_EQ(a.recent[i].counted, b.recent[i].counted);
   }
   EXPECT_EQ(a.snapshot, b.snapshot);
   EXPECT_EQ(a.snapshot_version, b.snapshot_version);
@@ -76,7 +77,7 @@ TEST(SituationCodec, KeepsEveryFieldInBothVersions) {
       EXPECT_FALSE(event->sign_of_life);
       Situation known = situation;
       if (version == 1)
-        for (PublishedRef& published : known.recent) published.round = -1;
+        for (PublishedRef& published : known.recent) published.round = -1, published.counted = false;
       ExpectSame(event->situation, known);
     }
   }

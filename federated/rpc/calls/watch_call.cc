@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "federated/rpc/buffers.h"
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 #include "federated/wire/codec.h"
 
 namespace ds::federated {

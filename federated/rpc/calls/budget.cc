@@ -1,4 +1,4 @@
-#include "federated/rpc/budget.h"
+#include "federated/rpc/calls/budget.h"
 
 #include <algorithm>
 #include <utility>

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
-#include "federated/rpc/budget.h"
+#include "federated/rpc/calls/budget.h"
 #include "federated/rpc/server.h"
 #include "grpcpp/generic/async_generic_service.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -63,9 +63,13 @@ struct ServerCore {
 
 // Who calls, and how.
 struct CallFacts {
-  Caller caller;     // site empty: without a certificate
-  uint32_t version;  // of the wire
+  Caller caller;         // site empty: without a certificate
+  absl::Time expires;    // its certificate
+  uint32_t version = 1;  // of the wire
 };
+
+// PermissionDenied: the caller's certificate has been revoked, or has expired.
+absl::Status CheckInForce(const ServeOptions& options, const CallFacts& facts);
 
 // Lives until gRPC has let go of it and no task of the pool holds it. Everything that gRPC calls,
 // and everything here, may come from any thread.

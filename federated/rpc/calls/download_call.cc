@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "federated/rpc/buffers.h"
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 #include "federated/wire/transfer.h"
 
 namespace ds::federated {

@@ -1,13 +1,25 @@
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "federated/pki/wall_time.h"
 #include "federated/rpc/buffers.h"
 #include "federated/wire/codec.h"
 
 namespace ds::federated {
+
+absl::Status CheckInForce(const ServeOptions& options, const CallFacts& facts) {
+  if (facts.caller.serial.empty()) return absl::OkStatus();
+  if (options.revoked && options.revoked(facts.caller.serial))
+    return absl::PermissionDeniedError(
+        absl::StrCat("the certificate of '", facts.caller.site, "' has been revoked"));
+  if (MachineClock()() > facts.expires)
+    return absl::PermissionDeniedError(absl::StrCat("the certificate of '", facts.caller.site,
+                                                    "' expired at ", DateText(facts.expires)));
+  return absl::OkStatus();
+}
 
 absl::Status ServerCore::Add(const std::shared_ptr<ServerCall>& call) {
   MutexLock lock(mutex_);
@@ -97,7 +109,7 @@ void ServerCall::Finish(const absl::Status& status) {
   if (finished_) return;
   finished_ = true;
   const bool blocked = writing_;
-  ServerGenericBidiReactor::Finish(ToGrpc(status));
+  grpc::ServerGenericBidiReactor::Finish(ToGrpc(status));
   // The status would wait behind a message that the caller does not read.
   if (blocked && !status.ok()) context_.TryCancel();
 }
@@ -117,10 +129,8 @@ void ServerCall::OnDone() {
 }
 
 void ServerCall::Tick() {
-  const std::string& serial = facts_.caller.serial;
-  if (core_.options.revoked && !serial.empty() && core_.options.revoked(serial))
-    return End(absl::PermissionDeniedError(
-        absl::StrCat("the certificate of site '", facts_.caller.site, "' has been revoked")));
+  const absl::Status valid = CheckInForce(core_.options, facts_);
+  if (!valid.ok()) return End(valid);
   MutexLock lock(mutex_);
   if (done_) return;
   const absl::Duration now = SteadyTime();

@@ -4,7 +4,7 @@
 #include "base/status.h"
 #include "federated/pki/enrolment.h"
 #include "federated/rpc/buffers.h"
-#include "federated/rpc/server_call.h"
+#include "federated/rpc/calls/server_call.h"
 #include "federated/wire/codec.h"
 #include "federated/wire/transfer.h"
 
