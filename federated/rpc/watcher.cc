@@ -32,13 +32,18 @@ absl::StatusOr<Situation> Watcher::Next(uint64_t known, absl::Duration patience)
     away_since_ = SteadyTime();
     thread_ = std::thread([this] { Run(); });
   }
+  if (told_) {
+    // Who asks again wants it tried again.
+    told_ = false;
+    ended_ = absl::OkStatus();
+    changed_.NotifyAll();
+  }
   while (true) {
     // Another number, not a greater one: an aggregator that was restarted may count anew.
     if (newest_.has_value() && newest_->number != known) return *newest_;
     if (!ended_.ok() && !absl::IsUnavailable(ended_)) {
-      absl::Status status = std::exchange(ended_, absl::OkStatus());
-      changed_.NotifyAll();  // Run tries again: who asks again wants to know again
-      return status;
+      told_ = true;
+      return ended_;
     }
     if (!ended_.ok() && SteadyTime() - away_since_ > patience_)
       return Annotate(ended_, "no word from the aggregator");
@@ -66,10 +71,10 @@ bool Watcher::Rest(const absl::Status& ended, bool seen) {
   const Deadline deadline = Deadline::In(Jittered(backoff_));
   backoff_ = std::min(std::max(kFirstPause, 2 * backoff_), kLongestPause);
   while (!ending_) {
-    // The aggregator's word stands until somebody has heard it.
-    const bool heard = ended_.ok() || absl::IsUnavailable(ended_);
-    if (heard && deadline.IsPast()) return true;
-    if (heard) {
+    // The aggregator's word stands until somebody who has heard it asks again.
+    const bool again = ended_.ok() || absl::IsUnavailable(ended_);
+    if (again && deadline.IsPast()) return true;
+    if (again) {
       changed_.WaitUntil(mutex_, deadline.Moment());
     } else {
       changed_.Wait(mutex_);

@@ -48,6 +48,7 @@ class Watcher {
   std::optional<Situation> newest_ ABSL_GUARDED_BY(mutex_);
   // Why there is no stream now, and since when (SteadyTime).
   absl::Status ended_ ABSL_GUARDED_BY(mutex_);
+  bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Next has returned ended_
   absl::Duration away_since_ ABSL_GUARDED_BY(mutex_);
   absl::Duration backoff_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_ ABSL_GUARDED_BY(mutex_);
