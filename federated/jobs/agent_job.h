@@ -6,12 +6,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "federated/agent/local_trainer.h"
 #include "federated/agent/run_agent.h"
 #include "federated/config/agent_config.h"
+#include "federated/pki/check/diagnose.h"
 
 namespace ds::federated {
 
@@ -26,8 +28,11 @@ struct AgentJobOptions {
 // RunAgent.
 absl::StatusOr<AgentReport> RunAgentJob(const AgentConfig& config, const AgentJobOptions& options);
 
-// Gets the site its first certificate with a token of ds_pki. The site is the token's.
+// Gets the site its first certificate with a token of ds_pki, which was made for `site` and `role`.
 absl::Status EnrolAgent(const AgentConfig& config, const std::string& token,
                         const std::string& site, const std::string& role);
+
+// What stands between the site and its aggregator, step by step.
+std::vector<CheckLine> CheckAgent(const AgentConfig& config);
 
 }  // namespace ds::federated
