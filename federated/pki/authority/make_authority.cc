@@ -15,6 +15,10 @@
 namespace ds::federated {
 namespace {
 
+// Behind the federation's name, so that it is not the aggregator's.
+constexpr char kAuthority[] = " authority";
+constexpr size_t kLongestName = 50;  // with it a common name, of 64 characters at most
+
 // Signs the certificate for itself and writes it down, last: it says that there is an authority.
 absl::Status WriteAuthority(const AuthorityFolder& files, const std::string& name,
                             const AuthorityOptions& options) {
@@ -22,7 +26,7 @@ absl::Status WriteAuthority(const AuthorityFolder& files, const std::string& nam
   DS_ASSIGN_OR_RETURN(const KeyPtr key, ParseKey(key_text));
   DS_ASSIGN_OR_RETURN(const std::string serial, RandomHex(15));
   const absl::Time now = options.clock();
-  const CertificateOrder order = {.subject = name,
+  const CertificateOrder order = {.subject = name + kAuthority,
                                   .serial = absl::StrCat("40", serial),
                                   .not_before = now - kBackdated,
                                   .not_after = now + options.authority_life,
@@ -41,6 +45,8 @@ absl::StatusOr<std::unique_ptr<Authority>> Authority::Make(const std::string& fo
                                                            const std::string& name,
                                                            const AuthorityOptions& options) {
   DS_RETURN_IF_ERROR(CheckSiteName(name));
+  if (name.size() > kLongestName)
+    return absl::InvalidArgumentError("a federation's name has 50 characters at most");
   DS_RETURN_IF_ERROR(MakeFolders(folder));
   const AuthorityFolder files(folder);
   {

@@ -42,7 +42,7 @@ TEST_F(IdentityTest, ACertificateSaysSiteRoleAndDates) {
   const CertificateFacts facts = Must(ReadCertificate(alice.certificate));
   EXPECT_EQ(facts.site, "alice");
   EXPECT_EQ(facts.role, "site");
-  EXPECT_EQ(facts.issuer, "test-federation");
+  EXPECT_EQ(facts.issuer, "test-federation authority");
   EXPECT_EQ(facts.serial.size(), 32u);
   EXPECT_EQ(facts.not_before, now_ - absl::Minutes(5));
   EXPECT_EQ(facts.not_after, now_ + absl::Hours(24 * 90));
