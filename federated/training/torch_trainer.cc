@@ -1,6 +1,7 @@
 #include "federated/training/torch_trainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <utility>
 
@@ -63,6 +64,7 @@ class TorchTrainer final : public LocalTrainer {
                                       absl::Span<const float> control,
                                       absl::Span<const float> own_control) override {
     if (model_ == nullptr) return absl::FailedPreconditionError("Train before Open");
+    interrupted_ = false;
     DS_RETURN_IF_ERROR(CheckSizes(weights, control, own_control));
     UseThreads(config_.run.threads);
     const QuantizationConfig& quantization = task_.train.quantization;
@@ -91,6 +93,8 @@ class TorchTrainer final : public LocalTrainer {
                   absl::MakeSpan(update.delta).subspan(weights.size()));
     return update;
   }
+
+  void Interrupt() override { interrupted_ = true; }
 
  private:
   absl::Status CheckStrategy() const {
@@ -188,6 +192,7 @@ class TorchTrainer final : public LocalTrainer {
     double loss = 0;
     int64_t samples = 0;
     for (int64_t step = 0; step < wanted; ++step) {
+      if (interrupted_) return absl::CancelledError(absl::StrCat("round ", round, " was given up"));
       if (step % epoch_steps == 0)
         DS_RETURN_IF_ERROR(loader_->StartEpoch(round * epochs + step / epoch_steps));
       DS_ASSIGN_OR_RETURN(const std::vector<Batch> micro_batches, NextBatches(accumulate));
@@ -228,7 +233,8 @@ class TorchTrainer final : public LocalTrainer {
   std::unique_ptr<TaskModel> model_;
   std::optional<Loss> loss_;
   std::unique_ptr<Schedule> schedule_;
-  std::string precision_;  // as the first round has chosen it
+  std::string precision_;                  // as the first round has chosen it
+  std::atomic<bool> interrupted_ = false;  // of the round under way
 };
 
 }  // namespace

@@ -24,7 +24,8 @@ struct TorchTrainerOptions {
 
 // Errors of Open: the task's (ParseTask), the data's, and InvalidArgument where they do not fit
 // each other: the model's input and classes, or images without the task's data.mean. Of Train:
-// InvalidArgument where the training diverges. Not thread-safe.
+// InvalidArgument where the training diverges. Not thread-safe but for Interrupt, which is seen
+// before each step.
 std::unique_ptr<LocalTrainer> MakeTorchTrainer(TorchTrainerOptions options);
 
 }  // namespace ds::federated

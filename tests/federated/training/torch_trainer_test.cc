@@ -3,7 +3,9 @@
 #include "federated/training/torch_trainer.h"
 
 #include <cmath>
+#include <thread>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/federated/training/small_run.h"
@@ -167,6 +169,19 @@ TEST(TorchTrainer, ScaffoldsVariatesBecomeTheMeanGradients) {
   const double before = run.Accuracy(0);
   for (int64_t round = 0; round < 4; ++round) ASSERT_TRUE(run.Round(round));
   EXPECT_GT(run.Accuracy(4), before + 0.2);
+}
+
+TEST(TorchTrainer, ARoundThatIsNotWantedEndsSoon) {
+  FederatedTask task = SmallTask();
+  task.local.epochs = 10000;  // minutes
+  SmallRun run(task, Rounds(2), 1);
+  std::thread interrupter([&] {
+    absl::SleepFor(absl::Milliseconds(300));
+    run.site(0).Interrupt();
+  });
+  const auto update = run.site(0).Train(0, run.weights(), {}, {});
+  interrupter.join();
+  EXPECT_EQ(update.status().code(), absl::StatusCode::kCancelled) << update.status();
 }
 
 TEST(TorchTrainer, ErrorsSayWhatToDo) {
