@@ -10,8 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file/file.h"
-#include "base/mutex.h"
-#include "federated/pki/credential_file.h"
 #include "federated/pki/revocation.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -177,32 +175,6 @@ TEST_F(IdentityTest, NamesThatWouldLeadElsewhereAreRefused) {
   }
   EXPECT_FALSE(MakeSigningRequest(key, std::string(64, 'a'), "site").ok());
   EXPECT_TRUE(MakeSigningRequest(key, std::string(63, 'a'), "site").ok());
-}
-
-TEST_F(IdentityTest, ARenewalIsHeardOfWithinHalfASecondAndNothingIsLostOnABadFile) {
-  const Credentials first = Enrolled("alice");
-  const std::string path = IdentityFile(SiteFolder("alice"));
-  Mutex mutex;
-  CondVar changed;
-  std::vector<std::string> heard;
-  const auto file = Must(CredentialFile::Open(path, [&](const Credentials& credentials) {
-    const MutexLock lock(mutex);
-    heard.push_back(credentials.certificate);
-    changed.NotifyAll();
-  }));
-  EXPECT_EQ(file->Get()->certificate, first.certificate);
-  ASSERT_TRUE(WriteFileAtomically(path, "damaged").ok());
-  absl::SleepFor(2 * FileWatch::kPause);
-  EXPECT_EQ(file->Get()->certificate, first.certificate);
-  const Credentials second = Enrolled("alice");
-  const Deadline deadline = Deadline::In(absl::Seconds(10));
-  const absl::Duration written = SteadyTime();
-  const MutexLock lock(mutex);
-  while (heard.empty() && changed.WaitUntil(mutex, deadline.Moment())) {
-  }
-  EXPECT_LT(SteadyTime() - written, absl::Milliseconds(900));
-  EXPECT_THAT(heard, ElementsAre(second.certificate));
-  EXPECT_NE(first.certificate, second.certificate);
 }
 
 TEST_F(IdentityTest, ARevocationOfAnotherProcessIsSeenWithinASecond) {
