@@ -97,21 +97,15 @@ absl::StatusOr<AgentStep> Agent::React(const Situation& situation) {
   if (training_round_ >= 0 && training_round_ != open_round_) parts_.trainer->Interrupt();
   AgentStep step;
   if (situation.phase == Phase::kWaiting) return step;
-  if (situation.phase == Phase::kEnded && (situation.version == 0 || model_ == nullptr)) {
-    // There is nothing to hold the final model against.
-    DS_RETURN_IF_ERROR(EndRun(situation));
-    step.ended = true;
-    return step;
-  }
   // An asynchronous update is made of integers on its own version's grid: the model waits for it.
   const bool busy = asynchronous() && training_round_ >= 0;
-  if (!busy || situation.phase == Phase::kEnded) DS_RETURN_IF_ERROR(CatchUp(situation));
-  Settle(situation);
   if (situation.phase == Phase::kEnded) {
     DS_RETURN_IF_ERROR(EndRun(situation));
     step.ended = true;
     return step;
   }
+  if (!busy) DS_RETURN_IF_ERROR(CatchUp(situation));
+  Settle(situation);
   if (secure_ != nullptr) {
     const absl::Status answered = secure_->React(situation, *model_);
     for (const std::string& warning : secure_->TakeWarnings()) Say(warning);
@@ -246,6 +240,12 @@ std::optional<AgentJob> Agent::DueJob(const Situation& situation) {
 }
 
 absl::Status Agent::EndRun(const Situation& situation) {
+  if (situation.version > 0 || model_ != nullptr) {
+    const absl::Status verified = CatchUp(situation);
+    // Whoever comes back so late that the way there is gone has nothing to hold the model against.
+    if (!absl::IsFailedPrecondition(verified)) DS_RETURN_IF_ERROR(verified);
+  }
+  Settle(situation);
   if (secure_ != nullptr) DS_RETURN_IF_ERROR(secure_->EndRun());
   DS_RETURN_IF_ERROR(updates_->Clear());
   report_.end = situation.end;

@@ -1,0 +1,65 @@
+#include "tests/federated/agent/federation.h"
+
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "tests/federated/secure/test_vault.h"
+
+namespace ds::federated {
+
+RunOptions Federation::FourRounds() {
+  RunOptions options;
+  options.round.rounds = 4;
+  options.update.bits = 4;
+  return options;
+}
+
+Federation::Federation(int count, const RunOptions& options) {
+  problem.parameters = 40;
+  offer.run = "run-1";
+  offer.name = "a test";
+  offer.options = options;
+  const auto authority = std::make_shared<const TestAuthority>();
+  absl::StatusOr<std::unique_ptr<SiteFiles>> opened = SiteFiles::Open(folder->File("files"));
+  DS_CHECK(opened.ok()) << opened.status();
+  const std::shared_ptr<SiteFiles> files = *std::move(opened);
+  for (int i = 0; i < count; ++i) {
+    SiteHome home;
+    home.site = absl::StrCat("site-", i);
+    home.folder = folder->File(home.site);
+    home.identity = std::make_shared<TestIdentity>(home.site, authority);
+    home.problem = problem;
+    home.vault = std::make_shared<TestVault>();
+    home.files = files;
+    sites.push_back(home);
+  }
+}
+
+FakeAggregator::Options Federation::ForFake() const {
+  const LocalModel model = VirtualModel(problem);
+  return {.offer = offer,
+          .sites = static_cast<int>(sites.size()),
+          .layout = model.layout,
+          .weights = model.weights};
+}
+
+std::vector<absl::StatusOr<AgentReport>> Federation::Run(FederationService& service,
+                                                         CrashPoint* crash) {
+  std::vector<absl::StatusOr<AgentReport>> reports(sites.size(), absl::UnknownError("none"));
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < sites.size(); ++i) {
+    threads.emplace_back([&, i] {
+      if (i == 0 && crash != nullptr) {
+        reports[i] = LiveOnce(sites[i], service, *crash);
+        if (!crash->dead) return;
+      }
+      CrashPoint never;
+      reports[i] = LiveOnce(sites[i], service, never);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return reports;
+}
+
+}  // namespace ds::federated
