@@ -27,6 +27,13 @@ struct Acknowledged {
   std::vector<std::string> blobs;  // their bytes
 };
 
+constexpr int kRounds = 3;
+
+struct Seen {
+  size_t records = 0;
+  std::vector<int> blobs;
+};
+
 std::string BlobText(int round) { return std::string(3000, static_cast<char>('a' + round)); }
 
 // A few rounds of what an aggregator does: a blob in two pieces, then a record that names it.
@@ -56,8 +63,9 @@ absl::Status Work(const std::string& folder, int rounds, Acknowledged& said) {
 }
 
 // All that was acknowledged is there, in order; behind it at most what was tried; every record's
-// blob is whole.
-void Check(const std::string& folder, const Acknowledged& said, const std::string& where) {
+// blob is whole. `seen`: how many records there are, and blobs that are whole.
+void Check(const std::string& folder, const Acknowledged& said, const std::string& where,
+           Seen& seen) {
   auto store = OpenFileStore(folder);
   ASSERT_TRUE(store.ok()) << where << store.status();
   std::vector<std::string> records;
@@ -76,6 +84,12 @@ void Check(const std::string& folder, const Acknowledged& said, const std::strin
   }
   for (const std::string& text : said.blobs)
     ASSERT_EQ(*GetBlob(**store, Sha256Hex(text)), text) << where;
+  for (const int round : seen.blobs)
+    ASSERT_TRUE((*store)->Has(Sha256Hex(BlobText(round)))) << where;
+  ASSERT_GE(records.size(), seen.records) << where;
+  seen = {records.size(), {}};
+  for (int round = 0; round < kRounds; ++round)
+    if ((*store)->Has(Sha256Hex(BlobText(round)))) seen.blobs.push_back(round);
 }
 
 // After whatever happened, the same work can be done to its end.
@@ -83,7 +97,7 @@ void GoOn(const std::string& folder, const std::string& where) {
   auto store = OpenFileStore(folder);
   ASSERT_TRUE(store.ok()) << where << store.status();
   ASSERT_TRUE((*store)->Append("after").ok()) << where;
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     const auto put = PutBlob(**store, Bytes(BlobText(round)));
     ASSERT_TRUE(put.ok()) << where << put.status();
   }
@@ -110,14 +124,15 @@ TEST(PowerCut, AtEveryCallNothingThatWasAcknowledgedIsLost) {
       FaultyFileSystem files(folder.path());
       files.FailAt(call, EIO, /*for_good=*/true);
       Acknowledged said;
-      through = Work(folder.File("store"), 3, said).ok();
+      through = Work(folder.File("store"), kRounds, said).ok();
       files.FailNoMore();
       files.PowerCut(seed == -2   ? Survives::kSynced
                      : seed == -1 ? Survives::kNames
                                   : Survives::kAnything,
                      static_cast<uint64_t>(seed));
       const std::string where = absl::StrCat("call ", call, ", seed ", seed, ": ");
-      Check(folder.File("store"), said, where);
+      Seen seen;
+      Check(folder.File("store"), said, where, seen);
       GoOn(folder.File("store"), where);
       if (HasFatalFailure()) return;
     }
@@ -134,10 +149,14 @@ TEST(PowerCut, ACallThatFailsOnceLosesNothingEither) {
       FaultyFileSystem files(folder.path());
       files.FailAt(call, error, /*for_good=*/false);
       Acknowledged said;
-      through = Work(folder.File("store"), 3, said).ok();
+      through = Work(folder.File("store"), kRounds, said).ok();
       files.FailNoMore();
       const std::string where = absl::StrCat("call ", call, ": ");
-      Check(folder.File("store"), said, where);
+      Seen seen;
+      Check(folder.File("store"), said, where, seen);
+      // What was seen will have been acted upon: it stays.
+      files.PowerCut(Survives::kSynced);
+      Check(folder.File("store"), said, where, seen);
       GoOn(folder.File("store"), where);
       if (HasFatalFailure()) return;
     }
