@@ -137,10 +137,22 @@ absl::Status RunCore::Commit(const std::string& site, const CommitRequest& reque
   return absl::OkStatus();
 }
 
+// An answer or an echo that is not needed any more, since enough others came before it.
+bool RunCore::IsLate(const SecureGiven& given) const {
+  const bool of_round = given.step == SecureStep::kEcho || given.step == SecureStep::kAnswer;
+  const RoundState& round = machine_.round();
+  if (!of_round || given.round < 0 || given.round > round.round) return false;
+  if (given.round < round.round) return true;
+  const Stage stage = machine_.stage();
+  return stage == Stage::kPublish || stage == Stage::kIdle || stage == Stage::kEnded ||
+         (stage == Stage::kUnmask && given.step == SecureStep::kEcho);
+}
+
 absl::Status RunCore::Give(SecureGiven given) {
   if (secure_ == nullptr) {
     return absl::InvalidArgumentError("the run has no secure aggregation");
   }
+  if (IsLate(given)) return absl::OkStatus();
   const absl::Status check = machine_.Check(given);
   const bool again = absl::IsAlreadyExists(check);
   if (!check.ok() && !again) return check;

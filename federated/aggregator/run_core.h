@@ -90,6 +90,7 @@ class RunCore {
                          CommitReply* reply) const;
   int64_t MaximumSites() const;
   void SetUpdateSize();
+  bool IsLate(const SecureGiven& given) const;
   void Touch(const Record& record);
 
   const AggregatorOptions options_;

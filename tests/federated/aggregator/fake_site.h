@@ -133,6 +133,9 @@ class FakeSite {
     return std::string(reinterpret_cast<const char*>(packed.data()), packed.size());
   }
   virtual std::vector<std::string> Notes() { return {}; }
+  virtual bool IsDue(const Situation& situation) {
+    return situation.phase == Phase::kCollect && situation.plan.selected && !situation.committed;
+  }
   virtual absl::Status ActSecure(const Situation& situation) { return absl::OkStatus(); }
   void Fail(const absl::Status& status) {
     MutexLock lock(mutex_);
@@ -195,9 +198,7 @@ inline absl::Status FakeSite::CatchUp(const Situation& situation) {
 
 inline absl::Status FakeSite::Act(const Situation& situation) {
   if (auto status = ActSecure(situation); !status.ok()) return status;
-  const bool due =
-      situation.phase == Phase::kCollect && situation.plan.selected && !situation.committed;
-  if (due) {
+  if (IsDue(situation)) {
     auto update = MakeUpdate(situation);
     if (!update.ok()) return update.status();
     if (auto status = Send(*update); !status.ok()) return status;
@@ -221,7 +222,8 @@ inline void FakeSite::Loop() {
     const absl::Status status = Act(situation);
     // The run may have gone on meanwhile: then the next situation says what is due.
     const bool stale = newest().number != situation.number;
-    if (!status.ok() && !stale && !absl::IsUnavailable(status)) Fail(status);
+    const bool wait = stale || absl::IsUnavailable(status) || absl::IsNotFound(status);
+    if (!status.ok() && !wait) Fail(status);
     if (situation.phase == Phase::kEnded) return;
   }
 }

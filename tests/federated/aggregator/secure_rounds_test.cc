@@ -1,0 +1,141 @@
+// Rounds under secure aggregation with real agents of it: sums, dropouts in every phase, set-ups.
+#include <gmock/gmock.h>
+
+#include "tests/federated/aggregator/aggregator_fixture.h"
+#include "tests/federated/aggregator/secure_site.h"
+
+namespace ds::federated {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SecureRounds : public AggregatorTest {
+ protected:
+  SecureRounds() {
+    options_.identity = std::make_shared<TestIdentity>("aggregator", authority_);
+    run().round = {.rounds = 3, .wait_for = 5, .deadline_s = 0.4, .unmask_deadline_s = 0.4};
+    run().update.bits = 4;
+    run().secure = {.mode = "on", .rounds_a_setup = 2, .colluders = 1, .least_difference = 0};
+  }
+  void MakeSecureSites(int count) {
+    for (int i = 0; i < count; ++i) {
+      sites_.push_back(
+          std::make_unique<SecureSite>(*aggregator_, absl::StrCat("site-", i), authority_));
+    }
+  }
+  void Start() {
+    for (auto& site : sites_) site->JoinAndStart();
+  }
+  // Nobody but those named complained, and all who were there to the end have the last version.
+  void ExpectWell(int64_t version, const std::set<std::string>& but = {}) {
+    for (auto& site : sites_) {
+      site->Stop();
+      if (but.contains(site->name())) continue;
+      EXPECT_EQ(site->failure(), "");
+      EXPECT_EQ(site->version(), version) << site->name();
+    }
+  }
+  // The model that the same updates give without masks.
+  std::vector<float> InTheOpen() {
+    const auto store = std::exchange(store_, MemoryStore());
+    const auto told = std::exchange(told_, std::make_shared<Told>());
+    const RunOptions options = run();
+    run().secure.mode = "off";
+    options_.observer = told_;
+    OpenAggregator();
+    auto sites = MakeSites(5);
+    for (auto& site : sites) site->JoinAndStart();
+    EXPECT_EQ(End().state, EndState::kFinished);
+    for (auto& site : sites) site->Stop();
+    aggregator_.reset();
+    store_ = store;
+    options_.observer = told;
+    run() = options;
+    return std::exchange(told_, told)->weights();
+  }
+
+  std::shared_ptr<TestAuthority> authority_ = std::make_shared<TestAuthority>();
+  std::vector<std::unique_ptr<SecureSite>> sites_;
+};
+
+TEST_F(SecureRounds, GiveTheSameModelAsRoundsInTheOpen) {
+  const std::vector<float> open = InTheOpen();
+  OpenAggregator();
+  MakeSecureSites(5);
+  Start();
+  EXPECT_EQ(End().state, EndState::kFinished);
+  ExpectWell(3);
+  EXPECT_EQ(told_->weights(), open);
+}
+
+TEST_F(SecureRounds, StrictRoundsToo) {
+  run().secure.mode = "strict";
+  OpenAggregator();
+  MakeSecureSites(5);
+  Start();
+  EXPECT_EQ(End().state, EndState::kFinished);
+  ExpectWell(3);
+}
+
+TEST_F(SecureRounds, DropoutsInEveryPhaseAreBorne) {
+  run().round.rounds = 4;
+  for (const Silent phase : {Silent::kKeys, Silent::kShares, Silent::kUpload, Silent::kAnswer}) {
+    SCOPED_TRACE(static_cast<int>(phase));
+    sites_.clear();
+    store_ = MemoryStore();
+    OpenAggregator();
+    MakeSecureSites(5);
+    sites_[2]->SilentFrom(phase, 0);
+    Start();
+    EXPECT_EQ(End().state, EndState::kFinished);
+    ExpectWell(4, {"site-2"});
+    sites_.clear();
+    aggregator_.reset();
+  }
+}
+
+TEST_F(SecureRounds, OneDropoutTooManyAbandonsTheRoundAndNothingIsPublished) {
+  run().round.abandoned_in_a_row = 1;
+  OpenAggregator();
+  MakeSecureSites(5);
+  sites_[1]->SilentFrom(Silent::kUpload, 0);
+  sites_[3]->SilentFrom(Silent::kUpload, 0);  // 3 of 5 left, the threshold is 4
+  Start();
+  const RunEnded end = End();
+  EXPECT_EQ(end.state, EndState::kFailed);
+  EXPECT_THAT(end.reason, HasSubstr("missing: site-1, site-3"));
+  for (const Record& record : Log()) {
+    EXPECT_FALSE(std::holds_alternative<RoundPublished>(record));
+    EXPECT_FALSE(std::holds_alternative<SurvivorsFixed>(record));
+  }
+}
+
+TEST_F(SecureRounds, TooFewAnswersEndTheRunWithTheLastGoodModel) {
+  run().round.abandoned_in_a_row = 2;
+  OpenAggregator();
+  MakeSecureSites(5);
+  sites_[1]->SilentFrom(Silent::kAnswer, 1);
+  sites_[3]->SilentFrom(Silent::kAnswer, 1);
+  Start();
+  const RunEnded end = End();
+  EXPECT_EQ(end.state, EndState::kFailed);
+  EXPECT_THAT(end.reason, HasSubstr("version 1 is the last"));
+  EXPECT_THAT(end.reason, HasSubstr("missing: site-1, site-3"));
+}
+
+TEST_F(SecureRounds, WhoJoinsLateIsInTheNextSetup) {
+  run().round.rounds = 6;
+  run().round.wait_for = 4;
+  options_.maximum_sites = 8;
+  OpenAggregator();
+  MakeSecureSites(5);
+  for (int i = 0; i < 4; ++i) sites_[i]->JoinAndStart();
+  sites_[0]->Await([](const Situation& s) { return s.version >= 1; });
+  sites_[4]->JoinAndStart();
+  EXPECT_EQ(End().state, EndState::kFinished);
+  ExpectWell(6);
+  EXPECT_EQ(told_->rounds().back().counted.size(), 5u);
+}
+
+}  // namespace
+}  // namespace ds::federated
