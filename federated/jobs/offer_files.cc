@@ -7,6 +7,7 @@
 #include "base/file/file.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
+#include "federated/aggregator/run_name.h"
 #include "federated/wire/codec.h"
 
 namespace ds::federated {
@@ -55,7 +56,7 @@ absl::StatusOr<RunOffer> OfferOf(
     Store& store) {
   absl::StatusOr<RunOffer> written = Written(folder);
   if (absl::IsNotFound(written.status())) {
-    RunOffer offer = {.name = name, .options = options};
+    RunOffer offer = {.run = RandomRunName(), .name = name, .options = options};
     DS_ASSIGN_OR_RETURN(offer.task, write_model(OfferedModelFile(folder)));
     DS_ASSIGN_OR_RETURN(offer.model, PutFile(store, OfferedModelFile(folder)));
     DS_RETURN_IF_ERROR(WriteFileAtomically(OfferFile(folder), Bytes(offer)));
