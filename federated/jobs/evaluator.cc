@@ -75,6 +75,8 @@ absl::StatusOr<FlatModel> Evaluator::Open(const RunOffer& offer, const std::stri
   HelloReply said;  // the message that carries an offer
   said.version = kWireVersion;
   said.offer = offer;
+  // A run gets its name when it begins, which is later.
+  if (said.offer.run.empty()) said.offer.run = "new";
   DS_RETURN_IF_ERROR(WriteFileAtomically(File(kOffer), Encode(said)));
   DS_ASSIGN_OR_RETURN(const nlohmann::json answer, Ask({{"do", "open"},
                                                         {"offer", File(kOffer)},
