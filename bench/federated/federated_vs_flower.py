@@ -89,7 +89,11 @@ class Downstream:
         """Identities of the server and of all sites, made offline."""
         self.call("ds_pki", "init", "--folder", "authority", "--name", "bench", "--server", "localhost,127.0.0.1")
         for site in range(sites):
-            self.call("ds_pki", "identity", "--folder", "authority", "--site", f"site-{site}", "--output", f"identity-{site}")
+            name = ("--site", f"site-{site}")
+            token = self.call("ds_pki", "token", "--folder", "authority", *name).strip()
+            self.call("ds_pki", "request", "--folder", f"identity-{site}", *name, "--request", "request")
+            self.call("ds_pki", "enrol", "--folder", "authority", "--token", token, "--request", "request", "--reply", "reply")
+            self.call("ds_pki", "install", "--folder", f"identity-{site}", *name, "--token", token, "--reply", "reply")
 
     def measure(self, sites, rounds, parameters, secure, bits, patience=600):
         self.enrol(sites)
