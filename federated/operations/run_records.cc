@@ -1,10 +1,9 @@
 #include "federated/operations/run_records.h"
 
-#include <sys/resource.h>
-
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -181,9 +180,18 @@ absl::Status RunRecords::Finish(const RunReport& report, const RunFacts& facts) 
 }
 
 double PeakRssMib() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  // Not getrusage's: that one remembers the program that started this one.
+  constexpr absl::string_view kKey = "VmHWM:";
+  const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
+  const size_t at = status.ok() ? status->find(kKey) : std::string::npos;
+  double kib = 0;
+  if (at == std::string::npos ||
+      !absl::SimpleAtod(absl::StripAsciiWhitespace(absl::string_view(*status).substr(
+                            at + kKey.size(), status->find(" kB", at) - at - kKey.size())),
+                        &kib)) {
+    return RoundRow::kNone;
+  }
+  return kib / 1024;
 }
 
 std::string SummaryText(const RunReport& report, const RunFacts& facts,

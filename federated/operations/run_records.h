@@ -77,7 +77,7 @@ class RunRecords final : public Observer {
   bool warned_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// The most memory that this process had resident so far, MiB.
+// The most memory that this process had resident so far, MiB; NaN where the system does not say.
 double PeakRssMib();
 std::string SummaryText(const RunReport& report, const RunFacts& facts,
                         const std::vector<RoundRow>& rounds, double peak_rss_mib);
