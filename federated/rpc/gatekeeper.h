@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
-#include "federated/rpc/server.h"
 #include "federated/rpc/calls/server_call.h"
+#include "federated/rpc/server.h"
 #include "grpcpp/generic/async_generic_service.h"
 
 namespace ds::federated {

@@ -35,7 +35,6 @@ constexpr absl::Duration kFarewell = absl::Seconds(5);
 // What arrives on a stream before it is read: gRPC's own buffer, beyond the budget. A megabyte
 // keeps 20 MB/s going over a way of 50 ms.
 constexpr int kLookaheadBytes = 1 << 20;
-constexpr int kHandshakeMs = 10000;
 constexpr int kStreamsAConnection = 32;
 constexpr int kKeepaliveMs = 20000, kKeepaliveTimeoutMs = 10000, kLeastPingMs = 5000;
 
@@ -185,7 +184,9 @@ class GrpcServer : public FederationServer {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsAConnection);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
-    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+    builder.AddChannelArgument(
+        GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+        static_cast<int>(absl::ToInt64Milliseconds(core_.options.handshake)));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

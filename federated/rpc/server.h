@@ -39,6 +39,7 @@ struct ServeOptions {
   std::function<bool(const std::string& serial)> revoked;
 
   absl::Duration stall = absl::Seconds(30);        // without progress, after which a call is ended
+  absl::Duration handshake = absl::Seconds(10);    // for a connection to be set up
   absl::Duration sign_of_life = absl::Seconds(5);  // between messages of a stream that has no news
   int64_t memory_bytes = int64_t{256} << 20;       // under way for all callers, >= 8 MiB
   int64_t caller_bytes = int64_t{16} << 20;        // for one of them, >= 8 MiB
