@@ -19,12 +19,10 @@ constexpr float kSteps[kMostLevelBits] = {
 
 constexpr uint64_t kRotationTensor = 0x726f746174696f6e;  // "rotation"
 
-// Clamped to [low, high] and truncated. Not std::clamp: this form becomes two instructions a
-// vector.
-inline int32_t Level(float place, float low, float high) {
+// Not std::clamp: this form becomes two instructions a vector.
+inline float Clamped(float place, float low, float high) {
   place = place > low ? place : low;
-  place = place < high ? place : high;
-  return static_cast<int32_t>(place);
+  return place < high ? place : high;
 }
 
 struct Ends {
@@ -50,7 +48,8 @@ void QuantizeNearest(const Grid& grid, absl::Span<const float> values, int32_t* 
   const float shift = ends.centre + 0.5f;
   const int64_t count = static_cast<int64_t>(values.size());
   for (int64_t i = 0; i < count; ++i)
-    levels[i] = Level(values[i] * ends.inverse + shift, ends.low, ends.high);
+    levels[i] =
+        static_cast<int32_t>(Clamped(values[i] * ends.inverse + shift, ends.low, ends.high));
 }
 
 void QuantizeStochastic(const Grid& grid, absl::Span<const float> values,
@@ -62,7 +61,10 @@ void QuantizeStochastic(const Grid& grid, absl::Span<const float> values,
     const uint64_t element = static_cast<uint64_t>(first + i);
     if (i == 0 || element % 4 == 0) block = lowbit::NoiseBlock(noise, element / 4);
     const float chance = static_cast<float>(block.word[element % 4] >> 8) * 0x1p-24f;
-    levels[i] = Level(values[i] * ends.inverse + ends.centre + chance, ends.low, ends.high);
+    const float place = Clamped(values[i] * ends.inverse + ends.centre, ends.low, ends.high);
+    // Not by adding the chance to the place: that could round a level itself up.
+    const int32_t below = static_cast<int32_t>(place);
+    levels[i] = below + (chance < place - static_cast<float>(below) ? 1 : 0);
   }
 }
 

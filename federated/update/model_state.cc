@@ -245,8 +245,10 @@ absl::StatusOr<ModelState> StateFrom(const TensorMap& tensors, const StringMap& 
   const int64_t count = weights == tensors.end() ? 0 : weights->second.num_elements();
   if (const absl::Status status = CheckLayout(state.layout, count); !status.ok())
     return Damaged(origin, status.message());
-  if (state.maximum_sites < 1 || state.samples_reference < 1 || state.version < 0)
-    return Damaged(origin, "a count is below its least");
+  if (state.maximum_sites < 1 || state.maximum_sites > kMostSitesOfASum ||
+      state.samples_reference < 1 || state.version < 0 || state.version > kMostVersions) {
+    return Damaged(origin, "a count is out of range");
+  }
   DS_ASSIGN_OR_RETURN(const UpdatePlan plan, MakePlan(state.layout, options, state.maximum_sites));
   const int moments = ServerStep(options.strategy).moments();
   const bool control = options.strategy.name == "scaffold";

@@ -23,6 +23,10 @@ constexpr double kWeightUnit = 0x1p-20;  // of a site's weight in its digits
 constexpr double kScaleUnit = 0x1p-16;   // of a mean square in its digits
 constexpr double kLossUnit = 0x1p-16;
 
+// Beyond any run; keeps products within 64 bits.
+constexpr int64_t kMostSitesOfASum = int64_t{1} << 32;
+constexpr int64_t kMostVersions = int64_t{1} << 48;
+
 struct ModelState {
   ModelLayout layout;
   RunOptions options;

@@ -57,6 +57,27 @@ TEST(FederatedModelFileTest, AnotherRunsModelIsRefused) {
   EXPECT_EQ(GlobalModel::Load(path + "2", other).status().code(), absl::StatusCode::kNotFound);
 }
 
+// Files of an earlier build: formats, digests and the step itself are a contract among all parties.
+TEST(FederatedModelFileTest, FilesOfAnEarlierBuildAreStillRead) {
+  const std::string corpus = DS_SOURCE_DIR "/tests/fuzz/corpus/";
+  RunOptions options;
+  options.strategy.name = "fedadam";
+  const auto model = GlobalModel::Load(corpus + "federated_model/fedadam", options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  options.strategy.name = "fedavg";
+  options.update.bits = 2;
+  options.strategy.max_staleness = 2;
+  const auto old = GlobalModel::Create({{{.name = "a", .count = 5}}},
+                                       {0.1f, 0.2f, 0.3f, 0.4f, 0.5f}, options, 3, 1);
+  ASSERT_TRUE(old.ok()) << old.status();
+  const auto published = Published::Decode(*ReadFile(corpus + "federated_published/fedavg"));
+  ASSERT_TRUE(published.ok()) << published.status();
+  SiteMetrics sums;
+  ASSERT_TRUE((*old)->Advance(*published, &sums, nullptr).ok());
+  EXPECT_EQ(sums.samples, 14);
+  EXPECT_EQ((*old)->digest(), "81c9f041cdeef875a1aa0b4a278754d77131be6f72169146ec6e2c99761a92a2");
+}
+
 // Each change alone is well-formed safetensors.
 TEST(FederatedModelFileTest, ChangedFilesAreRefused) {
   const TempFolder folder;

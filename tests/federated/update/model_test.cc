@@ -43,9 +43,8 @@ TEST(FederatedModelTest, TheMeanIsTheWeightedMeanOfTheUpdates) {
         }
         ASSERT_TRUE(model->Advance(Summed(*model, updates), nullptr, nullptr).ok());
         for (size_t i = 0; i < start.size(); ++i) {
-          const double expected = start[i] + mean[i];
-          // bn.variance, the only one near 0, is cut there.
-          ASSERT_NEAR(model->weights()[i], expected, 2e-6) << bits << " bits, weight " << i;
+          ASSERT_NEAR(model->weights()[i], start[i] + mean[i], 2e-6)
+              << bits << " bits, weight " << i;
         }
       }
       EXPECT_EQ(model->version(), 3);
