@@ -129,9 +129,9 @@ absl::Status EpochServer::CheckShares(int position, const secure::Shares& shares
 }
 
 absl::Status EpochServer::AddShares(const std::string& site, absl::string_view payload) {
-  if (setup_ == nullptr || !participants_.empty())
+  if (setup_ == nullptr)
     return absl::FailedPreconditionError(
-        absl::StrCat("set-up ", header_.epoch, " takes no shares now"));
+        absl::StrCat("set-up ", header_.epoch, " takes no shares yet"));
   const int position = setup_->PositionOf(site);
   if (position < 0)
     return absl::PermissionDeniedError(
@@ -151,6 +151,9 @@ absl::Status EpochServer::AddShares(const std::string& site, absl::string_view p
     return absl::InvalidArgumentError(absl::StrCat("the shares of ", site, " for set-up ",
                                                    header_.epoch, ": other ones than before"));
   }
+  if (!participants_.empty())
+    return absl::FailedPreconditionError(
+        absl::StrCat("set-up ", header_.epoch, " takes no more shares"));
   DS_RETURN_IF_ERROR(CheckShares(position, *shares));
   for (const SealedShares& entry : shares->entries)
     tags_[position][static_cast<int>(entry.site)] = entry.tags;

@@ -113,12 +113,12 @@ absl::Status TakeMasks(const Setup& setup, const std::vector<bool>& participants
       add(SelfMaskKey(View(secrets[site]), round.transcript), true);
       continue;
     }
+    const X25519Key recovered(secrets[site]);
     for (int other : setup.neighbours().Holders(site)) {
       if (!round.survivors[other]) continue;
-      DS_ASSIGN_OR_RETURN(
-          const Secret key,
-          PairMaskKey(secrets[site], setup.member(other).mask_keys[round.round.index],
-                      round.transcript, site, other));
+      DS_ASSIGN_OR_RETURN(const Secret key,
+                          PairMaskKey(recovered, setup.member(other).mask_keys[round.round.index],
+                                      round.transcript, site, other));
       // `other` added it where it comes first.
       add(key, other < site);
     }

@@ -120,10 +120,17 @@ Secret HkdfSecret(absl::string_view key, absl::string_view salt, absl::string_vi
 
 Bytes32 X25519Public(const Secret& key) { return PublicOf(EVP_PKEY_X25519, key); }
 
-absl::StatusOr<Secret> X25519(const Secret& key, const Bytes32& their_public) {
-  const auto mine = Private(EVP_PKEY_X25519, key);
+struct X25519Key::Held {
+  Owned<EVP_PKEY> pkey;
+};
+
+X25519Key::X25519Key(const Secret& key)
+    : held_(std::make_unique<Held>(Held{Private(EVP_PKEY_X25519, key)})) {}
+X25519Key::~X25519Key() = default;
+
+absl::StatusOr<Secret> X25519Key::Agree(const Bytes32& their_public) const {
   const auto theirs = Public(EVP_PKEY_X25519, their_public);
-  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new(mine.get(), nullptr));
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new(held_->pkey.get(), nullptr));
   Secret shared;
   size_t size = kKeyBytes;
   DS_CHECK(context != nullptr && EVP_PKEY_derive_init(context.get()) == 1);

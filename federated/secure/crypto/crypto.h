@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -62,8 +63,18 @@ Secret HkdfSecret(absl::string_view key, absl::string_view salt, absl::string_vi
 
 // RFC 7748.
 Bytes32 X25519Public(const Secret& key);
-// InvalidArgument for a public key of small order, which gives the same secret to everybody.
-absl::StatusOr<Secret> X25519(const Secret& key, const Bytes32& their_public);
+// One private key and many public ones: making the key ready takes as long as an agreement.
+class X25519Key {
+ public:
+  explicit X25519Key(const Secret& key);
+  ~X25519Key();
+  // InvalidArgument for a public key of small order, which gives the same secret to everybody.
+  absl::StatusOr<Secret> Agree(const Bytes32& their_public) const;
+
+ private:
+  struct Held;
+  std::unique_ptr<Held> held_;
+};
 
 // RFC 8032.
 Bytes32 Ed25519Public(const Secret& key);

@@ -136,9 +136,9 @@ std::string NoteToSign(const Header& header, int64_t round, const Bytes32& survi
   return Joined("note", header, round, survivors);
 }
 
-absl::StatusOr<Secret> PairMaskKey(const Secret& key, const Bytes32& their_public,
+absl::StatusOr<Secret> PairMaskKey(const X25519Key& key, const Bytes32& their_public,
                                    const Bytes32& transcript, int a, int b) {
-  DS_ASSIGN_OR_RETURN(const Secret shared, X25519(key, their_public));
+  DS_ASSIGN_OR_RETURN(const Secret shared, key.Agree(their_public));
   return HkdfSecret(View(shared), View(transcript),
                     absl::StrCat("pair ", std::min(a, b), " ", std::max(a, b)));
 }
@@ -147,9 +147,9 @@ Secret SelfMaskKey(absl::string_view seed, const Bytes32& transcript) {
   return HkdfSecret(seed, View(transcript), "self");
 }
 
-absl::StatusOr<Secret> ChannelKey(const Secret& key, const Bytes32& their_public,
+absl::StatusOr<Secret> ChannelKey(const X25519Key& key, const Bytes32& their_public,
                                   const Bytes32& setup, int from, int to) {
-  DS_ASSIGN_OR_RETURN(const Secret shared, X25519(key, their_public));
+  DS_ASSIGN_OR_RETURN(const Secret shared, key.Agree(their_public));
   return HkdfSecret(View(shared), View(setup), absl::StrCat("shares ", from, " to ", to));
 }
 

@@ -71,11 +71,11 @@ std::string EchoToSign(const Header& header, int64_t round, const Bytes32& survi
 std::string NoteToSign(const Header& header, int64_t round, const Bytes32& survivors);
 
 // The masks' keys. `a`, `b`: positions of the two sites, in any order.
-absl::StatusOr<Secret> PairMaskKey(const Secret& key, const Bytes32& their_public,
+absl::StatusOr<Secret> PairMaskKey(const X25519Key& key, const Bytes32& their_public,
                                    const Bytes32& transcript, int a, int b);
 Secret SelfMaskKey(absl::string_view seed, const Bytes32& transcript);
 // Of the channel from one site to another; used for one message.
-absl::StatusOr<Secret> ChannelKey(const Secret& key, const Bytes32& their_public,
+absl::StatusOr<Secret> ChannelKey(const X25519Key& key, const Bytes32& their_public,
                                   const Bytes32& setup, int from, int to);
 
 }  // namespace ds::federated::secure

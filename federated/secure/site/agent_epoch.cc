@@ -137,6 +137,7 @@ absl::StatusOr<std::string> AgentEpoch::MakeShares() {
   Wipe(random);
   Shares message{.header = header_, .setup = setup_->hash()};
   message.signature = Sign(SetupToSign(header_, site_, setup_->hash()));
+  const X25519Key channel(channel_);
   for (size_t at = 0; at < holders.size(); ++at) {
     const int holder = holders[at];
     SealedShares entry{.site = static_cast<uint32_t>(holder)};
@@ -148,7 +149,7 @@ absl::StatusOr<std::string> AgentEpoch::MakeShares() {
       own_shares_ = shares[at];
     } else {
       const auto key =
-          ChannelKey(channel_, setup_->member(holder).channel, setup_->hash(), position_, holder);
+          ChannelKey(channel, setup_->member(holder).channel, setup_->hash(), position_, holder);
       if (!key.ok())
         return Wrong(header_,
                      absl::StrCat(setup_->member(holder).site, ": ", key.status().message()));
@@ -165,14 +166,14 @@ absl::StatusOr<std::string> AgentEpoch::MakeShares() {
 // Bad shares are their owner's or the aggregator's fault, which cannot be told apart here: they are
 // left out, and the aggregator hears of it with the answer.
 absl::Status AgentEpoch::TakeEntry(const SealedShares& entry, const Signature& signature,
-                                   std::vector<std::string>* warnings) {
+                                   const X25519Key& channel, std::vector<std::string>* warnings) {
   const int owner = static_cast<int>(entry.site);
   const Keys& keys = setup_->member(owner);
   if (!Ed25519Verify(keys.signing, SetupToSign(header_, keys.site, setup_->hash()), signature))
     return Wrong(header_, absl::StrCat("it gave ", keys.site,
                                        " another roster than this site, or "
                                        "forged its word on it"));
-  const auto key = ChannelKey(channel_, keys.channel, setup_->hash(), owner, position_);
+  const auto key = ChannelKey(channel, keys.channel, setup_->hash(), owner, position_);
   absl::StatusOr<std::string> shares = absl::DataLossError("its key is none");
   if (key.ok() && entry.sealed.size() > kSealNonceBytes)
     shares = Unseal(*key, absl::string_view(entry.sealed).substr(0, kSealNonceBytes), "",
@@ -224,8 +225,9 @@ absl::Status AgentEpoch::OpenInbox(absl::string_view bytes, const SecureFloors& 
   }
   for (const auto& [entry, signature] : inbox->entries) given.push_back(entry.site);
   if (due != given) return Wrong(header_, "it keeps back the shares of a participant");
+  const X25519Key channel(channel_);
   for (const auto& [entry, signature] : inbox->entries)
-    DS_RETURN_IF_ERROR(TakeEntry(entry, signature, warnings));
+    DS_RETURN_IF_ERROR(TakeEntry(entry, signature, channel, warnings));
   participants_ = in;
   inbox_hash_ = hash;
   const absl::Status saved = Save(vault, "inbox", EncodeInbox());

@@ -69,7 +69,7 @@ class AgentEpoch {
   absl::Status TakeOpenings(absl::string_view openings);
   absl::StatusOr<std::string> MakeShares();
   absl::Status TakeEntry(const SealedShares& entry, const Signature& signature,
-                         std::vector<std::string>* warnings);
+                         const X25519Key& channel, std::vector<std::string>* warnings);
   std::string EncodeKeys() const;
   absl::Status DecodeKeysEntry(absl::string_view bytes);
   std::string EncodeSetup() const;

@@ -148,11 +148,11 @@ std::vector<MaskKey> VaultedAgent::MaskKeys(const AgentEpoch& epoch, const Round
   const int64_t index = record.round.index;
   const int self = epoch.position();
   std::vector<MaskKey> keys = {{.key = SelfMaskKey(View(epoch.seed(index)), record.transcript)}};
+  const X25519Key own(epoch.mask_key(index));
   for (int other : epoch.setup().neighbours().Holders(self)) {
     if (other == self || !epoch.participants()[other]) continue;
-    const auto key =
-        PairMaskKey(epoch.mask_key(index), epoch.setup().member(other).mask_keys[index],
-                    record.transcript, self, other);
+    const auto key = PairMaskKey(own, epoch.setup().member(other).mask_keys[index],
+                                 record.transcript, self, other);
     if (!key.ok()) {
       *status = absl::PermissionDeniedError(
           absl::StrCat(epoch.setup().member(other).site, " gave ", key.status().message()));

@@ -29,12 +29,14 @@ Bytes32 Bytes32Of(absl::string_view hex) {
 // RFC 7748, section 5.2.
 TEST(X25519, MultipliesAsTheRfc) {
   const auto first =
-      X25519(Secret(Bytes32Of("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")),
-             Bytes32Of("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c"));
+      X25519Key(
+          Secret(Bytes32Of("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")))
+          .Agree(Bytes32Of("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c"));
   EXPECT_EQ(Hex(View(*first)), "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
   const auto second =
-      X25519(Secret(Bytes32Of("4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d")),
-             Bytes32Of("e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493"));
+      X25519Key(
+          Secret(Bytes32Of("4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d")))
+          .Agree(Bytes32Of("e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493"));
   EXPECT_EQ(Hex(View(*second)), "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957");
 }
 
@@ -47,15 +49,17 @@ TEST(X25519, AgreesAsTheRfc) {
   EXPECT_EQ(Hex(View(X25519Public(bob))),
             "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
   const std::string shared = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742";
-  EXPECT_EQ(Hex(View(*X25519(alice, X25519Public(bob)))), shared);
-  EXPECT_EQ(Hex(View(*X25519(bob, X25519Public(alice)))), shared);
+  EXPECT_EQ(Hex(View(*X25519Key(alice).Agree(X25519Public(bob)))), shared);
+  EXPECT_EQ(Hex(View(*X25519Key(bob).Agree(X25519Public(alice)))), shared);
 }
 
 TEST(X25519, RefusesPointsOfSmallOrder) {
   Bytes32 point{};
-  EXPECT_EQ(X25519(RandomSecret(), point).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(X25519Key(RandomSecret()).Agree(point).status().code(),
+            absl::StatusCode::kInvalidArgument);
   point[0] = 1;
-  EXPECT_EQ(X25519(RandomSecret(), point).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(X25519Key(RandomSecret()).Agree(point).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 // RFC 5869, appendix A.1, A.2 and A.3.

@@ -35,7 +35,9 @@ TEST_F(Once, AnotherUpdateUnderTheSameMasksIsRefused) {
   const auto masked = run_.agent(0).Mask(round, update);
   ASSERT_TRUE(masked.ok()) << masked.status();
   for (bool restarted : {false, true}) {
-    if (restarted) ASSERT_TRUE(run_.Restart(0).ok());
+    if (restarted) {
+      ASSERT_TRUE(run_.Restart(0).ok());
+    }
     const auto again = run_.agent(0).Mask(round, update);
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(again->bytes(), masked->bytes());
@@ -102,7 +104,6 @@ TEST(SetUp, AKillBehindEachWriteIsGoneOnFrom) {
       if (status.ok()) status.Update(run.server().CloseShares());
       if (status.ok()) status.Update(run.Inboxes(run.All()));
       if (!killed) {
-        // Keys whose mark was lost are not made again: the set-up goes on without this site.
         ASSERT_TRUE(status.ok()) << writes << ": " << status;
         break;
       }
@@ -111,6 +112,7 @@ TEST(SetUp, AKillBehindEachWriteIsGoneOnFrom) {
       run.vault(0).FailAfter(-1);
       ASSERT_TRUE(run.Restart(0).ok());
     }
+    run.vault(0).FailAfter(-1);
     const SecureRound round = run.Round(0, 0, kBits, 5);
     const auto sum = run.Sum(round, 7, run.All(), run.All());
     ASSERT_TRUE(sum.ok()) << writes << ": " << sum.status();
@@ -184,7 +186,9 @@ TEST_F(Once, OldSecretsAreDroppedAndThatTheyWereUsedIsNot) {
   ASSERT_TRUE(run_.agent(0).ForgetBefore(1).ok());
   EXPECT_LT(run_.vault(0).Image()["secure.run-7.round.0.0"].size(), 500u);
   for (bool restarted : {false, true}) {
-    if (restarted) ASSERT_TRUE(run_.Restart(0).ok());
+    if (restarted) {
+      ASSERT_TRUE(run_.Restart(0).ok());
+    }
     EXPECT_EQ(run_.agent(0).AnswerUnmask(round, said).status().code(),
               absl::StatusCode::kFailedPrecondition);
     EXPECT_EQ(run_.agent(0).Mask(round, SecureRun::Update(0, round, 7)).status().code(),
