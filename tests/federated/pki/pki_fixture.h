@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,13 +17,14 @@
 
 namespace ds::federated {
 
-template <typename T>
-T Must(absl::StatusOr<T> value) {
-  DS_CHECK(value.ok()) << value.status();
-  return *std::move(value);
-}
-
 class PkiTest : public ::testing::Test {
+ public:
+  template <typename T>
+  static T Must(absl::StatusOr<T> value) {
+    DS_CHECK(value.ok()) << value.status();
+    return *std::move(value);
+  }
+
  protected:
   PkiTest() : authority_(MakeAuthority("authority")) {}
 

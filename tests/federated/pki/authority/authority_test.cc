@@ -25,7 +25,7 @@ using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 std::string Serial(const std::string& certificate) {
-  return Must(ReadCertificate(certificate)).serial;
+  return PkiTest::Must(ReadCertificate(certificate)).serial;
 }
 
 class AuthorityTest : public PkiTest {

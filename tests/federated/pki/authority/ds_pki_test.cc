@@ -41,7 +41,7 @@ class DsPkiTest : public ::testing::Test {
 TEST_F(DsPkiTest, EnrolsASiteByHandAndRevokesIt) {
   const std::string fingerprint =
       Call("init --folder ca --name fed --server hub.example.org,127.0.0.1");
-  EXPECT_EQ(fingerprint, Must(Authority::Open(folder_.File("ca")))->fingerprint());
+  EXPECT_EQ(fingerprint, PkiTest::Must(Authority::Open(folder_.File("ca")))->fingerprint());
   const std::string token = Call("token --folder ca --site alice --valid 90m");
   EXPECT_THAT(token, HasSubstr(fingerprint));
   EXPECT_THAT(output_, HasSubstr("For site 'alice', once, until "));
@@ -50,7 +50,7 @@ TEST_F(DsPkiTest, EnrolsASiteByHandAndRevokesIt) {
   Call("install --folder alice --site alice --token " + token + " --reply alice.pem");
   EXPECT_TRUE(FileSiteIdentity::Open(folder_.File("alice/identity.pem")).ok());
   const std::string serial =
-      Must(ReadCertificate(ReadText(folder_.File("alice/identity.pem")))).serial;
+      PkiTest::Must(ReadCertificate(ReadText(folder_.File("alice/identity.pem")))).serial;
 
   EXPECT_THAT(Call("list --folder ca"), AllOf(HasSubstr(serial), Not(HasSubstr("revoked"))));
   EXPECT_EQ(Call("revoke --folder ca alice"), serial);

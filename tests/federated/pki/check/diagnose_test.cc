@@ -173,7 +173,7 @@ TEST(EndpointTest, AddressesAreHostAndPort) {
        std::vector<std::array<std::string, 3>>{{"a.b:1", "a.b", "1"},
                                                {"[::1]:65535", "::1", "65535"},
                                                {"1.2.3.4:07", "1.2.3.4", "7"}}) {
-    const Endpoint endpoint = Must(ParseEndpoint(text));
+    const Endpoint endpoint = PkiTest::Must(ParseEndpoint(text));
     EXPECT_EQ(endpoint.host, host);
     EXPECT_EQ(endpoint.port, port);
     EXPECT_EQ(endpoint.is_address, host != "a.b");
