@@ -1,6 +1,7 @@
 #include "federated/operations/run_records.h"
 
 #include <cmath>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file/file.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -181,17 +183,16 @@ absl::Status RunRecords::Finish(const RunReport& report, const RunFacts& facts) 
 
 double PeakRssMib() {
   // Not getrusage's: that one remembers the program that started this one.
-  constexpr absl::string_view kKey = "VmHWM:";
-  const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
-  const size_t at = status.ok() ? status->find(kKey) : std::string::npos;
-  double kib = 0;
-  if (at == std::string::npos ||
-      !absl::SimpleAtod(absl::StripAsciiWhitespace(absl::string_view(*status).substr(
-                            at + kKey.size(), status->find(" kB", at) - at - kKey.size())),
-                        &kib)) {
-    return RoundRow::kNone;
+  std::ifstream status("/proc/self/status");  // of no size, so no file to map or to read whole
+  for (std::string line; std::getline(status, line);) {
+    absl::string_view rest = line;
+    double kib = 0;
+    if (absl::ConsumePrefix(&rest, "VmHWM:") && absl::ConsumeSuffix(&rest, " kB") &&
+        absl::SimpleAtod(absl::StripAsciiWhitespace(rest), &kib)) {
+      return kib / 1024;
+    }
   }
-  return kib / 1024;
+  return RoundRow::kNone;
 }
 
 std::string SummaryText(const RunReport& report, const RunFacts& facts,
