@@ -36,36 +36,47 @@ class Stream {
   std::unique_ptr<EVP_CIPHER_CTX, Free> context_;
 };
 
-// Of a fixed number of values, which the compiler turns into vector code.
+// In place and through memcpy, which the compiler turns into vector code.
+template <typename Word, bool kTake>
+void Combine(std::byte* values, const uint8_t* stream, size_t size) {
+  for (size_t at = 0; at < size; at += sizeof(Word)) {
+    Word value, mask;
+    std::memcpy(&value, values + at, sizeof(Word));
+    std::memcpy(&mask, stream + at, sizeof(Word));
+    value = static_cast<Word>(kTake ? value - mask : value + mask);
+    std::memcpy(values + at, &value, sizeof(Word));
+  }
+}
+
 template <typename Word>
-void Combine(Word* values, const Word* masks, bool take) {
-  if (take) {
-    for (size_t i = 0; i < kBlock / sizeof(Word); ++i)
-      values[i] = static_cast<Word>(values[i] - masks[i]);
-  } else {
-    for (size_t i = 0; i < kBlock / sizeof(Word); ++i)
-      values[i] = static_cast<Word>(values[i] + masks[i]);
+void Reduce(std::byte* values, size_t size, int bits) {
+  if (bits == 8 * sizeof(Word)) return;
+  const auto kept = static_cast<Word>((uint64_t{1} << bits) - 1);
+  for (size_t at = 0; at < size; at += sizeof(Word)) {
+    Word value;
+    std::memcpy(&value, values + at, sizeof(Word));
+    value = static_cast<Word>(value & kept);
+    std::memcpy(values + at, &value, sizeof(Word));
   }
 }
 
 template <typename Word>
 void AddAll(absl::Span<const MaskKey> keys, std::vector<Stream>& streams, int bits,
             absl::Span<std::byte> bytes) {
-  constexpr size_t kWords = kBlock / sizeof(Word);
-  alignas(64) Word stream[kWords] = {}, values[kWords] = {};
-  auto* const stream_bytes = reinterpret_cast<uint8_t*>(stream);
-  const auto kept = static_cast<Word>((uint64_t{1} << bits) - 1);
+  alignas(64) uint8_t stream[kBlock];
   for (size_t at = 0; at < bytes.size(); at += kBlock) {
     const size_t size = std::min(kBlock, bytes.size() - at);
-    std::memcpy(values, bytes.data() + at, size);
     for (size_t i = 0; i < keys.size(); ++i) {
-      streams[i].Next(absl::MakeSpan(stream_bytes, size));
-      Combine<Word>(values, stream, keys[i].take);
+      streams[i].Next(absl::MakeSpan(stream, size));
+      if (keys[i].take) {
+        Combine<Word, true>(bytes.data() + at, stream, size);
+      } else {
+        Combine<Word, false>(bytes.data() + at, stream, size);
+      }
     }
-    for (Word& value : values) value = static_cast<Word>(value & kept);
-    std::memcpy(bytes.data() + at, values, size);
+    Reduce<Word>(bytes.data() + at, size, bits);
   }
-  Wipe(absl::MakeSpan(stream_bytes, kBlock));
+  Wipe(absl::MakeSpan(stream));
 }
 
 }  // namespace
