@@ -240,16 +240,20 @@ void ReadMetrics(const UpdatePlan& plan, const Published& published, SiteMetrics
                  int64_t* sites) {
   SiteMetrics all;
   int64_t updates = 0;
+  // Whoever publishes may claim any number: sums of them wrap.
+  const auto add = [](int64_t& total, int64_t number) {
+    total = static_cast<int64_t>(static_cast<uint64_t>(total) + static_cast<uint64_t>(number));
+  };
   const DigitSection* section = plan.shape.Find(DigitRole::kMetric);
   for (const PublishedGroup& group : published.groups) {
-    updates += group.updates;
+    add(updates, group.updates);
     if (section == nullptr) continue;
     const auto number = [&](int64_t index) {
       return ReadNumber(group.sum, plan.shape, *section, index);
     };
-    all.samples += number(0);
-    all.evaluated += number(1);
-    all.correct += number(2);
+    add(all.samples, number(0));
+    add(all.evaluated, number(1));
+    add(all.correct, number(2));
     all.train_loss += static_cast<double>(number(3)) * kLossUnit;
     all.evaluation_loss += static_cast<double>(number(4)) * kLossUnit;
   }
