@@ -49,6 +49,13 @@ void Connection::Drop(const std::shared_ptr<grpc::Channel>& channel) {
   if (channel_ == channel) channel_ = nullptr;
 }
 
+absl::Status Connection::Judge(const std::shared_ptr<grpc::Channel>& channel,
+                               const absl::Status& ended) {
+  if (!absl::IsPermissionDenied(ended) || Get() == channel) return ended;
+  return absl::UnavailableError(
+      absl::StrCat(ended.message(), ", and has been renewed: once more with the new one"));
+}
+
 std::shared_ptr<grpc::Channel> Connection::Make(const TlsIdentity* identity) const {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);

@@ -22,6 +22,9 @@ class Connection {
   std::shared_ptr<grpc::Channel> Get();
   // Calls on `channel` stand still: the next Get makes another one.
   void Drop(const std::shared_ptr<grpc::Channel>& channel);
+  // What a call on `channel` ended with. A refusal of a certificate that has been renewed since
+  // (the old one expires under a stream that is still open) is Unavailable: to be tried again.
+  absl::Status Judge(const std::shared_ptr<grpc::Channel>& channel, const absl::Status& ended);
 
  private:
   std::shared_ptr<grpc::Channel> Make(const TlsIdentity* identity) const;

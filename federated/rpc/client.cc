@@ -114,7 +114,8 @@ class GrpcClient : public RpcClient {
     while (true) {
       const std::shared_ptr<grpc::Channel> channel = connection_.Get();
       const absl::Duration began = SteadyTime();
-      const Attempt attempt = attempt_once(channel);
+      Attempt attempt = attempt_once(channel);
+      attempt.status = connection_.Judge(channel, attempt.status);
       if (!absl::IsUnavailable(attempt.status)) return attempt.status;
       if (SteadyTime() - began >= options_.stall) connection_.Drop(channel);
       if (attempt.progress) {

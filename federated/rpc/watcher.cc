@@ -101,7 +101,7 @@ absl::Status Watcher::WatchOnce(bool* seen) {
   const CallOptions options = call_options_();
   StreamCall call(channel, "Watch", options);
   if (!Begin(call)) return absl::CancelledError("ending");
-  const absl::Status status = ReadAll(call, options.version, seen);
+  const absl::Status status = connection_.Judge(channel, ReadAll(call, options.version, seen));
   MutexLock lock(mutex_);
   call_ = nullptr;
   return status;
