@@ -61,6 +61,10 @@ class Simulation {
       std::fprintf(stderr, "round %d: %.4f\n", static_cast<int>(round + 1),
                    accuracies.back().get<double>());
     }
+    DS_ASSIGN_OR_RETURN(const std::vector<QuantizedExport> files,
+                        evaluator_->WriteModels(weights_, arguments_.folder));
+    nlohmann::ordered_json exports = nlohmann::ordered_json::object();
+    for (const QuantizedExport& file : files) exports[file.file] = file.accuracy;
     return nlohmann::ordered_json{{"strategy", arguments_.strategy},
                                   {"sites", arguments_.sites},
                                   {"alpha", arguments_.alpha},
@@ -69,6 +73,7 @@ class Simulation {
                                   {"parameters", weights_.size()},
                                   {"upload_bytes_per_parameter", BytesPerParameter()},
                                   {"test_accuracy", accuracies},
+                                  {"exports", exports},
                                   {"round_seconds", seconds}};
   }
 
@@ -198,7 +203,7 @@ int main(int argc, char** argv) {
   app.add_option("--proximal", arguments.proximal, "fedprox: mu");
   app.add_option("--seed", arguments.seed);
   app.add_option("--threads", arguments.threads, "sites trained at once");
-  app.add_option("--folder", arguments.folder, "for the offered model");
+  app.add_option("--folder", arguments.folder, "for the models");
   app.add_option("overrides", arguments.overrides, "key.path=value of the task");
   CLI11_PARSE(app, argc, argv);
   const auto result = ds::federated::Simulation(arguments).Run();
