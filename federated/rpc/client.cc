@@ -32,7 +32,8 @@ class GrpcClient : public RpcClient {
             connection_, [this] { return Options(); }, options.patience) {}
 
   absl::StatusOr<HelloReply> Hello(const HelloRequest& request) override {
-    // Version 1: what is spoken is what this call is about to find out.
+    // As before it was agreed: an aggregator of another version may have taken the old one's place.
+    version_ = 1;
     DS_ASSIGN_OR_RETURN(HelloReply reply, Call<HelloReply>("Hello", request, DecodeHelloReply));
     version_ = reply.version;
     return reply;

@@ -30,7 +30,7 @@ struct TlsFiles {
 };
 
 struct ServeOptions {
-  std::string address = "0.0.0.0:7443";  // HOST:PORT; port 0: a free one
+  std::string address;  // HOST:PORT; port 0: a free one
   TlsFiles tls;
   // No TLS, and callers name themselves: refused but on a loopback address, for tries on one
   // machine.
@@ -44,7 +44,7 @@ struct ServeOptions {
   int64_t memory_bytes = int64_t{256} << 20;       // under way for all callers, >= 8 MiB
   int64_t caller_bytes = int64_t{16} << 20;        // for one of them, >= 8 MiB
   int max_connections = 4096;  // more wait in the kernel's queue, then are refused
-  int max_calls = 16;          // open at once for one caller; more are refused
+  int max_calls = 16;          // open at once for one caller; more are told to come later
   int threads = 8;             // that run the service's calls
 };
 

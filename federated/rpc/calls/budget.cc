@@ -44,9 +44,9 @@ void Budget::Take(const std::string& caller, int64_t bytes, Taken taken) {
     MutexLock lock(mutex_);
     // Nobody overtakes: while there is a queue, all bytes that are left are spoken for, or this
     // caller's are.
-    const bool queue = std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiting& other) {
-      return other.caller == caller || used_ + other.bytes > total_;
-    });
+    bool queue = false;
+    for (const Waiting& other : waiting_)
+      queue = queue || other.caller == caller || used_ + other.bytes > total_;
     if (queue || !TryTake(caller, bytes)) {
       waiting_.push_back({caller, bytes, std::move(taken)});
       return;

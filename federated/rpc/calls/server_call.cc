@@ -27,10 +27,11 @@ absl::Status ServerCore::Add(const std::shared_ptr<ServerCall>& call) {
   const std::string& site = call->caller().site;
   int& calls = calls_of_[site];
   if (calls >= options.max_calls) {
-    if (site.empty()) return absl::UnavailableError("too many enrolments at once: try again");
-    return absl::ResourceExhaustedError(
-        absl::StrCat("site '", site, "' has ", calls,
-                     " calls open already: wait for some to end before making another"));
+    // Not ResourceExhausted: after a bad quarter of an hour an honest site has calls open whose
+    // connections are dead, and they end by themselves.
+    return absl::UnavailableError(absl::StrCat(
+        site.empty() ? "callers without a certificate have" : "site '" + site + "' has", " ", calls,
+        " calls open already: wait for some to end"));
   }
   ++calls;
   calls_.emplace(call.get(), call);

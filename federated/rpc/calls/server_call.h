@@ -37,8 +37,7 @@ struct ServerCore {
   // Apart, so that a caller's small calls do not wait for its own chunks.
   Budget requests, chunks;
 
-  // ResourceExhausted where the caller has too many, Unavailable where the server ends. The call
-  // leaves by Remove.
+  // Unavailable where the caller has too many, or the server ends. The call leaves by Remove.
   absl::Status Add(const std::shared_ptr<ServerCall>& call);
   void Remove(const ServerCall& call);
   // Of the calls that are open now.

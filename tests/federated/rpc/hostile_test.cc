@@ -116,6 +116,26 @@ TEST_F(Hostile, MalformedMessagesAreRefusedByName) {
   ExpectOthersFinish();
 }
 
+TEST_F(Hostile, HealthIsToldToAnybody) {
+  Serve(federation().Serving());
+  connecting_.push_back(std::make_unique<ConnectOptions>(
+      federation().Connecting(server_->port(), federation().Stranger())));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub(Connection(*connecting_.back()).Get());
+  const auto call =
+      stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", ToBuffer(""), &queue);
+  grpc::ByteBuffer reply;
+  grpc::Status status;
+  call->StartCall();
+  call->Finish(&reply, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(ToString(reply), "\x08\x01") << "SERVING";
+}
+
 TEST_F(Hostile, ChunksThatCannotBeAreRefused) {
   Serve(federation().Serving());
   const auto channel = Bare("evil");
@@ -199,7 +219,7 @@ TEST_F(Hostile, OneCallerHasSoManyCallsAndNoMore) {
   while (server_->open_calls() < 4) absl::SleepFor(absl::Milliseconds(1));
   const absl::Status fifth =
       UnaryCallTo(channel, "Hello", "", {.stall = absl::Seconds(10)}).status();
-  EXPECT_EQ(fifth.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(fifth.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(fifth.message(), HasSubstr("site 'greedy' has 4 calls open"));
   ExpectOthersFinish();
 }

@@ -23,7 +23,8 @@ Situation Full() {
   situation.reason = "site \"b\" was late, \xc3\xa9\xff";
   situation.version = 7;
   situation.model_digest = DigestOf('1');
-  situation.recent = {{6, DigestOf('2'), DigestOf('3'), 7}, {7, DigestOf('4'), DigestOf('1'), 8, true}};
+  situation.recent = {{6, DigestOf('2'), DigestOf('3'), 7},
+                      {7, DigestOf('4'), DigestOf('1'), 8, true}};
   situation.snapshot = DigestOf('5');
   situation.snapshot_version = 5;
   situation.plan = {.round = 9,
@@ -77,7 +78,8 @@ TEST(SituationCodec, KeepsEveryFieldInBothVersions) {
       EXPECT_FALSE(event->sign_of_life);
       Situation known = situation;
       if (version == 1)
-        for (PublishedRef& published : known.recent) published.round = -1, published.counted = false;
+        for (PublishedRef& published : known.recent)
+          published.round = -1, published.counted = false;
       ExpectSame(event->situation, known);
     }
   }
