@@ -11,7 +11,6 @@ import json
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,25 +18,8 @@ import tempfile
 import threading
 import time
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
 import flower_rival
-
-SIDES = {1_000: (10, 10), 1_000_000: (100, 1000), 10_000_000: (1000, 1000)}  # image sides; ten outputs each
-
-
-def write_model(path, sides):
-    """One Gemm from an image to ten classes."""
-    height, width = sides
-    weights = np.random.default_rng(1).standard_normal((height * width, 10), np.float32) * np.float32(0.01)
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("Gemm", ["flat", "weight", "bias"], ["y"])], "gemm",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, height, width])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
-        [numpy_helper.from_array(weights, "weight"), numpy_helper.from_array(np.zeros(10, np.float32), "bias")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+from sites import SIDES, Sites
 
 
 class ReceivedBytes(threading.Thread):
@@ -61,97 +43,30 @@ class ReceivedBytes(threading.Thread):
         return sum(self.sockets.values())
 
 
-class Downstream:
-    """An authority, ds_aggregator and random agents, with their own certificates."""
-
-    def __init__(self, build, folder):
-        self.build, self.folder, self.processes = build, folder, []
-
-    def program(self, name):
-        found = self.build / "bin" / name
-        if not found.exists():
-            sys.exit(f"{found} is missing: launch/build.sh {name}")
-        return str(found)
-
-    def call(self, *command):
-        done = subprocess.run([self.program(command[0]), *command[1:]], cwd=self.folder, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)} failed: {done.stderr}")
-        return done.stdout
-
-    def start(self, name, *arguments):
-        log = (self.folder / f"{name}-{len(self.processes)}.log").open("w")
-        process = subprocess.Popen([self.program(name), *arguments], cwd=self.folder, stdout=log, stderr=log)
-        self.processes.append(process)
-        return process
-
-    def enrol(self, sites):
-        """Identities of the server and of all sites, made offline."""
-        self.call("ds_pki", "init", "--folder", "authority", "--name", "bench", "--server", "localhost,127.0.0.1")
-        for site in range(sites):
-            name = ("--site", f"site-{site}")
-            token = self.call("ds_pki", "token", "--folder", "authority", *name).strip()
-            self.call("ds_pki", "request", "--folder", f"identity-{site}", *name, "--request", "request")
-            self.call("ds_pki", "enrol", "--folder", "authority", "--token", token, "--request", "request", "--reply", "reply")
-            self.call("ds_pki", "install", "--folder", f"identity-{site}", *name, "--token", token, "--reply", "reply")
-
-    def measure(self, sites, rounds, parameters, secure, bits, patience=600):
-        self.enrol(sites)
-        write_model(self.folder / "model.onnx", SIDES[parameters])
-        height, width = SIDES[parameters]
-        (self.folder / "task.yaml").write_text(
-            f"model: {{onnx: model.onnx}}\ndata: {{type: synthetic, channels: 1, height: {height}, width: {width}, classes: 10, size: 50,"
-            " batch_size: 10, test_batch_size: 10, mean: [0.5], stddev: [0.5]}\nprecision: {mode: fp32}\n")
-        port = flower_rival.free_port()
-        (self.folder / "aggregator.yaml").write_text(
-            f"run: {{name: bench, output: runs}}\nlisten: {{address: \"127.0.0.1:{port}\", identity: authority}}\n"
-            "task: {config: task.yaml, evaluate: false}\n"
-            f"round: {{rounds: {rounds}, wait_for: {sites}, minimum: {sites}}}\nupdate: {{bits: {bits}}}\n"
-            f"secure: {{mode: \"{'on' if secure else 'off'}\"}}\n")
-        server = self.start("ds_aggregator", "--config", "aggregator.yaml")
-        flower_rival.Flower.wait_for(port)
-        received = ReceivedBytes(port)
+def ours(build, sites, rounds, parameters, secure, bits, patience=600):
+    """What main() prints of our rounds."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    federation = Sites(build, folder, sites, SIDES[parameters], round={"rounds": rounds}, update={"bits": bits},
+                       secure={"mode": "on" if secure else "off"})
+    try:
+        server = federation.start_aggregator()
+        received = ReceivedBytes(federation.port)
         received.start()
         launched = time.monotonic()
         for site in range(sites):
-            (self.folder / f"agent-{site}.yaml").write_text(
-                f"agent: {{aggregator: \"localhost:{port}\", identity: identity-{site}, state: state-{site}}}\n"
-                f"policy: {{least_sites: {min(sites, 3)}}}\ndata: {{type: synthetic}}\n")
-            self.start("random_agent", "--config", f"agent-{site}.yaml")
-        rows = self.folder / "runs" / "bench" / "rounds.csv"
-        online = None
-        while server.poll() is None:
-            if time.monotonic() > launched + patience:
-                sys.exit(f"no {rounds} rounds in {patience} s: {self.logs()}")
-            if online is None and rows.exists() and rows.read_text().count("\n") > 1:
-                online = time.monotonic() - launched
-            time.sleep(0.02)
+            federation.start_site(site)
+        federation.wait_for_rounds(1, patience)
+        online = time.monotonic() - launched
+        code = server.wait(patience)
         received.over = True
-        summary_file = self.folder / "runs" / "bench" / "summary.json"
-        if server.returncode != 0 or not summary_file.exists():
-            sys.exit(f"ds_aggregator ended with {server.returncode}: {self.logs()}")
-        summary = json.loads(summary_file.read_text())
+        if code != 0:
+            sys.exit(f"ds_aggregator ended with {code}: {federation.logs()}")
+        summary = federation.summary()
         return {"round_seconds": summary["round_seconds"], "server_peak_rss_mib": summary["aggregator_peak_rss_mib"],
                 "online_seconds": online,
                 "upload_bytes_per_parameter": received.total() / (sites * rounds * summary["parameters"])}
-
-    def logs(self):
-        return "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in sorted(self.folder.glob("*.log")))
-
-    def close(self):
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            process.wait()
-
-
-def ours(build, **case):
-    folder = pathlib.Path(tempfile.mkdtemp())
-    downstream = Downstream(build, folder)
-    try:
-        return downstream.measure(**case)
     finally:
-        downstream.close()
+        federation.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

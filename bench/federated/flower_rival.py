@@ -10,21 +10,16 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+from sites import free_port, wait_for_port
+
 HERE = pathlib.Path(__file__).parent
 PROGRAMS = pathlib.Path(sys.executable).parent
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def make_certificates(folder):
@@ -87,7 +82,7 @@ class Flower:
         self.link = self.start("flower-superlink", "--ssl-ca-certfile", "ca.pem", "--ssl-certfile", "server.pem",
                                "--ssl-keyfile", "server.key", "--host", "127.0.0.1", "--port", str(self.port),
                                "--disable-runtime-dependency-installation")
-        self.wait_for(self.port)
+        wait_for_port(self.port)
         for _ in range(sites):
             self.start("flower-supernode", "--root-certificates", "ca.pem", "--superlink", f"127.0.0.1:{self.port}",
                        "--host", "127.0.0.1", "--port", str(free_port()))
@@ -98,17 +93,6 @@ class Flower:
                                    stderr=log, start_new_session=True)
         self.processes.append(process)
         return process
-
-    @staticmethod
-    def wait_for(port, patience=60):
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(f"nothing listens on port {port}")
 
     def run(self, settings):
         """Submits the app."""

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/hash/sha256.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -17,8 +19,8 @@ namespace {
 
 class RandomTrainer final : public LocalTrainer {
  public:
-  explicit RandomTrainer(const std::string& site)
-      : seed_(std::stoull(Sha256Hex(site).substr(0, 15), nullptr, 16)) {}
+  RandomTrainer(const std::string& site, absl::Duration pause)
+      : pause_(pause), seed_(std::stoull(Sha256Hex(site).substr(0, 15), nullptr, 16)) {}
 
   absl::StatusOr<LocalModel> Open(const RunOffer& offer, const std::string& model_file) override {
     DS_ASSIGN_OR_RETURN(const GraphModel model, ReadGraphModel(model_file));
@@ -28,6 +30,7 @@ class RandomTrainer final : public LocalTrainer {
   absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
                                       absl::Span<const float> control,
                                       absl::Span<const float> own_control) override {
+    absl::SleepFor(pause_);
     TrainedUpdate update;
     update.delta.resize(weights.size() + control.size());
     uint64_t state = seed_ + static_cast<uint64_t>(round) * 0x9E3779B97F4A7C15u;
@@ -41,6 +44,7 @@ class RandomTrainer final : public LocalTrainer {
 
  private:
   static constexpr int64_t kSamples = 100;
+  const absl::Duration pause_;
   const uint64_t seed_;
 };
 
@@ -50,13 +54,17 @@ int Main(int argc, char** argv) {
   CLI::App app("A site of a federated run that sends random updates.");
   app.add_option("--config", config_file, "YAML, as ds_agent's")->required();
   app.add_option("overrides", overrides, "key.path=value");
+  double pause_s = 0;
+  app.add_option("--pause", pause_s, "that training takes, seconds");
   CLI11_PARSE(app, argc, argv);
   SetUpLog(LogLevel::kInfo, /*rank=*/-1);
   const absl::StatusOr<AgentConfig> config = ReadAgentConfig(config_file, overrides);
   absl::Status status = config.status();
   if (config.ok()) {
     AgentJobOptions job;
-    job.trainer = [](const std::string& site) { return std::make_unique<RandomTrainer>(site); };
+    job.trainer = [pause_s](const std::string& site) {
+      return std::make_unique<RandomTrainer>(site, absl::Seconds(pause_s));
+    };
     status = RunAgentJob(*config, job).status();
   }
   if (status.ok()) return 0;

@@ -34,6 +34,14 @@ void AddPolicy(AgentPolicy& c, Fields& out) {
                  "secure: sites in the roster, at least"});
   out.push_back({"policy", "least_threshold", &c.secure.threshold, Between(2, kMany),
                  "secure: answers that it takes to unmask a sum, at least"});
+  out.push_back({"policy", "colluders", &c.secure.colluders, Between(0, kMany),
+                 "secure: sites that may conspire with the aggregator; 2 threshold > sites + "
+                 "colluders is insisted on"});
+  out.push_back({"policy", "strict", &c.secure.strict, Any(),
+                 "secure: no share leaves before the others' signed echoes are there"});
+  out.push_back({"policy", "least_difference", &c.secure.least_difference, Between(0, kMany),
+                 "secure: survivor sets that differ from an earlier one by fewer sites are not "
+                 "answered; 0: as the run says"});
   out.push_back({"policy", "noise", &c.require_noise, Any(),
                  "take part only with noise that the sites add themselves"});
   out.push_back({"policy", "least_noise_multiplier", &c.least_noise_multiplier, AtLeast(0),

@@ -22,6 +22,7 @@
 #include "federated/pki/authority/authority.h"
 #include "federated/pki/identity.h"
 #include "federated/pki/revocation.h"
+#include "federated/pki/wall_time.h"
 #include "federated/rpc/server.h"
 #include "report/run_folder.h"
 #include "report/terminal.h"
@@ -159,6 +160,7 @@ class AggregatorJob {
                                           .initial = [model] { return std::move(*model); },
                                           .identity = trust_.identity,
                                           .scratch = Scratch(),
+                          .wall_clock = MachineClock(),
                                           .observer = observers_},
                                          store_));
     return absl::OkStatus();
