@@ -44,6 +44,31 @@ FakeAggregator::Options Federation::ForFake() const {
           .weights = model.weights};
 }
 
+AggregatorOptions Federation::ForAggregator() const {
+  const std::string model = "a model's file";
+  const absl::StatusOr<std::string> digest = PutBlob(
+      *store, absl::MakeConstSpan(reinterpret_cast<const std::byte*>(model.data()), model.size()));
+  DS_CHECK(digest.ok()) << digest.status();
+  AggregatorOptions options;
+  options.offer = offer;
+  options.offer.model = *digest;
+  options.offer.task = "{}";
+  options.offer.options.round.wait_for = static_cast<int64_t>(sites.size());
+  options.initial = [this]() -> absl::StatusOr<InitialModel> {
+    const LocalModel model = VirtualModel(problem);
+    return InitialModel{model.layout, model.weights};
+  };
+  options.identity = sites[0].identity;
+  options.scratch = folder->path();
+  return options;
+}
+
+std::unique_ptr<Aggregator> Federation::OpenAggregator() const {
+  absl::StatusOr<std::unique_ptr<Aggregator>> opened = Aggregator::Open(ForAggregator(), store);
+  DS_CHECK(opened.ok()) << opened.status();
+  return *std::move(opened);
+}
+
 std::vector<absl::StatusOr<AgentReport>> Federation::Run(FederationService& service,
                                                          CrashPoint* crash) {
   std::vector<absl::StatusOr<AgentReport>> reports(sites.size(), absl::UnknownError("none"));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "federated/aggregator/aggregator.h"
 #include "tests/federated/agent/fake_aggregator.h"
 #include "tests/federated/agent/test_site.h"
 #include "tests/support/temp_folder.h"
@@ -18,6 +19,9 @@ struct Federation {
 
   static RunOptions FourRounds();
   FakeAggregator::Options ForFake() const;
+  // The real one, over a store in memory that lasts as long as the federation.
+  AggregatorOptions ForAggregator() const;
+  std::unique_ptr<Aggregator> OpenAggregator() const;
 
   // All sites until the run's end. `crash` (may be null) ends the first site's process once; it is
   // started again then.
@@ -27,6 +31,7 @@ struct Federation {
   RunOffer offer;
   std::unique_ptr<TempFolder> folder = std::make_unique<TempFolder>();
   std::vector<SiteHome> sites;
+  std::shared_ptr<Store> store = MemoryStore();
 };
 
 }  // namespace ds::federated

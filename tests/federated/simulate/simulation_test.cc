@@ -38,5 +38,70 @@ TEST(SimulationTest, AThousandSitesLearnTheirMeanWithinTwentySeconds) {
   RecordProperty("seconds", std::to_string(report->seconds));
 }
 
+// The same run over sound links and over bad ones.
+TEST(SimulationTest, BadLinksChangeNothing) {
+  const TempFolder folder, other;
+  SimulationOptions options = Small(folder, 40, 4);
+  options.run.strategy.name = "scaffold";
+  const auto sound = RunSimulation(options);
+  ExpectFinished(sound, options);
+  options.folder = other.path();
+  options.faults = {
+      .lose_request = 0.1, .lose_reply = 0.1, .duplicate = 0.3, .replay = 0.3, .cut_upload = 0.3};
+  const auto bad = RunSimulation(options);
+  ExpectFinished(bad, options);
+  EXPECT_EQ(sound->model_digest, bad->model_digest);
+}
+
+TEST(SimulationTest, SecureSumsAreTheOpenOnes) {
+  const TempFolder folder, other;
+  SimulationOptions options = Small(folder, 24, 4);
+  options.run.round.minimum = 16;
+  const auto open = RunSimulation(options);
+  ExpectFinished(open, options);
+  options.folder = other.path();
+  options.run.secure.mode = "on";
+  options.run.secure.rounds_a_setup = 2;
+  options.faults = {.lose_request = 0.05, .lose_reply = 0.05, .duplicate = 0.2, .replay = 0.2};
+  const auto secure = RunSimulation(options);
+  ExpectFinished(secure, options);
+  EXPECT_EQ(open->model_digest, secure->model_digest);
+}
+
+TEST(SimulationTest, AbsentSitesCostNoMoreThanTheDeadline) {
+  const TempFolder folder;
+  SimulationOptions options = Small(folder, 50, 4);
+  options.absent = 0.2;
+  options.run.round.minimum = 20;
+  options.run.round.deadline_s = 0.3;
+  const auto report = RunSimulation(options);
+  ExpectFinished(report, options);
+  bool any_missing = false;
+  for (const RoundReport& round : report->rounds) {
+    EXPECT_EQ(round.counted.size() + round.missing.size(), 50u);
+    any_missing = any_missing || !round.missing.empty();
+  }
+  EXPECT_TRUE(any_missing);
+}
+
+TEST(SimulationTest, SitesUpdateWithoutRoundsWhereTheStrategyIsAsynchronous) {
+  const TempFolder folder;
+  SimulationOptions options = Small(folder, 20, 20);
+  options.run.strategy.name = "fedbuff";
+  options.run.strategy.buffer = 5;
+  const auto report = RunSimulation(options);
+  ExpectFinished(report, options);
+}
+
+TEST(SimulationTest, OptionsThatMakeNoSenseAreNamed) {
+  const TempFolder folder;
+  SimulationOptions options = Small(folder, 0, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(RunSimulation(options).status()));
+  options = Small(folder, 5, 1);
+  options.run.strategy.name = "krum";
+  options.run.secure.mode = "on";
+  EXPECT_TRUE(absl::IsInvalidArgument(RunSimulation(options).status()));
+}
+
 }  // namespace
 }  // namespace ds::federated
