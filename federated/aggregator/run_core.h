@@ -85,6 +85,7 @@ class RunCore {
   void StartPublish();
   void StartSnapshot();
   void Tell();
+  void NamePublicBlobs() ABSL_LOCKS_EXCLUDED(mutex_);
   void Warn(std::string text);
   absl::Status CheckBase(const CommitRequest& request, UpdateCommitted* record,
                          CommitReply* reply) const;

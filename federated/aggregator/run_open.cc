@@ -48,6 +48,7 @@ absl::Status RunCore::Open() {
   DS_RETURN_IF_ERROR(FindOrphans());
   if (publications_.snapshot() != nullptr) snapshot_tried_ = publications_.snapshot()->version;
   all_touched_ = true;
+  NamePublicBlobs();  // a site may come before the first turn
   worker_ = std::make_unique<Worker>();
   loop_ = std::make_unique<TurnLoop>(Steps());
   return absl::OkStatus();

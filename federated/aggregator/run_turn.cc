@@ -223,16 +223,7 @@ void RunCore::Tell() {
   } else {
     sites.assign(touched_.begin(), touched_.end());
   }
-  if (all_touched_) {
-    MutexLock lock(mutex_);
-    public_blobs_ = {machine_.offer().model};
-    for (const PublishedVersion& version : publications_.kept()) {
-      public_blobs_.insert(version.blob.digest);
-    }
-    if (const auto* snapshot = publications_.snapshot()) {
-      public_blobs_.insert(snapshot->blob.digest);
-    }
-  }
+  if (all_touched_) NamePublicBlobs();
   for (const std::string& site : sites) {
     if (!watchers_.Has(site)) continue;
     const Situation situation =
@@ -248,6 +239,17 @@ void RunCore::Tell() {
   }
   all_touched_ = false;
   touched_.clear();
+}
+
+void RunCore::NamePublicBlobs() {
+  MutexLock lock(mutex_);
+  public_blobs_ = {machine_.offer().model};
+  for (const PublishedVersion& version : publications_.kept()) {
+    public_blobs_.insert(version.blob.digest);
+  }
+  if (const auto* snapshot = publications_.snapshot()) {
+    public_blobs_.insert(snapshot->blob.digest);
+  }
 }
 
 }  // namespace ds::federated
