@@ -10,9 +10,17 @@
 #include "base/status.h"
 #include "federated/aggregator/blob_files.h"
 #include "federated/aggregator/blob_shelf.h"
+#include "federated/secure/crypto/crypto.h"
 #include "federated/strategy/registry.h"
 
 namespace ds::federated {
+namespace {
+
+void SystemRandom(absl::Span<std::byte> out) {
+  secure::FillRandom({reinterpret_cast<uint8_t*>(out.data()), out.size()});
+}
+
+}  // namespace
 
 ModelWork::ModelWork(const AggregatorOptions& options, std::shared_ptr<Store> store)
     : options_(options), store_(std::move(store)) {}
@@ -100,8 +108,15 @@ absl::StatusOr<Published> ModelWork::CombineMasked(const PublishJob& job) const 
 }
 
 absl::StatusOr<RoundPublished> ModelWork::Publish(const PublishJob& job) {
-  DS_ASSIGN_OR_RETURN(const Published published,
+  DS_ASSIGN_OR_RETURN(Published published,
                       job.secure == nullptr ? Combine(job) : CombineMasked(job));
+  if (job.add_noise) {
+    // The plain sum may need fewer bits than its noise.
+    for (PublishedGroup& group : published.groups) {
+      group.sum = group.sum.Widen(model_->modulus_bits());
+    }
+    DS_RETURN_IF_ERROR(model_->AddNoise(published, SystemRandom));
+  }
   RoundPublished record{.round = job.round, .version = job.version};
   DS_ASSIGN_OR_RETURN(record.published,
                       MakeBlob(*store_, published.Encode(), options_.inline_bytes));

@@ -21,6 +21,7 @@ struct PublishJob {
   int64_t version = 0;  // that is made
   std::vector<HeldUpdate> updates;
   const SecureEpochs* secure = nullptr;  // null: in the open
+  bool add_noise = false;                // privacy.mechanism is central
 };
 
 class ModelWork {

@@ -199,7 +199,8 @@ void RunCore::Discard(const BlobRef& blob) {
 }
 
 RunReport RunCore::Report() {
-  return reports_.Run(machine_, publications_, present_, uploads_.BytesBySite(), 0, SteadyTime());
+  return reports_.Run(machine_, publications_, present_, uploads_.BytesBySite(), Epsilon(),
+                      SteadyTime());
 }
 
 }  // namespace ds::federated

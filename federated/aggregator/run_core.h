@@ -21,6 +21,7 @@
 #include "federated/aggregator/uploads.h"
 #include "federated/aggregator/watchers.h"
 #include "federated/aggregator/worker.h"
+#include "federated/privacy/ledger.h"
 #include "federated/round/round_machine.h"
 
 namespace ds::federated {
@@ -74,6 +75,11 @@ class RunCore {
 
   // Into the machine and the turn's records. The record can follow.
   void Add(Record record);
+  // Once work_ has the model, which no other thread changes meanwhile.
+  absl::StatusOr<Charge> AskLedger(int64_t round, int64_t updates) const;
+  void AddPublished(RoundPublished published, absl::StatusOr<Charge> charge);
+  double Epsilon() const { return ledger_ ? ledger_->epsilon() : 0; }
+  std::optional<Record> OverBudget(const Record& record) const;
   // What Decide wants, or what must be instead.
   Record Vetted(Record record);
   absl::Duration Decide();
@@ -101,6 +107,7 @@ class RunCore {
   RoundMachine machine_;
   Publications publications_;
   std::unique_ptr<SecureEpochs> secure_;  // null: in the open
+  std::optional<Ledger> ledger_;          // none: no privacy.mechanism
   ModelWork work_;                        // the worker's, once the loop goes
   Reports reports_;
   Watchers watchers_;

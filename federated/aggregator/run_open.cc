@@ -32,6 +32,10 @@ absl::Status RunCore::Open() {
     }
     secure_ = std::make_unique<SecureEpochs>(options_.identity, store_, shelf_);
   }
+  const PrivacyOptions& privacy = options_.offer.options.privacy;
+  if (privacy.mechanism != "none") {
+    DS_ASSIGN_OR_RETURN(ledger_, Ledger::Create(privacy));
+  }
   DS_RETURN_IF_ERROR(Replay());
   if (machine_.stage() == Stage::kEmpty) {
     RunOffer offer = options_.offer;
@@ -51,6 +55,7 @@ absl::Status RunCore::Open() {
   NamePublicBlobs();  // a site may come before the first turn
   worker_ = std::make_unique<Worker>();
   loop_ = std::make_unique<TurnLoop>(Steps());
+  loop_->Start();
   return absl::OkStatus();
 }
 
@@ -77,9 +82,13 @@ absl::Status RunCore::Replay() {
 }
 
 absl::Status RunCore::ReplayEntry(int64_t number, absl::string_view text, RunOffer& found) {
-  const auto apply = [&](Record& record) {
+  const auto apply = [&](Record& record) -> absl::Status {
     if (const auto* started = std::get_if<RunStarted>(&record)) found = started->offer;
     if (secure_ != nullptr) DS_RETURN_IF_ERROR(secure_->Take(record, machine_, true));
+    if (const auto* charged = std::get_if<PrivacyCharged>(&record); charged && ledger_) {
+      DS_ASSIGN_OR_RETURN(const Charge charge, DecodeCharge(charged->charge));
+      DS_RETURN_IF_ERROR(ledger_->Apply(charge));
+    }
     publications_.Before(record, machine_);
     return machine_.Apply(record);
   };

@@ -39,7 +39,29 @@ void RunCore::Add(Record record) {
   turn_.push_back(std::move(record));
 }
 
+absl::StatusOr<Charge> RunCore::AskLedger(int64_t round, int64_t updates) const {
+  DS_ASSIGN_OR_RETURN(const Release release, work_.model()->ReleaseOf(updates));
+  return ledger_->Ask(round, release);
+}
+
+// The end of a run whose next release the budget does not allow: before the round costs the sites
+// anything, and once more when it is known how many share the noise.
+std::optional<Record> RunCore::OverBudget(const Record& record) const {
+  if (!ledger_) return std::nullopt;
+  const auto* plan = std::get_if<RoundPlanned>(&record);
+  const auto* fixed = std::get_if<SurvivorsFixed>(&record);
+  if (plan == nullptr && fixed == nullptr) return std::nullopt;
+  const auto charge = plan != nullptr
+                          ? AskLedger(plan->round, machine_.least())
+                          : AskLedger(fixed->round, static_cast<int64_t>(fixed->sites.size()));
+  if (charge.ok()) return std::nullopt;
+  const bool spent = absl::IsResourceExhausted(charge.status());
+  return RunEnded{spent ? EndState::kBudgetSpent : EndState::kFailed,
+                  std::string(charge.status().message())};
+}
+
 Record RunCore::Vetted(Record record) {
+  if (auto end = OverBudget(record)) return *std::move(end);
   if (secure_ == nullptr) return record;
   std::vector<std::string> awaited = secure_->Awaited();
   const absl::Status taken = secure_->Take(record, machine_, false);
@@ -100,7 +122,7 @@ void RunCore::EffectOf(const Record& record) {
     }
   }
   const std::string warning = secure_ == nullptr ? "" : secure_->warning();
-  const auto report = reports_.After(record, machine_, warning, 0);
+  const auto report = reports_.After(record, machine_, warning, Epsilon());
   if (!report || options_.observer == nullptr) return;
   worker_->Post([this, report = *report] {
     options_.observer->RoundEnded(report);
@@ -159,8 +181,10 @@ void RunCore::StartFix() {
 
 void RunCore::StartPublish() {
   if (std::exchange(publishing_, true)) return;
-  PublishJob job{
-      .round = machine_.round().round, .version = machine_.version() + 1, .secure = secure_.get()};
+  PublishJob job{.round = machine_.round().round,
+                 .version = machine_.version() + 1,
+                 .secure = secure_.get(),
+                 .add_noise = machine_.options().privacy.mechanism == "central"};
   const std::vector<std::string>& survivors = machine_.round().survivors;
   for (const HeldUpdate& held : machine_.updates()) {
     const bool counts = machine_.asynchronous()
@@ -168,20 +192,32 @@ void RunCore::StartPublish() {
                             : std::binary_search(survivors.begin(), survivors.end(), held.site);
     if (counts) job.updates.push_back(held);
   }
-  worker_->Post([this, job = std::move(job)] {
+  absl::StatusOr<Charge> charge = Charge{};
+  if (ledger_) charge = AskLedger(job.round, static_cast<int64_t>(job.updates.size()));
+  worker_->Post([this, job = std::move(job), charge = std::move(charge)] {
     At("publish");
-    auto published = work_.Publish(job);
-    loop_->Post([this, round = job.round, published = std::move(published)] {
+    auto published = charge.ok() ? work_.Publish(job) : charge.status();
+    loop_->Post([this, round = job.round, published = std::move(published), charge] {
       publishing_ = false;
       if (machine_.stage() != Stage::kPublish || machine_.round().round != round) return;
       if (published.ok()) {
-        Add(*published);
+        AddPublished(*published, charge);
       } else {
         Add(RoundAbandoned{round, absl::StrCat("round ", round, " could not be published: ",
                                                published.status().message())});
       }
     });
   });
+}
+
+// Charged and released by the same entry of the log.
+void RunCore::AddPublished(RoundPublished published, absl::StatusOr<Charge> charge) {
+  if (ledger_) {
+    Add(PrivacyCharged{published.round, EncodeCharge(*charge)});
+    const absl::Status applied = ledger_->Apply(*charge);
+    DS_CHECK(applied.ok()) << applied;
+  }
+  Add(std::move(published));
 }
 
 void RunCore::StartSnapshot() {

@@ -13,7 +13,11 @@ struct TurnLoop::Job {
   bool answered = false;  // guarded by the loop's mutex
 };
 
-TurnLoop::TurnLoop(Steps steps) : steps_(std::move(steps)), thread_([this] { Loop(); }) {}
+TurnLoop::TurnLoop(Steps steps) : steps_(std::move(steps)) {}
+
+void TurnLoop::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
 
 TurnLoop::~TurnLoop() { Stop(); }
 

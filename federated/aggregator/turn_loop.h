@@ -25,6 +25,8 @@ class TurnLoop {
   };
 
   explicit TurnLoop(Steps steps);
+  // Once; calls before it wait for it.
+  void Start();
   ~TurnLoop();  // Stop
 
   // The work's own status, once its records are durable. Unavailable once stopped, or where the

@@ -38,8 +38,8 @@ std::vector<std::string> Both(const std::vector<std::string>& all,
   return both;
 }
 
-// With one site there is nothing to hide in.
-constexpr int64_t kLeastRoster = 2;
+// Of two sites each would know the other's update from the sum.
+constexpr int64_t kLeastRoster = 3;
 
 Decision Now(Record record) { return {.record = std::move(record)}; }
 
@@ -66,6 +66,7 @@ absl::Duration RoundMachine::Deadline(Stage stage) const {
 }
 
 Decision RoundMachine::Decide(absl::Duration now, const std::set<std::string>& present) {
+  if (first_transition_ < 0) first_transition_ = transitions_;
   if (seen_transition_ != transitions_) {
     seen_transition_ = transitions_;
     began_ = now;
@@ -166,12 +167,20 @@ Record RoundMachine::Plan(const std::vector<std::string>& pool) const {
   };
 }
 
+bool RoundMachine::SomeoneIsAway(const std::set<std::string>& present) const {
+  // Just opened: nobody has had the time to come back.
+  if (first_transition_ == transitions_) {
+    return std::any_of(joined_.begin(), joined_.end(),
+                       [&](const auto& joined) { return !present.contains(joined.first); });
+  }
+  return !asynchronous() && round_.fixed && !Without(round_.survivors, present).empty();
+}
+
 Decision RoundMachine::DecideIdle(absl::Duration now, const std::set<std::string>& present) {
   const absl::Duration end = began_ + Deadline(stage_);
   // Who took part a moment ago is given a moment to come back.
   const absl::Duration comes_back = began_ + std::min(limits_.comes_back, Deadline(stage_));
-  const bool away = !asynchronous() && round_.fixed && !Without(round_.survivors, present).empty();
-  if (away && now < comes_back) return {.ask_again = comes_back};
+  if (SomeoneIsAway(present) && now < comes_back) return {.ask_again = comes_back};
 
   const int64_t minimum = asynchronous() ? 1 : options().round.minimum;
   std::vector<std::string> pool = Pool(present);

@@ -40,8 +40,8 @@ const char* StageName(Stage stage);
 // Times that are the aggregator's own affair; sites need not know them.
 struct MachineLimits {
   absl::Duration first_sites = absl::Hours(24 * 7);  // for round.wait_for sites to join
-  // For sites of the last round that are away at its end, as after a restart of the aggregator,
-  // before a round is planned without them; never more than the round's deadline.
+  // For sites of the last round that are away at its end (after a restart of the aggregator: for
+  // all that have joined) before a round is planned without them; never more than its deadline.
   absl::Duration comes_back = absl::Seconds(2);
 };
 
@@ -163,6 +163,7 @@ class RoundMachine {
   Decision DecideCollect(absl::Duration left);
   Decision DecideUnmask(absl::Duration left);
   std::optional<Record> EndOfRun() const;
+  bool SomeoneIsAway(const std::set<std::string>& present) const;
   std::vector<std::string> SetupPool(const std::vector<std::string>& pool) const;
   std::vector<std::string> Pool(const std::set<std::string>& present) const;
   bool SetupUsable(const std::set<std::string>& present) const;
@@ -190,7 +191,7 @@ class RoundMachine {
   std::string stop_reason_;
   EndState end_ = EndState::kRunning;
   // Decide's own, not of the records.
-  int64_t seen_transition_ = -1;
+  int64_t first_transition_ = -1, seen_transition_ = -1;
   absl::Duration began_;
 };
 

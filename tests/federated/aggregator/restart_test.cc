@@ -159,7 +159,8 @@ class Restarts : public AggregatorTest {
       gate.Set(aggregator_.get());
       start();
     }
-    EXPECT_EQ(End().state, EndState::kFinished);
+    const RunEnded end = End();
+    EXPECT_EQ(end.state, EndState::kFinished) << end.reason;
     for (auto& site : sites) {
       site->Stop();
       EXPECT_EQ(site->failure(), "");

@@ -32,7 +32,7 @@ class Walk {
   RunOffer Offer() {
     RunOffer offer = TestOffer(1 + Below(5));
     RoundOptions& round = offer.options.round;
-    round.minimum = 1 + Below(3);
+    round.minimum = 1 + Below(4);
     round.wait_for = round.minimum + Below(2);
     round.goal = Below(2) == 0 ? 0 : round.minimum + Below(2);
     round.spare = Below(2);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "absl/strings/str_replace.h"
+#include "federated/round/fields.h"
 #include "tests/federated/round/machine_driver.h"
 
 namespace ds::federated {
@@ -40,6 +41,52 @@ std::vector<Record> OneOfEach() {
           SnapshotTaken{3, outside},
           StopAsked{"enough"},
           RunEnded{EndState::kBudgetSpent, "spent"}};
+}
+
+// Fields of a plain struct, by how many values it can be made of.
+struct Anything {
+  template <typename T>
+  operator T() const;
+};
+template <typename T, typename... Values>
+constexpr int FieldCount() {
+  if constexpr (requires { T{Values{}..., Anything{}}; }) {
+    return FieldCount<T, Values..., Anything>();
+  } else {
+    return sizeof...(Values);
+  }
+}
+struct Counter {
+  int fields = 0;
+  template <typename T>
+  void operator()(const char*, const T&) {
+    ++fields;
+  }
+  void Digest(const char*, const std::string&) { ++fields; }
+  void Bytes(const char*, const std::string&) { ++fields; }
+};
+template <typename T>
+void ExpectAllFields() {
+  Counter counter;
+  const T value{};
+  Fields(counter, value);
+  EXPECT_EQ(counter.fields, FieldCount<T>()) << typeid(T).name() << " has fields without a name";
+}
+
+TEST(Records, EveryFieldIsWritten) {
+  ExpectAllFields<RoundOptions>();
+  ExpectAllFields<StrategyOptions>();
+  ExpectAllFields<UpdateOptions>();
+  ExpectAllFields<SecureOptions>();
+  ExpectAllFields<PrivacyOptions>();
+  ExpectAllFields<RunOptions>();
+  ExpectAllFields<RunOffer>();
+  ExpectAllFields<SiteMetrics>();
+  ExpectAllFields<BlobRef>();
+  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    (ExpectAllFields<std::variant_alternative_t<kIndex, Record>>(), ...);
+  }
+  (std::make_index_sequence<std::variant_size_v<Record>>());
 }
 
 TEST(Records, ComeBackFromTheirText) {

@@ -178,6 +178,22 @@ TEST(RoundMachine, SitesOfTheLastRoundAreGivenAMomentToComeBack) {
   EXPECT_EQ(driver.machine().round().selected.size(), 2u);
 }
 
+TEST(RoundMachine, AfterARestartAllSitesAreGivenAMomentToComeBack) {
+  RunOffer offer = TestOffer();
+  offer.options.round.wait_for = 3;
+  MachineDriver driver(offer);
+  driver.Join(0, 2);
+  driver.Run();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(driver.Commit(SiteName(i)).ok());
+  driver.Run();
+  driver.Publish();
+  RoundMachine machine = driver.Replayed();
+  EXPECT_EQ(machine.Decide(absl::Seconds(5), {SiteName(1)}).ask_again, absl::Seconds(7));
+  const Decision decision = machine.Decide(absl::Seconds(7), {SiteName(1)});
+  ASSERT_TRUE(decision.record.has_value());
+  EXPECT_THAT(std::get<RoundPlanned>(*decision.record).selected, ElementsAre(SiteName(1)));
+}
+
 TEST(RoundMachine, AStopEndsTheRunWithItsRound) {
   MachineDriver driver(TestOffer());
   driver.Join(0, 0);

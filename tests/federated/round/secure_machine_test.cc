@@ -77,21 +77,22 @@ TEST_F(SecureMachine, ASiteThatGivesNoSharesIsLeftOut) {
 
 TEST_F(SecureMachine, TooFewSharesAbandonTheSetupAndTheNextLeavesTheMissingOut) {
   RunOffer offer = Offer();
-  offer.options.round.minimum = 2;
+  offer.options.round.wait_for = 5;
   MachineDriver driver(offer);
-  driver.Join(0, 3);
+  driver.Join(0, 4);
   driver.Run();
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(driver.Give(SecureStep::kKeys, SiteName(i)).ok());
-  driver.Must(KeysClosed{0, driver.machine().setup().asked, 3});
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(driver.Give(SecureStep::kKeys, SiteName(i)).ok());
+  driver.Must(KeysClosed{0, driver.machine().setup().asked, 4});
   driver.Run();
-  ASSERT_TRUE(driver.Give(SecureStep::kShares, SiteName(0)).ok());
-  ASSERT_TRUE(driver.Give(SecureStep::kShares, SiteName(3)).ok());
+  for (const int site : {0, 3, 4}) {
+    ASSERT_TRUE(driver.Give(SecureStep::kShares, SiteName(site)).ok());
+  }
   driver.Pass(absl::Seconds(10));
   driver.Run();
   EXPECT_THAT(driver.Abandoned()[0], HasSubstr("missing: site-01, site-02"));
   EXPECT_EQ(driver.machine().stage(), Stage::kSetupKeys);
   EXPECT_EQ(driver.machine().setup().epoch, 1);
-  EXPECT_THAT(driver.machine().setup().asked, ElementsAre(SiteName(0), SiteName(3)));
+  EXPECT_THAT(driver.machine().setup().asked, ElementsAre(SiteName(0), SiteName(3), SiteName(4)));
 }
 
 TEST_F(SecureMachine, DropoutsUpToTheThresholdAreBorneOneMoreAbandonsTheRound) {
