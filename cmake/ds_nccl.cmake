@@ -38,7 +38,7 @@ if(missing)
   if(DS_ENABLE_NCCL STREQUAL "ON")
     message(FATAL_ERROR "DS_ENABLE_NCCL is ON, but not found: ${missing}. The CUDA toolkit (12 or newer) is looked for in CUDA_HOME "
                         "and /usr/local/cuda; NCCL in NCCL_HOME and in .venv, where launch/setup.sh puts it (by hand: "
-                        ".venv/bin/python3 -m pip install --no-deps -r launch/requirements-nccl.txt). "
+                        ".venv/bin/python3 -m pip install --no-deps -r launch/packages/python-nccl.txt). "
                         "Or configure with -DDS_ENABLE_NCCL=OFF")
   endif()
   message(STATUS "NCCL backend: left out; not found: ${missing}")

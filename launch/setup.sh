@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what Downstream needs, and only what is missing. A second call changes nothing and takes a second.
 #
-#   launch/setup.sh          Debian packages of launch/apt-packages.txt, Python packages of launch/requirements.txt in .venv
-#   launch/setup.sh --test   also launch/apt-packages-test.txt and launch/requirements-test.txt: lints, oracles, rivals
-#   launch/setup.sh --dev    also launch/apt-packages-dev.txt: fuzzing, clang-tidy, cross-compilers
+#   launch/setup.sh          Debian packages of launch/packages/apt.txt, Python packages of launch/packages/python.txt in .venv
+#   launch/setup.sh --test   also launch/packages/apt-test.txt and launch/packages/python-test.txt: lints, oracles, rivals
+#   launch/setup.sh --dev    also launch/packages/apt-dev.txt: fuzzing, clang-tidy, cross-compilers
 #
 # DS_SKIP_APT=1 leaves the Debian packages to you. Where CMAKE_PREFIX_PATH (environment) holds a LibTorch, that one is built
 # against and pip's torch is not installed. pip downloads from wherever your pip is configured to.
@@ -94,19 +94,19 @@ install_python_packages() {
   make_virtual_environment
   if libtorch=$(own_libtorch); then
     say "building against the LibTorch in $libtorch, so pip's torch is not installed. The tests and benchmarks that compare"
-    say "with PyTorch want it all the same: .venv/bin/python3 -m pip install $(entries launch/requirements.txt | grep '^torch==')"
-    entries launch/requirements.txt | grep -v '^torch=='
+    say "with PyTorch want it all the same: .venv/bin/python3 -m pip install $(entries launch/packages/python.txt | grep '^torch==')"
+    entries launch/packages/python.txt | grep -v '^torch=='
   else
-    entries launch/requirements.txt
+    entries launch/packages/python.txt
   fi | pip_install .venv/.downstream-requirements || {
-    say "pip failed (its words are above). What is needed is in launch/requirements.txt"
+    say "pip failed (its words are above). What is needed is in launch/packages/python.txt"
     return 1
   }
 }
 
 install_test_packages() {
-  entries launch/requirements-test.txt | pip_install .venv/.downstream-requirements-test || {
-    say "pip failed (its words are above). What is needed is in launch/requirements-test.txt"
+  entries launch/packages/python-test.txt | pip_install .venv/.downstream-requirements-test || {
+    say "pip failed (its words are above). What is needed is in launch/packages/python-test.txt"
     return 1
   }
 }
@@ -115,16 +115,16 @@ install_test_packages() {
 install_nccl() {
   local cuda=${CUDA_HOME:-/usr/local/cuda}
   [ -f "$cuda/include/cuda_runtime.h" ] && grep -qs '^#include [<"]nccl.h[>"]' comm/nccl/*.cc comm/nccl/*.h || return 0
-  entries launch/requirements-nccl.txt | pip_install .venv/.downstream-requirements-nccl --no-deps ||
+  entries launch/packages/python-nccl.txt | pip_install .venv/.downstream-requirements-nccl --no-deps ||
     say "NCCL could not be installed; the NCCL backend will be left out of the build"
 }
 
-lists=(launch/apt-packages.txt)
+lists=(launch/packages/apt.txt)
 tests=yes
 case "${1:-}" in
   "") tests= ;;
-  --test) lists+=(launch/apt-packages-test.txt) ;;
-  --dev) lists+=(launch/apt-packages-test.txt launch/apt-packages-dev.txt) ;;
+  --test) lists+=(launch/packages/apt-test.txt) ;;
+  --dev) lists+=(launch/packages/apt-test.txt launch/packages/apt-dev.txt) ;;
   *) say "unknown argument '$1'; usage: launch/setup.sh [--test|--dev]"; exit 2 ;;
 esac
 [ "${DS_SKIP_APT:-0}" = 1 ] || install_debian_packages "${lists[@]}"

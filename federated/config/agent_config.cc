@@ -90,8 +90,9 @@ ConfigSchema AgentSchema(AgentConfig& config) {
   schema.sections = {
       {"agent", "How the site reaches its aggregator."},
       {"policy", "What the site insists on, whatever the aggregator asks for."},
-      {"data", "The site's own samples, which never leave it; how they are batched and augmented "
-               "is the task's (data.md)."},
+      {"data",
+       "The site's own samples, which never leave it; how they are batched and augmented "
+       "is the task's (data.md)."},
       {"data.partition", "A share of one data set, for tries on one machine."},
   };
   AddAgent(config, schema.fields);

@@ -14,12 +14,12 @@
 namespace ds::federated {
 
 struct AgentConfig {
-  std::string aggregator;         // HOST:PORT
-  std::string identity;           // folder of the site's key and certificate, as `enrol` makes it
+  std::string aggregator;  // HOST:PORT
+  std::string identity;    // folder of the site's key and certificate, as `enrol` makes it
   std::string state = "agent-state";  // folder of what must survive a kill
-  bool insecure = false;          // no TLS, loopback only; the site is called `name`
-  std::string name;               // insecure only
-  double give_up_after_s = 0;     // without an answer of the aggregator; 0: never
+  bool insecure = false;              // no TLS, loopback only; the site is called `name`
+  std::string name;                   // insecure only
+  double give_up_after_s = 0;         // without an answer of the aggregator; 0: never
   AgentPolicy policy;
   // The site's own samples: its data section, and run.threads.
   TrainConfig site;

@@ -109,8 +109,9 @@ void AddSecure(SecureOptions& c, Fields& out) {
                  "sites that may conspire with the aggregator: 2 threshold > sites + colluders"});
   out.push_back({"secure", "threshold", &c.threshold, Between(0, kMany),
                  "answers that unmask a sum; 0: the least that holds the line above"});
-  out.push_back({"secure", "least_difference", &c.least_difference, Between(0, kMany),
-                 "survivor sets that differ from an earlier one by so few sites or fewer are named"});
+  out.push_back(
+      {"secure", "least_difference", &c.least_difference, Between(0, kMany),
+       "survivor sets that differ from an earlier one by so few sites or fewer are named"});
   out.push_back(
       {"secure", "refuse_close_sets", &c.refuse_close_sets, Any(), "and refused, not only named"});
 }

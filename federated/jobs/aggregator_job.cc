@@ -111,7 +111,7 @@ class AggregatorJob {
     const bool live = options_.print && PersonIsLooking(STDOUT_FILENO);
     table_ = std::make_unique<RunTable>(
         RunTableOptions{.live = live,
-                        .width = live ? TerminalWidth(STDOUT_FILENO) : 80,
+                        .columns = live ? TerminalWidth(STDOUT_FILENO) : 80,
                         .rows = 20,
                         .out = options_.print ? &std::cout : nullptr});
     DS_ASSIGN_OR_RETURN(records_, RunRecords::Open(*folder_, resumed_, /*tensorboard=*/true));
@@ -160,7 +160,7 @@ class AggregatorJob {
                                           .initial = [model] { return std::move(*model); },
                                           .identity = trust_.identity,
                                           .scratch = Scratch(),
-                          .wall_clock = MachineClock(),
+                                          .wall_clock = MachineClock(),
                                           .observer = observers_},
                                          store_));
     return absl::OkStatus();

@@ -160,7 +160,7 @@ void RunTable::Draw() {
   if (!options_.live || options_.out == nullptr || !known_) return;
   Erase();
   const double accuracy = evaluated_ ? accuracy_ : std::numeric_limits<double>::quiet_NaN();
-  const std::string text = RenderRun(report_, accuracy, options_.width, options_.rows);
+  const std::string text = RenderRun(report_, accuracy, options_.columns, options_.rows);
   *options_.out << text;
   options_.out->flush();
   lines_ = static_cast<int>(std::count(text.begin(), text.end(), '\n'));

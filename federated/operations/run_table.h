@@ -23,7 +23,7 @@ std::string RenderRound(const RoundReport& report, double accuracy);
 
 struct RunTableOptions {
   bool live = false;  // a person is looking (report/terminal.h)
-  int width = 80;     // columns
+  int columns = 80;   // of the terminal
   int rows = 24;      // sites at most
   std::ostream* out = nullptr;
 };

@@ -84,11 +84,11 @@ absl::Status CheckCreation(absl::Span<const float> weights, const RunOptions& op
     return absl::InvalidArgumentError(
         absl::StrCat("update.bits is ", update.bits, ", not 1 to ", kMostLevelBits));
   }
-  if (maximum_sites < 1 || maximum_sites > kMostSitesOfASum || samples_reference < 1 || options.strategy.buffer < 1 ||
-      options.strategy.max_staleness < 0) {
+  if (maximum_sites < 1 || maximum_sites > kMostSitesOfASum || samples_reference < 1 ||
+      options.strategy.buffer < 1 || options.strategy.max_staleness < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "a model needs sites and samples, and not too many: at most ", maximum_sites, " sites, ", samples_reference,
-        " samples weigh 1, fedbuff's buffer is ", options.strategy.buffer));
+        "a model needs sites and samples, and not too many: at most ", maximum_sites, " sites, ",
+        samples_reference, " samples weigh 1, fedbuff's buffer is ", options.strategy.buffer));
   }
   if (options.privacy.mechanism != "none" && !(update.clip_norm > 0)) {
     return absl::InvalidArgumentError(

@@ -1,7 +1,7 @@
 """Every C++ and CUDA source is as clang-format leaves it, and no line is longer than .clang-format allows.
 
 clang-format does not break what it cannot (a long word, a comment without blanks), so lines are measured too. Another
-version lays code out differently: it must be the one that launch/apt-packages-test.txt installs. Where there is none the
+version lays code out differently: it must be the one that launch/packages/apt-test.txt installs. Where there is none the
 test is skipped, except under CI, which has to install it.
 
     format_test.py SOURCE_FOLDER

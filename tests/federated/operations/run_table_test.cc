@@ -95,7 +95,7 @@ TEST(RunTable, AFileGetsLinesWithoutEscapeCodes) {
 
 TEST(RunTable, OnATerminalItIsDrawnOverItself) {
   std::ostringstream out;
-  RunTable table({.live = true, .width = 80, .rows = 5, .out = &out});
+  RunTable table({.live = true, .columns = 80, .rows = 5, .out = &out});
   table.Changed(Collecting(2));
   const std::string first = out.str();
   EXPECT_THAT(first, HasSubstr("site-1"));
