@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "federated/pki/identity.h"
+#include "federated/pki/renewed_identity.h"
 #include "federated/pki/site_files.h"
 
 namespace ds::federated {
@@ -77,7 +78,7 @@ absl::StatusOr<std::shared_ptr<const SiteIdentity>> IdentityOf(const AgentConfig
     return std::shared_ptr<const SiteIdentity>(std::make_shared<BareName>(config.name));
   }
   DS_ASSIGN_OR_RETURN(std::shared_ptr<const SiteIdentity> identity,
-                      FileSiteIdentity::Open(IdentityFile(config.identity)));
+                      FollowIdentity(IdentityFile(config.identity)));
   return identity;
 }
 

@@ -14,6 +14,7 @@
 #include "federated/agent/run_agent.h"
 #include "federated/aggregator/aggregator.h"
 #include "federated/jobs/site_connection.h"
+#include "federated/pki/renewed_identity.h"
 #include "federated/rpc/server.h"
 #include "federated/simulate/virtual_trainer.h"
 #include "gmock/gmock.h"
@@ -113,11 +114,14 @@ class RenewalTest : public PkiTest {
                                                  model.size())));
     options.offer.options.round = {.rounds = kRounds, .minimum = 3, .wait_for = 3};
     options.offer.options.secure.mode = "on";
+    options.offer.options.secure.rounds_a_setup = 2;  // new keys are signed before and after
     options.initial = [this]() -> absl::StatusOr<InitialModel> {
       LocalModel initial = VirtualModel(problem_);
       return InitialModel{std::move(initial.layout), std::move(initial.weights)};
     };
-    options.identity = Must(FileSiteIdentity::Open(ServerFile(folder_.File("federation"))));
+    options.identity = Must(FileSiteIdentity::Open(
+        ServerFile(folder_.File("federation")),
+        {.is_revoked = [this](const std::string& serial) { return IsRefused(serial); }}));
     options.scratch = folder_.path();
     options.observer = renewer_;
     aggregator_ = Must(Aggregator::Open(options, store));
@@ -132,7 +136,7 @@ class RenewalTest : public PkiTest {
     const auto files = Must(SiteFiles::Open(SiteFolder(site) + "/files"));
     SlowTrainer trainer(MakeVirtualTrainer(problem_, site));
     const std::shared_ptr<const SiteIdentity> identity =
-        Must(FileSiteIdentity::Open(IdentityFile(SiteFolder(site))));
+        Must(FollowIdentity(IdentityFile(SiteFolder(site))));
     RunAgentOptions options;
     options.give_up_after = absl::Seconds(30);
     return RunAgent(options,

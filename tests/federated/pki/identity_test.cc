@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file/file.h"
+#include "federated/pki/renewed_identity.h"
 #include "federated/pki/revocation.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -175,6 +176,27 @@ TEST_F(IdentityTest, NamesThatWouldLeadElsewhereAreRefused) {
   }
   EXPECT_FALSE(MakeSigningRequest(key, std::string(64, 'a'), "site").ok());
   EXPECT_TRUE(MakeSigningRequest(key, std::string(63, 'a'), "site").ok());
+}
+
+TEST_F(IdentityTest, AFollowedIdentitySignsWithTheKeyOfTheCertificateThatItShowed) {
+  const Credentials first = Enrolled("alice");
+  const std::string path = IdentityFile(SiteFolder("alice"));
+  const auto followed = Must(FollowIdentity(path, {.clock = Clock()}));
+  const std::string& shown = followed->certificate();
+  EXPECT_EQ(shown, first.certificate);
+  const Credentials second = Enrolled("alice");
+  absl::SleepFor(2 * FileWatch::kPause);
+  const auto verifies = [&](const std::string& certificate) {
+    return followed->Verify("alice", certificate, "m", Must(followed->Sign("m"))).ok();
+  };
+  EXPECT_TRUE(verifies(first.certificate)) << "the new one was not shown yet";
+  EXPECT_EQ(followed->certificate(), second.certificate);
+  EXPECT_TRUE(verifies(second.certificate));
+  EXPECT_EQ(shown, first.certificate) << "references stay";
+  ASSERT_TRUE(WriteFileAtomically(path, "damaged").ok());
+  absl::SleepFor(2 * FileWatch::kPause);
+  EXPECT_EQ(followed->certificate(), second.certificate);
+  EXPECT_FALSE(FollowIdentity(path).ok());
 }
 
 TEST_F(IdentityTest, ARevocationOfAnotherProcessIsSeenWithinASecond) {
