@@ -417,8 +417,12 @@ TEST_F(Aggregator, SurvivorsCloseToEarlierOnesAreNamedOrRefused) {
     ASSERT_TRUE(careful.SetUp(0).ok());
     ASSERT_TRUE(
         careful.Sum(careful.Round(0, 0, kBits, kValues), 7, careful.All(), careful.All()).ok());
-    const auto close =
-        careful.Sum(careful.Round(1, 1, kBits, kValues), 7, {0, 1, 2, 3}, careful.All());
+    const SecureRound next = careful.Round(1, 1, kBits, kValues);
+    for (int site : careful.All()) ASSERT_TRUE(careful.Commit(site, next, 7).ok());
+    // An honest aggregator that is told to does not ask; a site that is told to does not answer.
+    const auto asked = careful.server().Survivors(next, careful.Names({0, 1, 2, 3}), nullptr);
+    ASSERT_EQ(asked.ok(), by_the_site) << asked.status();
+    const auto close = by_the_site ? careful.agent(0).AnswerUnmask(next, *asked) : asked;
     EXPECT_EQ(close.status().code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(close.status().message()), HasSubstr("only by site-004"));
   }

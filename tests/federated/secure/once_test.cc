@@ -4,6 +4,8 @@
 
 #include <map>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -212,6 +214,38 @@ TEST_F(Once, OldSecretsAreDroppedAndThatTheyWereUsedIsNot) {
   EXPECT_EQ(sum->bytes(), SecureRun::PlainSum(next, 7, run_.All()).bytes());
 }
 
+// Who takes the disk finds neither the secrets of old rounds nor what opens the sealed shares that
+// the aggregator saw.
+TEST(SetUp, SecretsThatAreNotNeededAnyMoreAreNotOnTheDisk) {
+  SecureRun run(4, {.mode = "on", .rounds_a_setup = 2});
+  ASSERT_TRUE(run.NewServer(0).ok());
+  ASSERT_TRUE(run.Keys(run.All()).ok());
+  // Of the entry: checksum, name, channel, signing key, nonce, two counts, a round's two secrets.
+  constexpr size_t kChannel = 32 + 4 + 8, kFirstRound = kChannel + 3 * 32 + 8;
+  const std::string zeros(64, '\0');
+  const auto on_disk = [&](size_t at, size_t size) {
+    return run.vault(0).Image()["secure.run-7.keys.0"].substr(at, size);
+  };
+  const std::string secrets = on_disk(kFirstRound, 128);
+  EXPECT_NE(on_disk(kChannel, 32), zeros.substr(32));
+  ASSERT_TRUE(run.SharesOf(run.All()).ok());
+  ASSERT_TRUE(run.server().CloseShares().ok());
+  ASSERT_TRUE(run.Inboxes(run.All()).ok());
+  EXPECT_EQ(on_disk(kChannel, 32), zeros.substr(32));
+  EXPECT_EQ(on_disk(kFirstRound, 128), secrets);
+  ASSERT_TRUE(run.Sum(run.Round(0, 0, kBits, 5), 7, run.All(), run.All()).ok());
+  ASSERT_TRUE(run.agent(0).ForgetBefore(1).ok());
+  EXPECT_EQ(on_disk(kFirstRound, 64), zeros);
+  EXPECT_EQ(on_disk(kFirstRound + 64, 64), secrets.substr(64));
+  // Nor others' shares of that round, of 64 bytes an owner, behind hash, bits and length.
+  const std::string inbox = run.vault(0).Image()["secure.run-7.inbox.0"];
+  for (size_t owner = 0; owner < 4; ++owner) {
+    const size_t at = 32 + 32 + 1 + owner * (4 + 128) + 4;
+    EXPECT_EQ(inbox.substr(at, 64), zeros);
+    EXPECT_NE(inbox.substr(at + 64, 64), zeros);
+  }
+}
+
 TEST_F(Once, OldEpochsAreDropped) {
   ASSERT_TRUE(run_.Sum(run_.Round(0, 0, kBits, 5), 7, run_.All(), run_.All()).ok());
   for (int64_t epoch : {1, 2}) {
@@ -232,6 +266,25 @@ TEST_F(Once, ARunThatHasEndedLeavesItsMarkOnly) {
   EXPECT_THAT(*run_.vault(0).Names(), ElementsAre("secure.run-7.ended"));
   const absl::Status again = run_.Restart(0);
   EXPECT_EQ(again.code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// As an agent has it: one thread masks what it has trained while another answers.
+TEST_F(Once, TwoThreadsShareASite) {
+  const SecureRound first = run_.Round(0, 0, kBits, 1000), second = run_.Round(1, 1, kBits, 1000);
+  for (int site : run_.All()) ASSERT_TRUE(run_.Commit(site, first, 7).ok());
+  const std::string said = *run_.server().Survivors(first, run_.Names(run_.All()), nullptr);
+  const IntegerVector update = SecureRun::Update(0, second, 7);
+  std::vector<absl::StatusOr<IntegerVector>> masked(2, absl::UnknownError("not yet"));
+  std::vector<std::thread> threads;
+  for (auto& one : masked) threads.emplace_back([&] { one = run_.agent(0).Mask(second, update); });
+  const auto answer = run_.agent(0).AnswerUnmask(first, said);
+  EXPECT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(run_.agent(0).Notes().size(), 1u);
+  EXPECT_TRUE(run_.agent(0).ForgetBefore(1).ok());
+  EXPECT_THAT(run_.agent(0).TakeWarnings(), testing::IsEmpty());
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& one : masked) ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(masked[0]->bytes(), masked[1]->bytes());
 }
 
 TEST(Open, OffersThatASiteDoesNotTakeAreRefused) {
