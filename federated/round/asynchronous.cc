@@ -1,6 +1,7 @@
 // The part of the machine that differs when updates come at any time (FedBuff, Nguyen et al. 2022):
 // a site's updates are counted one by one, each may be for an older version, and a sum is published
 // for every strategy.buffer of them.
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -25,8 +26,8 @@ absl::Status RoundMachine::CheckAsynchronous(const UpdateCommitted& record) cons
                                                    record.site, "', whose next one is ",
                                                    NextUpdateOf(record.site)));
   }
-  const int64_t staleness = version_ - record.base_version;
-  if (staleness < 0 || staleness > options().strategy.max_staleness) {
+  const int64_t staleness = version_ - std::max<int64_t>(record.base_version, -1);
+  if (record.base_version < 0 || staleness < 0 || staleness > options().strategy.max_staleness) {
     return absl::InvalidArgumentError(absl::StrCat(
         "an update for version ", record.base_version, " at version ", version_, ": at most ",
         options().strategy.max_staleness, " versions are made up for (strategy.max_staleness)"));

@@ -86,9 +86,14 @@ absl::Status RoundMachine::On(const RunStarted& record) {
   if (record.offer.run.empty()) return absl::InvalidArgumentError("a run without a name");
   const RoundOptions& round = record.offer.options.round;
   // What the machine itself counts with; CheckRunOptions has looked at the rest.
-  if (round.rounds < 1 || round.minimum < 1 || round.abandoned_in_a_row < 1 || round.goal < 0 ||
-      round.spare < 0 || !(round.deadline_s > 0) || !(round.unmask_deadline_s > 0) ||
-      !(round.sample > 0) || record.offer.options.strategy.buffer < 1) {
+  const auto is_count = [](int64_t value, int64_t least) {
+    return value >= least && value <= (int64_t{1} << 32);
+  };
+  if (!is_count(round.rounds, 1) || !is_count(round.minimum, 1) ||
+      !is_count(round.abandoned_in_a_row, 1) || !is_count(round.goal, 0) ||
+      !is_count(round.spare, 0) || !is_count(record.offer.options.strategy.buffer, 1) ||
+      !is_count(record.offer.options.strategy.max_staleness, 0) || !(round.deadline_s > 0) ||
+      !(round.unmask_deadline_s > 0) || !(round.sample > 0)) {
     return absl::InvalidArgumentError("the options of the rounds are out of range");
   }
   offer_ = record.offer;
