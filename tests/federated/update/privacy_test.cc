@@ -70,6 +70,20 @@ TEST(FederatedPrivacyTest, NoUpdateIsLongerThanItsNoiseWasCalibratedTo) {
   }
 }
 
+// The worst there is: every value half way between two levels, all at the clip.
+TEST(FederatedPrivacyTest, AnUnluckyRoundingIsDoneAgain) {
+  RunOptions options = Private("central", 5);
+  options.update.rotate = false;
+  const auto model = Made(options, 4);
+  const double bound = model->ReleaseOf(4)->sensitivity;
+  const std::vector<float> delta(model->weights().size(), 1.0f);
+  for (uint64_t key = 0; key < 100; ++key) {
+    const auto update = model->Encode(delta, {.samples = 1}, {}, key, nullptr);
+    ASSERT_TRUE(update.ok()) << update.status();
+    EXPECT_LE(NormOf(Centred(*model, *update, 1)), bound) << "key " << key;
+  }
+}
+
 TEST(FederatedPrivacyTest, CentralNoiseIsInTheSumAndHasThePlannedSize) {
   const auto model = Made(Private("central", 8), 4);
   const std::vector<float> zeros(model->weights().size());
