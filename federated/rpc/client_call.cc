@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "federated/rpc/buffers.h"
 #include "federated/rpc/gatekeeper.h"
+#include "federated/wire/codec.h"
 
 namespace ds::federated {
 namespace {
@@ -50,8 +51,10 @@ absl::StatusOr<std::string> UnaryCallTo(const std::shared_ptr<grpc::Channel>& ch
   call->Finish(&reply, &status, nullptr);
   void* tag = nullptr;
   bool ok = false;
+  const absl::Duration patience =
+      options.stall + absl::Seconds(1) * request.size() / kSlowestBytesASecond;
   const bool answered =
-      queue.AsyncNext(&tag, &ok, MonotonicIn(options.stall)) == grpc::CompletionQueue::GOT_EVENT;
+      queue.AsyncNext(&tag, &ok, MonotonicIn(patience)) == grpc::CompletionQueue::GOT_EVENT;
   if (!answered) {
     context.TryCancel();
     queue.Next(&tag, &ok);
@@ -59,7 +62,7 @@ absl::StatusOr<std::string> UnaryCallTo(const std::shared_ptr<grpc::Channel>& ch
   queue.Shutdown();
   while (queue.Next(&tag, &ok)) {
   }
-  if (!answered) return NoAnswer(options.stall);
+  if (!answered) return NoAnswer(patience);
   if (!status.ok()) return Ended(status);
   return ToString(reply);
 }

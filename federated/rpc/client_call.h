@@ -23,7 +23,8 @@ struct CallOptions {
   absl::Duration stall;
 };
 
-// Unavailable: no answer within options.stall, or none can come now. Anything else is the
+// Unavailable: no answer within options.stall and the time that a slow way needs for `request`, or
+// none can come now. Anything else is the
 // aggregator's word.
 absl::StatusOr<std::string> UnaryCallTo(const std::shared_ptr<grpc::Channel>& channel,
                                         const std::string& method, absl::string_view request,

@@ -25,6 +25,10 @@ constexpr int64_t kMaxRecent = 8192;       // Situation::recent
 constexpr int64_t kMaxNotes = 64;          // CommitRequest::secure_notes
 constexpr int64_t kMaxBlobBytes = int64_t{1} << 40;
 
+// The slowest way that whole messages are waited for, in bytes a second: gRPC does not show a part
+// of one. Chunks need none of it, since they are made smaller instead.
+constexpr int64_t kSlowestBytesASecond = 1 << 16;
+
 // 64 lower-case hexadecimal digits.
 bool IsDigest(absl::string_view text);
 

@@ -136,13 +136,13 @@ void ServerCall::Tick() {
   if (done_) return;
   const absl::Duration now = SteadyTime();
   if (moved_ == absl::ZeroDuration()) moved_ = written_ = now;
-  const bool stalled = now - moved_ > core_.options.stall;
+  const bool stalled = now - moved_ > Patience();
   if (finished_) {
     // Its last message is not read.
     if (stalled) context_.TryCancel();
   } else if (stalled && WaitsForCaller()) {
     Finish(absl::DeadlineExceededError(absl::StrCat(
-        "no progress for ", absl::FormatDuration(core_.options.stall), ": the call was given up")));
+        "no progress for ", absl::FormatDuration(Patience()), ": the call was given up")));
   } else {
     Beat(now - written_);
   }

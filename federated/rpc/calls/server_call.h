@@ -90,9 +90,10 @@ class ServerCall : public grpc::ServerGenericBidiReactor,
   void OnDone() final;
 
  protected:
-  // The call moved on. Within options.stall it must do so again, while it waits for the caller.
+  // The call moved on. Within Patience it must do so again, while it waits for the caller.
   void Progress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   virtual bool WaitsForCaller() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual absl::Duration Patience() const { return core_.options.stall; }
   // At every tick of a call that goes on; since_message: since the last message was written.
   virtual void Beat(absl::Duration since_message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {}
   // What the method holds beyond the call; called once, after its end.
@@ -127,10 +128,13 @@ class ServerCall : public grpc::ServerGenericBidiReactor,
   absl::Duration written_ ABSL_GUARDED_BY(mutex_);  // of the last message
 };
 
+// What answers a method of one message each way.
+struct UnaryHandler {
+  std::function<absl::StatusOr<std::string>(ServerCore&, const CallFacts&, const std::string&)> run;
+  absl::Duration for_size;  // that a slow way may take for the message, beyond options.stall
+};
 // The methods' calls, by what they are; null: there is none of that name. `method`: without the
 // service's name.
-using UnaryHandler =
-    std::function<absl::StatusOr<std::string>(ServerCore&, const CallFacts&, const std::string&)>;
 const UnaryHandler* FindUnary(const std::string& method);
 std::shared_ptr<ServerCall> MakeCall(const std::string& method, ServerCore& core,
                                      grpc::GenericCallbackServerContext& context, CallFacts facts);

@@ -32,7 +32,7 @@ class UnaryCall : public ServerCall {
 
  private:
   void Run() {
-    const absl::StatusOr<std::string> reply = handler_(core_, facts_, ToString(incoming_));
+    const absl::StatusOr<std::string> reply = handler_.run(core_, facts_, ToString(incoming_));
     incoming_.Clear();
     MutexLock lock(mutex_);
     share_.Release();
@@ -42,6 +42,7 @@ class UnaryCall : public ServerCall {
   }
 
   bool WaitsForCaller() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return reading_; }
+  absl::Duration Patience() const override { return core_.options.stall + handler_.for_size; }
 
   const UnaryHandler& handler_;
 };
@@ -108,14 +109,12 @@ absl::StatusOr<std::string> Renew(ServerCore& core, const CallFacts& facts,
 }  // namespace
 
 const UnaryHandler* FindUnary(const std::string& method) {
+  // Its payload may fill a message, the others' are small.
+  static constexpr absl::Duration kLarge = absl::Seconds(kMaxMessageBytes / kSlowestBytesASecond);
   static const auto& handlers = *new std::unordered_map<std::string, UnaryHandler>{
-      {"Hello", Hello},
-      {"Join", Join},
-      {"Commit", Commit},
-      {"Secure", Secure},
-      {"Enrol", Enrol},
-      {"Renew", Renew},
-      {"UploadStatus", UploadStatus},
+      {"Hello", {Hello}},           {"Join", {Join}},   {"Commit", {Commit}},
+      {"Enrol", {Enrol}},           {"Renew", {Renew}}, {"UploadStatus", {UploadStatus}},
+      {"Secure", {Secure, kLarge}},
   };
   const auto found = handlers.find(method);
   return found == handlers.end() ? nullptr : &found->second;
