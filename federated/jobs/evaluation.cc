@@ -85,20 +85,17 @@ void Evaluation::Work() {
       job = *std::exchange(next_, std::nullopt);
     }
     const absl::StatusOr<std::pair<double, double>> result = Test(job);
-    bool newest = false;
-    {
-      MutexLock lock(mutex_);
-      tested_ = Last{job.version, RunSummary::kNone, RunSummary::kNone, {}};
-      if (result.ok()) std::tie(tested_->accuracy, tested_->loss) = *result;
-      newest = last_->version == job.version;
-      changed_.NotifyAll();
-    }
-    if (!newest) (void)FileSystem::Default().RemoveFile(job.weights);
+    // Said before it counts as tested: whoever waits for the last one has heard of it.
     if (!result.ok()) {
       options_.failed(result.status());
     } else if (!std::isnan(result->first)) {
       options_.evaluated(job.version, result->first, result->second);
     }
+    MutexLock lock(mutex_);
+    tested_ = Last{job.version, RunSummary::kNone, RunSummary::kNone, {}};
+    if (result.ok()) std::tie(tested_->accuracy, tested_->loss) = *result;
+    if (last_->version != job.version) (void)FileSystem::Default().RemoveFile(job.weights);
+    changed_.NotifyAll();
   }
 }
 
