@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "federated/agent/agent.h"
+#include "federated/secure/crypto/crypto.h"
 
 namespace ds::federated {
 namespace {
@@ -31,6 +32,11 @@ std::string DigestOf(absl::Span<const std::byte> bytes) {
   Sha256 hash;
   hash.Update(bytes);
   return hash.Hex();
+}
+
+// What the site's own noise is drawn from.
+void SystemRandom(absl::Span<std::byte> out) {
+  secure::FillRandom({reinterpret_cast<uint8_t*>(out.data()), out.size()});
 }
 
 // Sites round independently of each other, and of their other rounds.
@@ -99,7 +105,7 @@ absl::Status Agent::KeepUpdate(const AgentJob& job, const TrainedUpdate& trained
   DS_ASSIGN_OR_RETURN(update.levels,
                       model_->Encode(trained.delta, trained.metrics, residual,
                                      NoiseKey(offer_, parts_.identity->site(), job.plan.round),
-                                     feedback ? &update.residual : nullptr));
+                                     feedback ? &update.residual : nullptr, SystemRandom));
   update.own_control = job.own_control;
   const size_t first = trained.delta.size() - job.own_control.size();
   for (size_t i = 0; i < job.own_control.size(); ++i)
