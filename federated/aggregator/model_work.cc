@@ -8,8 +8,8 @@
 #include "base/file/file.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
-#include "federated/aggregator/blob_files.h"
-#include "federated/aggregator/blob_shelf.h"
+#include "federated/aggregator/blobs/blob_files.h"
+#include "federated/aggregator/blobs/blob_shelf.h"
 #include "federated/secure/crypto/crypto.h"
 #include "federated/strategy/registry.h"
 

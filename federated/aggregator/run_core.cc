@@ -57,15 +57,15 @@ absl::StatusOr<RunEnded> RunCore::WaitForEnd(absl::Duration patience) {
 }
 
 absl::Status RunCore::Join(const std::string& site, int64_t samples, JoinReply* reply) {
-  if (machine_.stage() == Stage::kEnded) {
-    return absl::FailedPreconditionError("the run has ended");
-  }
   if (!machine_.options().update.declare_samples) samples = 0;
   const auto known = machine_.joined().find(site);
   const bool is_new = known == machine_.joined().end();
-  if (is_new || (!machine_.has_model() && !fixing_ && known->second != samples)) {
+  if (is_new && machine_.stage() == Stage::kEnded) {
+    return absl::FailedPreconditionError("the run has ended");
+  }
+  if (is_new || (machine_.stage() == Stage::kWaiting && !fixing_ && known->second != samples)) {
     const SiteJoined record{site, samples};
-    if (samples < 0) return absl::InvalidArgumentError("samples below 0");
+    DS_RETURN_IF_ERROR(machine_.Check(record));
     Add(record);
   }
   if (machine_.has_model()) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "federated/aggregator/blob_shelf.h"
+#include "federated/aggregator/blobs/blob_shelf.h"
 #include "federated/round/round_machine.h"
 #include "federated/secure/secure_server.h"
 

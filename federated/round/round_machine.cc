@@ -6,47 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "federated/round/record_checks.h"
 
 namespace ds::federated {
-namespace {
-
-bool Contains(const std::vector<std::string>& sorted, const std::string& site) {
-  return std::binary_search(sorted.begin(), sorted.end(), site);
-}
-
-// Sorted, without doubles, each in `of` (any container of names with find).
-template <typename Known>
-absl::Status CheckSites(const std::vector<std::string>& sites, const Known& known,
-                        const char* known_as) {
-  for (size_t i = 0; i < sites.size(); ++i) {
-    if (i > 0 && !(sites[i - 1] < sites[i])) {
-      return absl::InvalidArgumentError("the list of sites is not sorted");
-    }
-    if (!known(sites[i])) {
-      return absl::InvalidArgumentError(absl::StrCat("site '", sites[i], "' ", known_as));
-    }
-  }
-  return absl::OkStatus();
-}
-
-bool IsSiteName(const std::string& name) {
-  return !name.empty() && name.size() <= 128 &&
-         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
-}
-
-absl::Status CheckBlob(const BlobRef& blob) {
-  if (blob.size < 0 ||
-      (!blob.bytes.empty() && static_cast<int64_t>(blob.bytes.size()) != blob.size)) {
-    return absl::InvalidArgumentError("a blob's bytes are not as many as its size says");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Must(bool holds, absl::string_view message) {
-  return holds ? absl::OkStatus() : absl::FailedPreconditionError(message);
-}
-
-}  // namespace
 
 const char* StageName(Stage stage) {
   constexpr const char* kNames[] = {"not started",  "waiting for sites", "between rounds",
@@ -101,7 +63,7 @@ absl::Status RoundMachine::On(const RunStarted& record) {
   return absl::OkStatus();
 }
 
-absl::Status RoundMachine::On(const SiteJoined& record) {
+absl::Status RoundMachine::Check(const SiteJoined& record) const {
   if (!IsSiteName(record.site)) return absl::InvalidArgumentError("not a site's name");
   if (record.samples < 0) return absl::InvalidArgumentError("samples below 0");
   const auto found = joined_.find(record.site);
@@ -109,6 +71,11 @@ absl::Status RoundMachine::On(const SiteJoined& record) {
     DS_RETURN_IF_ERROR(Must(!model_ && found->second != record.samples,
                             absl::StrCat("site '", record.site, "' has joined already")));
   }
+  return absl::OkStatus();
+}
+
+absl::Status RoundMachine::On(const SiteJoined& record) {
+  DS_RETURN_IF_ERROR(Check(record));
   joined_[record.site] = record.samples;
   return absl::OkStatus();
 }
@@ -122,125 +89,6 @@ absl::Status RoundMachine::On(const ModelFixed& record) {
   }
   model_ = record;
   digest_ = record.digest;
-  Enter(Stage::kIdle);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const SetupStarted& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kIdle, "set-ups"));
-  DS_RETURN_IF_ERROR(Must(secure(), "a set-up in a run without secure aggregation"));
-  DS_RETURN_IF_ERROR(Must(record.epoch == next_epoch_, "epochs are counted one by one"));
-  DS_RETURN_IF_ERROR(Must(!record.sites.empty(), "a set-up of no sites"));
-  DS_RETURN_IF_ERROR(CheckSites(
-      record.sites, [this](const auto& site) { return joined_.contains(site); }, "has not joined"));
-  ++next_epoch_;
-  setup_ = {.epoch = record.epoch, .asked = record.sites, .left_out = left_out_};
-  Enter(Stage::kSetupKeys);
-  return absl::OkStatus();
-}
-
-// What a step of secure aggregation is asked of whom, and who gave it.
-struct RoundMachine::Step {
-  Stage stage;
-  const char* what;
-  const std::vector<std::string>& asked;
-  std::set<std::string>& gave;
-};
-
-RoundMachine::Step RoundMachine::StepOf(SecureStep step) {
-  switch (step) {
-    case SecureStep::kKeys:
-      return {Stage::kSetupKeys, "keys", setup_.asked, setup_.gave};
-    case SecureStep::kShares:
-      return {Stage::kSetupShares, "shares", setup_.roster, setup_.gave};
-    case SecureStep::kEcho:
-      return {Stage::kEcho, "echoes", round_.survivors, round_.echoed};
-    default:
-      return {Stage::kUnmask, "answers", setup_.participants, round_.answered};
-  }
-}
-
-absl::Status RoundMachine::Check(const SecureGiven& record) {
-  DS_RETURN_IF_ERROR(CheckBlob(record.payload));
-  DS_RETURN_IF_ERROR(
-      Must(record.epoch == setup_.epoch,
-           absl::StrCat("epoch ", record.epoch, " is not under way, ", setup_.epoch, " is")));
-  const bool of_round = record.step == SecureStep::kEcho || record.step == SecureStep::kAnswer;
-  DS_RETURN_IF_ERROR(Must(record.round == (of_round ? round_.round : -1),
-                          absl::StrCat("round ", record.round, " is not under way")));
-  const Step step = StepOf(record.step);
-  DS_RETURN_IF_ERROR(MustBe(step.stage, step.what));
-  if (!Contains(step.asked, record.site)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("site '", record.site, "' was not asked for ", step.what));
-  }
-  if (step.gave.contains(record.site)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("site '", record.site, "' has given its ", step.what, " already"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const SecureGiven& record) {
-  DS_RETURN_IF_ERROR(Check(record));
-  StepOf(record.step).gave.insert(record.site);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const KeysClosed& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kSetupKeys, "keys"));
-  DS_RETURN_IF_ERROR(Must(record.epoch == setup_.epoch, "another epoch is under way"));
-  DS_RETURN_IF_ERROR(CheckSites(
-      record.sites, [this](const auto& site) { return setup_.gave.contains(site); },
-      "has given no keys"));
-  if (record.threshold < 1 || record.threshold > static_cast<int64_t>(record.sites.size())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a threshold of ", record.threshold, " of ", record.sites.size(), " sites"));
-  }
-  setup_.roster = record.sites;
-  setup_.threshold = record.threshold;
-  setup_.gave.clear();
-  Enter(Stage::kSetupShares);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const SharesAskedAgain& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kSetupShares, "shares"));
-  DS_RETURN_IF_ERROR(Must(record.epoch == setup_.epoch, "another epoch is under way"));
-  DS_RETURN_IF_ERROR(Must(!setup_.asked_again && setup_.gave.size() == setup_.roster.size(),
-                          "sites are asked again once, when all have answered"));
-  setup_.asked_again = true;
-  setup_.gave.clear();
-  Enter(Stage::kSetupShares);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const SharesClosed& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kSetupShares, "shares"));
-  DS_RETURN_IF_ERROR(Must(record.epoch == setup_.epoch, "another epoch is under way"));
-  DS_RETURN_IF_ERROR(CheckSites(
-      record.sites, [this](const auto& site) { return setup_.gave.contains(site); },
-      "has given no shares"));
-  DS_RETURN_IF_ERROR(Must(static_cast<int64_t>(record.sites.size()) >= setup_.threshold,
-                          "fewer participants than the threshold"));
-  setup_.participants = record.sites;
-  setup_.gave.clear();
-  left_out_.clear();
-  Enter(Stage::kIdle);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const SetupAbandoned& record) {
-  DS_RETURN_IF_ERROR(
-      Must(stage_ == Stage::kSetupKeys || stage_ == Stage::kSetupShares, "no set-up is under way"));
-  DS_RETURN_IF_ERROR(Must(record.epoch == setup_.epoch, "another epoch is under way"));
-  DS_RETURN_IF_ERROR(CheckSites(
-      record.missing, [this](const auto& site) { return Contains(setup_.asked, site); },
-      "was not asked"));
-  left_out_ = {record.missing.begin(), record.missing.end()};
-  setup_ = {};
-  ++abandoned_;
-  reason_ = record.reason;
   Enter(Stage::kIdle);
   return absl::OkStatus();
 }
@@ -335,24 +183,6 @@ absl::Status RoundMachine::On(const SurvivorsFixed& record) {
   round_.survivors = record.sites;
   const std::string& mode = options().secure.mode;
   Enter(!secure() ? Stage::kPublish : mode == "strict" ? Stage::kEcho : Stage::kUnmask);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const EchoesClosed& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kEcho, "echoes"));
-  DS_RETURN_IF_ERROR(Must(record.round == round_.round, "another round is under way"));
-  DS_RETURN_IF_ERROR(Must(static_cast<int64_t>(round_.echoed.size()) >= threshold(),
-                          "fewer echoes than the threshold"));
-  Enter(Stage::kUnmask);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::On(const AnswersClosed& record) {
-  DS_RETURN_IF_ERROR(MustBe(Stage::kUnmask, "answers"));
-  DS_RETURN_IF_ERROR(Must(record.round == round_.round, "another round is under way"));
-  DS_RETURN_IF_ERROR(Must(static_cast<int64_t>(round_.answered.size()) >= threshold(),
-                          "fewer answers than the threshold"));
-  Enter(Stage::kPublish);
   return absl::OkStatus();
 }
 

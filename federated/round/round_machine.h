@@ -90,6 +90,7 @@ class RoundMachine {
   // FailedPrecondition or InvalidArgument where the record cannot follow; nothing has changed then.
   absl::Status Apply(const Record& record);
   // As Apply would answer, without the record's name. AlreadyExists: this site has given it before.
+  absl::Status Check(const SiteJoined& record) const;
   absl::Status Check(const SecureGiven& record);
   absl::Status Check(const UpdateCommitted& record) const;
 

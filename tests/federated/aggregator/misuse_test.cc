@@ -154,6 +154,15 @@ TEST_F(Misuse, OthersRolesAndOthersBlobs) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST_F(Misuse, JoinsThatCannotBe) {
+  EXPECT_EQ(
+      aggregator_->Join({.site = "a b\n", .role = "site"}, {Request().run, 1}).status().code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      aggregator_->Join({.site = "site-9", .role = "site"}, {Request().run, -1}).status().code(),
+      absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(Misuse, SecureStepsInARunWithoutThem) {
   const SecureRequest request{Request().run, 0, -1, SecureStep::kKeys, "payload"};
   ExpectRefused(aggregator_->Secure(caller(), request).status(), absl::StatusCode::kInvalidArgument,

@@ -1,4 +1,4 @@
-#include "federated/aggregator/blob_files.h"
+#include "federated/aggregator/blobs/blob_files.h"
 
 #include <algorithm>
 #include <memory>

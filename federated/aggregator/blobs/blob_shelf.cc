@@ -1,4 +1,4 @@
-#include "federated/aggregator/blob_shelf.h"
+#include "federated/aggregator/blobs/blob_shelf.h"
 
 #include <cstring>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "federated/aggregator/uploads.h"
+#include "federated/aggregator/blobs/uploads.h"
 
 #include <algorithm>
 #include <utility>
