@@ -94,6 +94,12 @@ absl::StatusOr<int64_t> Uploads::Received(const std::string& site, const std::st
     Drop(site, upload);
     return begun;
   }
+  // All bytes may have come before a restart, which left nobody to look at them.
+  if (const absl::Status finished = Finish(*upload); !finished.ok()) {
+    Drop(site, upload);
+    if (absl::IsDataLoss(finished)) return 0;
+    return finished;
+  }
   MutexLock lock(upload->mutex);
   return upload->Received();
 }

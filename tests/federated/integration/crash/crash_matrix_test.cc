@@ -1,0 +1,210 @@
+// The aggregator dies at every step that it makes, and sites die, hang, and have bad links: the
+// final model is the undisturbed run's, bit for bit, no update counts twice, no round has two sets
+// of survivors, and the next life answers within two seconds.
+//
+//   federated_crash_matrix_test [--runs=N]     N runs in all; 240 where it is not given
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/random.h"
+#include "gtest/gtest.h"
+#include "tests/federated/integration/crash/crash_world.h"
+
+namespace ds::federated {
+namespace {
+
+constexpr int kSites = 4;
+constexpr int64_t kRounds = 3;
+int total_runs = 240;
+
+RunOptions Options(const std::string& secure, const std::string& strategy = "fedavg") {
+  RunOptions options;
+  options.round.rounds = kRounds;
+  options.round.wait_for = options.round.minimum = kSites;
+  options.update.bits = 4;
+  options.secure.mode = secure;
+  options.secure.rounds_a_setup = 2;  // more than one set-up
+  options.strategy.name = strategy;
+  return options;
+}
+
+// What must hold whatever happened.
+void ExpectSound(const WorldOutcome& outcome) {
+  ASSERT_TRUE(outcome.log.ok()) << outcome.log.status();
+  for (const auto& report : outcome.reports) ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(outcome.log->end, EndState::kFinished) << outcome.log->reason;
+  EXPECT_EQ(outcome.log->versions, kRounds);
+  for (const auto& report : outcome.reports) {
+    EXPECT_EQ(report->end, EndState::kFinished);
+    EXPECT_EQ(report->model_digest, outcome.log->model_digest);
+    EXPECT_EQ(report->version, kRounds);
+  }
+  EXPECT_LT(outcome.slowest_return, absl::Seconds(2));
+}
+
+// Every site's update of every round counted, once, and nobody heard of two sets of survivors.
+void ExpectEachCountedOnce(const WorldOutcome& outcome, bool strict) {
+  for (int i = 0; i < kSites; ++i)
+    EXPECT_EQ(outcome.log->counted.at(absl::StrCat("site-", i)), kRounds);
+  EXPECT_EQ(outcome.log->abandoned, 0);
+  // strict: without the echoes, then with them.
+  for (const auto& [round, digests] : outcome.told)
+    EXPECT_LE(digests.size(), strict ? 2u : 1u) << "round " << round;
+}
+
+struct Sound {
+  std::string digest;
+  int64_t steps = 0;
+};
+
+Sound Undisturbed(const RunOptions& options) {
+  CrashWorld world(kSites, options);
+  const WorldOutcome outcome = world.Run({});
+  ExpectSound(outcome);
+  if (!outcome.log.ok()) return {};
+  EXPECT_EQ(outcome.lives, 1);
+  EXPECT_GT(outcome.steps, 40);
+  return {outcome.log->model_digest, outcome.steps};
+}
+
+int Share(int percent) { return std::max(1, total_runs * percent / 100); }
+
+struct Mode {
+  std::string name, secure, strategy;
+  int percent;
+};
+
+class CrashMatrix : public ::testing::TestWithParam<Mode> {};
+
+// Deaths spread evenly over all steps of a life, every second one with the step's effect.
+TEST_P(CrashMatrix, TheAggregatorDiesAtEachOfItsSteps) {
+  const Mode& mode = GetParam();
+  const RunOptions options = Options(mode.secure, mode.strategy);
+  const Sound sound = Undisturbed(options);
+  ASSERT_FALSE(HasFailure());
+  const int runs = Share(mode.percent);
+  absl::Duration slowest;
+  int64_t deaths = 0;
+  for (int run = 0; run < runs; ++run) {
+    CounterRandom random(2026, StreamOf(mode.name.data(), mode.name.size()), run);
+    Troubles troubles;
+    troubles.seed = run + 1;
+    const double at = (run + random.NextDouble()) / runs;
+    troubles.aggregator.push_back({.at = 1 + static_cast<int64_t>(at * sound.steps),
+                                   .with_effect = random.NextBelow(2) == 0,
+                                   .power = random.NextBelow(2) == 0});
+    SCOPED_TRACE(absl::StrCat(
+        mode.name, " run ", run, ", step ", troubles.aggregator[0].at, " of ", sound.steps,
+        troubles.aggregator[0].with_effect ? " with" : " without", " its effect"));
+    CrashWorld world(kSites, options);
+    const WorldOutcome outcome = world.Run(troubles);
+    ExpectSound(outcome);
+    if (HasFailure()) return;
+    EXPECT_EQ(outcome.log->model_digest, sound.digest);
+    ExpectEachCountedOnce(outcome, mode.secure == "strict");
+    if (HasFailure()) return;
+    slowest = std::max(slowest, outcome.slowest_return);
+    deaths += outcome.lives - 1;
+  }
+  std::printf("%s: %d runs over %d steps, %d deaths, back within %.0f ms\n", mode.name.c_str(),
+              runs, static_cast<int>(sound.steps), static_cast<int>(deaths),
+              absl::ToDoubleMilliseconds(slowest));
+  EXPECT_GE(deaths, runs * 3 / 4) << "most lives should have ended where they were to";
+}
+
+// Everything at once: several lives, sites that die too, links that lose, repeat, replay and cut.
+TEST_P(CrashMatrix, TheAggregatorAndSitesDieAndLinksAreBad) {
+  const Mode& mode = GetParam();
+  const RunOptions options = Options(mode.secure, mode.strategy);
+  const Sound sound = Undisturbed(options);
+  ASSERT_FALSE(HasFailure());
+  const int runs = Share(mode.percent);
+  absl::Duration slowest;
+  int64_t deaths = 0;
+  for (int run = 0; run < runs; ++run) {
+    CounterRandom random(2027, StreamOf(mode.name.data(), mode.name.size()), run);
+    Troubles troubles;
+    troubles.seed = 100 + run;
+    for (uint32_t life = 1 + random.NextBelow(3); life > 0; --life)
+      troubles.aggregator.push_back({.at = 1 + random.NextBelow(static_cast<uint32_t>(sound.steps)),
+                                     .with_effect = random.NextBelow(2) == 0,
+                                     .power = random.NextBelow(2) == 0});
+    for (uint32_t death = random.NextBelow(4); death > 0; --death)
+      troubles.sites.push_back({.site = static_cast<int>(random.NextBelow(kSites)),
+                                .at = 1 + static_cast<int>(random.NextBelow(40)),
+                                .with_effect = random.NextBelow(2) == 0});
+    troubles.link = {.lose_request = 0.05,
+                     .lose_reply = 0.05,
+                     .duplicate = 0.2,
+                     .replay = 0.2,
+                     .cut_upload = 0.2,
+                     .delay = 0.1,
+                     .longest_delay = absl::Milliseconds(20)};
+    SCOPED_TRACE(absl::StrCat(mode.name, " run ", run));
+    CrashWorld world(kSites, options);
+    const WorldOutcome outcome = world.Run(troubles);
+    ExpectSound(outcome);
+    if (HasFailure()) return;
+    EXPECT_EQ(outcome.log->model_digest, sound.digest);
+    ExpectEachCountedOnce(outcome, mode.secure == "strict");
+    if (HasFailure()) return;
+    slowest = std::max(slowest, outcome.slowest_return);
+    deaths += outcome.lives - 1;
+  }
+  std::printf("%s: %d runs, %d deaths of the aggregator, back within %.0f ms\n", mode.name.c_str(),
+              runs, static_cast<int>(deaths), absl::ToDoubleMilliseconds(slowest));
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, CrashMatrix,
+                         ::testing::Values(Mode{"open", "off", "fedavg", 16},
+                                           Mode{"scaffold", "off", "scaffold", 6},
+                                           Mode{"secure", "on", "fedavg", 18},
+                                           Mode{"strict", "strict", "fedavg", 7}),
+                         [](const auto& info) { return info.param.name; });
+
+// The noise is drawn anew in each life, so models differ from run to run; but each round is charged
+// once, and all sites have the model that was published.
+TEST(CrashMatrixPrivacy, ARoundIsChargedOnce) {
+  RunOptions options = Options("off");
+  options.update.error_feedback = false;
+  options.update.weighting = "equal";
+  options.update.clip_norm = 1;
+  options.privacy.mechanism = "central";
+  options.privacy.epsilon_budget = 1000;
+  const Sound sound = Undisturbed(options);
+  ASSERT_FALSE(HasFailure());
+  const int runs = Share(6);
+  for (int run = 0; run < runs; ++run) {
+    SCOPED_TRACE(absl::StrCat("run ", run));
+    Troubles troubles;
+    troubles.seed = run + 1;
+    troubles.aggregator.push_back(
+        {.at = 1 + sound.steps * run / runs, .with_effect = run % 2 == 0, .power = run % 3 == 0});
+    CrashWorld world(kSites, options);
+    const WorldOutcome outcome = world.Run(troubles);
+    ExpectSound(outcome);
+    if (HasFailure()) return;
+    ExpectEachCountedOnce(outcome, false);
+  }
+}
+
+}  // namespace
+}  // namespace ds::federated
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (!absl::ConsumePrefix(&argument, "--runs=") ||
+        !absl::SimpleAtoi(argument, &ds::federated::total_runs) || ds::federated::total_runs < 1) {
+      std::fprintf(stderr, "usage: %s [--runs=N]\n", argv[0]);
+      return 2;
+    }
+  }
+  return RUN_ALL_TESTS();
+}

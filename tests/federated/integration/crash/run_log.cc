@@ -1,0 +1,100 @@
+#include "tests/federated/integration/crash/run_log.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace ds::federated {
+namespace {
+
+class Reader {
+ public:
+  absl::Status Take(const Record& record) {
+    if (log_.end != EndState::kRunning && !std::holds_alternative<SnapshotTaken>(record))
+      return Wrong(absl::StrCat("a ", RecordName(record), " behind the run's end"));
+    return std::visit([&](const auto& known) { return On(known); }, record);
+  }
+  RunLog log() && { return std::move(log_); }
+
+ private:
+  static absl::Status Wrong(const std::string& what) { return absl::DataLossError(what); }
+  template <typename Key>
+  static absl::Status Once(std::set<Key>& seen, Key key, const std::string& what) {
+    return seen.insert(std::move(key)).second ? absl::OkStatus() : Wrong(what);
+  }
+
+  template <typename Other>
+  absl::Status On(const Other&) {
+    return absl::OkStatus();
+  }
+  absl::Status On(const RoundPlanned& planned) {
+    if (planned.secure_epoch >= 0)
+      index_[planned.round] = {planned.secure_epoch, planned.secure_index};
+    return Once(planned_, planned.round, absl::StrCat("round ", planned.round, " planned twice"));
+  }
+  absl::Status On(const UpdateCommitted& update) {
+    return Once(updates_, {update.site, update.round},
+                absl::StrCat("two updates of ", update.site, " for round ", update.round));
+  }
+  absl::Status On(const SurvivorsFixed& fixed) {
+    if (!log_.survivors.emplace(fixed.round, fixed.sites).second)
+      return Wrong(absl::StrCat("two sets of survivors for round ", fixed.round));
+    const auto index = index_.find(fixed.round);
+    if (index == index_.end()) return absl::OkStatus();
+    return Once(sessions_, index->second,
+                absl::StrCat("two sets of survivors for set-up ", index->second.first, ", index ",
+                             index->second.second));
+  }
+  absl::Status On(const PrivacyCharged& charged) {
+    return Once(charged_, charged.round, absl::StrCat("round ", charged.round, " charged twice"));
+  }
+  absl::Status On(const RoundPublished& published) {
+    DS_RETURN_IF_ERROR(Once(published_, published.round,
+                            absl::StrCat("round ", published.round, " published twice")));
+    if (published.version != log_.versions + 1)
+      return Wrong(absl::StrCat("version ", published.version, " behind ", log_.versions));
+    const std::vector<std::string>& sites = log_.survivors[published.round];
+    if (published.sites != static_cast<int64_t>(sites.size()))
+      return Wrong(absl::StrCat("round ", published.round, " counts ", published.sites, " of ",
+                                sites.size(), " survivors"));
+    for (const std::string& site : sites) ++log_.counted[site];
+    log_.versions = published.version;
+    log_.model_digest = published.model_digest;
+    return absl::OkStatus();
+  }
+  absl::Status On(const RoundAbandoned&) {
+    ++log_.abandoned;
+    return absl::OkStatus();
+  }
+  absl::Status On(const RunEnded& ended) {
+    log_.end = ended.state;
+    log_.reason = ended.reason;
+    return absl::OkStatus();
+  }
+
+  RunLog log_;
+  std::set<int64_t> planned_, charged_, published_;
+  std::set<std::pair<std::string, int64_t>> updates_;
+  std::map<int64_t, std::pair<int64_t, int64_t>> index_;  // round → set-up and index
+  std::set<std::pair<int64_t, int64_t>> sessions_;
+};
+
+}  // namespace
+
+absl::StatusOr<RunLog> ReadRunLog(const std::vector<std::string>& entries) {
+  Reader reader;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    DS_ASSIGN_OR_RETURN(const std::vector<Record> records, DecodeRecords(entries[i]));
+    for (const Record& record : records) {
+      if (const absl::Status status = reader.Take(record); !status.ok())
+        return Annotate(status, absl::StrCat("entry ", i));
+    }
+  }
+  return std::move(reader).log();
+}
+
+}  // namespace ds::federated

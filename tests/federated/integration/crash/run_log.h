@@ -1,0 +1,29 @@
+// What a finished run's log says, and what no log may say.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "federated/round/records.h"
+
+namespace ds::federated {
+
+struct RunLog {
+  std::string model_digest;  // of the last version
+  int64_t versions = 0;
+  EndState end = EndState::kRunning;
+  std::string reason;
+  std::map<std::string, int64_t> counted;                 // site → sums that hold its update
+  std::map<int64_t, std::vector<std::string>> survivors;  // round → sites
+  int64_t abandoned = 0;
+};
+
+// DataLoss for what may never be: a record that is none, an update of one site and round twice, two
+// sets of survivors for one round or one index of a set-up, a version twice or left out, a round
+// charged twice, anything behind the end.
+absl::StatusOr<RunLog> ReadRunLog(const std::vector<std::string>& entries);
+
+}  // namespace ds::federated
