@@ -35,8 +35,9 @@ RunOptions Options(const std::string& secure, const std::string& strategy = "fed
 
 // What must hold whatever happened.
 void ExpectSound(const WorldOutcome& outcome) {
+  for (const auto& report : outcome.reports) EXPECT_TRUE(report.ok()) << report.status();
   ASSERT_TRUE(outcome.log.ok()) << outcome.log.status();
-  for (const auto& report : outcome.reports) ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_FALSE(::testing::Test::HasFailure());
   EXPECT_EQ(outcome.log->end, EndState::kFinished) << outcome.log->reason;
   EXPECT_EQ(outcome.log->versions, kRounds);
   for (const auto& report : outcome.reports) {

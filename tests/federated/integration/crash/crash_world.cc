@@ -274,7 +274,7 @@ void CrashWorld::LiveSite(size_t index, const Troubles& troubles,
 // Begins one life of the aggregator after the other, until sites and run are through.
 absl::Status CrashWorld::Supervise(const Troubles& troubles, WorldOutcome& outcome) {
   std::shared_ptr<Life> life;
-  const Deadline patience = Deadline::In(absl::Seconds(20));
+  const Deadline patience = Deadline::In(absl::Seconds(15));
   absl::Duration died = absl::ZeroDuration();
   while (!patience.IsPast()) {
     const auto number = static_cast<size_t>(outcome.lives++);
