@@ -246,8 +246,8 @@ absl::Status Agent::EndRun(const Situation& situation) {
     if (!absl::IsFailedPrecondition(verified)) DS_RETURN_IF_ERROR(verified);
   }
   Settle(situation);
-  if (secure_ != nullptr) DS_RETURN_IF_ERROR(secure_->EndRun());
   DS_RETURN_IF_ERROR(updates_->Clear());
+  if (secure_ != nullptr) DS_RETURN_IF_ERROR(secure_->EndRun());  // last: no way leads back here
   report_.end = situation.end;
   report_.reason = situation.reason;
   return absl::OkStatus();
