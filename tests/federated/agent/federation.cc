@@ -7,6 +7,20 @@
 #include "tests/federated/secure/test_vault.h"
 
 namespace ds::federated {
+namespace {
+
+// One for all federations of a test program: a disk's syncs are most of their time.
+std::shared_ptr<SiteFiles> CommonFiles() {
+  static const TempFolder folder;
+  static const std::shared_ptr<SiteFiles> files = [] {
+    absl::StatusOr<std::unique_ptr<SiteFiles>> opened = SiteFiles::Open(folder.path());
+    DS_CHECK(opened.ok()) << opened.status();
+    return *std::move(opened);
+  }();
+  return files;
+}
+
+}  // namespace
 
 RunOptions Federation::FourRounds() {
   RunOptions options;
@@ -21,9 +35,6 @@ Federation::Federation(int count, const RunOptions& options) {
   offer.name = "a test";
   offer.options = options;
   const auto authority = std::make_shared<const TestAuthority>();
-  absl::StatusOr<std::unique_ptr<SiteFiles>> opened = SiteFiles::Open(folder->File("files"));
-  DS_CHECK(opened.ok()) << opened.status();
-  const std::shared_ptr<SiteFiles> files = *std::move(opened);
   for (int i = 0; i < count; ++i) {
     SiteHome home;
     home.site = absl::StrCat("site-", i);
@@ -31,7 +42,7 @@ Federation::Federation(int count, const RunOptions& options) {
     home.identity = std::make_shared<TestIdentity>(home.site, authority);
     home.problem = problem;
     home.vault = std::make_shared<TestVault>();
-    home.files = files;
+    home.files = CommonFiles();
     sites.push_back(home);
   }
 }

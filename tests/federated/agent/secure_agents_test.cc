@@ -65,5 +65,109 @@ TEST_P(SecureAgentsTest, KilledAtEachStepASiteEndsAtTheOpenSum) {
 INSTANTIATE_TEST_SUITE_P(Modes, SecureAgentsTest, ::testing::Values("on", "strict"),
                          [](const auto& info) { return info.param; });
 
+// Sites 1 to 3 on threads of their own, whose training waits for Go.
+class Others {
+ public:
+  Others(Federation& federation, Aggregator& aggregator) {
+    for (size_t i = 1; i < federation.sites.size(); ++i) {
+      const SiteHome& home = federation.sites[i];
+      trainers_.push_back(std::make_unique<HeldTrainer>(home.problem, home.site));
+      threads_.emplace_back([&home, &aggregator, trainer = trainers_.back().get()] {
+        CrashPoint never;
+        const auto report = LiveOnce(home, aggregator, never, trainer);
+        ASSERT_TRUE(report.ok()) << report.status();
+        EXPECT_EQ(report->end, EndState::kFinished) << report->reason;
+      });
+    }
+  }
+  void Go() {
+    for (const auto& trainer : trainers_) trainer->go = true;
+  }
+  ~Others() {
+    Go();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  std::vector<std::unique_ptr<HeldTrainer>> trainers_;
+  std::vector<std::thread> threads_;
+};
+
+TEST(SecureAgentTest, ADiskThatWasPutBackEndsTheSite) {
+  Federation federation(4, Secure("on"));
+  const auto vault = std::make_shared<TestVault>();
+  federation.sites[0].vault = vault;
+  const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
+  Others others(federation, *aggregator);
+  CrashPoint before;
+  before.in = "put update/";
+  LiveOnce(federation.sites[0], *aggregator, before).status().IgnoreError();
+  ASSERT_TRUE(before.dead);
+  const auto image = vault->Image();
+  CrashPoint behind;
+  behind.in = "commit";
+  behind.with_effect = true;
+  LiveOnce(federation.sites[0], *aggregator, behind).status().IgnoreError();
+  ASSERT_TRUE(behind.dead);
+  vault->PutBack(image);
+  CrashPoint never;
+  const auto report = LiveOnce(federation.sites[0], *aggregator, never);
+  EXPECT_TRUE(absl::IsDataLoss(report.status())) << report.status();
+  EXPECT_THAT(std::string(report.status().message()), HasSubstr("put back"));
+}
+
+TEST(SecureAgentTest, ASiteAnswersWhileItsTrainingHangs) {
+  RunOptions options = Secure("on");
+  options.round.rounds = 1;
+  options.round.deadline_s = 0.5;
+  Federation federation(4, options);
+  const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
+  // One site commits and is gone: with the threshold of 3 the hanging one's answer is needed.
+  std::vector<absl::StatusOr<AgentReport>> reports(4, absl::UnknownError("none"));
+  HeldTrainer hangs(federation.problem, "site-0");
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      CrashPoint crash;
+      if (i == 1) crash.in = "commit", crash.with_effect = true;
+      reports[i] = LiveOnce(federation.sites[i], *aggregator, crash, i == 0 ? &hangs : nullptr);
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const size_t i : {0, 2, 3}) {
+    ASSERT_TRUE(reports[i].ok()) << reports[i].status();
+    EXPECT_EQ(reports[i]->end, EndState::kFinished) << reports[i]->reason;
+    EXPECT_EQ(reports[i]->counted, i == 0 ? 0 : 1);
+  }
+}
+
+TEST(SecureAgentTest, FloorsOfTheSiteAreHeld) {
+  const std::vector<std::pair<SecureFloors, std::string>> floors = {{{.sites = 5}, "5"},
+                                                                    {{.threshold = 4}, "4"},
+                                                                    {{.colluders = 3}, "3"},
+                                                                    {{.strict = true}, "strict"}};
+  for (const auto& [floor, said] : floors) {
+    SCOPED_TRACE(said);
+    RunOptions options = Secure("on");
+    options.round.rounds = 1;
+    options.round.unmask_deadline_s = 0.5;
+    Federation federation(4, options);
+    const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
+    federation.sites[0].options.agent.policy.secure = floor;
+    std::vector<std::thread> threads;
+    CrashPoint stop;
+    for (size_t i = 1; i < 4; ++i)
+      threads.emplace_back(
+          [&, i] { LiveOnce(federation.sites[i], *aggregator, stop).status().IgnoreError(); });
+    CrashPoint never;
+    const auto report = LiveOnce(federation.sites[0], *aggregator, never);
+    stop.dead = true;
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(absl::IsPermissionDenied(report.status()) ||
+                absl::IsInvalidArgument(report.status()))
+        << report.status();
+    EXPECT_THAT(std::string(report.status().message()), HasSubstr(said));
+  }
+}
+
 }  // namespace
 }  // namespace ds::federated

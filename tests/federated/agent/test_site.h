@@ -20,12 +20,13 @@ namespace ds::federated {
 
 // The nth step of a process, calls and writes alike, is its last: with its effect or without.
 struct CrashPoint {
-  int at = 0;  // from 1; 0: never
+  int at = 0;      // from 1; 0: never
+  std::string in;  // or the first step whose name begins so ("commit", "put update/")
   bool with_effect = false;
   std::atomic<int> steps = 0;
   std::atomic<bool> dead = false;
 
-  absl::Status Step(const std::function<absl::Status()>& effect);
+  absl::Status Step(const std::string& name, const std::function<absl::Status()>& effect);
 };
 
 // `client` and `crash` must outlive it.
@@ -59,6 +60,25 @@ class CrashingVault final : public Vault {
  private:
   const std::shared_ptr<Vault> vault_;
   CrashPoint& crash_;
+};
+
+// Trains only once `go` is set or it is interrupted.
+class HeldTrainer final : public LocalTrainer {
+ public:
+  HeldTrainer(const VirtualProblem& problem, const std::string& site)
+      : trainer_(MakeVirtualTrainer(problem, site)) {}
+  absl::StatusOr<LocalModel> Open(const RunOffer& offer, const std::string& file) override {
+    return trainer_->Open(offer, file);
+  }
+  absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
+                                      absl::Span<const float> control,
+                                      absl::Span<const float> own_control) override;
+  void Interrupt() override { interrupted = true; }
+
+  std::atomic<bool> go = false, training = false, interrupted = false;
+
+ private:
+  const std::unique_ptr<LocalTrainer> trainer_;
 };
 
 // What stays of a site when its process ends.
