@@ -35,7 +35,8 @@ void Publications::Before(const Record& record, const RoundMachine& machine) {
     digests_[version.version] = version.model_digest;
     versions_.push_back(std::move(version));
     Trim();
-  } else if (std::holds_alternative<RoundAbandoned>(record) && !machine.asynchronous()) {
+  } else if (std::holds_alternative<RunEnded>(record) ||
+             (std::holds_alternative<RoundAbandoned>(record) && !machine.asynchronous())) {
     for (const HeldUpdate& held : machine.updates()) {
       freed_.push_back(held.update);
       commits_[held.site].open = false;
@@ -77,8 +78,9 @@ bool Publications::Needs(const std::string& digest, const RoundMachine& machine)
   if (digest == model_ || secure_payloads_.contains(digest)) return true;
   if (has_snapshot_ && digest == snapshot_.blob.digest) return true;
   const Stage stage = machine.stage();
-  const bool in_hand = machine.asynchronous() || stage == Stage::kCollect ||
-                       stage == Stage::kEcho || stage == Stage::kUnmask || stage == Stage::kPublish;
+  const bool in_hand = (machine.asynchronous() && stage != Stage::kEnded) ||
+                       stage == Stage::kCollect || stage == Stage::kEcho ||
+                       stage == Stage::kUnmask || stage == Stage::kPublish;
   const auto& held = machine.updates();
   return (std::any_of(versions_.begin(), versions_.end(),
                       [&](const auto& version) { return version.blob.digest == digest; })) ||

@@ -125,6 +125,9 @@ absl::Status RunCore::Commit(const std::string& site, const CommitRequest& reque
   } else if (machine_.stage() == Stage::kEnded) {
     reply->reason = "the run has ended";
     return absl::OkStatus();
+  } else if (request.round >= 0 && request.round < machine_.NextUpdateOf(site)) {
+    reply->reason = absl::StrCat("update ", request.round, " was recorded long ago");
+    return absl::OkStatus();
   }
   DS_RETURN_IF_ERROR(CheckBase(request, &record, reply));
   if (!reply->reason.empty()) return absl::OkStatus();

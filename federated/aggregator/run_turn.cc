@@ -23,8 +23,7 @@ void RunCore::Touch(const Record& record) {
   } else if (std::holds_alternative<SurvivorsFixed>(record) && secure_ == nullptr) {
     // Sites whose update is there wait for the publication; the others need not go on.
     for (const std::string& site : machine_.Missing()) touched_.insert(site);
-  } else if (!std::holds_alternative<SnapshotTaken>(record) &&
-             !std::holds_alternative<PrivacyCharged>(record) &&
+  } else if (!std::holds_alternative<PrivacyCharged>(record) &&
              !std::holds_alternative<AnswersClosed>(record)) {
     all_touched_ = true;
   }
