@@ -101,19 +101,22 @@ absl::Status Watcher::WatchOnce(bool* seen) {
   const CallOptions options = call_options_();
   StreamCall call(channel, "Watch", options);
   if (!Begin(call)) return absl::CancelledError("ending");
-  const absl::Status status = connection_.Judge(channel, ReadAll(call, options.version, seen));
+  bool silent = false;
+  const absl::Status status =
+      connection_.Judge(channel, ReadAll(call, options.version, seen, &silent));
+  if (silent) connection_.Drop(channel);
   MutexLock lock(mutex_);
   call_ = nullptr;
   return status;
 }
 
-absl::Status Watcher::ReadAll(StreamCall& call, uint32_t version, bool* seen) {
+absl::Status Watcher::ReadAll(StreamCall& call, uint32_t version, bool* seen, bool* silent) {
   call.Start();
   bool written = false;
   while (true) {
     const StreamCall::Event event = call.Next();
-    if (event.operation == Operation::kNone)
-      return absl::UnavailableError("the aggregator shows no sign of life");
+    *silent = event.operation == Operation::kNone;
+    if (*silent) return absl::UnavailableError("the aggregator shows no sign of life");
     if (!event.ok) {
       DS_RETURN_IF_ERROR(call.Finish());
       return absl::UnavailableError("the aggregator ended the stream of situations");

@@ -31,7 +31,8 @@ class Watcher {
   void Run();
   // One stream, until it ends. `*seen`: a message came.
   absl::Status WatchOnce(bool* seen);
-  absl::Status ReadAll(StreamCall& call, uint32_t version, bool* seen);
+  // `*silent`: it ended because nothing came any more.
+  absl::Status ReadAll(StreamCall& call, uint32_t version, bool* seen, bool* silent);
   // False: this object is ending.
   bool Begin(StreamCall& call) ABSL_LOCKS_EXCLUDED(mutex_);
   void Take(Situation situation) ABSL_LOCKS_EXCLUDED(mutex_);
