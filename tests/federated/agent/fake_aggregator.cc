@@ -162,12 +162,6 @@ void FakeAggregator::Abandon() {
   Tell();
 }
 
-void FakeAggregator::CloseRound() {
-  MutexLock lock(mutex_);
-  Publish();
-  Tell();
-}
-
 absl::StatusOr<int64_t> FakeAggregator::UploadStatus(const Caller&, const std::string& digest,
                                                      int64_t size) {
   MutexLock lock(mutex_);
@@ -187,6 +181,7 @@ absl::Status FakeAggregator::Upload(const Caller&, const std::string& digest, in
   if (static_cast<int64_t>(there.size()) < size) return absl::OkStatus();
   const std::string whole = std::exchange(there, std::string());
   if (Sha256Hex(whole) != digest) return absl::DataLossError("not what its digest says");
+  ++updates_;
   return PutBlob(*store_, absl::MakeConstSpan(reinterpret_cast<const std::byte*>(whole.data()),
                                               whole.size()))
       .status();
@@ -214,6 +209,10 @@ int64_t FakeAggregator::round() const {
   MutexLock lock(mutex_);
   return round_;
 }
+int FakeAggregator::committed() const {
+  MutexLock lock(mutex_);
+  return static_cast<int>(committed_.size());
+}
 std::map<std::string, int> FakeAggregator::counted() const {
   MutexLock lock(mutex_);
   return counted_;
@@ -221,6 +220,10 @@ std::map<std::string, int> FakeAggregator::counted() const {
 int FakeAggregator::conflicts() const {
   MutexLock lock(mutex_);
   return conflicts_;
+}
+int FakeAggregator::updates() const {
+  MutexLock lock(mutex_);
+  return updates_;
 }
 int64_t FakeAggregator::uploaded_bytes() const {
   MutexLock lock(mutex_);

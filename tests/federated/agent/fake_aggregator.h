@@ -50,18 +50,18 @@ class FakeAggregator : public FederationService {
 
   // The round ends without a sum.
   void Abandon();
-  // Publishes what is there.
-  void CloseRound();
 
   std::string digest() const;
   std::vector<float> weights() const;
   int64_t version() const;
   int64_t round() const;
+  int committed() const;  // updates of the present round
   // How often each site's update is in a sum.
   std::map<std::string, int> counted() const;
   // Different updates that one site gave for one round; none should.
   int conflicts() const;
   int64_t uploaded_bytes() const;
+  int updates() const;  // different ones that came whole
 
  private:
   struct Watcher {
@@ -91,6 +91,7 @@ class FakeAggregator : public FederationService {
   int64_t snapshot_version_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, int> counted_ ABSL_GUARDED_BY(mutex_);
   int conflicts_ ABSL_GUARDED_BY(mutex_) = 0;
+  int updates_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t uploaded_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int, Watcher> watchers_ ABSL_GUARDED_BY(mutex_);
   int next_watcher_ ABSL_GUARDED_BY(mutex_) = 0;

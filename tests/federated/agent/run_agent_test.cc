@@ -103,6 +103,77 @@ TEST_P(KilledAgentTest, KilledAtEachStepItEndsAtTheSameModel) {
 INSTANTIATE_TEST_SUITE_P(Strategies, KilledAgentTest, ::testing::Values("fedavg", "scaffold"),
                          [](const auto& info) { return info.param; });
 
+// As training is that draws anew each time.
+class NoisyTrainer final : public LocalTrainer {
+ public:
+  NoisyTrainer(const SiteHome& home, std::atomic<int>& trainings)
+      : trainer_(MakeVirtualTrainer(home.problem, home.site)), trainings_(trainings) {}
+  absl::StatusOr<LocalModel> Open(const RunOffer& offer, const std::string& file) override {
+    return trainer_->Open(offer, file);
+  }
+  absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
+                                      absl::Span<const float> control,
+                                      absl::Span<const float> own_control) override {
+    auto update = trainer_->Train(round, weights, control, own_control);
+    for (float& value : update->delta) value *= 1 + 0.1f * static_cast<float>(++trainings_ % 7);
+    return update;
+  }
+
+ private:
+  const std::unique_ptr<LocalTrainer> trainer_;
+  std::atomic<int>& trainings_;
+};
+
+TEST(RunAgentTest, AnUpdateThatWasGivenIsNeverReplacedByAnother) {
+  for (int at = 1; at <= 25; ++at) {
+    SCOPED_TRACE(absl::StrCat("step ", at));
+    Federation federation(1);
+    FakeAggregator aggregator(federation.ForFake());
+    std::atomic<int> trainings = 0;
+    CrashPoint crash, never;
+    crash.at = at;
+    crash.with_effect = true;
+    {
+      NoisyTrainer trainer(federation.sites[0], trainings);
+      LiveOnce(federation.sites[0], aggregator, crash, &trainer).status().IgnoreError();
+    }
+    if (crash.dead) {
+      NoisyTrainer trainer(federation.sites[0], trainings);
+      const auto report = LiveOnce(federation.sites[0], aggregator, never, &trainer);
+      ASSERT_TRUE(report.ok()) << report.status();
+    }
+    // An update of each round came, and no other one.
+    EXPECT_EQ(aggregator.updates(), 4);
+    ExpectEachCountedOnce(aggregator, 4);
+  }
+}
+
+TEST(RunAgentTest, AnAbandonedRoundLeavesResidualAndControlAsTheyWere) {
+  for (const std::string strategy : {"fedavg", "scaffold"}) {
+    SCOPED_TRACE(strategy);
+    RunOptions options = Federation::FourRounds();
+    options.strategy.name = strategy;
+    Federation federation(3, options);
+    FakeAggregator aggregator(federation.ForFake());
+    HeldTrainer held(federation.problem, "site-2");
+    std::vector<absl::StatusOr<AgentReport>> reports(3, absl::UnknownError("none"));
+    std::vector<std::thread> threads;
+    CrashPoint never;
+    for (size_t i = 0; i < 3; ++i)
+      threads.emplace_back([&, i] {
+        reports[i] = LiveOnce(federation.sites[i], aggregator, never, i == 2 ? &held : nullptr);
+      });
+    while (aggregator.committed() < 2) absl::SleepFor(absl::Milliseconds(1));
+    aggregator.Abandon();
+    while (held.interrupted) absl::SleepFor(absl::Milliseconds(1));
+    held.go = true;
+    for (std::thread& thread : threads) thread.join();
+    ExpectFinished(reports, SoundDigest(options));
+    EXPECT_EQ(reports[0]->trained, 5);
+    EXPECT_EQ(reports[0]->counted, 4);
+  }
+}
+
 TEST(RunAgentTest, ABadLinkCountsEachUpdateOnce) {
   const std::string sound = SoundDigest(Federation::FourRounds());
   for (uint64_t seed = 1; seed <= 25; ++seed) {
