@@ -15,6 +15,10 @@ constexpr int kLanes = 16;  // sums that a loop keeps apart, so that it becomes 
 // Scaled values are cut to this: what is lost of the residual was far beyond any sense, and a
 // rotation of it stays finite.
 constexpr float kReach = 0x1p20f;
+// The most that a block's residual may be, as a root mean square in the scale's units. Rounding
+// leaves less; more is left where the scale is far too small, as at first. Sites that sent all of
+// it a round later, with an update that was made without it, would go the same way twice.
+constexpr double kMostResidual = 2;
 constexpr uint64_t kRoundingTensor = 0x726f756e64696e67;  // "rounding"
 
 double SumOfSquares(const float* values, int64_t count) {
@@ -128,8 +132,17 @@ class Encoder {
     for (size_t i = 0; i < scaled.size(); ++i) scaled[i] -= said[i];
   }
 
-  void Keep(const federated::Run& run, int64_t from, int64_t count, const float* left) {
-    const float scale = scales_[static_cast<size_t>(run.scale)];
+  // What a block's residual is multiplied by.
+  static float ResidualFactor(absl::Span<const float> left) {
+    const auto count = static_cast<double>(left.size());
+    const double squares = SumOfSquares(left.data(), static_cast<int64_t>(left.size()));
+    const double most = kMostResidual * kMostResidual * count;
+    return squares > most ? static_cast<float>(std::sqrt(most / squares)) : 1.0f;
+  }
+
+  void Keep(const federated::Run& run, int64_t from, int64_t count, float factor,
+            const float* left) {
+    const float scale = scales_[static_cast<size_t>(run.scale)] * factor;
     float* to = new_residual_->data() + from;
     for (int64_t i = 0; i < count; ++i) to[i] = left[i] * scale;
   }
@@ -173,10 +186,12 @@ class Encoder {
       AddToNorm(levels, count);
       if (!feedback()) continue;
       Remain(plan_.grid, levels, block);
+      const float factor = ResidualFactor(block);
       rotation.Back(block, first);
       back.ForPieces(first, count,
                      [&](const federated::Run& run, int64_t from, int64_t offset, int64_t n) {
-                       Keep(run, from, n, scaled + offset);
+                       // The mean of the sites' variates must be the server's in the end.
+                       Keep(run, from, n, run.control ? 1.0f : factor, scaled + offset);
                      });
     }
   }
@@ -198,7 +213,7 @@ class Encoder {
               WriteNumber(levels[i], plan_.shape, *section, first + offset + i, values_);
             if (!feedback()) return;
             Remain(plan_.statistic_grid, levels, piece);
-            Keep(run, from, n, scaled);
+            Keep(run, from, n, /*factor=*/1, scaled);
           });
     }
   }

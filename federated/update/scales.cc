@@ -10,7 +10,10 @@ namespace {
 
 // A first guess errs on the small side: too small a scale cuts an update short, which error
 // feedback makes up for a round later; too large a one would add noise of its size.
-constexpr double kFirstShare = 0x1p-7;         // of the weights' root mean square
+constexpr double kFirstShare = 0x1p-4;  // of the weights' root mean square
+// Of an update: control variates are updates over the distance that the site's steps go, often a
+// hundred. Far too large a scale would send them as noise, which that distance makes large again.
+constexpr double kFirstControlShare = 0x1p-8;
 constexpr double kFirstStatisticShare = 0.25;  // their grid reaches 16 scales and is fine
 constexpr double kLeastRootMeanSquare = 0x1p-4;
 // From one version to the next.
@@ -53,7 +56,8 @@ std::vector<float> FirstScales(const ModelLayout& layout, absl::Span<const float
   }
   const std::vector<float> of_slots = scales;
   while (static_cast<int64_t>(scales.size()) < plan.scales)
-    scales.push_back(of_slots[scales.size() - of_slots.size()]);
+    scales.push_back(
+        Kept(static_cast<double>(of_slots[scales.size() - of_slots.size()]) * kFirstControlShare));
   return scales;
 }
 

@@ -52,6 +52,48 @@ TEST(FederatedModelTest, TheMeanIsTheWeightedMeanOfTheUpdates) {
   }
 }
 
+// A first scale that is far too small cuts the update short. Made up for a round later, by sites
+// that have not moved, it would be gone twice.
+TEST(FederatedModelTest, WhatAFarTooSmallScaleCutOffIsNotSentOnceMore) {
+  const auto model = Made(Options(4), 1);
+  const std::vector<float> start = Copy(model->weights());
+  const std::vector<float> delta = Noise(start.size(), 1, 3);  // the weights are 0.1
+  std::vector<float> residual;
+  for (int round = 0; round < 2; ++round) {
+    const auto update = model->Encode(delta, {.samples = 1}, residual, 1, &residual);
+    ASSERT_TRUE(model->Advance(Summed(*model, {*update}), nullptr, nullptr).ok());
+  }
+  double along = 0, squares = 0;
+  for (size_t i = 0; i < 1500; ++i) {
+    along += (model->weights()[i] - start[i]) * delta[i];
+    squares += delta[i] * delta[i];
+  }
+  EXPECT_GT(along / squares, 0.9);
+  EXPECT_LT(along / squares, 1.1);
+}
+
+// The server's variate is the mean of the sites', so theirs must arrive whole, sooner or later.
+TEST(FederatedModelTest, ControlVariatesArriveWholeWhateverTheFirstScale) {
+  RunOptions options = Options(4);
+  options.strategy.name = "scaffold";
+  const auto model = Made(options, 1);
+  const size_t size = model->weights().size();
+  const std::vector<float> control = Noise(size, 1, 4);
+  std::vector<float> delta(2 * size), residual;
+  std::copy(control.begin(), control.end(), delta.begin() + static_cast<ptrdiff_t>(size));
+  for (int round = 0; round < 12; ++round) {
+    const auto update = model->Encode(delta, {.samples = 1}, residual, 1, &residual);
+    ASSERT_TRUE(model->Advance(Summed(*model, {*update}), nullptr, nullptr).ok());
+    std::fill(delta.begin(), delta.end(), 0.0f);
+  }
+  double squares = 0;
+  for (size_t i = 0; i < 1500; ++i) {
+    const double error = model->control()[i] - control[i];
+    squares += error * error;
+  }
+  EXPECT_LT(std::sqrt(squares / 1500), 0.02);
+}
+
 TEST(FederatedModelTest, MetricsAndSampleCountsAreSummed) {
   for (const int bits : {1, 3, 8, 16}) {
     const auto model = Made(Options(bits), 5);
@@ -211,8 +253,8 @@ TEST(FederatedModelTest, StaleUpdatesAreReadWithTheirOwnVersionsSteps) {
   std::vector<IntegerVector> made;  // of version 0, 1, 2
   std::vector<std::vector<float>> deltas, left(3);
   for (uint64_t version = 0; version < 3; ++version) {
-    // Ten times as large each time: the steps differ.
-    deltas.push_back(Noise(model->weights().size(), 1e-3f * std::pow(10.0f, version), version));
+    // Twice as large each time: the steps differ.
+    deltas.push_back(Noise(model->weights().size(), 5e-3f * std::pow(2.0f, version), version));
     made.push_back(*model->Encode(deltas[version], {.samples = 1}, {}, 1, &left[version]));
     if (version == 2) break;
     ASSERT_TRUE(model->Advance(Summed(*model, {made[version]}), nullptr, nullptr).ok());
