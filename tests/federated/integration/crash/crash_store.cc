@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
@@ -34,6 +35,14 @@ absl::Status Death::Step(const std::function<absl::Status()>& effect) {
   if (dead_) return Dead();
   if (++steps_ != at_) return effect();
   if (with_effect_) effect().IgnoreError();
+  dead_ = true;
+  return Dead();
+}
+
+absl::Status Death::Append(absl::string_view entry, const std::function<absl::Status()>& effect) {
+  DS_RETURN_IF_ERROR(Step(effect));
+  if (entry_.empty() || !absl::StrContains(entry, entry_)) return absl::OkStatus();
+  MutexLock lock(mutex_);
   dead_ = true;
   return Dead();
 }
@@ -115,7 +124,7 @@ class CrashStore final : public Store {
 
   absl::StatusOr<int64_t> Append(absl::string_view record) override {
     int64_t number = -1;
-    DS_RETURN_IF_ERROR(death_->Step([&] {
+    DS_RETURN_IF_ERROR(death_->Append(record, [&] {
       MutexLock lock(disk_.mutex_);
       number = static_cast<int64_t>(disk_.records_.size());
       disk_.records_.emplace_back(record);

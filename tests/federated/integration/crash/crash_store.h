@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -19,16 +20,21 @@ namespace ds::federated {
 // are one, and after death nothing has an effect.
 class Death {
  public:
-  // `at` from 1; 0: never.
-  Death(int64_t at, bool with_effect) : at_(at), with_effect_(with_effect) {}
+  // `at` from 1; 0: never. `entry`, where it is not empty: after the first entry of the log that
+  // holds it.
+  Death(int64_t at, bool with_effect, std::string entry = "")
+      : at_(at), with_effect_(with_effect), entry_(std::move(entry)) {}
 
   absl::Status Step(const std::function<absl::Status()>& effect);
+  // A step, unless the entry was the last.
+  absl::Status Append(absl::string_view entry, const std::function<absl::Status()>& effect);
   bool IsDead() const;
   int64_t steps() const;
 
  private:
   const int64_t at_;
   const bool with_effect_;
+  const std::string entry_;
   mutable Mutex mutex_;
   int64_t steps_ ABSL_GUARDED_BY(mutex_) = 0;
   bool dead_ ABSL_GUARDED_BY(mutex_) = false;

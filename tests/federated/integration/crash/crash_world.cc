@@ -185,6 +185,11 @@ class SlowTrainer final : public LocalTrainer {
 
 }  // namespace
 
+std::unique_ptr<LocalTrainer> MakeSlowTrainer(std::unique_ptr<LocalTrainer> trainer,
+                                              absl::Duration least) {
+  return std::make_unique<SlowTrainer>(std::move(trainer), least);
+}
+
 CrashWorld::CrashWorld(int sites, const RunOptions& options) : federation_(sites, options) {
   federation_.offer.model = Sha256Hex(kModelFile);
   federation_.offer.task = "{}";
@@ -197,7 +202,7 @@ CrashWorld::CrashWorld(int sites, const RunOptions& options) : federation_(sites
 
 absl::StatusOr<std::shared_ptr<CrashWorld::Life>> CrashWorld::Begin(const AggregatorDeath& death) {
   auto life = std::make_shared<Life>();
-  life->death = std::make_shared<Death>(death.at, death.with_effect);
+  life->death = std::make_shared<Death>(death.at, death.with_effect, death.entry);
   life->service = std::make_unique<MortalService>(*this, life->death);
   AggregatorOptions options;
   options.offer = federation_.offer;
@@ -255,8 +260,7 @@ void CrashWorld::LiveSite(size_t index, const Troubles& troubles,
     FaultyClient faulty(link, faults);
     CrashingClient client(faulty, crash);
     std::unique_ptr<LocalTrainer> trainer = MakeVirtualTrainer(home.problem, home.site);
-    if (training_ > absl::ZeroDuration())
-      trainer = std::make_unique<SlowTrainer>(std::move(trainer), training_);
+    if (training_ > absl::ZeroDuration()) trainer = MakeSlowTrainer(std::move(trainer), training_);
     const AgentParts parts = {.client = &client,
                               .trainer = trainer.get(),
                               .files = home.files.get(),

@@ -22,6 +22,8 @@ namespace ds::federated {
 
 struct AggregatorDeath {
   int64_t at = 0;
+  // Instead of `at`: after the first entry of the log that holds this text.
+  std::string entry;
   bool with_effect = false;
   bool power = false;  // goes down with the machine
 };
@@ -50,6 +52,10 @@ struct WorldOutcome {
   // Round → digests of what sites were told about its survivors.
   std::map<int64_t, std::set<std::string>> told;
 };
+
+// `trainer` at a site whose machine takes at least so long.
+std::unique_ptr<LocalTrainer> MakeSlowTrainer(std::unique_ptr<LocalTrainer> trainer,
+                                              absl::Duration least);
 
 class CrashWorld {
  public:
