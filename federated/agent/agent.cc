@@ -70,10 +70,16 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, AgentP
 
 absl::Status Agent::Open() {
   if (offer_.options.secure.mode != "off") {
-    DS_ASSIGN_OR_RETURN(std::unique_ptr<SecureAgent> secure,
-                        SecureAgent::Open(offer_.options.secure, options_.policy.secure, offer_.run,
-                                          parts_.identity, parts_.vault));
-    secure_ = std::make_unique<SecurePart>(offer_, std::move(secure), *parts_.client);
+    absl::StatusOr<std::unique_ptr<SecureAgent>> secure = SecureAgent::Open(
+        offer_.options.secure, options_.policy.secure, offer_.run, parts_.identity, parts_.vault);
+    if (secure.ok()) {
+      secure_ = std::make_unique<SecurePart>(offer_, *std::move(secure), *parts_.client);
+    } else if (absl::IsFailedPrecondition(secure.status())) {
+      // Killed behind the run's end, its masks are gone: it may still hear of the end.
+      no_masks_ = secure.status();
+    } else {
+      return secure.status();
+    }
   }
   MutexLock lock(mutex_);
   DS_ASSIGN_OR_RETURN(updates_, SiteUpdates::Open(parts_.vault, offer_.run));
@@ -92,6 +98,8 @@ absl::Status Agent::JoinRun() {
 }
 
 absl::StatusOr<AgentStep> Agent::React(const Situation& situation) {
+  if (!no_masks_.ok() && situation.phase != Phase::kEnded)
+    return absl::PermissionDeniedError(no_masks_.message());
   MutexLock lock(mutex_);
   open_round_ = situation.phase == Phase::kCollect ? situation.plan.round : -1;
   if (training_round_ >= 0 && training_round_ != open_round_) parts_.trainer->Interrupt();

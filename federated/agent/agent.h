@@ -126,7 +126,10 @@ class Agent {
   const AgentOptions options_;
   const AgentParts parts_;
   const RunOffer offer_;
-  std::unique_ptr<SecurePart> secure_;  // null: secure aggregation is off
+  // Null: secure aggregation is off, or no_masks_ says why nothing can be masked; then the site
+  // takes no part, and only learns of the end.
+  std::unique_ptr<SecurePart> secure_;
+  absl::Status no_masks_;
 
   std::atomic<int64_t> open_round_ = -1;  // of the newest situation, while it collects
   mutable Mutex mutex_;

@@ -45,8 +45,9 @@ TEST(Kill, TheServerInItsThirdRoundAndTheRunGoesOnToTheSameModel) {
   ASSERT_TRUE(undisturbed.log.ok()) << undisturbed.log.status();
   // Planned, with no update yet; with some; with all, and its survivors fixed; published.
   for (const char* entry :
-       {"[\"round_planned\",{\"round\":2,", "[\"update_committed\",{\"round\":2,",
-        "[\"survivors_fixed\",{\"round\":2,", "[\"round_published\",{\"round\":2,"}) {
+       {"{\"type\":\"round_planned\",\"round\":2,", "{\"type\":\"update_committed\",\"round\":2,",
+        "{\"type\":\"survivors_fixed\",\"round\":2,",
+        "{\"type\":\"round_published\",\"round\":2,"}) {
     SCOPED_TRACE(entry);
     CrashWorld world(kSites, Options());
     Troubles troubles;
