@@ -117,7 +117,7 @@ absl::Status CheckPrevious(const std::map<int64_t, std::unique_ptr<AgentEpoch>>&
                                         " said of the survivors of round ", previous.round));
   }
   // Another model since then: that round was unmasked, which takes so many answers.
-  if (same && last->round.base_digest != record.round.base_digest &&
+  if (same && then != epochs.end() && last->round.base_digest != record.round.base_digest &&
       answered < then->second->setup().threshold())
     return Wrong(record, absl::StrCat("it says that ", answered, " sites answered round ",
                                       previous.round, ", which cannot have unmasked it"));

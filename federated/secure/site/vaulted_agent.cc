@@ -116,6 +116,13 @@ absl::StatusOr<RoundRecord> VaultedAgent::RecordOf(const SecureRound& round) con
         same_keys ? "these masks" : "this round's number", " for round ", record.round.round,
         ", masks ", key.second, " of set-up ", key.first, " on model ", record.round.base_digest));
   }
+  // Rounds are counted up, abandoned ones too. A training that took too long asks for it as well.
+  for (const auto& [key, record] : records_) {
+    if (record.round.round > round.round)
+      return absl::FailedPreconditionError(absl::StrCat("run ", run_, ": round ", round.round,
+                                                        " is over, this site has been in round ",
+                                                        record.round.round));
+  }
   if (!epoch->Has(round.index))
     return absl::FailedPreconditionError(absl::StrCat("run ", run_, ", round ", round.round,
                                                       ": masks ", round.index, " of set-up ",

@@ -284,6 +284,23 @@ TEST_F(Aggregator, ASecondUnmaskRequestIsRefusedAndTheFirstIsAnsweredAlike) {
                  "has used this round's number");
 }
 
+// Not even of a round that this site has nothing of: what it knows of the others' notes is of later
+// ones.
+TEST_F(Aggregator, GoingBackToAnEarlierRoundIsRefused) {
+  SetUpEpoch();
+  ASSERT_TRUE(run_.Sum(run_.Round(0, 0, kBits, kValues), 7, run_.All(), run_.All()).ok());
+  ASSERT_TRUE(run_.SetUp(1).ok());
+  ASSERT_TRUE(run_.Sum(run_.Round(8, 0, kBits, kValues), 7, run_.All(), run_.All()).ok());
+  const SecureRound earlier = run_.Round(5, 1, kBits, kValues);
+  for (const absl::Status& status :
+       {run_.agent(0).Mask(earlier, SecureRun::Update(0, earlier, 7)).status(),
+        run_.agent(0).AnswerUnmask(earlier, "survivors").status()}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("round 5 is over, this site has been in round 8"));
+  }
+}
+
 TEST_F(Aggregator, AnotherModelToOtherSitesIsRefused) {
   SetUpEpoch();
   const SecureRound round = run_.Round(0, 0, kBits, kValues);
