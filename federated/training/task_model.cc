@@ -92,6 +92,7 @@ std::vector<ModelSlot> StepSlots(const QatModule& module) {
 
 absl::Status AddStepSlots(const FederatedTask& task, Graph& graph) {
   const QuantizationConfig& quantization = task.train.quantization;
+  graph.metadata.erase(kExtraStatistics);  // of an earlier run's model
   if (quantization.mode != "qat") return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const QuantPlan plan, StructurePlan(quantization, graph));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<QatModule> module, Rounding(graph, plan));

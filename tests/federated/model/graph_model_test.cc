@@ -52,6 +52,36 @@ TEST(GraphModel, OtherWeightsGoThroughAFileAndBack) {
   }
 }
 
+TEST(GraphModel, ExtraStatisticsAreZerosBehindTheGraphsOwnAndStayInTheFile) {
+  const TempFolder folder;
+  Graph graph = Zoo("lenet");
+  const int64_t own = MakeGraphModel(graph)->layout.size();
+  SetExtraStatistics({{"a.step", 3}, {"b.\"step\"", 1}}, graph);
+  const std::string path = folder.path() + "/model.onnx";
+  ASSERT_TRUE(ExportOnnx(graph, path).ok());
+  const auto read = ReadGraphModel(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_EQ(read->layout.size(), own + 4);
+  EXPECT_EQ(read->layout.slots.back().name, "b.\"step\"");
+  EXPECT_EQ(read->layout.slots.back().kind, SlotKind::kStatistic);
+  std::vector<float> weights = read->Weights();
+  ASSERT_EQ(weights.size(), static_cast<size_t>(own + 4));
+  for (size_t i = weights.size() - 4; i < weights.size(); ++i) EXPECT_EQ(weights[i], 0);
+  weights[0] = 7;
+  EXPECT_EQ(MakeGraphModel(WithWeights(*read, weights))->Weights()[0], 7);
+}
+
+TEST(GraphModel, ExtraStatisticsOfADamagedFileAreRefused) {
+  for (const char* text :
+       {"", "{}", "[3]", "[[\"a\"]]", "[[\"a\", -1]]", "[[\"a\", 0]]", "[[\"a\", 1.5]]", "[[3, 1]]",
+        "[[\"a\", 18446744073709551615]]", "[[\"a\", 4294967295], [\"b\", 4294967295]]", "[[[["}) {
+    Graph graph = Zoo("lenet");
+    graph.metadata[kExtraStatistics] = text;
+    EXPECT_EQ(MakeGraphModel(std::move(graph)).status().code(), absl::StatusCode::kInvalidArgument)
+        << text;
+  }
+}
+
 TEST(GraphModel, AGraphWithoutWeightsIsRefused) {
   Graph graph;
   graph.MarkOutput(graph.AddInput("x", DType::kFloat32, {1}));
