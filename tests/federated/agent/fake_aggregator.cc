@@ -162,6 +162,12 @@ void FakeAggregator::Abandon() {
   Tell();
 }
 
+void FakeAggregator::CloseRound() {
+  MutexLock lock(mutex_);
+  Publish();
+  Tell();
+}
+
 absl::StatusOr<int64_t> FakeAggregator::UploadStatus(const Caller&, const std::string& digest,
                                                      int64_t size) {
   MutexLock lock(mutex_);

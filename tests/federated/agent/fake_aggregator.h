@@ -50,6 +50,8 @@ class FakeAggregator : public FederationService {
 
   // The round ends without a sum.
   void Abandon();
+  // The round ends with the updates that are there.
+  void CloseRound();
 
   std::string digest() const;
   std::vector<float> weights() const;

@@ -174,6 +174,27 @@ TEST(RunAgentTest, AnAbandonedRoundLeavesResidualAndControlAsTheyWere) {
   }
 }
 
+TEST(RunAgentTest, ARoundThatWentWithoutTheUpdateDoesNotCountIt) {
+  Federation federation(3);
+  FakeAggregator aggregator(federation.ForFake());
+  std::vector<absl::StatusOr<AgentReport>> reports(3, absl::UnknownError("none"));
+  std::vector<std::thread> threads;
+  CrashPoint never, crash;
+  crash.in = "commit";
+  for (size_t i = 0; i < 3; ++i)
+    threads.emplace_back(
+        [&, i] { reports[i] = LiveOnce(federation.sites[i], aggregator, i == 0 ? crash : never); });
+  while (aggregator.committed() < 2 || !crash.dead) absl::SleepFor(absl::Milliseconds(1));
+  threads[0].join();
+  aggregator.CloseRound();
+  reports[0] = LiveOnce(federation.sites[0], aggregator, never);
+  threads[1].join();
+  threads[2].join();
+  ExpectFinished(reports, aggregator.digest());
+  EXPECT_EQ(reports[0]->counted, 3);
+  EXPECT_EQ(reports[1]->counted, 4);
+}
+
 TEST(RunAgentTest, ABadLinkCountsEachUpdateOnce) {
   const std::string sound = SoundDigest(Federation::FourRounds());
   for (uint64_t seed = 1; seed <= 25; ++seed) {
