@@ -25,8 +25,8 @@
 #include "federated/agent/site_files.h"
 #include "federated/agent/site_updates.h"
 #include "federated/secure/secure_agent.h"
-#include "federated/service.h"
 #include "federated/update/global_model.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

@@ -9,7 +9,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/random.h"
-#include "federated/service.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

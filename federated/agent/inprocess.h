@@ -8,7 +8,7 @@
 
 #include "absl/time/time.h"
 #include "base/mutex.h"
-#include "federated/service.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "federated/strategy/check_options.h"
 
 namespace ds::federated {
 namespace {

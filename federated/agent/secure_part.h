@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "federated/secure/secure_agent.h"
-#include "federated/service.h"
 #include "federated/update/global_model.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

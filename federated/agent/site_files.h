@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
-#include "federated/service.h"
 #include "federated/store/store.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

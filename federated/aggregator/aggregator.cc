@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "federated/aggregator/run_core.h"
 #include "federated/store/digest.h"
+#include "federated/strategy/check_options.h"
 
 namespace ds::federated {
 namespace {

@@ -14,8 +14,8 @@
 #include "federated/aggregator/observer.h"
 #include "federated/round/round_machine.h"
 #include "federated/secure/secure_agent.h"
-#include "federated/service.h"
 #include "federated/store/store.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "federated/service.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

@@ -2,6 +2,7 @@
 
 #include "base/status.h"
 #include "config/reader.h"
+#include "federated/strategy/check_options.h"
 
 namespace ds::federated {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "config/schema.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 
 namespace ds::federated {
 

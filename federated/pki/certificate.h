@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "federated/pki/x509/site_name.h"
-#include "federated/service.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

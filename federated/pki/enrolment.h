@@ -3,8 +3,8 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "federated/service.h"
 #include "federated/wire/messages.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/privacy/accountant.h"
 
 namespace ds::federated {

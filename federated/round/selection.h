@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "federated/options.h"
+#include "federated/options/options.h"
 
 namespace ds::federated {
 

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "federated/service.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

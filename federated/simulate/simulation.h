@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "federated/agent/faulty_client.h"
 #include "federated/aggregator/observer.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/simulate/virtual_trainer.h"
 
 namespace ds::federated {

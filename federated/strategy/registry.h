@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/strategy/strategy.h"
 
 namespace ds::federated {

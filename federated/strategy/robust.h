@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/strategy/strategy.h"
 
 namespace ds::federated {

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/privacy/accountant.h"
 #include "federated/privacy/random_source.h"
 #include "federated/update/integers.h"

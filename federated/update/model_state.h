@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/tensor/safetensors.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/update/global_model.h"
 #include "federated/update/plan.h"
 #include "federated/update/server_step.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/update/global_model.h"
 #include "federated/update/grid.h"
 #include "federated/update/shape.h"

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "federated/options.h"
+#include "federated/options/options.h"
 
 namespace ds::federated {
 

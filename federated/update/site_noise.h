@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/privacy/noise.h"
 #include "federated/update/grid.h"
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "federated/strategy/check_options.h"
 #include "federated/wire/reading.h"
 #include "federation.pb.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 
 namespace ds::federated::v1 {
 class Options;

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "federated/options.h"
+#include "federated/options/options.h"
 #include "federated/secure/secure_agent.h"
 #include "federated/secure/setup/setup.h"
 #include "federated/secure/site/vault_entries.h"

@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/hash/sha256.h"
 #include "base/mutex.h"
-#include "federated/service.h"
 #include "federated/update/global_model.h"
+#include "federated/wire/service.h"
 
 namespace ds::federated {
 

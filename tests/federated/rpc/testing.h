@@ -15,8 +15,8 @@
 #include "federated/pki/revocation.h"
 #include "federated/rpc/client.h"
 #include "federated/rpc/server.h"
-#include "federated/service.h"
 #include "federated/store/store.h"
+#include "federated/wire/service.h"
 #include "tests/support/temp_folder.h"
 
 namespace ds::federated {

@@ -1,11 +1,10 @@
 // What a federated run is, as the aggregator's configuration says and every site sees before it
-// joins: plain values, checked together by CheckRunOptions. Torch-free, gRPC-free.
+// joins: plain values, checked together by CheckRunOptions (federated/strategy/check_options.h).
+// Torch-free, gRPC-free.
 #pragma once
 
 #include <cstdint>
 #include <string>
-
-#include "absl/status/status.h"
 
 namespace ds::federated {
 
@@ -76,10 +75,5 @@ struct RunOptions {
   SecureOptions secure;
   PrivacyOptions privacy;
 };
-
-// InvalidArgument for the first value out of range or combination that makes no sense, with its
-// reason ("strategy krum needs each site's update, which secure.mode 'on' hides from the
-// aggregator: ...").
-absl::Status CheckRunOptions(const RunOptions& options);
 
 }  // namespace ds::federated

@@ -1,4 +1,4 @@
-#include "federated/options.h"
+#include "federated/strategy/check_options.h"
 
 #include <algorithm>
 #include <cmath>

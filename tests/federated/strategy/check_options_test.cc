@@ -1,8 +1,9 @@
 // What CheckRunOptions lets pass, and that each refusal names the field and the reason.
-#include "federated/options.h"
+#include "federated/strategy/check_options.h"
 
 #include <functional>
 
+#include "federated/options/options.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
