@@ -83,12 +83,13 @@ class FileVault final : public Vault {
     return absl::InvalidArgumentError(absl::StrCat("a vault's names have 1 to ", kLongestName,
                                                    " bytes, this one has ", name.size()));
   }
-  std::string Path(const std::string& name) const {
+  std::string Path(const std::string& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return absl::StrCat(folder_, "/", absl::BytesToHexString(name), kSuffix);
   }
 
-  const std::string folder_;
-  mutable Mutex mutex_;  // one writer at a time: they share the temporary file's name
+  mutable Mutex mutex_;
+  // One writer at a time: they share the temporary file's name.
+  const std::string folder_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Under its name it is private from the first moment on.

@@ -30,7 +30,7 @@ class SiteFiles {
 
   const std::string folder_;
   Mutex mutex_;
-  const std::unique_ptr<Store> store_;  // what is under way
+  const std::unique_ptr<Store> store_ ABSL_GUARDED_BY(mutex_);  // what is under way
 };
 
 // A small blob, into memory.

@@ -10,7 +10,7 @@ namespace ds::federated {
 struct TurnLoop::Job {
   std::function<absl::Status()> work;
   absl::Status status;
-  bool answered = false;  // guarded by the loop's mutex
+  bool answered = false;  // under the loop's mutex
 };
 
 TurnLoop::TurnLoop(Steps steps) : steps_(std::move(steps)) {}

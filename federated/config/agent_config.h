@@ -19,7 +19,7 @@ struct AgentConfig {
   std::string state = "agent-state";  // folder of what must survive a kill
   bool insecure = false;              // no TLS, loopback only; the site is called `name`
   std::string name;                   // insecure only
-  double give_up_after_s = 0;         // without an answer of the aggregator; 0: never
+  double give_up_after_s = 86400;     // without an answer of the aggregator; 0: never
   AgentPolicy policy;
   // The site's own samples: its data section, and run.threads.
   TrainConfig site;

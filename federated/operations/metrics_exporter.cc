@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/mutex.h"
 #include "prometheus/counter.h"
 #include "prometheus/exposer.h"
 #include "prometheus/gauge.h"
@@ -27,7 +26,6 @@ class Exporter final : public MetricsExporter {
   int port() const override { return exposer_->GetListeningPorts().at(0); }
 
   void Changed(const RunReport& report) override {
-    MutexLock lock(mutex_);
     stage_.Set(static_cast<double>(report.stage));
     version_.Set(static_cast<double>(report.version));
     rounds_.Set(static_cast<double>(report.rounds));
@@ -43,7 +41,6 @@ class Exporter final : public MetricsExporter {
   }
 
   void RoundEnded(const RoundReport& report) override {
-    MutexLock lock(mutex_);
     (report.published ? published_ : abandoned_).Increment();
     seconds_.Observe(report.seconds);
     missing_.Increment(static_cast<double>(report.missing.size()));
@@ -62,7 +59,7 @@ class Exporter final : public MetricsExporter {
   }
   prom::Counter& Rounds(const char* end) { return rounds_family_.Add({{"end", end}}); }
 
-  void SetOfSite(const SiteReport& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void SetOfSite(const SiteReport& site) {
     const std::map<std::string, std::string> label = {{"site", site.site}};
     site_present_.Add(label).Set(site.present);
     site_late_.Add(label).Set(site.late);
@@ -73,7 +70,6 @@ class Exporter final : public MetricsExporter {
   }
 
   std::shared_ptr<prom::Registry> registry_ = std::make_shared<prom::Registry>();
-  Mutex mutex_;
   prom::Gauge& stage_ = Gauge("stage",
                               "0 empty, 1 waiting, 2 idle, 3 and 4 set-up, 5 collecting, "
                               "6 echo, 7 unmasking, 8 publishing, 9 ended");

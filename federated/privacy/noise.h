@@ -58,7 +58,9 @@ class NoiseSampler {
   // discrete_gaussian and central: the discrete Gaussian, exactly, by integer arithmetic alone
   // (Canonne, Kamath, Steinke 2020, "The discrete Gaussian for differential privacy", algorithms 1
   // to 3), of the variance rounded up to a multiple of 2^-8. skellam: the difference of two Poisson
-  // draws of variance/2 each, from tables exact to 2^-100 in total variation.
+  // draws of variance/2 each, of the variance rounded up to a multiple of 2^-19, from tables of
+  // integers: a value is within 2^-85 in total variation of the true one at the widest noise, and
+  // closer where it is narrower.
   static absl::StatusOr<std::unique_ptr<NoiseSampler>> Create(const NoisePlan& plan,
                                                               RandomSource source);
 };
