@@ -101,7 +101,7 @@ ConfigSchema AgentSchema(AgentConfig& config) {
   schema.check = [&config](const PositionOf& at) { return Check(config, at); };
   schema.example = {.yaml = "agent: {aggregator: \"localhost:7443\"}",
                     .override = "data.path=FOLDER",
-                    .file = "configs/federated_agent.yaml"};
+                    .file = "configs/federated/agent.yaml"};
   return schema;
 }
 

@@ -179,7 +179,7 @@ ConfigSchema AggregatorSchema(AggregatorConfig& config) {
   schema.check = [&config](const PositionOf& at) { return Check(config, at); };
   schema.example = {.yaml = "task: {config: fashion_mnist_lenet.yaml}",
                     .override = "round.rounds=20",
-                    .file = "configs/federated_aggregator.yaml"};
+                    .file = "configs/federated/aggregator.yaml"};
   return schema;
 }
 

@@ -1,5 +1,6 @@
-// Poisson numbers from a table of integers: no probability is off by more than the last digit of
-// 128-bit arithmetic, which a sampler in doubles is 2^50 times as much.
+// Poisson numbers from a table of integers: weights are products in 128-bit arithmetic, whose
+// roundings add up to about sqrt(mean) units of 2^-104 of the mode's weight; a sampler in doubles
+// would be off by some 2^50 times as much.
 #pragma once
 
 #include <cstdint>

@@ -235,6 +235,14 @@ absl::Status CheckPrivacy(const RunOptions& options, const StrategyTraits& trait
                absl::StrCat("secure.colluders = ", options.secure.colluders,
                             " sites know their own noise, so it must be above that"));
   }
+  // A site answers for any survivors of at least t, whatever the aggregator says of the round.
+  if (privacy.mechanism != "central" && options.secure.threshold < options.round.minimum) {
+    return Bad(
+        "secure.threshold", absl::StrCat(options.secure.threshold),
+        absl::StrCat(
+            "each site's share of the noise is that of round.minimum = ", options.round.minimum,
+            " updates, so no sum of fewer may be unmasked: set it to that or more"));
+  }
   return CheckPrivateUpdates(options, traits);
 }
 

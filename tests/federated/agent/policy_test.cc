@@ -27,6 +27,7 @@ RunOffer PrivateOffer() {
   offer.options.update.declare_samples = false;
   offer.options.secure.mode = "on";
   offer.options.round.minimum = offer.options.round.wait_for = 3;
+  offer.options.secure.threshold = 3;
   return offer;
 }
 

@@ -12,6 +12,7 @@ RunOptions Private(double noise_multiplier) {
   RunOptions options = Federation::FourRounds();
   options.round.minimum = options.round.wait_for = 4;
   options.secure.mode = "on";
+  options.secure.threshold = options.round.minimum;
   options.update.bits = 8;
   options.update.clip_norm = 1;
   options.update.error_feedback = false;

@@ -28,7 +28,7 @@ absl::Status ParseAggregator(absl::string_view yaml) {
 absl::Status ParseAgent(absl::string_view yaml) { return Parse<AgentConfig>(AgentSchema, yaml); }
 
 TEST(AggregatorConfig, TheShippedFileIsGoodAndComesBack) {
-  const auto config = ReadAggregatorConfig(Source("configs/federated_aggregator.yaml"),
+  const auto config = ReadAggregatorConfig(Source("configs/federated/aggregator.yaml"),
                                            {"listen.identity=authority"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->run.secure.mode, "on");
@@ -40,7 +40,7 @@ TEST(AggregatorConfig, TheShippedFileIsGoodAndComesBack) {
 }
 
 TEST(AgentConfig, TheShippedFileIsGoodAndComesBack) {
-  const auto config = ReadAgentConfig(Source("configs/federated_agent.yaml"), {});
+  const auto config = ReadAgentConfig(Source("configs/federated/agent.yaml"), {});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_TRUE(config->policy.require_secure);
   EXPECT_EQ(config->policy.secure.sites, 3);

@@ -28,7 +28,8 @@ while read -r line; do
   case $line in
     *'"do":"open"'*) cp version0 evaluator-weights.safetensors; echo '{"has_data": true}' ;;
     *'"do":"write"'*)
-      echo '{"exports": [{"file": "m.onnx", "bits": 8, "activation_bits": 8, "accuracy": 0.5, "bytes": 10}]}' ;;
+      echo '{"exports": [{"file": "m.onnx", "bits": 8, "activation_bits": 8, "accuracy": 0.5,' \
+           '"bytes": 10}]}' ;;
     *'"do":"evaluate"'*)
       if [ -e die ]; then rm die; exit 3; fi
       if [ -e bad ]; then echo '{"error": "no such version", "code": 3}'; continue; fi

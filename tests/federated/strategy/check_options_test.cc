@@ -23,6 +23,7 @@ RunOptions Secure() {
 RunOptions Private() {
   RunOptions options = Secure();
   options.privacy.mechanism = "discrete_gaussian";
+  options.secure.threshold = options.round.minimum;
   options.update.clip_norm = 1;
   options.update.error_feedback = false;
   return options;
@@ -155,6 +156,8 @@ std::vector<Refusal> Refusals() {
        "privacy.mechanism is 'discrete_gaussian'", "set secure.mode: on"},
       {"noise that colluders know", hidden, [](RunOptions& o) { o.round.minimum = 1; },
        "round.minimum is 1", "must be above that"},
+      {"sums with too little noise", hidden, [](RunOptions& o) { o.secure.threshold = 0; },
+       "secure.threshold is 0", "round.minimum = 3"},
       {"delta", hidden, [](RunOptions& o) { o.privacy.delta = 0; }, "privacy.delta", "above 0"},
       {"noise", hidden, [](RunOptions& o) { o.privacy.noise_multiplier = 0; },
        "privacy.noise_multiplier", "above 0"},

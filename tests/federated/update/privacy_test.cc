@@ -29,6 +29,7 @@ RunOptions Private(const std::string& mechanism, int bits) {
   options.update.weighting = "equal";
   options.secure.mode = mechanism == "central" ? "off" : "on";
   options.secure.colluders = 0;
+  if (options.secure.mode == "on") options.secure.threshold = options.round.minimum;
   return options;
 }
 
