@@ -163,9 +163,9 @@ TEST(RunAgentTest, AnAbandonedRoundLeavesResidualAndControlAsTheyWere) {
       threads.emplace_back([&, i] {
         reports[i] = LiveOnce(federation.sites[i], aggregator, never, i == 2 ? &held : nullptr);
       });
-    while (aggregator.committed() < 2) absl::SleepFor(absl::Milliseconds(1));
+    while (aggregator.committed() < 2 || !held.training) absl::SleepFor(absl::Milliseconds(1));
     aggregator.Abandon();
-    while (held.interrupted) absl::SleepFor(absl::Milliseconds(1));
+    while (!held.gave_up) absl::SleepFor(absl::Milliseconds(1));
     held.go = true;
     for (std::thread& thread : threads) thread.join();
     ExpectFinished(reports, SoundDigest(options));
@@ -291,7 +291,7 @@ TEST(RunAgentTest, ARoundThatIsOverInterruptsItsTraining) {
   std::thread abandons([&] {
     while (!trainer.training) absl::SleepFor(absl::Milliseconds(1));
     aggregator.Abandon();
-    while (trainer.interrupted) absl::SleepFor(absl::Milliseconds(1));
+    while (!trainer.gave_up) absl::SleepFor(absl::Milliseconds(1));
     trainer.go = true;
   });
   CrashPoint never;

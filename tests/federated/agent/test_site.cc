@@ -82,7 +82,10 @@ absl::StatusOr<TrainedUpdate> HeldTrainer::Train(int64_t round, absl::Span<const
                                                  absl::Span<const float> own_control) {
   training = true;
   while (!go && !interrupted) absl::SleepFor(absl::Milliseconds(1));
-  if (interrupted.exchange(false) && !go) return absl::CancelledError("interrupted");
+  if (interrupted.exchange(false) && !go) {
+    gave_up = true;
+    return absl::CancelledError("interrupted");
+  }
   return trainer_->Train(round, weights, control, own_control);
 }
 

@@ -76,6 +76,7 @@ class HeldTrainer final : public LocalTrainer {
   void Interrupt() override { interrupted = true; }
 
   std::atomic<bool> go = false, training = false, interrupted = false;
+  std::atomic<bool> gave_up = false;  // a training, interrupted
 
  private:
   const std::unique_ptr<LocalTrainer> trainer_;
