@@ -12,11 +12,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "base/file/file.h"
 #include "base/hash/sha256.h"
 #include "base/mutex.h"
 #include "base/random.h"
 #include "federated/aggregator/aggregator.h"
 #include "federated/update/global_model.h"
+#include "tests/support/temp_folder.h"
 
 namespace ds::federated {
 
@@ -155,6 +157,7 @@ class FakeSite {
 
  private:
   absl::Status Act(const Situation& situation);
+  absl::Status TakeSnapshot(const Situation& situation);
   void Loop();
 
   const int64_t model_size_;
@@ -168,6 +171,18 @@ class FakeSite {
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::string failure_ ABSL_GUARDED_BY(mutex_);
 };
+
+inline absl::Status FakeSite::TakeSnapshot(const Situation& situation) {
+  auto bytes = Fetch(situation.snapshot);
+  if (!bytes.ok()) return bytes.status();
+  const TempFolder folder;
+  const std::string path = folder.path() + "/snapshot";
+  if (auto status = WriteFileAtomically(path, *bytes); !status.ok()) return status;
+  auto model = GlobalModel::Load(path, offer_.options);
+  if (!model.ok()) return model.status();
+  model_ = *std::move(model);
+  return absl::OkStatus();
+}
 
 inline absl::Status FakeSite::CatchUp(const Situation& situation) {
   if (model_ == nullptr) {
@@ -188,15 +203,14 @@ inline absl::Status FakeSite::CatchUp(const Situation& situation) {
     if (auto status = model_->Advance(*published, nullptr, nullptr); !status.ok()) return status;
     if (model_->digest() != ref.model_digest) return absl::DataLossError("another model's digest");
   }
-  version_ = model_->version();
-  // A site that got no turn until the end would take the last snapshot, which this one cannot.
-  if (situation.phase == Phase::kEnded && situation.snapshot_version == situation.version) {
-    return absl::OkStatus();
+  if (model_->version() < situation.snapshot_version) {
+    if (auto status = TakeSnapshot(situation); !status.ok()) return status;
   }
   if (model_->version() != situation.version) {
     return absl::DataLossError(
         absl::StrCat("version ", model_->version(), " of ", situation.version));
   }
+  version_ = model_->version();
   return absl::OkStatus();
 }
 
@@ -219,7 +233,7 @@ inline void FakeSite::Loop() {
     {
       MutexLock lock(mutex_);
       while (deliveries_ == seen && !stop_) changed_.Wait(mutex_);
-      if (stop_) return;
+      if (deliveries_ == seen) return;  // what was said before the stop is heard
       seen = deliveries_;
       situation = newest_;
     }
