@@ -49,7 +49,7 @@ function(ds_protobuf_object out name)
   set(${out} ${merged} PARENT_SCOPE)
 endfunction()
 
-#   ds_protobuf_symbols_test(NAME LIBRARY target SEES symbol LOCAL names...)
+#   ds_protobuf_symbols_test(NAME LIBRARY target SEES symbol LOCAL names... [LABELS ...])
 #
 # A ctest: no symbol of protobuf's, or with a name of LOCAL in it, is visible outside LIBRARY, which defines SEES.
 function(ds_protobuf_symbols_test name)

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file/file.h"
+#include "report/exports.h"
 #include "report/json.h"
 #include "report/progress.h"
 #include "report/table.h"
@@ -64,6 +65,8 @@ void AddGates(const RunSummary& summary, TextTable& table) {
   table.AddRow({"  computed by stock runtimes", "all: no gain of time there"});
 }
 
+}  // namespace
+
 Json ExportsJson(const std::vector<QuantizedExport>& exports) {
   Json list = Json::array();
   for (const QuantizedExport& one : exports) {
@@ -75,8 +78,6 @@ Json ExportsJson(const std::vector<QuantizedExport>& exports) {
   }
   return list;
 }
-
-}  // namespace
 
 std::string SummaryJson(const RunSummary& summary) {
   Json versions = Json::object();

@@ -32,10 +32,15 @@ std::string Sha256::Hex() {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest), size));
 }
 
-std::string Sha256Hex(absl::string_view bytes) {
+std::string Sha256Hex(absl::Span<const std::byte> bytes) {
   Sha256 hash;
   hash.Update(bytes);
   return hash.Hex();
+}
+
+std::string Sha256Hex(absl::string_view bytes) {
+  return Sha256Hex(
+      absl::Span<const std::byte>(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
 }
 
 }  // namespace ds

@@ -28,6 +28,7 @@ class Sha256 {
   std::unique_ptr<Context> context_;
 };
 
+std::string Sha256Hex(absl::Span<const std::byte> bytes);
 std::string Sha256Hex(absl::string_view bytes);
 
 }  // namespace ds
