@@ -10,8 +10,8 @@
 
 #include "CLI/CLI.hpp"
 #include "base/log.h"
+#include "base/process/spawn.h"
 #include "federated/jobs/aggregator_job.h"
-#include "launch/beside.h"
 
 namespace {
 

@@ -1,8 +1,7 @@
 // ds_evaluator: LibTorch for ds_aggregator, which starts it: makes the first model, tests each
 // published one on the server's data, writes the last one's files. Speaks JSON lines on stdin and
 // stdout (federated/training/evaluator_loop.h).
-#include <unistd.h>
-
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -13,6 +12,7 @@
 #include "federated/training/evaluator_loop.h"
 
 int main(int argc, char** argv) {
+  std::signal(SIGINT, SIG_IGN);  // a terminal's Ctrl-C is for the aggregator, which ends us
   std::string config;
   std::vector<std::string> overrides;
   int64_t rounds = 1;

@@ -11,6 +11,7 @@ namespace {
 
 // Published blobs hold at most 4 bytes a value and group, and a little around them.
 constexpr int64_t kPublishedMargin = 1 << 20;
+constexpr int64_t kMostModelBytes = int64_t{64} << 30;  // of the model's file, and of a snapshot
 
 absl::Status OtherModel(int64_t version, const std::string& own, const std::string& said) {
   return absl::PermissionDeniedError(absl::StrCat(
@@ -54,7 +55,7 @@ void Agent::Say(absl::string_view line) const {
 
 absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, AgentParts parts) {
   HelloRequest hello;
-  hello.program = options.program;
+  hello.program = "ds_agent";
   DS_ASSIGN_OR_RETURN(HelloReply reply, parts.client->Hello(hello));
   if (reply.version < kOldestWireVersion || reply.version > kWireVersion)
     return absl::PermissionDeniedError(
@@ -64,7 +65,6 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, AgentP
   auto agent = std::unique_ptr<Agent>(
       new Agent(std::move(options), std::move(parts), std::move(reply.offer)));
   DS_RETURN_IF_ERROR(agent->Open());
-  DS_RETURN_IF_ERROR(agent->JoinRun());
   return agent;
 }
 
@@ -84,17 +84,16 @@ absl::Status Agent::Open() {
   MutexLock lock(mutex_);
   DS_ASSIGN_OR_RETURN(updates_, SiteUpdates::Open(parts_.vault, offer_.run));
   DS_ASSIGN_OR_RETURN(const std::string file,
-                      parts_.files->Fetch(*parts_.client, offer_.model, options_.most_model_bytes));
+                      parts_.files->Fetch(*parts_.client, offer_.model, kMostModelBytes));
   DS_ASSIGN_OR_RETURN(initial_, parts_.trainer->Open(offer_, file));
-  return CheckLocalModel(initial_);
+  DS_RETURN_IF_ERROR(CheckLocalModel(initial_));
+  return JoinRun().status();
 }
 
-absl::Status Agent::JoinRun() {
-  MutexLock lock(mutex_);
+absl::StatusOr<JoinReply> Agent::JoinRun() {
   const bool declared = offer_.options.update.declare_samples;
-  return parts_.client
-      ->Join({.run = offer_.run, .samples = declared ? initial_.samples : 0, .version = -1})
-      .status();
+  return parts_.client->Join(
+      {.run = offer_.run, .samples = declared ? initial_.samples : 0, .version = -1});
 }
 
 absl::StatusOr<AgentStep> Agent::React(const Situation& situation) {
@@ -125,11 +124,7 @@ absl::StatusOr<AgentStep> Agent::React(const Situation& situation) {
 
 absl::Status Agent::MakeModel() {
   // What an update looks like was settled when the waiting was over.
-  const bool declared = offer_.options.update.declare_samples;
-  DS_ASSIGN_OR_RETURN(
-      const JoinReply reply,
-      parts_.client->Join(
-          {.run = offer_.run, .samples = declared ? initial_.samples : 0, .version = -1}));
+  DS_ASSIGN_OR_RETURN(const JoinReply reply, JoinRun());
   if (reply.maximum_sites < 1 || reply.samples_reference < 1)
     return absl::UnavailableError("the aggregator has not settled the run's size yet");
   DS_ASSIGN_OR_RETURN(model_, GlobalModel::Create(initial_.layout, initial_.weights, offer_.options,
@@ -185,9 +180,8 @@ absl::Status Agent::TakeSnapshot(const Situation& situation) {
   if (situation.snapshot.empty() || situation.snapshot_version <= version)
     return absl::FailedPreconditionError(absl::StrCat("the aggregator names no way from version ",
                                                       version, " to version ", situation.version));
-  DS_ASSIGN_OR_RETURN(
-      const std::string file,
-      parts_.files->Fetch(*parts_.client, situation.snapshot, options_.most_model_bytes));
+  DS_ASSIGN_OR_RETURN(const std::string file,
+                      parts_.files->Fetch(*parts_.client, situation.snapshot, kMostModelBytes));
   absl::StatusOr<std::unique_ptr<GlobalModel>> model = GlobalModel::Load(file, offer_.options);
   DS_RETURN_IF_ERROR(parts_.files->Remove(file));
   if (!model.ok() || (*model)->version() != situation.snapshot_version ||

@@ -31,10 +31,7 @@
 namespace ds::federated {
 
 struct AgentOptions {
-  std::string program = "ds_agent";
   AgentPolicy policy;
-  int most_failed_trainings = 3;  // in a row, after which the site leaves the run, >= 1
-  int64_t most_model_bytes = int64_t{64} << 30;     // of the model's file, and of a snapshot
   std::function<void(absl::string_view line)> say;  // for people; may be empty; any thread
 };
 
@@ -71,8 +68,8 @@ struct AgentStep {
 };
 
 // Which errors end an agent: PermissionDenied (policy, a digest that does not match, revoked),
-// Unauthenticated, InvalidArgument, DataLoss (the site's own disk), Internal (training fails). On
-// others: the same step again, later, or a newer situation.
+// Unauthenticated, InvalidArgument, DataLoss (the site's own disk), Internal (training fails),
+// Unimplemented. On others: the same step again, later, or a newer situation.
 bool LeavesTheRun(const absl::Status& status);
 
 // Thread-safe: React and Work may run side by side, each on one thread.
@@ -96,13 +93,12 @@ class Agent {
   void Interrupt() { parts_.trainer->Interrupt(); }
 
   AgentReport Report() const ABSL_LOCKS_EXCLUDED(mutex_);
-  const RunOffer& offer() const { return offer_; }
 
  private:
   Agent(AgentOptions options, AgentParts parts, RunOffer offer);
 
   absl::Status Open();
-  absl::Status JoinRun();
+  absl::StatusOr<JoinReply> JoinRun() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool asynchronous() const { return offer_.options.strategy.name == "fedbuff"; }
   void Say(absl::string_view line) const;
 

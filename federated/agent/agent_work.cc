@@ -11,6 +11,8 @@
 namespace ds::federated {
 namespace {
 
+constexpr int kMostFailedTrainings = 3;  // in a row, after which the site leaves the run
+
 // An upload that ends as soon as its round is over.
 class DueReader final : public BlobReader {
  public:
@@ -27,17 +29,6 @@ class DueReader final : public BlobReader {
   const Agent& agent_;
   const AgentJob& job_;
 };
-
-std::string DigestOf(absl::Span<const std::byte> bytes) {
-  Sha256 hash;
-  hash.Update(bytes);
-  return hash.Hex();
-}
-
-// What the site's own noise is drawn from.
-void SystemRandom(absl::Span<std::byte> out) {
-  secure::FillRandom({reinterpret_cast<uint8_t*>(out.data()), out.size()});
-}
 
 // Sites round independently of each other, and of their other rounds.
 uint64_t NoiseKey(const RunOffer& offer, const std::string& site, int64_t round) {
@@ -83,7 +74,7 @@ absl::Status Agent::Train(const AgentJob& job) {
 absl::Status Agent::TrainingFailed(const AgentJob& job, const absl::Status& why) {
   given_up_round_ = job.plan.round;
   Say(absl::StrCat("training of round ", job.plan.round, " failed: ", why.message()));
-  if (++failed_in_a_row_ < options_.most_failed_trainings) return absl::OkStatus();
+  if (++failed_in_a_row_ < kMostFailedTrainings) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("training failed in ", failed_in_a_row_,
                                           " rounds in a row, the last time with: ", why.message(),
                                           "; the site leaves the run"));
@@ -102,10 +93,11 @@ absl::Status Agent::KeepUpdate(const AgentJob& job, const TrainedUpdate& trained
   const bool feedback = offer_.options.update.error_feedback;
   const absl::Span<const float> residual =
       feedback && last != nullptr ? absl::MakeConstSpan(last->residual) : absl::Span<const float>();
-  DS_ASSIGN_OR_RETURN(update.levels,
-                      model_->Encode(trained.delta, trained.metrics, residual,
-                                     NoiseKey(offer_, parts_.identity->site(), job.plan.round),
-                                     feedback ? &update.residual : nullptr, SystemRandom));
+  DS_ASSIGN_OR_RETURN(
+      update.levels,
+      model_->Encode(trained.delta, trained.metrics, residual,
+                     NoiseKey(offer_, parts_.identity->site(), job.plan.round),
+                     feedback ? &update.residual : nullptr, secure::FillRandomBytes));
   update.own_control = job.own_control;
   const size_t first = trained.delta.size() - job.own_control.size();
   for (size_t i = 0; i < job.own_control.size(); ++i)
@@ -131,7 +123,7 @@ absl::Status Agent::Send(const AgentJob& job) {
       commit.secure_notes = secure_->Notes();
     }
   }
-  commit.update = DigestOf(packed);
+  commit.update = Sha256Hex(packed);
   const absl::Status sent = parts_.client->Upload(commit.update, DueReader(packed, *this, job));
   if (!IsDue(job)) return absl::OkStatus();
   // The aggregator has other bytes, or none: both are mended by sending them again.

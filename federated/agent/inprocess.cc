@@ -17,7 +17,6 @@ struct InProcessClient::Mailbox {
   Mutex mutex;
   CondVar changed;
   std::optional<Situation> newest ABSL_GUARDED_BY(mutex);
-  bool closed ABSL_GUARDED_BY(mutex) = false;
 };
 
 InProcessClient::InProcessClient(FederationService& service, Caller caller, int64_t chunk_bytes)
@@ -25,7 +24,7 @@ InProcessClient::InProcessClient(FederationService& service, Caller caller, int6
   DS_CHECK(chunk_bytes > 0);
 }
 
-InProcessClient::~InProcessClient() { Disconnect(); }
+InProcessClient::~InProcessClient() = default;
 
 absl::StatusOr<HelloReply> InProcessClient::Hello(const HelloRequest& request) {
   return service_.Hello(caller_, request);
@@ -53,29 +52,12 @@ absl::StatusOr<Situation> InProcessClient::Next(uint64_t known, absl::Duration p
   const Deadline deadline = Deadline::In(patience);
   MutexLock lock(mailbox->mutex);
   while (true) {
-    if (mailbox->closed) return absl::UnavailableError("the link was cut");
     if (mailbox->newest.has_value() && mailbox->newest->number > known) return *mailbox->newest;
     if (deadline.IsPast())
       return absl::DeadlineExceededError(absl::StrCat("no situation after number ", known,
                                                       " within ", absl::FormatDuration(patience)));
     mailbox->changed.WaitUntil(mailbox->mutex, deadline.Moment());
   }
-}
-
-void InProcessClient::Disconnect() {
-  std::shared_ptr<Mailbox> mailbox;
-  std::unique_ptr<Subscription> subscription;
-  {
-    MutexLock lock(mutex_);
-    mailbox = std::exchange(mailbox_, nullptr);
-    subscription = std::move(subscription_);
-  }
-  // Not under the lock: the service may be waiting in the callback.
-  subscription.reset();
-  if (mailbox == nullptr) return;
-  MutexLock lock(mailbox->mutex);
-  mailbox->closed = true;
-  mailbox->changed.NotifyAll();
 }
 
 absl::StatusOr<CommitReply> InProcessClient::Commit(const CommitRequest& request) {

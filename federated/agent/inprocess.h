@@ -28,9 +28,6 @@ class InProcessClient final : public FederationClient {
   absl::Status Download(const std::string& digest, BlobWriter& into) override;
   absl::StatusOr<int64_t> DownloadSize(const std::string& digest) override;
 
-  // The watch is cut: the site is absent until the next Next, which waits for a fresh situation.
-  void Disconnect();
-
  private:
   struct Mailbox;
 

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/hex.h"
 #include "base/status.h"
 #include "federated/strategy/check_options.h"
 
@@ -12,7 +13,6 @@ namespace ds::federated {
 namespace {
 
 constexpr size_t kLongestRun = 64;
-constexpr size_t kDigestDigits = 64;
 
 template <typename... Parts>
 absl::Status Refuse(const Parts&... parts) {
@@ -29,11 +29,8 @@ absl::Status CheckNames(const RunOffer& offer) {
     return absl::InvalidArgumentError(absl::StrCat("the aggregator's run has no usable name: 1 to ",
                                                    kLongestRun,
                                                    " letters, digits, '-' or '_' are wanted"));
-  const bool digest = offer.model.size() == kDigestDigits &&
-                      std::all_of(offer.model.begin(), offer.model.end(), [](unsigned char c) {
-                        return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
-                      });
-  if (!digest) return absl::InvalidArgumentError("the offer's model is not named by a SHA-256");
+  if (!IsSha256Hex(offer.model))
+    return absl::InvalidArgumentError("the offer's model is not named by a SHA-256");
   return absl::OkStatus();
 }
 

@@ -45,20 +45,15 @@ absl::StatusOr<bool> IsWhole(const std::string& path, const std::string& digest)
   absl::StatusOr<std::shared_ptr<MappedFile>> file = MappedFile::Open(path);
   if (absl::IsNotFound(file.status())) return false;
   DS_RETURN_IF_ERROR(file.status());
-  Sha256 hash;
-  hash.Update((*file)->bytes());
-  return hash.Hex() == digest;
+  return Sha256Hex((*file)->bytes()) == digest;
 }
 
 absl::Status CopyOut(const BlobReader& blob, const std::string& path) {
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
-  std::vector<std::byte> block;
-  for (int64_t offset = 0; offset < blob.size(); offset += kBlock) {
-    block.resize(static_cast<size_t>(std::min(kBlock, blob.size() - offset)));
-    DS_RETURN_IF_ERROR(blob.Read(offset, absl::MakeSpan(block)));
-    DS_RETURN_IF_ERROR(
-        file->Append(absl::string_view(reinterpret_cast<const char*>(block.data()), block.size())));
-  }
+  DS_RETURN_IF_ERROR(
+      ForBlocks(blob, 0, blob.size(), [&](int64_t, absl::Span<const std::byte> bytes) {
+        return file->Append({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      }));
   return file->Commit();
 }
 

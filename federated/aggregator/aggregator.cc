@@ -8,6 +8,7 @@
 #include "federated/aggregator/run_core.h"
 #include "federated/store/digest.h"
 #include "federated/strategy/check_options.h"
+#include "federated/wire/codec.h"
 
 namespace ds::federated {
 namespace {
@@ -40,13 +41,7 @@ class AggregatorImpl final : public Aggregator {
   ~AggregatorImpl() override { core_->Close(); }
 
   absl::StatusOr<HelloReply> Hello(const Caller& caller, const HelloRequest& request) override {
-    const uint32_t version = std::min(request.newest_version, kWireVersion);
-    if (version < std::max(request.oldest_version, kOldestWireVersion)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "'", request.program, "' speaks the wire's versions ", request.oldest_version, " to ",
-          request.newest_version, ", ", core_->options().program, " ", kOldestWireVersion, " to ",
-          kWireVersion, ": update the older one"));
-    }
+    DS_ASSIGN_OR_RETURN(const uint32_t version, NegotiateVersion(request));
     return HelloReply{.version = version,
                       .program = core_->options().program,
                       .clock_ms = Date(),
@@ -90,11 +85,11 @@ class AggregatorImpl final : public Aggregator {
     DS_ASSIGN_OR_RETURN(given.payload,
                         MakeBlob(core_->store(), request.payload, core_->options().inline_bytes));
     const BlobRef payload = given.payload;
-    const absl::Status status = Turn(caller, [&] { return core_->Give(std::move(given)); });
-    if (!status.ok()) {
-      core_->loop().Post([core = core_.get(), payload] { core->Discard(payload); });
+    DS_RETURN_IF_ERROR(Turn(caller, [&] {
+      const absl::Status status = core_->Give(std::move(given));
+      core_->Discard(payload);  // unless a record holds it now
       return status;
-    }
+    }));
     return SecureReply{};
   }
 

@@ -14,14 +14,6 @@
 #include "federated/strategy/registry.h"
 
 namespace ds::federated {
-namespace {
-
-void SystemRandom(absl::Span<std::byte> out) {
-  secure::FillRandom({reinterpret_cast<uint8_t*>(out.data()), out.size()});
-}
-
-}  // namespace
-
 ModelWork::ModelWork(const AggregatorOptions& options, std::shared_ptr<Store> store)
     : options_(options), store_(std::move(store)) {}
 
@@ -115,7 +107,7 @@ absl::StatusOr<RoundPublished> ModelWork::Publish(const PublishJob& job) {
     for (PublishedGroup& group : published.groups) {
       group.sum = group.sum.Widen(model_->modulus_bits());
     }
-    DS_RETURN_IF_ERROR(model_->AddNoise(published, SystemRandom));
+    DS_RETURN_IF_ERROR(model_->AddNoise(published, secure::FillRandomBytes));
   }
   RoundPublished record{.round = job.round, .version = job.version};
   DS_ASSIGN_OR_RETURN(record.published,

@@ -42,15 +42,14 @@ void Publications::Before(const Record& record, const RoundMachine& machine) {
       commits_[held.site].open = false;
     }
   } else if (const auto* taken = std::get_if<SnapshotTaken>(&record)) {
-    if (has_snapshot_) freed_.push_back(snapshot_.blob);
+    if (snapshot_.has_value()) freed_.push_back(snapshot_->blob);
     snapshot_ = *taken;
-    has_snapshot_ = true;
     Trim();
   }
 }
 
 void Publications::Trim() {
-  const int64_t snapshot = has_snapshot_ ? snapshot_.version : 0;
+  const int64_t snapshot = snapshot_.has_value() ? snapshot_->version : 0;
   while (versions_.size() > kLeast && versions_.front().version <= snapshot) {
     freed_.push_back(versions_.front().blob);
     versions_.erase(versions_.begin());
@@ -76,7 +75,7 @@ std::vector<BlobRef> Publications::TakeFreed() { return std::exchange(freed_, {}
 
 bool Publications::Needs(const std::string& digest, const RoundMachine& machine) const {
   if (digest == model_ || secure_payloads_.contains(digest)) return true;
-  if (has_snapshot_ && digest == snapshot_.blob.digest) return true;
+  if (snapshot_.has_value() && digest == snapshot_->blob.digest) return true;
   const Stage stage = machine.stage();
   const bool in_hand = (machine.asynchronous() && stage != Stage::kEnded) ||
                        stage == Stage::kCollect || stage == Stage::kEcho ||

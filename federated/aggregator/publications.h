@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,10 +36,10 @@ class Publications {
 
   // Newest last: those since the snapshot, and a few before it.
   const std::vector<PublishedVersion>& kept() const { return versions_; }
-  const SnapshotTaken* snapshot() const { return has_snapshot_ ? &snapshot_ : nullptr; }
+  const SnapshotTaken* snapshot() const { return snapshot_.has_value() ? &*snapshot_ : nullptr; }
   const LastCommit* Of(const std::string& site) const;
   int64_t RoundsCounted(const std::string& site) const;
-  // Digest of the model at `version`; empty: not kept any more.
+  // Digest of the model at `version`; empty: there is none such.
   std::string ModelDigest(int64_t version) const;
 
   // Blobs that no record needs any more, since the last call.
@@ -54,8 +55,7 @@ class Publications {
 
   std::vector<PublishedVersion> versions_;
   std::map<int64_t, std::string> digests_;  // of all versions
-  bool has_snapshot_ = false;
-  SnapshotTaken snapshot_;
+  std::optional<SnapshotTaken> snapshot_;
   std::map<std::string, LastCommit> commits_;
   std::map<std::string, int64_t> rounds_counted_;
   std::set<std::string> secure_payloads_;

@@ -84,11 +84,14 @@ RunReport Reports::Run(const RoundMachine& machine, const Publications& publicat
     report.update_bits = static_cast<int>(machine.model().update_bits);
     report.modulus_bits = static_cast<int>(machine.model().modulus_bits);
   }
+  // Asynchronous updates have numbers of each site's own: those in hand are in no sum yet.
+  std::set<std::string> committed;
+  for (const HeldUpdate& held : machine.updates()) committed.insert(held.site);
   MutexLock lock(mutex_);
   for (const auto& [site, samples] : machine.joined()) {
     SiteReport one{.site = site, .present = present.contains(site), .samples = samples};
     one.selected = std::binary_search(round.selected.begin(), round.selected.end(), site);
-    one.committed = machine.UpdateOf(site, round.round) != nullptr;
+    one.committed = committed.contains(site);
     one.late = late_.contains(site);
     one.rounds_counted = publications.RoundsCounted(site);
     if (const auto bytes = uploaded.find(site); bytes != uploaded.end()) {

@@ -63,7 +63,8 @@ class RunCore {
   absl::Status Stop(const std::string& reason);
   void Watch(const std::string& site, bool is_site, std::shared_ptr<Watcher> watcher);
   void Unwatch(const std::string& site, const std::shared_ptr<Watcher>& watcher);
-  // A blob that was made for a record which did not come to be.
+  // A blob that was made for a record, unless there is one that needs it: the record did not come
+  // to be, or what it would have said came too late.
   void Discard(const BlobRef& blob);
   RunReport Report();
 

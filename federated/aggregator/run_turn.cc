@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/status.h"
@@ -62,6 +63,12 @@ std::optional<Record> RunCore::OverBudget(const Record& record) const {
 Record RunCore::Vetted(Record record) {
   if (auto end = OverBudget(record)) return *std::move(end);
   if (secure_ == nullptr) return record;
+  if (auto* abandoned = std::get_if<RoundAbandoned>(&record);
+      abandoned != nullptr && machine_.stage() == Stage::kUnmask) {
+    const std::vector<std::string> blamed = secure_->Blamed();
+    if (!blamed.empty())
+      absl::StrAppend(&abandoned->reason, "; too few good shares of ", absl::StrJoin(blamed, ", "));
+  }
   std::vector<std::string> awaited = secure_->Awaited();
   const absl::Status taken = secure_->Take(record, machine_, false);
   if (taken.ok()) return record;
@@ -110,11 +117,13 @@ void RunCore::EffectOf(const Record& record) {
     uploads_.Committed(update->site, update->update.digest);
   } else if (const auto* published = std::get_if<RoundPublished>(&record)) {
     shelf_->Keep(published->published);
-  } else if (std::holds_alternative<RoundPlanned>(record) && !machine_.asynchronous()) {
-    // What was sent for earlier rounds, and found in the store when the run was opened.
-    std::vector<std::string> stale = uploads_.Clear();
-    stale.insert(stale.end(), orphans_.begin(), orphans_.end());
-    orphans_.clear();
+  } else if (std::holds_alternative<RoundPlanned>(record)) {
+    // What was found in the store when the run was opened, and what was sent for earlier rounds,
+    // which asynchronous updates outlive.
+    std::vector<std::string> stale = std::exchange(orphans_, {});
+    if (!machine_.asynchronous()) {
+      for (std::string& digest : uploads_.Clear()) stale.push_back(std::move(digest));
+    }
     for (const std::string& digest : stale) {
       if (publications_.Needs(digest, machine_)) continue;
       static_cast<void>(uploads_.Remove(digest));  // found again at the next opening

@@ -35,6 +35,8 @@ class SecureEpochs {
   bool Answered() const;
   // In the set-up under way.
   std::vector<std::string> Awaited() const;
+  // Whose shares cannot take the present round's masks out, though enough sites have answered.
+  std::vector<std::string> Blamed() const { return server_->Blamed(round_); }
   // Of the last survivors; empty: none.
   const std::string& warning() const { return warning_; }
 

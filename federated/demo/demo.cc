@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file/file.h"
+#include "base/process/spawn.h"
 #include "base/status.h"
 #include "federated/demo/demo_files.h"
 #include "federated/demo/process.h"

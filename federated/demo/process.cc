@@ -3,62 +3,26 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/clock.h"
-
-extern char** environ;
+#include "base/file/descriptor.h"
+#include "base/process/spawn.h"
+#include "base/status.h"
 
 namespace ds::federated {
 namespace {
 
-constexpr int kCannotStart = 127;
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
-
-// Between fork and exec: nothing that allocates.
-[[noreturn]] void Become(char* const* arguments, char* const* environment, int log,
-                         bool own_stdout) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  const int nothing = open("/dev/null", O_RDONLY);
-  if (nothing >= 0) dup2(nothing, STDIN_FILENO);
-  if (!own_stdout) dup2(log, STDOUT_FILENO);
-  dup2(log, STDERR_FILENO);
-  execvpe(arguments[0], arguments, environment);
-  _exit(kCannotStart);
-}
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-std::vector<std::string> Environment(const ProcessOptions& options) {
-  std::vector<std::string> all;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    bool replaced = false;
-    for (const auto& [name, value] : options.environment)
-      replaced |= text.rfind(absl::StrCat(name, "="), 0) == 0;
-    if (!replaced) all.push_back(text);
-  }
-  for (const auto& [name, value] : options.environment)
-    all.push_back(absl::StrCat(name, "=", value));
-  return all;
-}
 
 }  // namespace
 
@@ -68,17 +32,18 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const ProcessOptions& op
     return absl::UnavailableError(
         absl::StrCat(options.log, " cannot be written: ", strerror(errno)));
   }
-  const absl::Cleanup close_log = [log] { close(log); };
-  std::vector<std::string> command = options.command, environment = Environment(options);
-  const std::vector<char*> arguments = Pointers(command), variables = Pointers(environment);
-  const bool is_path = command[0].find('/') != std::string::npos;
-  if (is_path && access(command[0].c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(command[0], " cannot be started: ", strerror(errno),
+  const Descriptor close_log(log), nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const std::string& program = options.command[0];
+  const bool is_path = program.find('/') != std::string::npos;
+  if (is_path && access(program.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat(program, " cannot be started: ", strerror(errno),
                                             "; build it, or install all programs in one folder"));
   }
-  const pid_t id = fork();
-  if (id < 0) return absl::UnavailableError(absl::StrCat("fork: ", strerror(errno)));
-  if (id == 0) Become(arguments.data(), variables.data(), log, options.own_stdout);
+  DS_ASSIGN_OR_RETURN(const pid_t id, Spawn({.command = options.command,
+                                             .input = nothing.get(),
+                                             .output = options.own_stdout ? -1 : log,
+                                             .errors = log,
+                                             .environment = options.environment}));
   return std::unique_ptr<Process>(new Process(id, options.log));
 }
 
@@ -116,16 +81,10 @@ std::string Process::LastWords() const {
   return last;
 }
 
-std::string FolderOfThisProgram() {
-  std::error_code error;
-  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? "." : path.parent_path().string();
-}
-
 absl::StatusOr<int> FreePort() {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0) return absl::UnavailableError(absl::StrCat("socket: ", strerror(errno)));
-  const absl::Cleanup close_listener = [listener] { close(listener); };
+  const Descriptor close_listener(listener);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

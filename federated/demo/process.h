@@ -49,8 +49,6 @@ class Process {
   std::optional<int> code_;
 };
 
-// The folder of the running program, where its companions are.
-std::string FolderOfThisProgram();
 // A TCP port of the loopback device that nobody listens at now.
 absl::StatusOr<int> FreePort();
 

@@ -37,7 +37,6 @@ constexpr absl::Duration kGoodbyes = absl::Seconds(5);
 absl::StatusOr<std::pair<RunFolder, bool>> FolderOf(const AggregatorConfig& config, bool new_run) {
   if (!new_run) {
     const auto is_of_name = [&config](const RunFolder& folder) {
-      AggregatorConfig written;
       const absl::StatusOr<AggregatorConfig> read = ReadAggregatorConfig(folder.config(), {});
       return !read.ok() || read->name == config.name;
     };
@@ -99,19 +98,18 @@ class AggregatorJob {
     DS_ASSIGN_OR_RETURN(auto found, FolderOf(config_, options_.new_run));
     folder_.emplace(std::move(found.first));
     resumed_ = found.second;
-    DS_RETURN_IF_ERROR(
-        folder_->Describe(PrintAggregatorConfig(config_), options_.command, HostVersions()));
-    DS_RETURN_IF_ERROR(MakeFolders(Scratch()));
     DS_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenFileStore(folder_->File("store")));
     store_ = std::move(store);
-    return absl::OkStatus();
+    // The folder is this process's now: what an earlier one left half done goes.
+    if (IsFolder(Scratch())) DS_RETURN_IF_ERROR(RemoveTree(Scratch()));
+    return MakeFolders(Scratch());
   }
 
   absl::Status OpenObservers() {
-    const bool live = options_.print && PersonIsLooking(STDOUT_FILENO);
+    live_ = options_.print && PersonIsLooking(STDOUT_FILENO);
     table_ = std::make_unique<RunTable>(
-        RunTableOptions{.live = live,
-                        .columns = live ? TerminalWidth(STDOUT_FILENO) : 80,
+        RunTableOptions{.live = live_,
+                        .columns = live_ ? TerminalWidth(STDOUT_FILENO) : 80,
                         .rows = 20,
                         .out = options_.print ? &std::cout : nullptr});
     DS_ASSIGN_OR_RETURN(records_, RunRecords::Open(*folder_, resumed_, /*tensorboard=*/true));
@@ -151,8 +149,11 @@ class AggregatorJob {
                                                     return evaluation_->WriteOffer(model_file);
                                                   },
                                                   *store_));
-    DS_ASSIGN_OR_RETURN(InitialModel initial,
-                        evaluation_->Open(offer, OfferedModelFile(folder_->path())));
+    // Not before: a refused restart leaves the configuration that it is to go back to.
+    DS_RETURN_IF_ERROR(
+        folder_->Describe(PrintAggregatorConfig(config_), options_.command, HostVersions()));
+    DS_ASSIGN_OR_RETURN(InitialModel initial, evaluation_->Open(OfferFile(folder_->path()),
+                                                                OfferedModelFile(folder_->path())));
     parameters_ = initial.layout.size();
     auto model = std::make_shared<InitialModel>(std::move(initial));
     DS_ASSIGN_OR_RETURN(aggregator_,
@@ -204,6 +205,8 @@ class AggregatorJob {
         table_->Note("the run ends with this round");
         DS_RETURN_IF_ERROR(aggregator_->Stop("asked to stop"));
       }
+      if (!live_) continue;
+      // Seconds go by without a change that observers hear of.
       const absl::StatusOr<RunReport> report = aggregator_->Report();
       if (report.ok()) table_->Changed(*report);
     }
@@ -250,6 +253,7 @@ class AggregatorJob {
   Trust trust_;
   std::optional<RunFolder> folder_;
   bool resumed_ = false;
+  bool live_ = false;  // a person is looking
   int64_t parameters_ = 0;
   std::shared_ptr<Store> store_;
   std::unique_ptr<RunTable> table_;

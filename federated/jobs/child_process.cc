@@ -1,7 +1,6 @@
 #include "federated/jobs/child_process.h"
 
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,12 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
+#include "base/file/descriptor.h"
 #include "base/file/file_system.h"
+#include "base/process/spawn.h"
+#include "base/status.h"
 
 namespace ds::federated {
 namespace {
-
-constexpr int kNotStarted = 127;  // as a shell says it
 
 struct Ends {
   int ours = -1, childs = -1;
@@ -31,35 +31,19 @@ absl::StatusOr<Ends> Connect() {
   return Ends{pair[0], pair[1]};
 }
 
-// In the child: only what is allowed between fork and exec.
-[[noreturn]] void Become(char* const* arguments, int connection, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(kNotStarted);  // it has ended already
-  dup2(connection, STDIN_FILENO);
-  dup2(connection, STDOUT_FILENO);
-  execvp(arguments[0], arguments);
-  _exit(kNotStarted);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
     const std::vector<std::string>& command) {
-  const absl::StatusOr<Ends> ends = Connect();
-  if (!ends.ok()) return ends.status();
-  std::vector<char*> arguments;
-  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  const pid_t parent = getpid();
-  const pid_t process = fork();
-  if (process == 0) Become(arguments.data(), ends->childs, parent);
-  close(ends->childs);
-  if (process < 0) {
-    const absl::Status failed = ErrnoStatus(errno, absl::StrCat("cannot start ", command[0]));
-    close(ends->ours);
-    return failed;
+  DS_ASSIGN_OR_RETURN(const Ends ends, Connect());
+  const Descriptor childs(ends.childs);
+  const absl::StatusOr<pid_t> process =
+      Spawn({.command = command, .input = ends.childs, .output = ends.childs});
+  if (!process.ok()) {
+    close(ends.ours);
+    return process.status();
   }
-  return std::unique_ptr<ChildProcess>(new ChildProcess(command[0], process, ends->ours));
+  return std::unique_ptr<ChildProcess>(new ChildProcess(command[0], *process, ends.ours));
 }
 
 ChildProcess::~ChildProcess() {

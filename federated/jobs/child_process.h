@@ -17,7 +17,8 @@ namespace ds::federated {
 class ChildProcess {
  public:
   // `command[0]` is a path, or a name that PATH finds. The child's stderr is ours; it gets no other
-  // descriptor, and SIGTERM when this process ends. NotFound where the program cannot be started.
+  // descriptor, and SIGTERM when this process ends. Whether the program could be started shows in
+  // the first answer.
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(
       const std::vector<std::string>& command);
   // Ends it: its input closes, and a moment later it is killed.
@@ -26,7 +27,7 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   // Sends `line` (without '\n') and waits for the answer's line. Unavailable, with how it ended,
-  // where the child is no more.
+  // where the child is no more; NotFound where the program could not be started.
   absl::StatusOr<std::string> Ask(absl::string_view line);
 
  private:

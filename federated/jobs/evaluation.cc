@@ -27,10 +27,10 @@ absl::StatusOr<std::string> Evaluation::WriteOffer(const std::string& model_file
   return evaluator_.WriteOffer(model_file);
 }
 
-absl::StatusOr<InitialModel> Evaluation::Open(const RunOffer& offer,
+absl::StatusOr<InitialModel> Evaluation::Open(const std::string& offer_file,
                                               const std::string& model_file) {
   MutexLock lock(evaluator_mutex_);
-  DS_ASSIGN_OR_RETURN(FlatModel model, evaluator_.Open(offer, model_file));
+  DS_ASSIGN_OR_RETURN(FlatModel model, evaluator_.Open(offer_file, model_file));
   return InitialModel{std::move(model.layout), std::move(model.weights)};
 }
 

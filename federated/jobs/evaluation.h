@@ -33,8 +33,9 @@ class Evaluation final : public Observer {
   ~Evaluation() override;
 
   absl::StatusOr<std::string> WriteOffer(const std::string& model_file);
-  // Version 0 of `offer`; needed before anything is tested, in any run of the program.
-  absl::StatusOr<InitialModel> Open(const RunOffer& offer, const std::string& model_file);
+  // Version 0 of the offer in `offer_file` (offer_files.h); needed before anything is tested, in
+  // any run of the program.
+  absl::StatusOr<InitialModel> Open(const std::string& offer_file, const std::string& model_file);
 
   // Observer: any thread.
   void Published(const RoundReport& report, const GlobalModel& model) override;

@@ -3,15 +3,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/file/file.h"
 #include "base/status.h"
-#include "federated/wire/codec.h"
 #include "report/json.h"
 
 namespace ds::federated {
 namespace {
 
-constexpr char kOffer[] = "evaluator-offer.bin";
 constexpr char kWeights[] = "evaluator-weights.safetensors";
 
 // A number that JSON cannot hold travels as null.
@@ -43,7 +40,7 @@ absl::Status Evaluator::Start() {
   if (model_file_.empty()) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(
       const nlohmann::json opened,
-      Ask({{"do", "open"}, {"offer", File(kOffer)}, {"model", model_file_}, {"weights", ""}}));
+      Ask({{"do", "open"}, {"offer", offer_file_}, {"model", model_file_}, {"weights", ""}}));
   has_data_ = opened.value("has_data", false);
   return absl::OkStatus();
 }
@@ -71,17 +68,13 @@ absl::StatusOr<std::string> Evaluator::WriteOffer(const std::string& model_file)
   return Text(answer, "task");
 }
 
-absl::StatusOr<FlatModel> Evaluator::Open(const RunOffer& offer, const std::string& model_file) {
-  HelloReply said;  // the message that carries an offer
-  said.version = kWireVersion;
-  said.offer = offer;
-  // A run gets its name when it begins, which is later.
-  if (said.offer.run.empty()) said.offer.run = "new";
-  DS_RETURN_IF_ERROR(WriteFileAtomically(File(kOffer), Encode(said)));
+absl::StatusOr<FlatModel> Evaluator::Open(const std::string& offer_file,
+                                          const std::string& model_file) {
   DS_ASSIGN_OR_RETURN(const nlohmann::json answer, Ask({{"do", "open"},
-                                                        {"offer", File(kOffer)},
+                                                        {"offer", offer_file},
                                                         {"model", model_file},
                                                         {"weights", File(kWeights)}}));
+  offer_file_ = offer_file;
   model_file_ = model_file;
   has_data_ = answer.value("has_data", false);
   return ReadFlatModel(File(kWeights));

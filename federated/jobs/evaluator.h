@@ -32,8 +32,8 @@ class Evaluator {
 
   // Writes the task's model to `model_file`; the task's text for the offer.
   absl::StatusOr<std::string> WriteOffer(const std::string& model_file);
-  // Version 0 of an offer.
-  absl::StatusOr<FlatModel> Open(const RunOffer& offer, const std::string& model_file);
+  // Version 0 of the offer in `offer_file` (offer_files.h).
+  absl::StatusOr<FlatModel> Open(const std::string& offer_file, const std::string& model_file);
   // After Open. Whether the server has a test split.
   bool has_data() const { return has_data_; }
   // `weights`: a file of WriteFlatModel, of the offered model's layout.
@@ -50,8 +50,7 @@ class Evaluator {
 
   const EvaluatorOptions options_;
   std::unique_ptr<ChildProcess> process_;
-  RunOffer offer_;
-  std::string model_file_;  // empty: not opened
+  std::string offer_file_, model_file_;  // empty: not opened
   bool has_data_ = false;
 };
 

@@ -13,6 +13,7 @@
 #include "base/file/file.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "report/exports.h"
 #include "report/json.h"
 
 namespace ds::federated {
@@ -206,14 +207,6 @@ std::string SummaryText(const RunReport& report, const RunFacts& facts,
       ++abandoned;
     }
   }
-  nlohmann::ordered_json exports = nlohmann::ordered_json::array();
-  for (const QuantizedExport& file : facts.exports) {
-    exports.push_back({{"file", file.file},
-                       {"bits", file.bits},
-                       {"activation_bits", file.activation_bits},
-                       {"accuracy", file.accuracy},
-                       {"bytes", file.bytes}});
-  }
   return JsonText({{"name", report.name},
                    {"run", report.run},
                    {"end", EndName(report.end)},
@@ -237,7 +230,7 @@ std::string SummaryText(const RunReport& report, const RunFacts& facts,
                    {"aggregator_peak_rss_mib", peak_rss_mib},
                    {"epsilon", report.epsilon},
                    {"model_digest", report.model_digest},
-                   {"exports", exports}});
+                   {"exports", ExportsJson(facts.exports)}});
 }
 
 }  // namespace ds::federated

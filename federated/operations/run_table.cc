@@ -129,7 +129,6 @@ void RunTable::Warned(absl::string_view text) {
 void RunTable::Evaluated(int64_t version, double accuracy) {
   MutexLock lock(mutex_);
   accuracy_ = accuracy;
-  evaluated_ = true;
   Print(absl::StrCat("version ", version, ": accuracy ", Percent(accuracy)));
 }
 
@@ -159,8 +158,7 @@ void RunTable::Erase() {
 void RunTable::Draw() {
   if (!options_.live || options_.out == nullptr || !known_) return;
   Erase();
-  const double accuracy = evaluated_ ? accuracy_ : std::numeric_limits<double>::quiet_NaN();
-  const std::string text = RenderRun(report_, accuracy, options_.columns, options_.rows);
+  const std::string text = RenderRun(report_, accuracy_, options_.columns, options_.rows);
   *options_.out << text;
   options_.out->flush();
   lines_ = static_cast<int>(std::count(text.begin(), text.end(), '\n'));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <ostream>
 #include <string>
 
@@ -53,8 +54,7 @@ class RunTable final : public Observer {
   Mutex mutex_;
   RunReport report_ ABSL_GUARDED_BY(mutex_);
   bool known_ ABSL_GUARDED_BY(mutex_) = false;
-  double accuracy_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool evaluated_ ABSL_GUARDED_BY(mutex_) = false;
+  double accuracy_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<double>::quiet_NaN();  // none yet
   int lines_ ABSL_GUARDED_BY(mutex_) = 0;  // of the table that stands on the terminal
   double drawn_s_ ABSL_GUARDED_BY(mutex_) = -1;
 };

@@ -28,6 +28,9 @@ struct CertificateFacts {
   std::string fingerprint;         // SHA-256 of the whole certificate, 64 hexadecimal digits
   std::vector<std::string> hosts;  // DNS names and IP addresses that it is for
   std::string issuer;              // common name
+
+  // Half of its life: sites ask for the next one from then on, and are given it.
+  absl::Time RenewableFrom() const { return not_before + (not_after - not_before) / 2; }
 };
 
 // Of the first certificate in `pem`. InvalidArgument: not readable, or its names contradict each

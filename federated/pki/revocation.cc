@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file/file.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/status.h"
 
@@ -17,9 +17,7 @@ namespace {
 constexpr size_t kLongestSerial = 40;  // RFC 5280, 4.1.2.2: 20 bytes
 
 bool IsSerial(absl::string_view text) {
-  return !text.empty() && text.size() <= kLongestSerial &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
+  return !text.empty() && text.size() <= kLongestSerial && IsLowerHex(text);
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ absl::StatusOr<bool> RenewIfDue(
     const WallClock& clock) {
   DS_ASSIGN_OR_RETURN(const Credentials own, ReadCredentials(IdentityFile(folder)));
   DS_ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(own.certificate));
-  if (clock() < facts.not_before + (facts.not_after - facts.not_before) / 2) return false;
+  if (clock() < facts.RenewableFrom()) return false;
   DS_ASSIGN_OR_RETURN(const CertificateFacts authority, ReadCertificate(own.authority));
   DS_ASSIGN_OR_RETURN(std::string request, PrepareRequest(folder, facts.site, facts.role));
   DS_ASSIGN_OR_RETURN(const EnrolReply reply,

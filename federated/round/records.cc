@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/hex.h"
 #include "base/status.h"
 #include "federated/round/fields.h"
 #include "nlohmann/json.hpp"
@@ -84,10 +85,7 @@ class Reader {
   }
   void Digest(const char* name, std::string& digest) {
     (*this)(name, digest);
-    const bool hex = std::all_of(digest.begin(), digest.end(), [](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    });
-    if (status_.ok() && (digest.size() != 64 || !hex)) Fail(name, "is no digest");
+    if (status_.ok() && !IsSha256Hex(digest)) Fail(name, "is no digest");
   }
   void Bytes(const char* name, std::string& bytes) {
     std::string text;

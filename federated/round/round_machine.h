@@ -103,8 +103,7 @@ class RoundMachine {
   bool asynchronous() const { return offer_.options.strategy.name == "fedbuff"; }
   bool secure() const { return offer_.options.secure.mode != "off"; }
   Stage stage() const { return stage_; }
-  int64_t records() const { return records_; }          // applied
-  int64_t transitions() const { return transitions_; }  // of the stage, and of what it is about
+  int64_t records() const { return records_; }                              // applied
   const std::map<std::string, int64_t>& joined() const { return joined_; }  // site → samples
   bool has_model() const { return model_.has_value(); }
   const ModelFixed& model() const { return *model_; }
@@ -122,7 +121,6 @@ class RoundMachine {
   int64_t least() const;  // without which the round is abandoned
   // Survivors that must be heard of in kEcho and answers in kUnmask.
   int64_t threshold() const { return setup_.threshold; }
-  int64_t abandoned_in_a_row() const { return abandoned_; }
   const std::string& last_reason() const { return reason_; }
   bool stopping() const { return stopping_; }
   EndState end() const { return end_; }

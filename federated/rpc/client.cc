@@ -155,7 +155,7 @@ class GrpcClient : public RpcClient {
   const ConnectOptions options_;
   std::atomic<uint32_t> version_{1};
   Connection connection_;
-  Watcher watcher_;
+  WatchStream watcher_;
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "federated/rpc/tls.h"
 
+#include <arpa/inet.h>
+
 #include <cstdlib>
 
 #include "absl/strings/match.h"
@@ -34,7 +36,11 @@ absl::Status SplitAddress(const std::string& address, std::string* host, int* po
 }
 
 bool IsLoopback(const std::string& host) {
-  return absl::StartsWith(host, "127.") || host == "::1" || host == "localhost";
+  in_addr address = {};  // a name that only begins like one is none
+  constexpr uint32_t kLoopbackNet = 127;
+  return host == "localhost" || host == "::1" ||
+         (inet_pton(AF_INET, host.c_str(), &address) == 1 &&
+          ntohl(address.s_addr) >> 24 == kLoopbackNet);
 }
 
 }  // namespace ds::federated

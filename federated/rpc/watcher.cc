@@ -13,7 +13,7 @@ namespace ds::federated {
 
 using Operation = StreamCall::Operation;
 
-Watcher::~Watcher() {
+WatchStream::~WatchStream() {
   std::thread thread;
   {
     MutexLock lock(mutex_);
@@ -25,7 +25,7 @@ Watcher::~Watcher() {
   if (thread.joinable()) thread.join();
 }
 
-absl::StatusOr<Situation> Watcher::Next(uint64_t known, absl::Duration patience) {
+absl::StatusOr<Situation> WatchStream::Next(uint64_t known, absl::Duration patience) {
   const Deadline deadline = Deadline::In(patience);
   MutexLock lock(mutex_);
   if (!thread_.joinable()) {
@@ -52,7 +52,7 @@ absl::StatusOr<Situation> Watcher::Next(uint64_t known, absl::Duration patience)
   }
 }
 
-void Watcher::Run() {
+void WatchStream::Run() {
   while (true) {
     bool seen = false;
     const absl::Status ended = WatchOnce(&seen);
@@ -60,7 +60,7 @@ void Watcher::Run() {
   }
 }
 
-bool Watcher::Rest(const absl::Status& ended, bool seen) {
+bool WatchStream::Rest(const absl::Status& ended, bool seen) {
   MutexLock lock(mutex_);
   if (seen) {
     backoff_ = kFirstPause;
@@ -83,20 +83,20 @@ bool Watcher::Rest(const absl::Status& ended, bool seen) {
   return false;
 }
 
-bool Watcher::Begin(StreamCall& call) {
+bool WatchStream::Begin(StreamCall& call) {
   MutexLock lock(mutex_);
   if (!ending_) call_ = &call;
   return !ending_;
 }
 
-void Watcher::Take(Situation situation) {
+void WatchStream::Take(Situation situation) {
   MutexLock lock(mutex_);
   newest_ = std::move(situation);
   ended_ = absl::OkStatus();
   changed_.NotifyAll();
 }
 
-absl::Status Watcher::WatchOnce(bool* seen) {
+absl::Status WatchStream::WatchOnce(bool* seen) {
   const std::shared_ptr<grpc::Channel> channel = connection_.Get();
   const CallOptions options = call_options_();
   StreamCall call(channel, "Watch", options);
@@ -110,7 +110,7 @@ absl::Status Watcher::WatchOnce(bool* seen) {
   return status;
 }
 
-absl::Status Watcher::ReadAll(StreamCall& call, uint32_t version, bool* seen, bool* silent) {
+absl::Status WatchStream::ReadAll(StreamCall& call, uint32_t version, bool* seen, bool* silent) {
   call.Start();
   bool written = false;
   while (true) {

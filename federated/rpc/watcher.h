@@ -16,13 +16,13 @@
 
 namespace ds::federated {
 
-class Watcher {
+class WatchStream {
  public:
   // `call_options`: asked before every attempt.
-  Watcher(Connection& connection, std::function<CallOptions()> call_options,
-          absl::Duration patience)
+  WatchStream(Connection& connection, std::function<CallOptions()> call_options,
+              absl::Duration patience)
       : connection_(connection), call_options_(std::move(call_options)), patience_(patience) {}
-  ~Watcher();
+  ~WatchStream();
 
   // FederationClient::Next. The first call begins to watch.
   absl::StatusOr<Situation> Next(uint64_t known, absl::Duration patience);

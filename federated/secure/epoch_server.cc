@@ -62,7 +62,6 @@ absl::StatusOr<std::string> EpochServer::CloseKeys() {
   for (const auto& [site, payload] : keys_) roster.keys.push_back(payload);
   std::string bytes = roster.Encode();
   DS_ASSIGN_OR_RETURN(setup_, Setup::FromRoster(bytes));
-  tags_.resize(setup_->sites());
   return request_ = std::move(bytes);
 }
 
@@ -155,8 +154,6 @@ absl::Status EpochServer::AddShares(const std::string& site, absl::string_view p
     return absl::FailedPreconditionError(
         absl::StrCat("set-up ", header_.epoch, " takes no more shares"));
   DS_RETURN_IF_ERROR(CheckShares(position, *shares));
-  for (const SealedShares& entry : shares->entries)
-    tags_[position][static_cast<int>(entry.site)] = entry.tags;
   shares_[position] = *std::move(shares);
   return absl::OkStatus();
 }
@@ -192,11 +189,8 @@ absl::StatusOr<std::string> EpochServer::Inbox(const std::string& site) const {
   for (int owner : setup_->neighbours().Holders(holder)) {
     if (owner == holder || !participants_[owner]) continue;
     const secure::Shares& shares = shares_.at(owner);
-    for (const SealedShares& entry : shares.entries) {
-      if (static_cast<int>(entry.site) != holder) continue;
-      inbox.entries.emplace_back(entry, shares.signature);
-      inbox.entries.back().first.site = static_cast<uint32_t>(owner);
-    }
+    inbox.entries.emplace_back(EntryFor(*setup_, shares, owner, holder), shares.signature);
+    inbox.entries.back().first.site = static_cast<uint32_t>(owner);
   }
   return inbox.Encode();
 }

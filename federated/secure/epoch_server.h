@@ -78,8 +78,7 @@ class EpochServer : public SecureServer {
   std::string request_;
   std::map<int, Bytes32> nonces_;
   std::map<int, secure::Shares> shares_;  // by owner's position
-  Tags tags_;
-  std::vector<bool> participants_;  // after CloseShares
+  std::vector<bool> participants_;        // after CloseShares
   std::vector<std::string> participant_names_;
   std::map<int64_t, Round> rounds_;  // by index
 };

@@ -201,7 +201,7 @@ absl::Status EpochServer::AddAnswer(const SecureRound& round, const std::string&
   if (position < 0)
     return absl::PermissionDeniedError(
         absl::StrCat(site, " takes no part in set-up ", header_.epoch));
-  DS_RETURN_IF_ERROR(at->unmasking.Add(*setup_, participants_, tags_, position, payload));
+  DS_RETURN_IF_ERROR(at->unmasking.Add(*setup_, participants_, shares_, position, payload));
   SaidRound* said = history_->Find(round.round);
   if (said != nullptr) said->answered.insert(site);
   return absl::OkStatus();

@@ -36,7 +36,7 @@ class History : public SecureHistory {
     const auto found = rounds_.find(round);
     return found == rounds_.end() ? nullptr : &found->second;
   }
-  // Of an earlier round than `round` that has answers.
+  // Of another round than `round` that has answers.
   const SaidRound* OnModel(const std::string& base_digest, int64_t round) const;
   std::vector<SurvivorSet> Sets() const;
   void Add(SaidRound round);

@@ -35,8 +35,7 @@ class SiteIdentity {
                               absl::string_view message, absl::string_view signature) const = 0;
 };
 
-// What lasts at a site: small values by name, each durable when Put returns. A counter in it shows
-// a disk that was rolled back.
+// What lasts at a site: small values by name, each durable when Put returns.
 class Vault {
  public:
   virtual ~Vault() = default;

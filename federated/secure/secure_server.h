@@ -93,7 +93,7 @@ class SecureServer {
   // committed to; see Blamed.
   virtual absl::Status Unmask(const SecureRound& round, IntegerVector& sum) const = 0;
   // Sites whose own shares keep the round from being unmasked although threshold() sites answered:
-  // to be left out of the next set-up.
+  // to be named where the round is abandoned.
   virtual std::vector<std::string> Blamed(const SecureRound& round) const = 0;
 };
 

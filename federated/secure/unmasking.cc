@@ -19,8 +19,13 @@ int ShareNumber(int64_t index, bool survived) {
 
 }  // namespace
 
+const SealedShares& EntryFor(const Setup& setup, const Shares& shares, int owner, int holder) {
+  return shares.entries[static_cast<size_t>(setup.neighbours().PointOf(owner, holder) - 1)];
+}
+
 absl::Status Unmasking::Add(const Setup& setup, const std::vector<bool>& participants,
-                            const Tags& tags, int holder, absl::string_view payload) {
+                            const std::map<int, Shares>& owners, int holder,
+                            absl::string_view payload) {
   const std::string& site = setup.member(holder).site;
   const auto wrong = [&](absl::string_view what) {
     return absl::InvalidArgumentError(
@@ -46,7 +51,7 @@ absl::Status Unmasking::Add(const Setup& setup, const std::vector<bool>& partici
     const int owner = static_cast<int>(entry.owner);
     const int number = ShareNumber(round.index, survivors[owner]);
     if (ShareTag(setup.hash(), owner, holder, number, View(entry.share)) !=
-        tags[owner].at(holder)[number])
+        EntryFor(setup, owners.at(owner), owner, holder).tags[number])
       return wrong(absl::StrCat("its share of ", setup.member(owner).site,
                                 " is not the one that it was given"));
   }

@@ -16,8 +16,8 @@
 
 namespace ds::federated::secure {
 
-// owner's position → holder's position → the owner's tags of that holder's shares.
-using Tags = std::vector<std::map<int, std::vector<Tag>>>;
+// The owner's entry for a holder, both by position: entries are in the holders' order.
+const SealedShares& EntryFor(const Setup& setup, const Shares& shares, int owner, int holder);
 
 struct Unmasking {
   SecureRound round;
@@ -27,10 +27,10 @@ struct Unmasking {
   std::vector<std::map<int, Bytes32>> shares;  // owner → holder → its good share
   std::map<int, std::string> answered;         // holder → its payload
 
-  // Checks every share of the answer by its tag; InvalidArgument names what is wrong, and nothing
-  // counts.
-  absl::Status Add(const Setup& setup, const std::vector<bool>& participants, const Tags& tags,
-                   int holder, absl::string_view payload);
+  // Checks every share of the answer by its tag in what its owner gave (`owners`, by position);
+  // InvalidArgument names what is wrong, and nothing counts.
+  absl::Status Add(const Setup& setup, const std::vector<bool>& participants,
+                   const std::map<int, Shares>& owners, int holder, absl::string_view payload);
   // Participants of whose secrets there are too few shares.
   std::vector<int> Missing(const Setup& setup, const std::vector<bool>& participants) const;
   // All participants' secrets of this round, by position: of survivors the seed, of others the

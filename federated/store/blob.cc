@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/hash/sha256.h"
@@ -32,23 +33,48 @@ std::shared_ptr<BlobReader> SpanReader(absl::Span<const std::byte> bytes) {
   return std::make_shared<OverSpan>(bytes);
 }
 
-absl::StatusOr<std::string> PutBlob(Store& store, absl::Span<const std::byte> bytes) {
+absl::Status ForBlocks(
+    const BlobReader& blob, int64_t begin, int64_t end,
+    absl::FunctionRef<absl::Status(int64_t offset, absl::Span<const std::byte> bytes)> visit) {
+  constexpr int64_t kBlock = 64 << 10;
+  std::vector<std::byte> block(static_cast<size_t>(std::min(kBlock, end - begin)));
+  while (begin < end) {
+    const auto part =
+        absl::MakeSpan(block).first(static_cast<size_t>(std::min(kBlock, end - begin)));
+    DS_RETURN_IF_ERROR(blob.Read(begin, part));
+    DS_RETURN_IF_ERROR(visit(begin, part));
+    begin += static_cast<int64_t>(part.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PutBlob(Store& store, const BlobReader& bytes) {
   Sha256 hash;
-  hash.Update(bytes);
+  DS_RETURN_IF_ERROR(
+      ForBlocks(bytes, 0, bytes.size(), [&](int64_t, absl::Span<const std::byte> block) {
+        hash.Update(block);
+        return absl::OkStatus();
+      }));
   const std::string digest = hash.Hex();
-  DS_ASSIGN_OR_RETURN(auto writer, store.Write(digest, static_cast<int64_t>(bytes.size())));
-  absl::Status status = writer->Write(0, bytes);
-  if (status.ok()) status = writer->Finish();
+  const auto write = [&]() -> absl::Status {
+    DS_ASSIGN_OR_RETURN(auto writer, store.Write(digest, bytes.size()));
+    DS_RETURN_IF_ERROR(
+        ForBlocks(bytes, 0, bytes.size(), [&](int64_t offset, absl::Span<const std::byte> block) {
+          return writer->Write(offset, block);
+        }));
+    return writer->Finish();
+  };
+  absl::Status status = write();
   if (absl::IsDataLoss(status)) {
-    // What an earlier writer left under this name was not it.
-    writer.reset();
     DS_RETURN_IF_ERROR(store.Remove(digest));
-    DS_ASSIGN_OR_RETURN(writer, store.Write(digest, static_cast<int64_t>(bytes.size())));
-    DS_RETURN_IF_ERROR(writer->Write(0, bytes));
-    status = writer->Finish();
+    status = write();
   }
   DS_RETURN_IF_ERROR(status);
   return digest;
+}
+
+absl::StatusOr<std::string> PutBlob(Store& store, absl::Span<const std::byte> bytes) {
+  return PutBlob(store, *SpanReader(bytes));
 }
 
 absl::StatusOr<std::string> GetBlob(const Store& store, const std::string& digest) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/file/file_system.h"
@@ -16,8 +15,6 @@
 
 namespace ds::federated {
 namespace {
-
-constexpr int64_t kBlockBytes = 64 << 10;
 
 // -1: there is none.
 int64_t SizeOf(const std::string& path) {
@@ -30,15 +27,8 @@ absl::Status ReadBlocks(const std::string& path, int64_t begin, int64_t end,
                         absl::FunctionRef<absl::Status(absl::Span<const std::byte>)> visit) {
   if (begin == end) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const auto file, OpenFileReader(path));
-  std::vector<std::byte> block(static_cast<size_t>(std::min(kBlockBytes, end - begin)));
-  while (begin < end) {
-    const auto part =
-        absl::MakeSpan(block).first(static_cast<size_t>(std::min(kBlockBytes, end - begin)));
-    DS_RETURN_IF_ERROR(file->Read(begin, part));
-    DS_RETURN_IF_ERROR(visit(part));
-    begin += static_cast<int64_t>(part.size());
-  }
-  return absl::OkStatus();
+  return ForBlocks(*file, begin, end,
+                   [&](int64_t, absl::Span<const std::byte> part) { return visit(part); });
 }
 
 absl::Status RemoveIfThere(const std::string& path) {

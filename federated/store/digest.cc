@@ -1,15 +1,12 @@
 #include "federated/store/digest.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
+#include "base/hex.h"
 
 namespace ds::federated {
 
 absl::Status CheckDigest(absl::string_view digest) {
-  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
-  if (digest.size() == 64 && std::all_of(digest.begin(), digest.end(), is_digit))
-    return absl::OkStatus();
+  if (IsSha256Hex(digest)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("a blob's name is its SHA-256 as 64 lower-case hexadecimal digits, not ",
                    digest.size(), " characters of another kind"));

@@ -13,7 +13,7 @@ namespace {
 
 class FileStore final : public Store {
  public:
-  FileStore(std::unique_ptr<FolderLock> lock, std::unique_ptr<Log> log, std::string blobs)
+  FileStore(std::unique_ptr<FileLock> lock, std::unique_ptr<Log> log, std::string blobs)
       : lock_(std::move(lock)), log_(std::move(log)), blobs_(std::move(blobs)) {}
 
   absl::StatusOr<int64_t> Append(absl::string_view record) override { return log_->Append(record); }
@@ -33,7 +33,7 @@ class FileStore final : public Store {
   absl::StatusOr<std::vector<std::string>> Blobs() const override { return blobs_.Blobs(); }
 
  private:
-  const std::unique_ptr<FolderLock> lock_;
+  const std::unique_ptr<FileLock> lock_;
   const std::unique_ptr<Log> log_;
   BlobFolder blobs_;
 };
@@ -42,7 +42,7 @@ class FileStore final : public Store {
 
 absl::StatusOr<std::unique_ptr<Store>> OpenFileStore(const std::string& folder) {
   DS_RETURN_IF_ERROR(MakeFolders(folder));
-  DS_ASSIGN_OR_RETURN(auto lock, FolderLock::Take(folder));
+  DS_ASSIGN_OR_RETURN(auto lock, LockStore(folder));
   const std::string log_folder = absl::StrCat(folder, "/log");
   const std::string blob_folder = absl::StrCat(folder, "/blobs");
   DS_RETURN_IF_ERROR(MakeFolders(log_folder));

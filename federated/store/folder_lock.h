@@ -1,24 +1,15 @@
-// One process at a time in a folder.
+// One process at a time in a store's folder.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "base/file/descriptor.h"
+#include "base/file/file_lock.h"
 
 namespace ds::federated {
 
-// Held while it lives, and let go by the system when its process ends, however it ends.
-class FolderLock {
- public:
-  // The file LOCK in `folder`. FailedPrecondition names the process that holds it.
-  static absl::StatusOr<std::unique_ptr<FolderLock>> Take(const std::string& folder);
-
- private:
-  explicit FolderLock(int fd) : file_(fd) {}
-
-  const Descriptor file_;
-};
+// Holds the file LOCK in `folder`. FailedPrecondition names the process that holds it.
+absl::StatusOr<std::unique_ptr<FileLock>> LockStore(const std::string& folder);
 
 }  // namespace ds::federated

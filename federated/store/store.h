@@ -1,5 +1,5 @@
 // What survives a kill: an append-only log of checksummed records, and blobs named by their
-// SHA-256. Two stores, one contract (tests/federated/store/store_contract.h): in memory, and files
+// SHA-256. Two stores, one contract (tests/federated/store/contract_test.cc): in memory, and files
 // through FileSystem::Default(). The file format is in docs/federated-log.md, byte by byte.
 #pragma once
 
@@ -71,7 +71,15 @@ std::unique_ptr<Store> MemoryStore();
 // names who holds it).
 absl::StatusOr<std::unique_ptr<Store>> OpenFileStore(const std::string& folder);
 
-// Puts `bytes` in; their digest.
+// Calls `visit` with the bytes [begin, end) in order, a block at a time: a blob may be larger than
+// the memory.
+absl::Status ForBlocks(
+    const BlobReader& blob, int64_t begin, int64_t end,
+    absl::FunctionRef<absl::Status(int64_t offset, absl::Span<const std::byte> bytes)> visit);
+
+// Puts all of `bytes` in, durable; their digest. What an earlier writer left under that name and is
+// not it goes.
+absl::StatusOr<std::string> PutBlob(Store& store, const BlobReader& bytes);
 absl::StatusOr<std::string> PutBlob(Store& store, absl::Span<const std::byte> bytes);
 absl::StatusOr<std::string> GetBlob(const Store& store, const std::string& digest);
 // A reader over bytes that outlive it.

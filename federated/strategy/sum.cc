@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "federated/strategy/blocks.h"
+#include "federated/update/plan.h"
 
 namespace ds::federated {
 namespace {
@@ -97,7 +98,8 @@ class Buffered final : public Strategy {
 }  // namespace
 
 int64_t StalenessWeight(int64_t versions) {
-  const double weight = 16 / std::sqrt(1 + static_cast<double>(std::max<int64_t>(0, versions)));
+  const double weight = static_cast<double>(kFullWeight) /
+                        std::sqrt(1 + static_cast<double>(std::max<int64_t>(0, versions)));
   return std::max<int64_t>(1, static_cast<int64_t>(std::nearbyint(weight)));
 }
 

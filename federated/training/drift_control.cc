@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "ATen/core/grad_mode.h"
 #include "absl/container/flat_hash_map.h"
 #include "base/check.h"
 

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "federated/model/weights_file.h"
 #include "federated/wire/codec.h"
+#include "report/exports.h"
 #include "report/json.h"
 
 namespace ds::federated {
@@ -103,15 +104,7 @@ absl::StatusOr<Json> EvaluatorLoop::Write(const nlohmann::json& request) {
   DS_ASSIGN_OR_RETURN(const FlatModel model, ReadWeights(request, *evaluator_));
   DS_ASSIGN_OR_RETURN(const std::vector<QuantizedExport> files,
                       evaluator_->WriteModels(model.weights, folder));
-  Json exports = Json::array();
-  for (const QuantizedExport& file : files) {
-    exports.push_back({{"file", file.file},
-                       {"bits", file.bits},
-                       {"activation_bits", file.activation_bits},
-                       {"accuracy", file.accuracy},
-                       {"bytes", file.bytes}});
-  }
-  return Json{{"exports", exports}};
+  return Json{{"exports", ExportsJson(files)}};
 }
 
 }  // namespace ds::federated

@@ -31,7 +31,8 @@ class ServerEvaluator {
   // Whether there is a test split.
   virtual bool has_data() const = 0;
   // The model `weights` on the whole test split; with qat as it will be exported, once training
-  // with its rounding has begun. `round`: the next one. FailedPrecondition without data.
+  // with its rounding has begun. `round`: how many rounds made them. FailedPrecondition without
+  // data.
   virtual absl::StatusOr<SiteMetrics> Evaluate(int64_t round, absl::Span<const float> weights) = 0;
   // model.onnx, model.safetensors and what the task's quantization section asks for: files of
   // integers with their accuracy (NaN without data). mode ptq needs training images at the server

@@ -75,7 +75,8 @@ class TorchTrainer final : public LocalTrainer {
     update.metrics.samples = train_->info().size;
     DS_RETURN_IF_ERROR(Evaluate(*module, update.metrics));
     module->set_norms_frozen(rounding && round >= run_.round.rounds - quantization.freeze_epochs);
-    const double rate = schedule_->LearningRate(round);
+    // Rounds that were abandoned have numbers too, and fedbuff's are the site's own count.
+    const double rate = schedule_->LearningRate(std::min(round, run_.round.rounds - 1));
     DS_ASSIGN_OR_RETURN(const RoundResult result,
                         RunSteps(*module, round, rate, control, own_control));
     module->set_norms_frozen(false);

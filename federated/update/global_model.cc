@@ -13,8 +13,12 @@ namespace {
 
 class Model final : public GlobalModel {
  public:
-  Model(ModelState state, UpdatePlan plan)
-      : state_(std::move(state)), plan_(std::move(plan)), step_(state_.options.strategy) {}
+  // `digest`: of `state`, where it is known.
+  Model(ModelState state, UpdatePlan plan, std::string digest = "")
+      : state_(std::move(state)),
+        plan_(std::move(plan)),
+        step_(state_.options.strategy),
+        digest_(std::move(digest)) {}
 
   const ModelLayout& layout() const override { return state_.layout; }
   int64_t version() const override { return state_.version; }
@@ -131,7 +135,8 @@ absl::StatusOr<std::unique_ptr<GlobalModel>> GlobalModel::Load(const std::string
   DS_ASSIGN_OR_RETURN(const TensorMap tensors, ReadSafetensors(path, &metadata));
   DS_ASSIGN_OR_RETURN(ModelState state, StateFrom(tensors, metadata, options, path));
   DS_ASSIGN_OR_RETURN(UpdatePlan plan, MakePlan(state.layout, options, state.maximum_sites));
-  return std::make_unique<Model>(std::move(state), std::move(plan));
+  // StateFrom has held it against the state.
+  return std::make_unique<Model>(std::move(state), std::move(plan), metadata.at("digest"));
 }
 
 }  // namespace ds::federated

@@ -90,7 +90,7 @@ class GlobalModel {
   virtual const std::string& digest() const = 0;
 
   virtual int64_t values()
-      const = 0;  // integers of an update: the rotated, padded floats, then metrics and scales
+      const = 0;  // integers of an update: the rotated, padded floats, then the sections of shape()
   virtual const UpdateShape& shape() const = 0;  // which of them is what
   // Of one update's values: as options.update.bits says, or modulus_bits() where sites add noise.
   virtual int update_bits() const = 0;
@@ -122,7 +122,7 @@ class GlobalModel {
   // published values cannot be: another version, wrong length, divisor < 1; nothing changes then.
   virtual absl::Status Advance(const Published& published, SiteMetrics* sums, int64_t* sites) = 0;
 
-  // All of it, for a late joiner or a restart; Parse checks the digest.
+  // All of it, for a late joiner or a restart; Load checks the digest.
   virtual absl::Status Save(const std::string& path) const = 0;
   static absl::StatusOr<std::unique_ptr<GlobalModel>> Load(const std::string& path,
                                                            const RunOptions& options);

@@ -49,8 +49,7 @@ class Rotation {
  public:
   // `block`: values a block, a power of two up to kRotationBlock; 1: no rotation.
   Rotation(uint64_t seed, int64_t version, int64_t block);
-  int64_t block() const { return block_; }
-  // In place; values.size() is block() and `first` the place of values[0] among all coordinates.
+  // In place; values.size() is the block and `first` the place of values[0] among all coordinates.
   void Forth(absl::Span<float> values, int64_t first) const;
   void Back(absl::Span<float> values, int64_t first) const;
 

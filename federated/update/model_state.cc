@@ -92,7 +92,7 @@ class StateReader {
       return Damaged(origin_, absl::StrCat("its ", name, " is no number"));
     return number;
   }
-  // `count` finite floats; none: the tensor is not there.
+  // `count` floats; none: the tensor is not there.
   absl::StatusOr<std::vector<float>> Floats(const std::string& name, int64_t count) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) {

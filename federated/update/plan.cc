@@ -14,7 +14,6 @@ constexpr int kStatisticBits = 16, kWeightBits = 21, kScaleBits = 32;
 // A sum of 256 sites' counts fits too: strategies that choose among updates write sums as numbers.
 constexpr int kMetricBits = 48;
 constexpr int64_t kMetrics = 5;
-constexpr int64_t kFullWeight = 16;  // fedbuff: of an update that is not stale
 
 std::vector<Run> Runs(const ModelLayout& layout, int64_t first, bool control, bool parameters,
                       bool statistics) {
@@ -50,13 +49,14 @@ void AppendSections(const RunOptions& options, UpdatePlan& plan) {
     shape.Append(DigitRole::kMetric, kMetrics, kMetricBits);
 }
 
-}  // namespace
-
+// Strategies that look at single updates trust no site's word for its weight.
 bool WeighsAlike(const RunOptions& options) {
   const std::string& name = options.strategy.name;
   return options.update.weighting == "equal" || name == "trimmed_mean" || name == "median" ||
          name == "krum" || name == "multi_krum";
 }
+
+}  // namespace
 
 int64_t UpdatePlan::used() const { return Total(coordinates); }
 

@@ -17,6 +17,9 @@
 
 namespace ds::federated {
 
+// The weight of a fresh update of fedbuff's.
+constexpr int64_t kFullWeight = 16;
+
 // Neighbours in the flat vector of floats that share a scale: a slot, or its control variates.
 struct Run {
   int64_t from = 0;  // in the delta, whose second half are the control variates
@@ -50,9 +53,6 @@ struct UpdatePlan {
 // InvalidArgument where a sum would need more than 32 bits.
 absl::StatusOr<UpdatePlan> MakePlan(const ModelLayout& layout, const RunOptions& options,
                                     int64_t maximum_sites);
-
-// Strategies that look at single updates trust no site's word for its weight.
-bool WeighsAlike(const RunOptions& options);
 
 // Calls f(const Run&, from, offset, count) for the pieces of `runs` that numbers [first, first +
 // count) of their concatenation are: `from` in the delta, `offset` from `first`. Calls must go

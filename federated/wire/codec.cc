@@ -32,12 +32,6 @@ absl::StatusOr<RunOffer> GetOffer(const v1::RunOffer& wire) {
 
 }  // namespace
 
-bool IsDigest(absl::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
 absl::StatusOr<uint32_t> NegotiateVersion(const HelloRequest& request) {
   const uint32_t version = std::min(request.newest_version, kWireVersion);
   if (version >= request.oldest_version && version >= kOldestWireVersion) return version;

@@ -29,9 +29,6 @@ constexpr int64_t kMaxBlobBytes = int64_t{1} << 40;
 // of one. Chunks need none of it, since they are made smaller instead.
 constexpr int64_t kSlowestBytesASecond = 1 << 16;
 
-// 64 lower-case hexadecimal digits.
-bool IsDigest(absl::string_view text);
-
 // The newest version that both speak. FailedPrecondition names both ranges and who must be updated.
 absl::StatusOr<uint32_t> NegotiateVersion(const HelloRequest& request);
 

@@ -115,8 +115,7 @@ struct SecureRequest {
 };
 struct SecureReply {};
 
-// Evaluation at a site of a published version, under no mask, where the configuration declares
-// metrics public; else metrics travel in the update only.
+// How a site gets its certificate, and the next one (docs/federated-pki.md).
 struct EnrolRequest {
   std::string token;
   std::string signing_request;  // PEM, PKCS #10

@@ -12,7 +12,7 @@
 namespace ds::federated {
 namespace {
 
-// Every field by its name, which is the same in both: tests/federated/wire/options_test.cc counts
+// Every field by its name, which is the same in both: tests/federated/wire/codec_test.cc counts
 // them.
 #define DS_ROUND_FIELDS(X) \
   X(rounds)                \

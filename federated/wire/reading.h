@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/hex.h"
 #include "federated/wire/codec.h"
 
 namespace ds::federated {
@@ -24,7 +25,7 @@ class Reading {
       status_ = absl::InvalidArgumentError(absl::StrCat(message_, ".", field, " ", what));
   }
   void Digest(absl::string_view field, absl::string_view text) {
-    if (!IsDigest(text)) Fail(field, "is no SHA-256 digest of 64 lower-case hexadecimal digits");
+    if (!IsSha256Hex(text)) Fail(field, "is no SHA-256 digest of 64 lower-case hexadecimal digits");
   }
   void DigestOrEmpty(absl::string_view field, absl::string_view text) {
     if (!text.empty()) Digest(field, text);
@@ -45,8 +46,8 @@ class Reading {
       Fail(field, absl::StrCat("has ", size, " bytes, not within [", least, ", ", most, "]"));
   }
   // Printable ASCII: an identifier, not a text for people.
-  void Word(absl::string_view field, absl::string_view text, int64_t least = 1) {
-    Size(field, text, kMaxNameBytes, least);
+  void Word(absl::string_view field, absl::string_view text) {
+    Size(field, text, kMaxNameBytes, /*least=*/1);
     for (const char c : text)
       if (c < 0x21 || c > 0x7e) return Fail(field, "has characters other than printable ASCII");
   }

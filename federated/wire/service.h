@@ -1,5 +1,5 @@
 // The aggregator as its agents see it, whatever carries the calls: federated/rpc/ over gRPC,
-// federated/inprocess.h in one process.
+// federated/agent/inprocess.h in one process.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +64,8 @@ class FederationClient {
   virtual ~FederationClient() = default;
   virtual absl::StatusOr<HelloReply> Hello(const HelloRequest& request) = 0;
   virtual absl::StatusOr<JoinReply> Join(const JoinRequest& request) = 0;
-  // The newest situation once its number is above `known`; DeadlineExceeded after `patience`.
+  // The newest situation once its number is another than `known` (above it, where the aggregator
+  // counts on); DeadlineExceeded after `patience`.
   virtual absl::StatusOr<Situation> Next(uint64_t known, absl::Duration patience) = 0;
   virtual absl::StatusOr<CommitReply> Commit(const CommitRequest& request) = 0;
   virtual absl::StatusOr<SecureReply> Secure(const SecureRequest& request) = 0;

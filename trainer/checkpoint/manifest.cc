@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/hash/sha256.h"
+#include "base/hex.h"
 #include "nlohmann/json.hpp"
 
 namespace ds {
@@ -18,12 +19,6 @@ constexpr size_t kHexDigits = 64;
 // What follows the bytes that the manifest's own checksum covers, around its 64 digits.
 constexpr char kChecksumStart[] = ",\n  \"manifest_sha256\": \"";
 constexpr char kChecksumEnd[] = "\"\n}\n";
-
-bool IsHash(absl::string_view text) {
-  return text.size() == kHexDigits && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-         });
-}
 
 absl::Status Damaged(absl::string_view path, absl::string_view why) {
   return absl::DataLossError(
@@ -68,7 +63,8 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text, absl::string_view
   for (const auto& [name, entry] : json["files"].items()) {
     if (!IsCheckpointFileName(name) || !entry.is_object() || !entry.contains("bytes") ||
         !entry["bytes"].is_number_unsigned() || !entry.contains("sha256") ||
-        !entry["sha256"].is_string() || !IsHash(entry["sha256"].get_ref<const std::string&>())) {
+        !entry["sha256"].is_string() ||
+        !IsSha256Hex(entry["sha256"].get_ref<const std::string&>())) {
       return Damaged(path, absl::StrCat("its entry '", name, "' makes no sense"));
     }
     manifest[name] = {.bytes = entry["bytes"].get<uint64_t>(),

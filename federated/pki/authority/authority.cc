@@ -89,8 +89,8 @@ class FileAuthority final : public Authority {
   absl::StatusOr<std::vector<std::string>> SerialsOf(const std::string& site_or_serial) const;
   // How many there were.
   absl::StatusOr<int64_t> WithdrawTokens(const std::string& site) const;
-  absl::StatusOr<std::unique_ptr<FolderLock>> Lock() const {
-    return FolderLock::Take(folder_.path(), kLockPatience);
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock() const {
+    return LockAuthority(folder_.path(), kLockPatience);
   }
 
   const AuthorityFolder folder_;
@@ -218,7 +218,7 @@ absl::StatusOr<EnrolReply> FileAuthority::Renew(const Caller& caller, const Rene
   const std::string serial = SerialOf(absl::StrCat("renewal ", facts.serial), key_digest);
   const bool known = std::count(parent.renewals.begin(), parent.renewals.end(), serial) > 0;
   if (known) return Reply(serial);
-  const absl::Time half = facts.not_before + (facts.not_after - facts.not_before) / 2;
+  const absl::Time half = facts.RenewableFrom();
   if (now < half) {
     return absl::FailedPreconditionError(
         absl::StrCat("the certificate is renewed from ", DateText(half), " on, half of its life"));

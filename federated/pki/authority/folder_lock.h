@@ -1,5 +1,5 @@
-// One writer at a time in a folder, whatever the process: ds_pki and a running aggregator share an
-// authority's. Only this room's sources read it.
+// One writer at a time in an authority's folder, whatever the process: ds_pki and a running
+// aggregator share it. Only this room's sources read it.
 #pragma once
 
 #include <memory>
@@ -7,20 +7,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "base/file/descriptor.h"
+#include "base/file/file_lock.h"
 
 namespace ds::federated {
 
-// Held until it is destroyed; a killed process's is free at once.
-class FolderLock {
- public:
-  // Unavailable after `patience`.
-  static absl::StatusOr<std::unique_ptr<FolderLock>> Take(const std::string& folder,
-                                                          absl::Duration patience);
-
- private:
-  explicit FolderLock(int fd) : file_(fd) {}
-  const Descriptor file_;
-};
+// Unavailable after `patience`.
+absl::StatusOr<std::unique_ptr<FileLock>> LockAuthority(const std::string& folder,
+                                                        absl::Duration patience);
 
 }  // namespace ds::federated

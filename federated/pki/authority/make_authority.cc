@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Authority>> Authority::Make(const std::string& fo
   DS_RETURN_IF_ERROR(MakeFolders(folder));
   const AuthorityFolder files(folder);
   {
-    DS_ASSIGN_OR_RETURN(const auto lock, FolderLock::Take(folder, kLockPatience));
+    DS_ASSIGN_OR_RETURN(const auto lock, LockAuthority(folder, kLockPatience));
     if (!absl::IsNotFound(ReadFile(files.CertificateFile()).status())) {
       return absl::AlreadyExistsError(absl::StrCat(
           files.CertificateFile(), " is there already: a new authority wants a new folder"));

@@ -2,17 +2,14 @@
 
 #include <openssl/rand.h>
 
-#include <algorithm>
-
 #include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "federated/pki/x509/openssl.h"
 
 namespace ds::federated {
 
 bool IsHex(absl::string_view text, size_t digits) {
-  return text.size() == digits && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == digits && IsLowerHex(text);
 }
 
 absl::StatusOr<std::string> RandomHex(int bytes) {

@@ -25,7 +25,6 @@ struct OpenSslFree {
   }
 };
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
-using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpenSslFree<EVP_PKEY_CTX_free>>;
 using DigestContextPtr = std::unique_ptr<EVP_MD_CTX, OpenSslFree<EVP_MD_CTX_free>>;
 using CertificatePtr = std::unique_ptr<X509, OpenSslFree<X509_free>>;
 using RequestPtr = std::unique_ptr<X509_REQ, OpenSslFree<X509_REQ_free>>;

@@ -78,7 +78,7 @@ class DownloadCall : public ServerCall {
         self->share_ = std::move(share);
         if (self->finished_) return self->share_.Release();
       }
-      // From here on it is this side's own work: not on the thread of whoever gave bytes back.
+      // The budget may call at once, on gRPC's thread: the work is not for that one.
       self->core_.pool.Submit([self] { self->Send(); });
     });
   }

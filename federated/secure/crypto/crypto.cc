@@ -69,6 +69,10 @@ void FillRandom(absl::Span<uint8_t> out) {
       << "the machine gives no random bytes";
 }
 
+void FillRandomBytes(absl::Span<std::byte> out) {
+  FillRandom({reinterpret_cast<uint8_t*>(out.data()), out.size()});
+}
+
 Secret RandomSecret() {
   Secret secret;
   FillRandom(absl::MakeSpan(secret.bytes()));

@@ -45,6 +45,7 @@ void Wipe(std::string& bytes);
 
 // The processor's and the kernel's randomness, for secrets.
 void FillRandom(absl::Span<uint8_t> out);
+void FillRandomBytes(absl::Span<std::byte> out);  // the same, as a RandomSource
 Secret RandomSecret();
 
 absl::string_view View(absl::Span<const uint8_t> bytes);

@@ -200,8 +200,8 @@ absl::Status AgentEpoch::OpenInbox(absl::string_view bytes, const SecureFloors& 
         absl::StrCat("set-up ", header_.epoch, ": an inbox before this site sealed its shares"));
   const Bytes32 hash = HashFields("inbox", {bytes});
   if (ready()) {
-    if (hash == inbox_hash_) return absl::OkStatus();
-    return Wrong(header_, "it gives another inbox than before");
+    if (hash != inbox_hash_) return Wrong(header_, "it gives another inbox than before");
+    return DropOpened(vault);
   }
   const auto inbox = DecodeInbox(bytes);
   if (!inbox.ok()) return Wrong(header_, inbox.status().message());
@@ -235,9 +235,21 @@ absl::Status AgentEpoch::OpenInbox(absl::string_view bytes, const SecureFloors& 
     participants_.clear();
     return saved;
   }
-  // The aggregator has every sealed share: who takes this site's disk later shall not open them.
+  return DropOpened(vault);
+}
+
+absl::Status AgentEpoch::DropOpened(VaultEntries& vault) {
+  if (own_shares_.empty()) return absl::OkStatus();
   channel_ = Secret();
-  return Save(vault, "keys", EncodeKeys());
+  DS_RETURN_IF_ERROR(Save(vault, "keys", EncodeKeys()));
+  std::string own = std::exchange(own_shares_, {});
+  const absl::Status saved = Save(vault, "setup", EncodeSetup());
+  if (!saved.ok()) {
+    own_shares_ = std::move(own);  // to be tried again
+    return saved;
+  }
+  Wipe(own);
+  return absl::OkStatus();
 }
 
 HeldShare AgentEpoch::Share(int owner, int64_t index) const {

@@ -45,8 +45,6 @@ class AgentEpoch {
                          std::vector<std::string>* warnings);
 
   bool ready() const { return !participants_.empty(); }
-  // After the roster.
-  bool has_setup() const { return setup_ != nullptr; }
   const Setup& setup() const { return *setup_; }
   int position() const { return position_; }
   // ready() only:
@@ -70,6 +68,10 @@ class AgentEpoch {
   absl::StatusOr<std::string> MakeShares();
   absl::Status TakeEntry(const SealedShares& entry, const Signature& signature,
                          const X25519Key& channel, std::vector<std::string>* warnings);
+  // What an open inbox leaves no use for goes, here and in the vault: the key that opens shares
+  // (the aggregator has every sealed one, so whoever takes this disk later shall not open them),
+  // and the site's own share, which the inbox's entry holds. Nothing where it is done.
+  absl::Status DropOpened(VaultEntries& vault);
   std::string EncodeKeys() const;
   absl::Status DecodeKeysEntry(absl::string_view bytes);
   std::string EncodeSetup() const;
@@ -89,8 +91,9 @@ class AgentEpoch {
   std::vector<Bytes32> nonces_;
   std::unique_ptr<Setup> setup_;
   int position_ = -1;
-  std::string sealed_;      // Shares::Encode
-  std::string own_shares_;  // of this site's secrets, its own part: a round, seed's and key's share
+  std::string sealed_;  // Shares::Encode
+  // Of this site's secrets, its own part: a round, seed's and key's share. Empty once dropped.
+  std::string own_shares_;
 
   Bytes32 inbox_hash_{};
   std::vector<bool> participants_;

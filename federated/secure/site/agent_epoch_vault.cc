@@ -119,6 +119,8 @@ absl::StatusOr<std::unique_ptr<AgentEpoch>> AgentEpoch::Restore(const Header& he
 }
 
 absl::Status AgentEpoch::ForgetBefore(int64_t index, VaultEntries& vault) {
+  // A kill may have come between the inbox and what it makes useless.
+  DS_RETURN_IF_ERROR(DropOpened(vault));
   if (index <= forgotten_) return absl::OkStatus();
   for (int64_t i = forgotten_; i < std::min(index, rounds()); ++i)
     mask_keys_[i] = seeds_[i] = Secret();

@@ -320,7 +320,6 @@ TEST(RunAgentTest, AStopInterruptsTrainingAndEnds) {
 
 class FailingTrainer final : public LocalTrainer {
  public:
-  explicit FailingTrainer(FakeAggregator& aggregator) : aggregator_(aggregator) {}
   absl::StatusOr<LocalModel> Open(const RunOffer&, const std::string&) override {
     return VirtualModel({.parameters = 40});
   }
@@ -338,16 +337,13 @@ class FailingTrainer final : public LocalTrainer {
 
   bool nan = false;
   std::atomic<int> trainings = 0;
-
- private:
-  FakeAggregator& aggregator_;
 };
 
 TEST(RunAgentTest, TrainingThatFailsAgainAndAgainEndsTheAgent) {
   for (const bool nan : {false, true}) {
     Federation federation(1);
     FakeAggregator aggregator(federation.ForFake());
-    FailingTrainer trainer(aggregator);
+    FailingTrainer trainer;
     trainer.nan = nan;
     std::atomic<bool> over = false;
     std::thread abandons([&] {

@@ -123,5 +123,18 @@ TEST_F(AggregatorTest, FedBuffPublishesWhateverComes) {
   for (const RoundReport& round : told_->rounds()) EXPECT_EQ(round.sites, 3);
 }
 
+TEST_F(AggregatorTest, WhatAKillLeftInTheStoreGoesInAsynchronousRunsToo) {
+  run().round.rounds = 4;
+  run().strategy = {.name = "fedbuff", .buffer = 2, .max_staleness = 4};
+  const auto left = PutBlob(*store_, absl::MakeConstSpan(std::vector<std::byte>(100)));
+  ASSERT_TRUE(left.ok()) << left.status();
+  OpenAggregator();
+  auto sites = MakeSites(2);
+  for (auto& site : sites) site->JoinAndStart();
+  EXPECT_EQ(End().state, EndState::kFinished);
+  for (auto& site : sites) site->Stop();
+  EXPECT_FALSE(store_->Has(*left));
+}
+
 }  // namespace
 }  // namespace ds::federated

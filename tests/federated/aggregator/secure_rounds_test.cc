@@ -1,6 +1,8 @@
 // Rounds under secure aggregation with real agents of it: sums, dropouts in every phase, set-ups.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/federated/aggregator/aggregator_fixture.h"
 #include "tests/federated/aggregator/secure_site.h"
 
@@ -75,6 +77,29 @@ TEST_F(SecureRounds, StrictRoundsToo) {
   Start();
   EXPECT_EQ(End().state, EndState::kFinished);
   ExpectWell(3);
+}
+
+// Answers beyond the threshold come when the round goes on already.
+TEST_F(SecureRounds, PayloadsThatCameTooLateAreNotKept) {
+  run().round.rounds = 6;
+  options_.inline_bytes = 0;  // each payload is a blob
+  OpenAggregator();
+  MakeSecureSites(5);
+  Start();
+  EXPECT_EQ(End().state, EndState::kFinished);
+  ExpectWell(6);
+  std::set<std::string> named = {options_.offer.model};
+  for (const Record& record : Log()) {
+    if (const auto* given = std::get_if<SecureGiven>(&record))
+      named.insert(given->payload.digest);
+    else if (const auto* published = std::get_if<RoundPublished>(&record))
+      named.insert(published->published.digest);
+    else if (const auto* taken = std::get_if<SnapshotTaken>(&record))
+      named.insert(taken->blob.digest);
+  }
+  const auto blobs = store_->Blobs();
+  ASSERT_TRUE(blobs.ok());
+  for (const std::string& blob : *blobs) EXPECT_TRUE(named.contains(blob)) << blob;
 }
 
 TEST_F(SecureRounds, DropoutsInEveryPhaseAreBorne) {

@@ -144,10 +144,13 @@ class Programs(Federation):
         server = federation.start_aggregator()
         server.send_signal(signal.SIGTERM)
         server.wait(PATIENCE)
+        written = (federation.folder / "runs/bench/config.yaml").read_text()
         federation.configure(round={"rounds": 50}, update={"bits": 2})
         words = federation.call("ds_aggregator", "--config", "aggregator.yaml", code=1)
         self.assertIn("offered with other options", words)
         self.assertIn("--new", words)
+        # What it says to go back to is still there.
+        self.assertEqual((federation.folder / "runs/bench/config.yaml").read_text(), written)
 
 
 @unittest.skipUnless((BUILD / "bin/ds_agent").exists(), "built without LibTorch")
@@ -177,6 +180,19 @@ class Agent(Federation):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stdout, r"port +FAIL")
         self.assertIn("mend:", done.stdout)
+
+    def test_a_terminals_interrupt_leaves_the_evaluator(self):
+        """Ctrl-C goes to all programs of a terminal; the aggregator's last model is still to be tested and written."""
+        federation = self.federation(round={"rounds": 1})
+        with subprocess.Popen([federation.program("ds_evaluator"), "--config", "task.yaml"], cwd=federation.folder, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as evaluator:
+            for _ in range(2):
+                evaluator.stdin.write("{}\n")
+                evaluator.stdin.flush()
+                self.assertIn("error", evaluator.stdout.readline())
+                evaluator.send_signal(signal.SIGINT)
+            evaluator.stdin.close()
+            self.assertEqual(evaluator.wait(PATIENCE), 0)
 
     def test_a_site_refuses_what_its_policy_forbids(self):
         federation = self.federation(round={"rounds": 1})

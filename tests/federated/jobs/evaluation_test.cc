@@ -65,8 +65,7 @@ struct Fixture {
   }
   void Touch(const char* name) { std::ofstream(folder.path() + "/" + name) << "x"; }
   void Open() {
-    const auto opened = evaluation->Open(
-        {.run = "r", .name = "n", .task = "t", .model = std::string(64, 'a')}, "model.onnx");
+    const auto opened = evaluation->Open("offer.bin", "model.onnx");
     ASSERT_TRUE(opened.ok()) << opened.status();
     EXPECT_EQ(opened->weights, (std::vector<float>{1, 2}));
   }

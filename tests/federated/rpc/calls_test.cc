@@ -245,8 +245,11 @@ TEST_F(Calls, InsecureIsForLoopbackOnly) {
                             .insecure_site = "bare"};
   EXPECT_TRUE(Must(ConnectFederation(connecting))->Hello({}).ok());
   EXPECT_EQ(service_.last_caller().site, "bare");
-  connecting.address = "192.0.2.1:99";
-  EXPECT_EQ(ConnectFederation(connecting).status().code(), absl::StatusCode::kInvalidArgument);
+  for (const char* elsewhere : {"192.0.2.1:99", "127.example.org:99"}) {
+    connecting.address = elsewhere;
+    EXPECT_EQ(ConnectFederation(connecting).status().code(), absl::StatusCode::kInvalidArgument)
+        << elsewhere;
+  }
 }
 
 TEST_F(Calls, BadOptionsAreNamed) {

@@ -233,6 +233,11 @@ TEST(SetUp, SecretsThatAreNotNeededAnyMoreAreNotOnTheDisk) {
   ASSERT_TRUE(run.Inboxes(run.All()).ok());
   EXPECT_EQ(on_disk(kChannel, 32), zeros.substr(32));
   EXPECT_EQ(on_disk(kFirstRound, 128), secrets);
+  // Nor its own share a second time, where a round that is forgotten would keep it.
+  const std::string held = run.vault(0).Image()["secure.run-7.inbox.0"];
+  const std::string own = held.substr(32 + 32 + 1 + 4, 64);
+  EXPECT_NE(own, zeros);
+  EXPECT_FALSE(absl::StrContains(run.vault(0).Image()["secure.run-7.setup.0"], own));
   ASSERT_TRUE(run.Sum(run.Round(0, 0, kBits, 5), 7, run.All(), run.All()).ok());
   ASSERT_TRUE(run.agent(0).ForgetBefore(1).ok());
   EXPECT_EQ(on_disk(kFirstRound, 64), zeros);

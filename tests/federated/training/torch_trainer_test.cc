@@ -171,6 +171,23 @@ TEST(TorchTrainer, ScaffoldsVariatesBecomeTheMeanGradients) {
   EXPECT_GT(run.Accuracy(4), before + 0.2);
 }
 
+// Abandoned rounds have numbers too, and fedbuff's are each site's own count.
+TEST(TorchTrainer, ARoundBeyondTheRunsNumberStillLearns) {
+  FederatedTask task = SmallTask();
+  task.train.schedule.name = "cosine";
+  for (const std::string strategy : {"fedavg", "scaffold"}) {
+    SmallRun run(task, Rounds(2, strategy), 1);
+    const std::vector<float> zero(strategy == "scaffold" ? run.weights().size() : 0);
+    for (const int64_t round : {2, 3, 7}) {
+      const auto update = run.site(0).Train(round, run.weights(), zero, zero);
+      ASSERT_TRUE(update.ok()) << update.status();
+      for (const float value : update->delta) ASSERT_TRUE(std::isfinite(value)) << strategy;
+      const auto weights = absl::MakeConstSpan(update->delta).first(run.weights().size());
+      EXPECT_GT(Norm(run.evaluator().model().layout, weights), 0) << strategy << " " << round;
+    }
+  }
+}
+
 TEST(TorchTrainer, ARoundThatIsNotWantedEndsSoon) {
   FederatedTask task = SmallTask();
   task.local.epochs = 10000;  // minutes
