@@ -68,6 +68,12 @@ absl::StatusOr<at::ScalarType> TorchType(DType dtype) {
       return at::kByte;
     case DType::kInt16:
       return at::kShort;
+    case DType::kUInt16:
+      return at::kUInt16;
+    case DType::kUInt32:
+      return at::kUInt32;
+    case DType::kUInt64:
+      return at::kUInt64;
     case DType::kInt32:
       return at::kInt;
     case DType::kInt64:

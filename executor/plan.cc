@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "executor/batch_norm.h"
+#include "executor/unsigned.h"
 
 namespace ds::executor {
 
@@ -153,7 +154,7 @@ class Planner {
       return Annotate(kernel.status(), absl::StrCat("node '", node.name, "' (", node.op, ")"));
     }
     Step step;
-    step.kernel = *std::move(kernel);
+    step.kernel = ThroughInt64(NodeView{graph_, node}, *std::move(kernel));
     step.node = n;
     step.inputs = node.inputs;
     step.outputs = node.outputs;

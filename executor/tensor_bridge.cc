@@ -29,6 +29,12 @@ absl::StatusOr<DType> HostType(at::ScalarType type) {
       return DType::kUInt8;
     case at::kShort:
       return DType::kInt16;
+    case at::kUInt16:
+      return DType::kUInt16;
+    case at::kUInt32:
+      return DType::kUInt32;
+    case at::kUInt64:
+      return DType::kUInt64;
     case at::kInt:
       return DType::kInt32;
     case at::kLong:
