@@ -9,13 +9,18 @@ namespace {
 
 bool Multiplies(const std::string& op) { return op == "Conv" || op == "Gemm" || op == "MatMul"; }
 
-bool Averages(const std::string& op) { return op == "AveragePool" || op == "GlobalAveragePool"; }
-
 bool Clamps(const std::string& op) { return op == "Relu" || op == "Clip"; }
+
+// Operators that runtimes compute on codes, and that are worth it between others that they do.
+bool JoinsIntegers(const std::string& op) {
+  static const std::set<std::string> ops = {"Mul",         "Concat",    "Sigmoid",
+                                            "HardSigmoid", "LeakyRelu", "Softmax"};
+  return ops.count(op) > 0;
+}
 
 class Selector {
  public:
-  explicit Selector(const Graph& graph) : graph_(graph) {
+  Selector(const Graph& graph, bool constants) : graph_(graph), constants_(constants) {
     for (size_t n = 0; n < graph.nodes().size(); ++n) {
       for (const ValueId id : graph.nodes()[n].inputs) {
         if (id != kNoValue) readers_[id].push_back(static_cast<int>(n));
@@ -43,14 +48,50 @@ class Selector {
       if (!has_weight) AddOperand(node.inputs[1], n);
       AddResult(node, node.op != "Conv");
     } else if (node.op == "Add") {
-      if (!IsComputedFloat(node.inputs[0]) || !IsComputedFloat(node.inputs[1])) return;
+      if (!IsComputedFloat(node.inputs[0]) || !IsComputedFloat(node.inputs[1])) {
+        return Join(n, node);
+      }
       AddOperand(node.inputs[0], n);
       AddOperand(node.inputs[1], n);
       AddResult(node, false);
-    } else if (Averages(node.op)) {
+    } else if (Averages(node)) {
       AddOperand(node.inputs[0], n);
       AddResult(node, false);
+    } else if (JoinsIntegers(node.op)) {
+      Join(n, node);
     }
+  }
+
+  void Join(int n, const Node& node) {
+    const auto fits = [this, &node](ValueId id) {
+      return IsComputedFloat(id) || IsJoinableConstant(node, id);
+    };
+    const auto known = [this](ValueId id) {
+      return IsComputedFloat(id) && sites_.count(Origin(id)) > 0;
+    };
+    if (!std::all_of(node.inputs.begin(), node.inputs.end(), fits)) return;
+    if (std::none_of(node.inputs.begin(), node.inputs.end(), known)) return;
+    if (!FeedsIntegers(node.outputs[0])) return;
+    for (const ValueId id : node.inputs) {
+      AddOperand(id, n);
+      if (!IsComputedFloat(id)) AddConstant(id);
+    }
+    AddResult(node, false);
+  }
+
+  bool IsJoinableConstant(const Node& node, ValueId id) const {
+    const Tensor* constant = graph_.Constant(id);
+    return constants_ && constant != nullptr && constant->dtype() == DType::kFloat32 &&
+           (node.op == "Add" || node.op == "Mul");
+  }
+
+  void AddConstant(ValueId id) {
+    if (seen_constants_.insert(id).second) selection_.constants.push_back(id);
+  }
+
+  bool Averages(const Node& node) const {
+    return node.op == "AveragePool" || node.op == "GlobalAveragePool" ||
+           IsMeanOverSpace(graph_, node);
   }
 
   bool IsComputedFloat(ValueId id) const {
@@ -102,14 +143,36 @@ class Selector {
            graph_.outputs().end();
   }
 
-  // Read by nobody, or only by nodes that stay float (Softmax and the like).
+  // Read by nobody, or only by nodes that stay float (the last Softmax and the like).
   bool LeadsToOutputsOnly(ValueId id) const {
     const auto readers = readers_.find(id);
     if (readers == readers_.end()) return true;
     return std::none_of(readers->second.begin(), readers->second.end(), [this](int n) {
-      const std::string& op = graph_.nodes()[static_cast<size_t>(n)].op;
-      return Multiplies(op) || op == "Add" || Averages(op) || HandsOnValues(op);
+      const Node& node = graph_.nodes()[static_cast<size_t>(n)];
+      if (JoinsIntegers(node.op)) return FeedsIntegers(node.outputs[0]);
+      return Multiplies(node.op) || node.op == "Add" || Averages(node) || HandsOnValues(node.op);
     });
+  }
+
+  // A reader, directly or behind others that only pass codes on, computes with integers.
+  bool FeedsIntegers(ValueId id) const {
+    const auto known = feeds_.find(id);
+    if (known != feeds_.end()) return known->second;
+    const auto readers = readers_.find(id);
+    bool feeds = false;
+    if (readers != readers_.end()) {
+      for (const int n : readers->second) {
+        const Node& node = graph_.nodes()[static_cast<size_t>(n)];
+        const bool adds =
+            node.op == "Add" && IsComputedFloat(node.inputs[0]) && IsComputedFloat(node.inputs[1]);
+        const bool passes = HandsOnValues(node.op) || Clamps(node.op) || JoinsIntegers(node.op) ||
+                            (node.op == "Add" && constants_);
+        feeds = feeds || Multiplies(node.op) || Averages(node) || adds ||
+                (passes && FeedsIntegers(node.outputs[0]));
+      }
+    }
+    feeds_[id] = feeds;
+    return feeds;
   }
 
   void Share(const Node& node) {
@@ -122,7 +185,10 @@ class Selector {
     const auto take = [this](ValueId id) {
       const auto found = sites_.find(id);
       if (found == sites_.end()) return;
-      selection_.activations.push_back({id, {found->second.begin(), found->second.end()}});
+      const auto maker = makers_.find(id);
+      const bool unit_range = maker != makers_.end() && maker->second->op == "HardSigmoid";
+      selection_.activations.push_back(
+          {id, {found->second.begin(), found->second.end()}, unit_range});
     };
     for (const ValueId id : graph_.inputs()) take(id);
     for (const Node& node : graph_.nodes()) {
@@ -134,7 +200,9 @@ class Selector {
   std::map<ValueId, std::vector<int>> readers_;
   std::map<ValueId, const Node*> makers_;
   std::map<ValueId, std::set<int>> sites_;
-  std::set<ValueId> seen_weights_;
+  const bool constants_;
+  std::set<ValueId> seen_weights_, seen_constants_;
+  mutable std::map<ValueId, bool> feeds_;  // FeedsIntegers, as far as asked
   QuantSelection selection_;
 };
 
@@ -163,6 +231,18 @@ bool OnlyAdded(const Graph& graph, const ActivationSite& site) {
                      [&graph](int n) { return graph.nodes()[static_cast<size_t>(n)].op == "Add"; });
 }
 
+bool IsMeanOverSpace(const Graph& graph, const Node& node) {
+  const auto& shape = graph.value(node.inputs[0]).shape;
+  if (node.op != "ReduceMean" || !shape.has_value() || shape->size() < 3) return false;
+  const auto rank = static_cast<int64_t>(shape->size());
+  std::vector<bool> reduced(shape->size(), false);
+  for (const int64_t axis : node.GetInts("axes", {})) reduced[axis < 0 ? axis + rank : axis] = true;
+  for (size_t i = 0; i < reduced.size(); ++i) {
+    if (reduced[i] != (i >= 2)) return false;
+  }
+  return true;
+}
+
 bool HandsOnValues(const std::string& op) {
   static const std::set<std::string> ops = {"Dropout",   "Flatten",   "Identity",
                                             "MaxPool",   "Reshape",   "Squeeze",
@@ -170,6 +250,8 @@ bool HandsOnValues(const std::string& op) {
   return ops.count(op) > 0;
 }
 
-QuantSelection SelectForQuantization(const Graph& graph) { return Selector(graph).Run(); }
+QuantSelection SelectForQuantization(const Graph& graph, bool constants) {
+  return Selector(graph, constants).Run();
+}
 
 }  // namespace ds

@@ -19,7 +19,10 @@ struct WeightSite {
 // A result or graph input that is rounded to integers, and whose range must be known.
 struct ActivationSite {
   ValueId value = kNoValue;
-  std::vector<int> readers;  // nodes that multiply or add it: where its rounding does harm
+  std::vector<int> readers;  // nodes that compute with it: where its rounding does harm
+  // A HardSigmoid's result: rounded over [0, 1] whatever the data says, so that saturation of its
+  // codes does the clamping.
+  bool unit_range = false;
 };
 
 // A value that has the integers of another one, since its node only moves them or takes the largest
@@ -33,15 +36,21 @@ struct QuantSelection {
   std::vector<WeightSite> weights;          // in the order of their nodes
   std::vector<ActivationSite> activations;  // in the order in which they come to be
   std::vector<SharedSite> shared;           // sources before what they lead to
+  std::vector<ValueId> constants;           // operands of Add and Mul that are no activations
   std::vector<int>
       multipliers;  // the nodes that have weights: the first and the last are the network's ends
 };
 
 // For an inference graph with its batch norms folded. Chosen are the operands of Conv, Gemm and
-// MatMul, of Add where both sides are computed, and of average pooling; and the results of these,
-// after the Relu or Clip that alone reads them. A Gemm's or MatMul's result that is an output of
-// the graph stays float: logits are not rounded.
-QuantSelection SelectForQuantization(const Graph& graph);
+// MatMul, of Add where both sides are computed, and of average pooling (means over space included);
+// and the results of these, after the Relu or Clip that alone reads them. A Gemm's or MatMul's
+// result that is an output of the graph stays float: logits are not rounded. Between these, and
+// only there: products of computed values (gates), Concat, Sigmoid, HardSigmoid, LeakyRelu and
+// Softmax, where an operand has integers already and what comes out is read by something that wants
+// them.
+//
+// `constants`: also sums with and products by constants, whose elements share one scale.
+QuantSelection SelectForQuantization(const Graph& graph, bool constants = false);
 
 // Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul
 // lie.
@@ -54,6 +63,9 @@ bool IsReadAtEnd(const QuantSelection& selection, const ActivationSite& site);
 // True for a value that only additions read: what a residual branch adds. Its rounding goes
 // straight into the sum, and into no product.
 bool OnlyAdded(const Graph& graph, const ActivationSite& site);
+
+// A ReduceMean of [N, C, ...] over all but the first two axes: a global average pool.
+bool IsMeanOverSpace(const Graph& graph, const Node& node);
 
 // True for an op that hands on its first input's numbers, and none that were not there.
 bool HandsOnValues(const std::string& op);

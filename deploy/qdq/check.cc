@@ -69,6 +69,23 @@ absl::Status CheckWeight(const Graph& graph, const std::string& name, const Quan
                   absl::StrCat("the plan for the weight '", name, "'"));
 }
 
+absl::Status CheckConstant(const Graph& graph, const std::string& name, const QuantParams& params) {
+  const ValueId id = graph.FindValue(name);
+  if (id == kNoValue) return Absent(graph, "the constant", name);
+  const Tensor* constant = graph.Constant(id);
+  if (constant == nullptr || constant->dtype() != DType::kFloat32) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the plan has '", name, "' among its constants, but it is no float32 initialiser"));
+  }
+  if (params.axis != QuantParams::kWholeTensor) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan has scales along axis ", params.axis, " for the constant '", name,
+                     "'; constants that are added or multiplied have one scale"));
+  }
+  return Annotate(CheckParams(params, constant->shape()),
+                  absl::StrCat("the plan for the constant '", name, "'"));
+}
+
 }  // namespace
 
 absl::Status CheckPlan(const Graph& graph, const QuantPlan& plan) {
@@ -78,6 +95,9 @@ absl::Status CheckPlan(const Graph& graph, const QuantPlan& plan) {
   }
   for (const auto& [name, params] : plan.weights) {
     DS_RETURN_IF_ERROR(CheckWeight(graph, name, params));
+  }
+  for (const auto& [name, params] : plan.constants) {
+    DS_RETURN_IF_ERROR(CheckConstant(graph, name, params));
   }
   for (const auto& [name, reason] : plan.left_in_float) {
     bool found = false;

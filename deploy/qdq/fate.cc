@@ -33,8 +33,11 @@ class Judge {
     if (node.op == "Conv") return Conv(index);
     if (node.op == "Gemm") return Gemm(index);
     if (node.op == "MatMul") return MatMul(node);
-    if (IsOneOf(node.op, {"Add", "Mul", "Concat"})) return AllOperands(node);
-    if (IsOneOf(node.op, {"GlobalAveragePool", "AveragePool", "Sigmoid"})) return AllOperands(node);
+    if (IsOneOf(node.op, {"Add", "Mul", "Concat", "GlobalAveragePool", "AveragePool", "Sigmoid",
+                          "LeakyRelu", "Softmax"})) {
+      return AllOperands(node);
+    }
+    if (node.op == "HardSigmoid") return HardSigmoid(node);
     if (KeepsValues(node)) return Operand(node, 0);
     if (ClampOf(graph_, node).has_value()) return ClampNode(index);
     return absl::StrCat("ONNX Runtime has no integer form of ", node.op);
@@ -162,10 +165,19 @@ class Judge {
 
   std::string AllOperands(const Node& node) const {
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
+      if (plan_.constants.contains(graph_.value(node.inputs[slot]).name)) continue;
       const std::string operand = Operand(node, slot);
       if (!operand.empty()) return operand;
     }
     return Result(node);
+  }
+
+  std::string HardSigmoid(const Node& node) const {
+    const std::string all = AllOperands(node);
+    if (!all.empty() || SaturatesAsHardSigmoid(node, *placement_.values[node.outputs[0]])) {
+      return all;
+    }
+    return absl::StrCat("its result ", Quoted(node.outputs[0]), " has no codes over [0, 1]");
   }
 
   std::string ClampNode(int index) const {

@@ -1,5 +1,6 @@
 #include "deploy/qdq/placement.h"
 
+#include <cmath>
 #include <limits>
 
 #include "graph/passes/uses.h"
@@ -51,6 +52,13 @@ bool KeepsValues(const Node& node) {
     if (node.op == known) return true;
   }
   return OnlyMoves(node.op);
+}
+
+bool SaturatesAsHardSigmoid(const Node& node, const QuantParams& result) {
+  if (node.op != "HardSigmoid" || result.type.is_signed || result.zero_points[0] != 0) return false;
+  const float alpha = node.GetFloat("alpha", 0.2f), beta = node.GetFloat("beta", 0.5f);
+  const double most = static_cast<double>(result.scales[0]) * result.type.max();
+  return alpha > 0 && beta > 0 && std::abs(most - 1.0) < 1e-6;
 }
 
 std::optional<Clamp> ClampOf(const Graph& graph, const Node& node) {

@@ -34,6 +34,11 @@ std::vector<int> WeightSlots(const Node& node);
 // codes as they are.
 bool KeepsValues(const Node& node);
 
+// A HardSigmoid that an addition of a constant and the saturation of its result's codes compute,
+// since these lie over [0, 1]: clamp(alpha x + beta, 0, 1) = alpha clamp(x + beta / alpha, 0,
+// 1 / alpha).
+bool SaturatesAsHardSigmoid(const Node& node, const QuantParams& result);
+
 // Relu, or Clip with constant bounds.
 struct Clamp {
   float low;

@@ -10,6 +10,7 @@
 #include "graph/passes/passes.h"
 #include "graph/passes/uses.h"
 #include "graph/schema/schema.h"
+#include "quant/selection.h"
 
 namespace ds::qdq {
 namespace {
@@ -42,18 +43,6 @@ void DropoutToIdentity(Graph& graph, Activations& activations) {
     if (input.dtype != DType::kFloat32 || graph.IsInitializer(node.inputs[0])) continue;
     Share(activations, input.name, graph.value(node.outputs[0]).name);
   }
-}
-
-bool IsMeanOverSpace(const Graph& graph, const Node& node) {
-  const auto& shape = graph.value(node.inputs[0]).shape;
-  if (node.op != "ReduceMean" || !shape.has_value() || shape->size() < 3) return false;
-  const auto rank = static_cast<int64_t>(shape->size());
-  std::vector<bool> reduced(shape->size(), false);
-  for (const int64_t axis : node.GetInts("axes", {})) reduced[axis < 0 ? axis + rank : axis] = true;
-  for (size_t i = 0; i < reduced.size(); ++i) {
-    if (reduced[i] != (i >= 2)) return false;
-  }
-  return true;
 }
 
 // Makes `node` a GlobalAveragePool; returns the Flatten that must follow it, if any.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -55,12 +56,17 @@ class Writer {
       for (const int slot : WeightSlots(node)) DS_RETURN_IF_ERROR(UseWeight(node, slot));
       const auto bias = weights_.biases.find(index);
       if (bias != weights_.biases.end()) DS_RETURN_IF_ERROR(UseBias(node, bias->second));
+      DS_RETURN_IF_ERROR(UseConstants(node));
     }
     KeepInFloat(node);
     // A clamp that saturation does already: its input goes where its result would.
     if (placement_.absorbed[index]) {
       const ValueId result = node.outputs[0];
       return AddQdq(node.inputs[0], result, *placement_.values[result], /*clip=*/true);
+    }
+    if (placement_.Quantised(node.outputs[0])) {
+      const QuantParams& params = *placement_.values[node.outputs[0]];
+      if (SaturatesAsHardSigmoid(node, params)) return AddHardSigmoid(node, params);
     }
     // The node writes values of new names; the old names are for what is dequantised, so that
     // readers and the graph's outputs stay as they are.
@@ -89,13 +95,32 @@ class Writer {
     node.inputs[0] = Emit("Clip", node.name + ".in_float", {node.inputs[0]});
   }
 
-  // real -> QuantizeLinear [-> Clip of codes] -> DequantizeLinear -> result
-  absl::Status AddQdq(ValueId real, ValueId result, const QuantParams& params, bool clip) {
+  // x + beta / alpha, whose codes saturate at 0 and 1 / alpha; read at alpha times the scale, they
+  // are the HardSigmoid's.
+  absl::Status AddHardSigmoid(const Node& node, const QuantParams& params) {
+    const float alpha = node.GetFloat("alpha", 0.2f), beta = node.GetFloat("beta", 0.5f);
+    const std::string name = graph_.value(node.outputs[0]).name;
+    const DType type = ByteType(params.type);
+    const int32_t code = params.type.max();
+    DS_ASSIGN_OR_RETURN(const ValueId stored, CodeConstant(type, code));
+    DS_ASSIGN_OR_RETURN(const ValueId zero, CodeConstant(type, 0));
+    const ValueId shift =
+        Emit("DequantizeLinear", name + ".shift",
+             {stored, ScaleConstant(beta / alpha / static_cast<float>(code)), zero});
+    const ValueId sum = Emit("Add", name + ".shifted", {node.inputs[0], shift});
+    return AddQdq(sum, node.outputs[0], params, /*clip=*/true, params.scales[0] / alpha);
+  }
+
+  // real -> QuantizeLinear [-> Clip of codes] -> DequantizeLinear -> result. `write_scale`: of the
+  // QuantizeLinear, if it is another one.
+  absl::Status AddQdq(ValueId real, ValueId result, const QuantParams& params, bool clip,
+                      std::optional<float> write_scale = {}) {
     const std::string name = graph_.value(result).name;
     const DType type = ByteType(params.type);
     const ValueId scale = ScaleConstant(params.scales[0]);
     DS_ASSIGN_OR_RETURN(const ValueId zero_point, CodeConstant(type, params.zero_points[0]));
-    ValueId codes = Emit("QuantizeLinear", name + ".codes", {real, scale, zero_point});
+    const ValueId scale_before = write_scale ? ScaleConstant(*write_scale) : scale;
+    ValueId codes = Emit("QuantizeLinear", name + ".codes", {real, scale_before, zero_point});
     DS_ASSIGN_OR_RETURN(const IntRange range, RangeOfInts(type));
     if (clip && (params.type.min() != range.min || params.type.max() != range.max)) {
       DS_ASSIGN_OR_RETURN(const ValueId low, CodeConstant(type, params.type.min()));
@@ -108,6 +133,35 @@ class Writer {
                     .outputs = {result},
                     .attributes = {}});
     return absl::OkStatus();
+  }
+
+  // Constants that are added or multiplied.
+  absl::Status UseConstants(Node& node) {
+    for (ValueId& id : node.inputs) {
+      const auto planned =
+          id == kNoValue ? plan_.constants.end() : plan_.constants.find(graph_.value(id).name);
+      if (planned == plan_.constants.end() || (node.op != "Add" && node.op != "Mul")) continue;
+      auto made = constants_.find(id);
+      if (made == constants_.end()) {
+        DS_ASSIGN_OR_RETURN(const ValueId constant, AddConstant(id, planned->second));
+        made = constants_.emplace(id, constant).first;
+      }
+      id = made->second;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<ValueId> AddConstant(ValueId id, const QuantParams& params) {
+    const std::string name = graph_.value(id).name;
+    const Tensor constant = *graph_.Constant(id);
+    std::vector<int32_t> codes(static_cast<size_t>(constant.num_elements()));
+    QuantizeValues(constant.span<float>(), constant.shape(), params, absl::MakeSpan(codes));
+    const DType type = ByteType(params.type);
+    DS_ASSIGN_OR_RETURN(Tensor packed, IntTensor(type, constant.shape(), codes));
+    const ValueId stored = graph_.AddInitializer(name + ".codes", std::move(packed), false);
+    DS_ASSIGN_OR_RETURN(const ValueId zero_point, CodeConstant(type, params.zero_points[0]));
+    return Emit("DequantizeLinear", name + ".dequantized",
+                {stored, ScaleConstant(params.scales[0]), zero_point});
   }
 
   absl::Status UseWeight(Node& node, int slot) {
@@ -256,6 +310,7 @@ class Writer {
   const WeightPlan& weights_;
   const QdqOptions options_;
   absl::flat_hash_set<std::string> node_names_;
+  std::map<ValueId, ValueId> constants_;                     // dequantised
   std::map<std::pair<ValueId, bool>, ValueId> dequantized_;  // weight, of a convolution?
   std::map<ValueId, ValueId> weight_scales_;                 // weight -> its scales
   std::map<std::tuple<ValueId, ValueId, uint32_t>, ValueId> biases_;

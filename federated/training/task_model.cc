@@ -13,6 +13,7 @@
 #include "federated/model/graph_model.h"
 #include "federated/training/model_vector.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/passes.h"
 #include "jobs/model_factory.h"
 #include "jobs/train/quantized_training.h"
 
@@ -25,6 +26,7 @@ constexpr float kZeroPointUnit = 1.0f / 4096;
 QuantizerOptions PlanOptions(const QuantizationConfig& config) {
   QuantizerOptions options = config.quantizer.options;
   options.bias_correction = false;  // biases are trained
+  options.for_training = true;
   return options;
 }
 
@@ -76,7 +78,8 @@ absl::StatusOr<QuantPlan> StructurePlan(const QuantizationConfig& config, const 
   return MakePlan(config, graph, RandomSamples(graph, kSamples, /*seed=*/1));
 }
 
-absl::StatusOr<std::unique_ptr<QatModule>> Rounding(const Graph& graph, const QuantPlan& plan) {
+absl::StatusOr<std::unique_ptr<QatModule>> Rounding(Graph graph, const QuantPlan& plan) {
+  DS_RETURN_IF_ERROR(SplitGatedActivations(graph));
   DS_ASSIGN_OR_RETURN(const Graph folded, InferenceGraph(graph));
   return QatModule::Create(graph, folded, plan);
 }

@@ -28,6 +28,24 @@ absl::Status EliminateIdentities(Graph& graph);
 // float32 constants.
 absl::Status FoldBatchNorms(Graph& graph);
 
+// For integers, which have no SiLU and no HardSwish: SiLU -> x * Sigmoid(x), HardSwish -> x *
+// HardSigmoid(x). What FuseActivations makes of them, undone.
+absl::Status SplitGatedActivations(Graph& graph);
+
+// For inference: what adds to, subtracts from, multiplies or divides a convolution's result by one
+// constant a channel, or one for all, goes into its weight and bias, in double precision. Only
+// where nothing else reads the result. Infers shapes.
+absl::Status FoldChannelAffine(Graph& graph);
+
+// For inference: a BatchNormalization of [N, C, H, W] that no convolution takes in becomes a
+// depthwise convolution of 1x1. Infers shapes.
+absl::Status NormsToConvolutions(Graph& graph);
+
+// For inference: a sum of two convolutions of the same value becomes one, where the taps and
+// channels of one lie among those of the other and nothing else reads either (Ding et al. 2021,
+// RepVGG).
+absl::Status MergeParallelConvs(Graph& graph);
+
 // x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, and
 // 0.5 * x * (1 + Erf(x / sqrt(2))) -> Gelu, in any order of the factors.
 absl::Status FuseActivations(Graph& graph);

@@ -41,6 +41,7 @@ std::map<std::string, QuantParams> ParamsFromJson(const Json& json) {
 std::string ToText(const QuantPlan& plan) {
   return Json({{"activations", ToJson(plan.activations)},
                {"weights", ToJson(plan.weights)},
+               {"constants", ToJson(plan.constants)},
                {"left_in_float", plan.left_in_float}})
       .dump();
 }
@@ -55,6 +56,7 @@ absl::StatusOr<QuantPlan> PlanOfRankZero(const QuantPlan& mine, Communicator& co
     return QuantPlan{
         .activations = ParamsFromJson(json.at("activations")),
         .weights = ParamsFromJson(json.at("weights")),
+        .constants = ParamsFromJson(json.at("constants")),
         .left_in_float = json.at("left_in_float").get<std::map<std::string, std::string>>()};
   } catch (const Json::exception& error) {
     return absl::DataLossError(

@@ -10,6 +10,7 @@
 #include "comm/while_others_wait.h"
 #include "deploy/onnx_exporter.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/passes.h"
 #include "jobs/calibration_samples.h"
 #include "jobs/graph_accuracy.h"
 #include "jobs/train/plan_exchange.h"
@@ -42,6 +43,7 @@ absl::StatusOr<QuantPlan> CalibratedPlan(const TrainConfig& config, const Graph&
                                          const DataSplits& splits, const QatBits& bits) {
   QuantizerOptions options = WithBits(config.quantization.quantizer.options, bits);
   options.bias_correction = false;  // biases are trained
+  options.for_training = true;
   DS_ASSIGN_OR_RETURN(QuantizedModel calibrated, Calibrate(config, graph, splits, options));
   return std::move(calibrated.plan);
 }
@@ -97,7 +99,8 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
                                                   Communicator& communicator, JobObjects& job) {
   const QuantizationConfig& quantization = config.quantization;
   const QatBits bits = StageAt(quantization, job.trainer->epoch()).bits;
-  const Graph graph = float_model.ExportGraph();
+  Graph graph = float_model.ExportGraph();
+  DS_RETURN_IF_ERROR(SplitGatedActivations(graph));
   QuantPlan plan;
   DS_RETURN_IF_ERROR(
       WhileOthersWait(communicator, /*worker=*/0, "calibrate the model", [&]() -> absl::Status {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "ATen/Functions.h"
@@ -45,6 +46,7 @@ double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rou
 
 absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
+  DS_RETURN_IF_ERROR(SplitGatedActivations(graph));
   for (const Node& node : graph.nodes()) {
     if (node.op == "Dropout") graph.ReplaceUses(node.outputs[0], node.inputs[0]);
   }
@@ -53,6 +55,18 @@ absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(InferShapes(graph));
   return graph;
 }
+
+namespace {
+
+// Fewer layers that compute the same.
+absl::Status MergeLayers(Graph& graph) {
+  DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
+  DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
+  DS_RETURN_IF_ERROR(MergeParallelConvs(graph));
+  return InferShapes(graph);
+}
+
+}  // namespace
 
 class Quantizer::Impl {
  public:
@@ -152,8 +166,9 @@ class Quantizer::Impl {
                        "\" is a ", node.op, "); give the float model that it was made from"));
     }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
+    if (!options_.for_training) DS_RETURN_IF_ERROR(MergeLayers(graph_));
     if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
-    selection_ = SelectForQuantization(graph_);
+    selection_ = SelectForQuantization(graph_, WantsConstants());
     if (selection_.weights.empty()) {
       return absl::UnimplementedError(
           absl::StrCat("the model \"", graph_.name,
@@ -164,6 +179,9 @@ class Quantizer::Impl {
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
     return absl::OkStatus();
   }
+
+  // TensorRT adds and multiplies in float.
+  bool WantsConstants() const { return !options_.for_training && !options_.symmetric_activations; }
 
   absl::Status Collect(const CalibrationData& data) {
     while (true) {
@@ -307,11 +325,18 @@ class Quantizer::Impl {
       const std::string& name = graph_.value(site.value).name;
       const QuantType type = {.bits = widths_.Of(site, bits),
                               .is_signed = options_.symmetric_activations};
-      DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
+      DS_ASSIGN_OR_RETURN(ChosenRange chosen, Range(site, type));
+      if (site.unit_range) std::tie(chosen.range.low, chosen.range.high) = std::pair(0.0f, 1.0f);
       DS_ASSIGN_OR_RETURN(QuantParams params,
                           ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(site, params, chosen, model);
       model.plan.activations[name] = std::move(params);
+    }
+    for (const ValueId id : selection_.constants) {
+      const auto values = graph_.Constant(id)->span<float>();
+      const auto [least, most] = std::minmax_element(values.begin(), values.end());
+      DS_ASSIGN_OR_RETURN(model.plan.constants[graph_.value(id).name],
+                          ParamsForRange({.bits = 8, .is_signed = false}, *least, *most));
     }
     // What only moves numbers has the integers of where they come from.
     for (const SharedSite& shared : selection_.shared) {

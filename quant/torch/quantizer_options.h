@@ -71,6 +71,9 @@ struct QuantizerOptions {
       0;  // Gemm, MatMul: weights that share a scale along the input: 0 (a channel), 32, 64 or 128
   bool bias_correction =
       true;  // Nagel et al. 2019, section 4.2, from the measured means of a layer's inputs
+  // The plan is for training, which knows the model's layers as they are and no constants'
+  // integers: layers are not merged and constants stay float.
+  bool for_training = false;
   // Channels scaled between layers before anything is measured (quant/repair/equalization.h).
   bool equalization = false;
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
