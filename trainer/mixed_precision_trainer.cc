@@ -206,7 +206,11 @@ absl::Status MixedPrecisionTrainer::ApplyGradients(StepReport& report, const Syn
   }
   skipped_in_a_row_ = 0;
   if (local_steps_ == nullptr) first_bad_ = {};
-  if (options_.clip_norm > 0) ClipGradNorm(model_.parameters(), options_.clip_norm);
+  if (options_.clip_norm > 0) {
+    const double norm = ClipGradNorm(model_.parameters(), options_.clip_norm);
+    if (norm > options_.clip_norm && std::isfinite(norm))
+      report.clip_factor = options_.clip_norm / norm;
+  }
   DS_RETURN_IF_ERROR(optimizer_.Step());
   model_.PutInRange();
   if (ema_ != nullptr && local_steps_ == nullptr) ema_->Update();

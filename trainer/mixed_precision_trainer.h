@@ -63,6 +63,7 @@ struct StepReport {
   int64_t correct = 0;  // this rank's arg max hits
   int64_t samples = 0;  // this rank's (text: tokens)
   double learning_rate = 0;
+  double clip_factor = 1;  // what clipping to clip_norm multiplied the gradients by
   double loss_scale = 1;
   bool skipped = false;  // non-finite gradients somewhere, or a mean of them that is not finite
                          // (local steps: on this rank, or the round was discarded on all)

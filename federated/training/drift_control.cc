@@ -53,13 +53,10 @@ Objective ControlledObjective(const GraphModule& module, const ModelLayout& layo
   };
 }
 
-double DistanceOfSteps(const OptimizerOptions& options, double learning_rate, int64_t steps) {
-  double velocity = 0, distance = 0;
-  for (int64_t k = 0; k < steps; ++k) {
-    velocity = options.momentum * velocity + 1;
-    distance += options.nesterov ? 1 + options.momentum * velocity : velocity;
-  }
-  return learning_rate * distance;
+void StepDistance::Add(double learning_rate, double factor) {
+  velocity_ = options_.momentum * velocity_ + factor;
+  total_ +=
+      learning_rate * (options_.nesterov ? factor + options_.momentum * velocity_ : velocity_);
 }
 
 void ControlChange(const ModelLayout& layout, absl::Span<const float> delta,

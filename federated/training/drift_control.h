@@ -23,9 +23,21 @@ Objective ProximalObjective(const GraphModule& module, double mu);
 Objective ControlledObjective(const GraphModule& module, const ModelLayout& layout,
                               absl::Span<const float> control, absl::Span<const float> own_control);
 
-// How far `steps` optimiser steps at one learning rate go along a gradient that stands still, over
-// its length: option II divides by it, which for plain SGD is steps * rate. Momentum goes further.
-double DistanceOfSteps(const OptimizerOptions& options, double learning_rate, int64_t steps);
+// How far SGD's steps go along a gradient that stands still, over its length: option II divides by
+// it, which for plain SGD is the sum of the steps' rates. Momentum carries a step's gradient into
+// the later ones, so it goes further. Follows the optimiser step by step; skipped steps are none.
+class StepDistance {
+ public:
+  // `options`: an sgd's.
+  explicit StepDistance(const OptimizerOptions& options) : options_(options) {}
+  // A step at `learning_rate`, whose gradient was multiplied by `factor` (clipping), 0..1.
+  void Add(double learning_rate, double factor);
+  double total() const { return total_; }
+
+ private:
+  const OptimizerOptions options_;
+  double velocity_ = 0, total_ = 0;
+};
 
 // The change of the site's variate, c_i+ - c_i = (w0 - w) / distance - c, 0 in statistics.
 // All spans as `layout`.

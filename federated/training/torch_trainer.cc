@@ -26,8 +26,8 @@ namespace {
 
 // What a round's training tells beside the weights.
 struct RoundResult {
-  double loss = 0;    // mean over samples
-  int64_t steps = 0;  // taken
+  double loss = 0;      // mean over samples
+  double distance = 0;  // StepDistance's
 };
 
 // Another seed for each site, and for what else it is used for.
@@ -90,8 +90,7 @@ class TorchTrainer final : public LocalTrainer {
     if (control.empty()) return update;
     update.delta.resize(2 * weights.size());
     ControlChange(model_->layout(), absl::MakeSpan(update.delta).first(weights.size()), control,
-                  DistanceOfSteps(task_.train.optimizer, rate, result.steps),
-                  absl::MakeSpan(update.delta).subspan(weights.size()));
+                  result.distance, absl::MakeSpan(update.delta).subspan(weights.size()));
     return update;
   }
 
@@ -192,6 +191,7 @@ class TorchTrainer final : public LocalTrainer {
     const int64_t epochs = (wanted + epoch_steps - 1) / epoch_steps;
     double loss = 0;
     int64_t samples = 0;
+    StepDistance distance(task_.train.optimizer);
     for (int64_t step = 0; step < wanted; ++step) {
       if (interrupted_) return absl::CancelledError(absl::StrCat("round ", round, " was given up"));
       if (step % epoch_steps == 0)
@@ -201,14 +201,15 @@ class TorchTrainer final : public LocalTrainer {
       for (const Batch& batch : micro_batches) size += batch.size();
       DS_ASSIGN_OR_RETURN(const StepReport report, trainer.Step(micro_batches, size));
       if (report.skipped) continue;
+      distance.Add(report.learning_rate, report.clip_factor);
       loss += report.loss * static_cast<double>(report.samples);
       samples += report.samples;
     }
     precision_ = PrecisionName(module.precision());
     RoundResult result;
     result.loss = loss / static_cast<double>(std::max<int64_t>(1, samples));
-    result.steps = wanted - trainer.skipped_steps();
-    if (2 * result.steps > wanted) return result;
+    result.distance = distance.total();
+    if (2 * trainer.skipped_steps() < wanted) return result;
     return absl::InvalidArgumentError(absl::StrCat(
         "round ", round, " has diverged: ", trainer.skipped_steps(), " of ", wanted,
         " steps had gradients that are not finite; lower optimizer.learning_rate or set "

@@ -2,6 +2,7 @@
 #include "federated/training/drift_control.h"
 
 #include <cmath>
+#include <utility>
 
 #include "ATen/core/grad_mode.h"
 #include "federated/model/graph_model.h"
@@ -66,26 +67,63 @@ TEST(DriftControl, TheControlledGradientIsTheVariatesDifference) {
   }
 }
 
-// The optimiser itself, along a gradient of ones.
-TEST(DriftControl, TheDistanceOfStepsIsWhatTheOptimiserGoes) {
-  for (const OptimizerOptions& options :
-       {OptimizerOptions{.momentum = 0, .nesterov = false, .weight_decay = 0},
-        OptimizerOptions{.momentum = 0.9, .nesterov = false, .weight_decay = 0},
-        OptimizerOptions{.momentum = 0.9, .nesterov = true, .weight_decay = 0}}) {
-    at::Tensor weight = at::zeros({3});
-    weight.set_requires_grad(true);
-    const auto optimizer = Optimizer::Create({{"weight", weight, "Gemm", 1}}, options);
-    ASSERT_TRUE(optimizer.ok()) << optimizer.status();
-    (*optimizer)->set_learning_rate(0.01);
-    constexpr int kSteps = 17;
-    for (int step = 0; step < kSteps; ++step) {
-      weight.mutable_grad() = at::ones({3});
-      ASSERT_TRUE((*optimizer)->Step().ok());
-    }
-    const double distance = DistanceOfSteps(options, 0.01, kSteps);
-    EXPECT_NEAR(-weight[0].item<double>(), distance, 1e-5 * distance)
-        << options.momentum << options.nesterov;
+// A site's steps along a gradient that stands still, by the optimiser and the clipping themselves:
+// its new variate must be that gradient, whatever way the steps went.
+struct Way {
+  double momentum;
+  bool nesterov;
+  double decay;  // of the learning rate, a step
+  double
+      clip_from;  // clips to half of this gradient's norm from this share of the steps on; 1: never
+  int steps;
+};
+
+void ExpectTheGradient(const Way& way) {
+  const OptimizerOptions options = {
+      .momentum = way.momentum, .nesterov = way.nesterov, .weight_decay = 0};
+  const std::vector<float> gradient = {0.5f, -2, 0.125f}, control = {1, 0.25f, -3},
+                           own = {-0.5f, 1, 0.25f};
+  at::Tensor weight = at::zeros({3}), pulled = at::empty({3});
+  for (int i = 0; i < 3; ++i) {
+    const auto k = static_cast<size_t>(i);
+    pulled[i] = gradient[k] + control[k] - own[k];
   }
+  weight.set_requires_grad(true);
+  const std::vector<NamedTensor> parameters = {{"weight", weight, "Gemm", 1}};
+  const auto optimizer = Optimizer::Create(parameters, options);
+  ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+  StepDistance distance(options);
+  double rate = 0.05;
+  for (int step = 0; step < way.steps; ++step, rate *= way.decay) {
+    weight.mutable_grad() = pulled.clone();
+    double factor = 1;
+    if (step >= way.clip_from * way.steps) {
+      const double most = pulled.norm().item<double>() / 2;
+      factor = most / ClipGradNorm(parameters, most);
+    }
+    (*optimizer)->set_learning_rate(rate);
+    ASSERT_TRUE((*optimizer)->Step().ok());
+    distance.Add(rate, factor);
+  }
+  const at::Tensor gone = weight.detach().contiguous();
+  const ModelLayout layout = {.slots = {{"weight", 3, SlotKind::kParameter}}};
+  std::vector<float> change(3);
+  ControlChange(layout, absl::MakeSpan(gone.const_data_ptr<float>(), 3), control, distance.total(),
+                absl::MakeSpan(change));
+  for (size_t k = 0; k < 3; ++k) {
+    EXPECT_NEAR(own[k] + change[k], gradient[k], 1e-5)
+        << "momentum " << way.momentum << ", nesterov " << way.nesterov << ", rate times "
+        << way.decay << ", clipped from " << way.clip_from << ", steps " << way.steps;
+  }
+}
+
+TEST(DriftControl, TheVariateOfAGradientThatStandsStillIsThatGradient) {
+  for (const auto& [momentum, nesterov] :
+       {std::pair(0.0, false), std::pair(0.0, true), std::pair(0.9, false), std::pair(0.9, true)})
+    for (const double decay : {1.0, 0.9, 1.05})
+      for (const double clip_from : {1.0, 0.5, 0.0})
+        for (const int steps : {1, 2, 17, 60})
+          ExpectTheGradient({momentum, nesterov, decay, clip_from, steps});
 }
 
 TEST(DriftControl, ControlsOfStatisticsStandStill) {

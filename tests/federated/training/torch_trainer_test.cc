@@ -164,6 +164,26 @@ TEST(TorchTrainer, AStepOfScaffoldIsTheGradientsAndTheVariatesDifference) {
   }
 }
 
+TEST(TorchTrainer, ClippingShortensScaffoldsStepsAndNotItsVariates) {
+  FederatedTask task = SmallTask();
+  task.local.steps = 1;
+  SmallRun free(task, Rounds(2, "scaffold"), 1);
+  task.train.trainer.clip_norm = 0.01;
+  SmallRun clipped(task, Rounds(2, "scaffold"), 1);
+  const ModelLayout& layout = free.evaluator().model().layout;
+  const auto size = static_cast<size_t>(layout.size());
+  const std::vector<float> zero(size);
+  const auto without = free.site(0).Train(0, free.weights(), zero, zero);
+  const auto with = clipped.site(0).Train(0, clipped.weights(), zero, zero);
+  ASSERT_TRUE(without.ok() && with.ok()) << without.status() << with.status();
+  const auto half = [&](const TrainedUpdate& update, size_t from) {
+    return absl::MakeConstSpan(update.delta).subspan(from, size);
+  };
+  EXPECT_LT(Norm(layout, half(*with, 0)), 0.1 * Norm(layout, half(*without, 0)));
+  const double gradient = Norm(layout, half(*without, size));
+  EXPECT_NEAR(Norm(layout, half(*with, size)), gradient, 1e-3 * gradient);
+}
+
 TEST(TorchTrainer, ScaffoldsVariatesBecomeTheMeanGradients) {
   SmallRun run(SmallTask(), Rounds(4, "scaffold"), 2);
   const double before = run.Accuracy(0);
