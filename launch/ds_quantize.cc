@@ -67,6 +67,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "Gemm and MatMul: weights that share a scale along the input; 0: an output's all")
       ->check(CLI::IsMember({0, 32, 64, 128}))
       ->capture_default_str();
+  app.add_flag("--weights-only", quantizer.weights_only,
+               "integers for the weights of Gemm and MatMul alone, in blocks of 32 unless --group "
+               "says otherwise: language models");
   ds::AddWordFlag(app, "--profile", arguments.job.qdq.profile, ds::QdqProfileWords(),
                   "the runtime the file is for");
   app.add_flag("--direct-weights", arguments.direct_weights,
@@ -132,6 +135,15 @@ absl::Status ResolveBits(Arguments& arguments) {
   return absl::OkStatus();
 }
 
+// Blocks, without a Cast: what ONNX Runtime's product by blocks of integers wants.
+void ResolveWeightsOnly(Arguments& arguments) {
+  constexpr int64_t kBlock = 32;
+  ds::QuantizerOptions& quantizer = arguments.job.quantizer.options;
+  if (!quantizer.weights_only) return;
+  arguments.direct_weights = true;
+  if (quantizer.group == 0) quantizer.group = kBlock;
+}
+
 absl::Status Run(Arguments arguments) {
   if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
   if (absl::Status status = ResolveNamedBits(arguments); !status.ok()) return status;
@@ -147,6 +159,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   Declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
+  ResolveWeightsOnly(arguments);
   if (arguments.direct_weights) arguments.job.qdq.small_weights = ds::SmallWeights::kDirect;
   arguments.job.quantizer.options.symmetric_activations =
       arguments.job.qdq.profile == ds::QdqProfile::kTensorRT;

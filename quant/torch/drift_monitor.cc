@@ -10,7 +10,8 @@ namespace ds {
 
 absl::StatusOr<DriftMonitor> DriftMonitor::Create(const QuantizedModel& model) {
   DriftMonitor monitor;
-  const QuantSelection selection = SelectForQuantization(model.calibrated, !model.plan.constants.empty());
+  const QuantSelection selection =
+      SelectForQuantization(model.calibrated, !model.plan.constants.empty());
   DS_ASSIGN_OR_RETURN(monitor.collector_, Collector::Create(model.calibrated, selection));
   monitor.calibrated_ = model.histograms;
   for (const ActivationSite& site : selection.activations) {

@@ -58,6 +58,43 @@ absl::StatusOr<Graph> InferenceGraph(Graph graph) {
 
 namespace {
 
+// [N, K] of a Gemm as [K, N]: ONNX Runtime multiplies by blocks of integers only where they lie
+// along the first axis.
+void WeightsByInputs(Graph& graph) {
+  std::map<ValueId, ValueId> turned;
+  for (Node& node : graph.mutable_nodes()) {
+    const Tensor* weight = node.op == "Gemm" ? graph.Constant(node.inputs[1]) : nullptr;
+    if (weight == nullptr || node.GetInt("transB", 0) == 0) continue;
+    if (weight->dtype() != DType::kFloat32) continue;
+    const auto [entry, added] = turned.try_emplace(node.inputs[1], kNoValue);
+    if (added) {
+      const int64_t rows = weight->dim(0), columns = weight->dim(1);
+      Tensor transposed(DType::kFloat32, {columns, rows});
+      const auto from = weight->span<float>();
+      auto to = transposed.mutable_span<float>();
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+      }
+      entry->second = graph.AddInitializer(graph.value(node.inputs[1]).name + ".by_inputs",
+                                           std::move(transposed), true);
+    }
+    node.inputs[1] = entry->second;
+    node.attributes["transB"] = int64_t{0};
+  }
+}
+
+// Of what is selected the weights of Gemm and MatMul with two axes.
+void KeepMatrices(const Graph& graph, QuantSelection& selection) {
+  QuantSelection kept;
+  for (const WeightSite& site : selection.weights) {
+    const Node& node = graph.nodes()[static_cast<size_t>(site.node)];
+    if (node.op == "Conv" || graph.Constant(site.weight)->rank() != 2) continue;
+    kept.weights.push_back(site);
+    kept.multipliers.push_back(site.node);
+  }
+  selection = std::move(kept);
+}
+
 // Fewer layers that compute the same.
 absl::Status MergeLayers(Graph& graph) {
   DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
@@ -80,7 +117,7 @@ class Quantizer::Impl {
 
   absl::StatusOr<QuantizedModel> Convert() {
     DS_RETURN_IF_ERROR(status_);
-    if (collector_->samples() == 0) {
+    if (collector_->samples() == 0 && !options_.weights_only) {
       return absl::FailedPreconditionError(
           "there is no calibration data: call calibrate() with at least one batch before "
           "convert()");
@@ -168,12 +205,14 @@ class Quantizer::Impl {
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
     if (!options_.for_training) DS_RETURN_IF_ERROR(MergeLayers(graph_));
     if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
+    if (options_.weights_only) WeightsByInputs(graph_);
     selection_ = SelectForQuantization(graph_, WantsConstants());
+    if (options_.weights_only) KeepMatrices(graph_, selection_);
     if (selection_.weights.empty()) {
-      return absl::UnimplementedError(
-          absl::StrCat("the model \"", graph_.name,
-                       "\" has no Conv, Gemm or MatMul with constant float32 weights: "
-                       "there is nothing to quantise"));
+      return absl::UnimplementedError(absl::StrCat(
+          "the model \"", graph_.name, "\" has no ", options_.weights_only ? "" : "Conv, ",
+          "Gemm or MatMul with constant float32 weights: there is nothing to "
+          "quantise"));
     }
     DS_RETURN_IF_ERROR(widths_.CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
@@ -227,6 +266,10 @@ class Quantizer::Impl {
   // What makes up for the rounding without training: room for biases, learnt roundings or corrected
   // biases.
   absl::Status Repair(const std::string& method, QuantizedModel& model) {
+    if (options_.weights_only) {
+      ReportLayers(model);
+      return absl::OkStatus();
+    }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
     ReconstructionOptions reconstruction = options_.reconstruction;
     reconstruction.method = method;

@@ -60,6 +60,10 @@ struct QuantizerOptions {
   int activation_bits = 8;             // 2..8
   bool symmetric_activations = false;  // signed codes with zero point 0, as TensorRT wants them,
                                        // instead of unsigned ones with a zero point
+  // Gemm and MatMul multiply float activations by integer weights, as language models on a CPU want
+  // it, which read each weight once a token; all else stays float, and no calibration data changes
+  // anything. Biases are not corrected and roundings not learnt.
+  bool weights_only = false;
   int end_bits = 8;  // of the first and the last layer's weights and inputs, 2..8, if that is more
   int sum_bits = 8;  // of activations that only additions read (a residual branch's result), 2..8,
                      // if that is more

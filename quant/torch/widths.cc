@@ -39,6 +39,11 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
   }
+  if (options.weights_only && (options.mixed_bits.activations || options.symmetric_activations)) {
+    return absl::InvalidArgumentError(
+        "with weights alone as integers, activations have no bits to search for and no codes "
+        "(TensorRT): leave these options out");
+  }
   DS_RETURN_IF_ERROR(CheckReconstruction(options.reconstruction));
   if (!(options.most_clipped >= 0 && options.most_clipped <= 1)) {
     return absl::InvalidArgumentError(
