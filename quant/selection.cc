@@ -186,7 +186,8 @@ class Selector {
       const auto found = sites_.find(id);
       if (found == sites_.end()) return;
       const auto maker = makers_.find(id);
-      const bool unit_range = maker != makers_.end() && maker->second->op == "HardSigmoid";
+      const bool unit_range = maker != makers_.end() && (maker->second->op == "HardSigmoid" ||
+                                                         maker->second->op == "Sigmoid");
       selection_.activations.push_back(
           {id, {found->second.begin(), found->second.end()}, unit_range});
     };

@@ -20,8 +20,9 @@ struct WeightSite {
 struct ActivationSite {
   ValueId value = kNoValue;
   std::vector<int> readers;  // nodes that compute with it: where its rounding does harm
-  // A HardSigmoid's result: rounded over [0, 1] whatever the data says, so that saturation of its
-  // codes does the clamping.
+  // A gate, the result of Sigmoid or HardSigmoid: rounded over [0, 1] whatever the data says, so
+  // that no gate of other data is cut off, and saturation of a HardSigmoid's codes does the
+  // clamping.
   bool unit_range = false;
 };
 

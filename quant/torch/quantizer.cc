@@ -17,6 +17,7 @@
 #include "quant/repair/bias_repair.h"
 #include "quant/repair/equalization.h"
 #include "quant/selection.h"
+#include "quant/tie_concatenations.h"
 #include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
@@ -387,6 +388,7 @@ class Quantizer::Impl {
       if (source != model.plan.activations.end())
         model.plan.activations[graph_.value(shared.value).name] = source->second;
     }
+    TieConcatenations(graph_, selection_, model.plan);
     return absl::OkStatus();
   }
 

@@ -169,7 +169,7 @@ TEST(Selection, GatesConcatenationsAndConstantsHaveIntegers) {
     const auto readers = model->graph.Consumers(node.outputs[0]);
     const bool clamped = readers.size() == 1 && model->graph.nodes()[readers[0]].op == "Relu";
     EXPECT_EQ(model->plan.activations.contains(result), !clamped) << node.op << " " << result;
-    if (node.op != "HardSigmoid") continue;
+    if (node.op != "HardSigmoid" && node.op != "Sigmoid") continue;
     const QuantParams& params = model->plan.activations.at(result);
     EXPECT_EQ(params.zero_points[0], 0);
     EXPECT_FLOAT_EQ(params.scales[0], 1.0f / 255);
