@@ -81,8 +81,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction,
                "take out what rounding adds on average");
-  app.add_flag("--equalize", quantizer.equalization,
-               "scale channels between layers to equal ranges first");
+  app.add_flag("--equalize{on},--no-equalize{off}", quantizer.equalization,
+               "scale channels between layers to equal ranges first; by default where depthwise "
+               "convolutions' channels are far apart and it helps");
   app.add_option("--repair", quantizer.reconstruction.method,
                  "learn each weight's rounding on calibration data; auto: adaround where weights "
                  "or activations have at most 4 bits, else none")

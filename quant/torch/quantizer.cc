@@ -15,18 +15,24 @@
 #include "quant/affine.h"
 #include "quant/gaussian_bound.h"
 #include "quant/repair/bias_repair.h"
+#include "quant/repair/channel_spread.h"
 #include "quant/repair/equalization.h"
 #include "quant/selection.h"
 #include "quant/tie_concatenations.h"
 #include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
+#include "quant/torch/output_error.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
 
 namespace ds {
 namespace {
+
+// Depthwise channels so far apart may want equalisation, which is then tried on so many samples.
+constexpr double kMostSpread = 4;
+constexpr int64_t kComparedSamples = 32;
 
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
 constexpr int kLearntBits = 4;
@@ -116,13 +122,19 @@ class Quantizer::Impl {
     if (status_.ok()) status_ = Collect(data);
   }
 
+  // Equalisation is worth a try.
+  bool MayBeEqualized() const { return spread_ > kMostSpread; }
+  void set_compared() { is_compared_ = true; }
+
+  // Of the outputs on some of the calibration data, by rounding alone; relative, squared.
+  absl::StatusOr<double> OutputError() {
+    DS_RETURN_IF_ERROR(CheckCalibrated());
+    DS_ASSIGN_OR_RETURN(const QuantizedModel model, ConvertWith({}, false));
+    return RoundedOutputError(graph_, model.graph, model.plan, kept_inputs_);
+  }
+
   absl::StatusOr<QuantizedModel> Convert() {
-    DS_RETURN_IF_ERROR(status_);
-    if (collector_->samples() == 0 && !options_.weights_only) {
-      return absl::FailedPreconditionError(
-          "there is no calibration data: call calibrate() with at least one batch before "
-          "convert()");
-    }
+    DS_RETURN_IF_ERROR(CheckCalibrated());
     if (!options_.mixed_bits.wanted()) return ConvertWith({}, true);
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
@@ -139,6 +151,13 @@ class Quantizer::Impl {
   }
 
  private:
+  absl::Status CheckCalibrated() const {
+    DS_RETURN_IF_ERROR(status_);
+    if (collector_->samples() > 0 || options_.weights_only) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        "there is no calibration data: call calibrate() with at least one batch before convert()");
+  }
+
   // `bits` of weights and activations by name; others have the options'. `may_learn`: the
   // roundings, if that is asked for.
   absl::StatusOr<QuantizedModel> ConvertWith(const std::map<std::string, int>& bits,
@@ -146,6 +165,7 @@ class Quantizer::Impl {
     QuantizedModel model;
     model.graph = graph_;
     model.calibrated = graph_;
+    model.equalized = options_.equalization == "on";
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
     DS_RETURN_IF_ERROR(Repair(may_learn ? LearningMethod(model.plan) : "none", model));
@@ -205,7 +225,10 @@ class Quantizer::Impl {
     }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
     if (!options_.for_training) DS_RETURN_IF_ERROR(MergeLayers(graph_));
-    if (options_.equalization) DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
+    if (options_.equalization == "on") DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
+    if (options_.equalization == "auto" && !options_.for_training && !options_.weights_only) {
+      DS_ASSIGN_OR_RETURN(spread_, DepthwiseSpread(graph_));
+    }
     if (options_.weights_only) WeightsByInputs(graph_);
     selection_ = SelectForQuantization(graph_, WantsConstants());
     if (options_.weights_only) KeepMatrices(graph_, selection_);
@@ -237,7 +260,8 @@ class Quantizer::Impl {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
-    return std::max(sensitivity, reconstruction);
+    const int64_t comparison = is_compared_ || MayBeEqualized() ? kComparedSamples : 0;
+    return std::max({sensitivity, reconstruction, comparison});
   }
 
   void Keep(const std::vector<at::Tensor>& batch) {
@@ -429,19 +453,47 @@ class Quantizer::Impl {
   std::map<std::pair<ValueId, int>, ChosenRange> ranges_;  // by bits
   std::vector<std::vector<at::Tensor>> kept_inputs_;       // batches, each the model's inputs
   int64_t kept_samples_ = 0;
+  double spread_ = 1;  // DepthwiseSpread, where that decides
+  bool is_compared_ = false;
   absl::Status status_;  // made last: Prepare fills the others in
 };
 
 Quantizer::Quantizer(Graph model, QuantizerOptions options)
-    : impl_(std::make_unique<Impl>(std::move(model), std::move(options))) {}
+    : impl_(std::make_unique<Impl>(model, options)) {
+  if (!impl_->MayBeEqualized()) return;
+  options.equalization = "on";
+  equalized_ = std::make_unique<Impl>(std::move(model), std::move(options));
+  equalized_->set_compared();
+}
 Quantizer::Quantizer(Quantizer&&) = default;
 Quantizer::~Quantizer() = default;
 
 Quantizer& Quantizer::calibrate(const CalibrationData& data) {
-  impl_->Calibrate(data);
-  return *this;
+  if (equalized_ == nullptr) {
+    impl_->Calibrate(data);
+    return *this;
+  }
+  // Both see every batch.
+  std::optional<absl::StatusOr<std::optional<std::vector<at::Tensor>>>> batch;
+  const auto once = [&batch]() -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
+    if (!batch.has_value()) return std::nullopt;
+    return *std::exchange(batch, std::nullopt);
+  };
+  while (true) {
+    const auto next = data();
+    for (Impl* impl : {impl_.get(), equalized_.get()}) {
+      batch = next;
+      impl->Calibrate(once);
+    }
+    if (!next.ok() || !next->has_value()) return *this;
+  }
 }
 
-absl::StatusOr<QuantizedModel> Quantizer::convert() { return impl_->Convert(); }
+absl::StatusOr<QuantizedModel> Quantizer::convert() {
+  if (equalized_ == nullptr) return impl_->Convert();
+  DS_ASSIGN_OR_RETURN(const double plain, impl_->OutputError());
+  DS_ASSIGN_OR_RETURN(const double equalized, equalized_->OutputError());
+  return (equalized < plain ? equalized_ : impl_)->Convert();
+}
 
 }  // namespace ds

@@ -63,8 +63,9 @@ struct QuantizedModel {
   std::vector<ActivationReport> activations;
   std::vector<UnitReconstruction> units;  // with options.reconstruction, in the graph's order
   std::vector<std::string> warnings;
-  MixedBits mixed_bits;  // empty without a budget
-  Graph calibrated;      // the float graph that calibration ran: what drift is measured on
+  MixedBits mixed_bits;    // empty without a budget
+  bool equalized = false;  // channels were scaled between layers
+  Graph calibrated;        // the float graph that calibration ran: what drift is measured on
   std::map<std::string, Histogram> histograms;  // of the activations in calibration, by name
 };
 
@@ -89,6 +90,7 @@ class Quantizer {
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Impl> equalized_;  // the other choice, where it is to be compared
 };
 
 }  // namespace ds

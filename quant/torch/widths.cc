@@ -39,6 +39,11 @@ absl::Status CheckOptions(const QuantizerOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("group is ", options.group, "; it must be 0, 32, 64 or 128"));
   }
+  const std::string& equalization = options.equalization;
+  if (equalization != "on" && equalization != "off" && equalization != "auto") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("equalization is '", equalization, "'; it must be on, off or auto"));
+  }
   if (options.weights_only && (options.mixed_bits.activations || options.symmetric_activations)) {
     return absl::InvalidArgumentError(
         "with weights alone as integers, activations have no bits to search for and no codes "

@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "quant/reconstruction_units.h"
+#include "quant/repair/channel_spread.h"
 #include "quant/repair/equalization.h"
 #include "quant/torch/quantizer.h"
 #include "quant/torch/reconstruction/adaround.h"
@@ -345,16 +346,40 @@ TEST(Equalization, LeavesTheFunctionAsItWas) {
 TEST(Equalization, OneScaleForAnActivationThenServesAllItsChannels) {
   const Graph graph = SpreadNet();
   const at::Tensor images = Images(64, 3, 12), test = Images(64, 3, 12, kSeed + 1);
-  const auto error = [&](bool equalize) {
+  const auto error = [&](const char* equalization) {
     const auto model =
-        Quantizer(graph,
-                  {.activation_bits = 6, .end_bits = 6, .method = "mse", .equalization = equalize})
+        Quantizer(
+            graph,
+            {.activation_bits = 6, .end_bits = 6, .method = "mse", .equalization = equalization})
             .calibrate(Batches({images}))
             .convert();
     EXPECT_TRUE(model.ok()) << model.status();
     return SquaredError(Outputs(*InsertQdq(model->graph, model->plan), test), Outputs(graph, test));
   };
-  EXPECT_LT(error(true), 0.5 * error(false));
+  EXPECT_LT(error("on"), 0.5 * error("off"));
+  EXPECT_EQ(error("auto"), error("on"));
+}
+
+TEST(Equalization, IsChosenByItselfOnlyWhereDepthwiseChannelsAreFarApart) {
+  const Graph graph = SpreadNet();
+  const at::Tensor images = Images(64, 3, 12);
+  EXPECT_GT(*DepthwiseSpread(graph), 4);
+  const auto equalized = [&](const Graph& of, QuantizerOptions options) {
+    auto model = Quantizer(of, std::move(options)).calibrate(Batches({images})).convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model->equalized;
+  };
+  EXPECT_TRUE(equalized(graph, {}));
+  EXPECT_FALSE(equalized(graph, {.equalization = "off"}));
+  // A plan for training is one of the model as it is.
+  EXPECT_FALSE(equalized(graph, {.for_training = true}));
+  // The same network, its channels brought together.
+  Graph together = graph;
+  ASSERT_TRUE(EqualizeLayers(together).ok());
+  EXPECT_LT(*DepthwiseSpread(together), 1.01);
+  EXPECT_FALSE(equalized(together, {}));
+  EXPECT_EQ(Quantizer(graph, {.equalization = "maybe"}).convert().status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 // A channel whose weights all but vanish beside its bias.
