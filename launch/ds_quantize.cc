@@ -79,6 +79,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "images of the training split to calibrate on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_flag("--block-classifier,!--no-block-classifier", quantizer.block_classifier,
+               "with weights of at most 4 bits a large last layer has as many, in blocks of 32, "
+               "where the error allows");
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction,
                "take out what rounding adds on average");
   app.add_flag("--equalize{on},--no-equalize{off}", quantizer.equalization,

@@ -84,14 +84,21 @@ class Writer {
     return absl::OkStatus();
   }
 
-  // ONNX Runtime quantises float weights and biases between codes on its own, to 8 bits. A Clip
-  // without bounds, which changes nothing, hides the codes from it.
+  // ONNX Runtime quantises float weights and biases between codes on its own, to 8 bits, and
+  // multiplies by blocks only what is no dequantised code. A Clip without bounds, which changes
+  // nothing, hides the codes from it.
   void KeepInFloat(Node& node) {
     if (options_.profile != QdqProfile::kOnnxRuntime) return;
-    if (node.op != "Conv" && node.op != "Gemm") return;
-    const int producer = graph_.Producer(node.inputs[0]);
-    if (producer < 0 || graph_.nodes()[producer].op != "DequantizeLinear") return;
-    if (!graph_.IsInitializer(node.inputs[1])) return;
+    if (node.op != "Conv" && node.op != "Gemm" && node.op != "MatMul") return;
+    const auto dequantize = [this](ValueId id) -> const Node* {
+      const int producer = graph_.Producer(id);
+      const Node* made = producer < 0 ? nullptr : &graph_.nodes()[producer];
+      return made != nullptr && made->op == "DequantizeLinear" ? made : nullptr;
+    };
+    if (dequantize(node.inputs[0]) == nullptr) return;
+    const Node* weight = dequantize(node.inputs[1]);
+    const bool in_blocks = weight != nullptr && weight->attributes.contains("block_size");
+    if (!in_blocks && (node.op == "MatMul" || !graph_.IsInitializer(node.inputs[1]))) return;
     node.inputs[0] = Emit("Clip", node.name + ".in_float", {node.inputs[0]});
   }
 
@@ -191,8 +198,9 @@ class Writer {
     }
     DS_ASSIGN_OR_RETURN(Tensor packed, IntTensor(storage, weight.shape(), codes));
     const ValueId stored = graph_.AddInitializer(name + ".codes", std::move(packed), false);
+    // Blocks are multiplied as they are stored (MatMulNBits).
     const bool cast = options_.profile == QdqProfile::kOnnxRuntime && BitWidth(storage) < 8 &&
-                      options_.small_weights == SmallWeights::kCast;
+                      options_.small_weights == SmallWeights::kCast && params.group == 0;
     if (!cast) return std::make_pair(stored, storage);
     const DType bytes = ByteType(params.type);
     return std::make_pair(Emit("Cast", name + ".bytes", {stored}, {{"to", OnnxTypeNumber(bytes)}}),
@@ -212,7 +220,9 @@ class Writer {
     std::vector<ValueId> inputs = {stored.first, scale};
     const auto& zeros = params.zero_points;
     const bool shifted = std::count(zeros.begin(), zeros.end(), 0) != std::ssize(zeros);
-    if (shifted || (!of_conv && options_.profile == QdqProfile::kOnnxRuntime)) {
+    const bool wants_zero =
+        !of_conv && params.group == 0 && options_.profile == QdqProfile::kOnnxRuntime;
+    if (shifted || wants_zero) {
       DS_ASSIGN_OR_RETURN(const ValueId zero_point, CodeConstant(stored.second, shape, zeros));
       inputs.push_back(zero_point);
     }

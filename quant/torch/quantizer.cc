@@ -34,6 +34,12 @@ namespace {
 constexpr double kMostSpread = 4;
 constexpr int64_t kComparedSamples = 32;
 
+// A last layer that large gets blocks of few bits, if its outputs' relative squared error allows.
+constexpr int64_t kLeastClassifier = 1 << 15;   // elements
+constexpr double kLeastClassifierShare = 0.05;  // of all weights
+constexpr int64_t kClassifierBlock = 32;
+constexpr double kMostClassifierError = 0.01;
+
 // At most so many bits are worth learnt roundings (docs/benchmarks.md).
 constexpr int kLearntBits = 4;
 
@@ -166,6 +172,7 @@ class Quantizer::Impl {
     model.graph = graph_;
     model.calibrated = graph_;
     model.equalized = options_.equalization == "on";
+    DS_RETURN_IF_ERROR(ChooseBlocks());
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
     DS_RETURN_IF_ERROR(Repair(may_learn ? LearningMethod(model.plan) : "none", model));
@@ -229,9 +236,11 @@ class Quantizer::Impl {
     if (options_.equalization == "auto" && !options_.for_training && !options_.weights_only) {
       DS_ASSIGN_OR_RETURN(spread_, DepthwiseSpread(graph_));
     }
-    if (options_.weights_only) WeightsByInputs(graph_);
+    const bool blocks = options_.group > 0 || MayBlockClassifier();
+    if (blocks) WeightsByInputs(graph_);
     selection_ = SelectForQuantization(graph_, WantsConstants());
     if (options_.weights_only) KeepMatrices(graph_, selection_);
+    if (MayBlockClassifier()) classifier_ = LargeClassifier();
     if (selection_.weights.empty()) {
       return absl::UnimplementedError(absl::StrCat(
           "the model \"", graph_.name, "\" has no ", options_.weights_only ? "" : "Conv, ",
@@ -240,6 +249,44 @@ class Quantizer::Impl {
     }
     DS_RETURN_IF_ERROR(widths_.CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));
+    return absl::OkStatus();
+  }
+
+  bool MayBlockClassifier() const {
+    return options_.block_classifier && options_.bits <= kLearntBits && options_.group == 0 &&
+           !options_.mixed_bits.wanted() && !options_.for_training && !options_.weights_only &&
+           !options_.symmetric_activations;
+  }
+
+  // The last layer's weight, if it is a matrix and a good part of all weights.
+  ValueId LargeClassifier() const {
+    if (selection_.weights.empty()) return kNoValue;
+    const WeightSite& last = selection_.weights.back();
+    const Tensor& weight = *graph_.Constant(last.weight);
+    int64_t all = 0;
+    for (const WeightSite& site : selection_.weights) {
+      all += graph_.Constant(site.weight)->num_elements();
+    }
+    const bool large = weight.num_elements() >= kLeastClassifier &&
+                       static_cast<double>(weight.num_elements()) >=
+                           kLeastClassifierShare * static_cast<double>(all);
+    const bool is_matrix = graph_.nodes()[static_cast<size_t>(last.node)].op != "Conv" &&
+                           weight.rank() == 2 && last.node == selection_.multipliers.back();
+    const bool named = options_.named_bits.contains(graph_.value(last.weight).name);
+    return large && is_matrix && !named ? last.weight : kNoValue;
+  }
+
+  // Whether the large last layer bears blocks of few bits.
+  absl::Status ChooseBlocks() {
+    if (classifier_ == kNoValue || blocked_ != kNoValue) return absl::OkStatus();
+    blocked_ = classifier_;
+    const WeightSite& site = selection_.weights.back();
+    QuantPlan plan;
+    DS_ASSIGN_OR_RETURN(plan.weights[graph_.value(site.weight).name],
+                        WeightParams(graph_.nodes()[static_cast<size_t>(site.node)], site,
+                                     *graph_.Constant(site.weight), options_.bits));
+    DS_ASSIGN_OR_RETURN(const double error, RoundedOutputError(graph_, graph_, plan, kept_inputs_));
+    if (error > kMostClassifierError) blocked_ = classifier_ = kNoValue;
     return absl::OkStatus();
   }
 
@@ -260,7 +307,8 @@ class Quantizer::Impl {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
-    const int64_t comparison = is_compared_ || MayBeEqualized() ? kComparedSamples : 0;
+    const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue;
+    const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }
 
@@ -354,8 +402,10 @@ class Quantizer::Impl {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const Tensor& weight = *graph_.Constant(site.weight);
-      DS_ASSIGN_OR_RETURN(model.plan.weights[name],
-                          WeightParams(node, site, weight, widths_.Of(site, weight_bits)));
+      DS_ASSIGN_OR_RETURN(
+          model.plan.weights[name],
+          WeightParams(node, site, weight,
+                       site.weight == blocked_ ? options_.bits : widths_.Of(site, weight_bits)));
     }
     return absl::OkStatus();
   }
@@ -366,9 +416,10 @@ class Quantizer::Impl {
     options.bits = bits;
     options.method = WeightRangeMethod::kMse;
     options.axis = site.channel_axis;
-    if (options_.group > 0 && node.op != "Conv" && weight.rank() == 2) {
+    const int64_t group = site.weight == blocked_ ? kClassifierBlock : options_.group;
+    if (group > 0 && node.op != "Conv" && weight.rank() == 2) {
       options.axis = 1 - site.channel_axis;  // groups run along the inputs
-      options.group = options_.group;
+      options.group = group;
     }
     auto params = ChooseWeightParams(weight.span<float>(), weight.shape(), options);
     return params.ok()
@@ -453,7 +504,8 @@ class Quantizer::Impl {
   std::map<std::pair<ValueId, int>, ChosenRange> ranges_;  // by bits
   std::vector<std::vector<at::Tensor>> kept_inputs_;       // batches, each the model's inputs
   int64_t kept_samples_ = 0;
-  double spread_ = 1;  // DepthwiseSpread, where that decides
+  ValueId classifier_ = kNoValue, blocked_ = kNoValue;  // may have blocks; has
+  double spread_ = 1;                                   // DepthwiseSpread, where that decides
   bool is_compared_ = false;
   absl::Status status_;  // made last: Prepare fills the others in
 };

@@ -1,4 +1,4 @@
-"""A text model with integers for its matrices alone: weight_only_test.py DS_EXPORT DS_QUANTIZE. In ONNX Runtime every quantised matrix is
+"""Matrices in blocks, a text model's and a large classifier's: weight_only_test.py DS_EXPORT DS_QUANTIZE. In ONNX Runtime every quantised matrix is
 multiplied in blocks, nothing is rounded but weights, and the logits are as near to the float model's as so many bits allow."""
 import collections
 import json
@@ -61,6 +61,28 @@ def case(program, folder, bits, group):
     return f"{near:.1f} dB ({same:.0f} from itself in float), {layers} matrices, {target.stat().st_size / source.stat().st_size:.1%} of the bytes"
 
 
+def classifier(ds_export, program, folder):
+    """MobileNetV2 at 4 bits: its large last layer in blocks, all else in integers, and the file smaller for it."""
+    source, optimised = folder / "mobilenet.onnx", folder / "optimised.onnx"
+    subprocess.run([ds_export, "--model", "zoo:mobilenet_v2", "--classes", "1000", "--format", "onnx", "--output", source], check=True, stdout=subprocess.DEVNULL)
+    (folder / "pictures.yaml").write_text("model: {name: resnet8}\n"
+                                          "data: {type: synthetic, height: 32, width: 32, classes: 1000, size: 40, test_batch_size: 8}\n")
+    sizes = {}
+    for flag in ("--block-classifier", "--no-block-classifier"):
+        target = folder / f"mobilenet{flag}.onnx"
+        done = subprocess.run([program, "--model", source, "--data", folder / "pictures.yaml", "--output", target, "--bits", "4", "--repair", "none", "--samples",
+                               "32", flag], capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr
+        run(target, np.random.default_rng(SEED).normal(size=(1, 3, 32, 32)).astype(np.float32), optimised)
+        kinds = collections.Counter(node.op_type for node in onnx.load(str(optimised)).graph.node)
+        blocks = int(flag == "--block-classifier")
+        assert kinds["MatMulNBits"] == blocks and kinds["QGemm"] == 1 - blocks and kinds["Gemm"] == kinds["Conv"] == 0, kinds
+        sizes[flag] = target.stat().st_size / source.stat().st_size
+    with_blocks, without = sizes.values()
+    assert with_blocks < .83 * without, sizes
+    return f"{with_blocks:.1%} of the bytes instead of {without:.1%}"
+
+
 def main(ds_export, ds_quantize):
     print(f"seed {SEED}")
     onnxruntime.set_default_logger_severity(3)
@@ -73,7 +95,8 @@ def main(ds_export, ds_quantize):
                         folder / "float.onnx"], check=True, stdout=subprocess.DEVNULL)
         for bits, group in ((4, 0), (4, 128), (8, 64)):
             report.case(f"{bits} bits, blocks of {group or 32}", lambda: case(ds_quantize, folder, bits, group))
-    report.finish(at_least=3)
+        report.case("a classifier", lambda: classifier(ds_export, ds_quantize, folder))
+    report.finish(at_least=4)
 
 
 if __name__ == "__main__":

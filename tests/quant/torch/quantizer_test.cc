@@ -43,6 +43,31 @@ TEST(Quantizer, GivesEveryLayerItsBitsAndTheEndsMore) {
   for (const Node& node : model->graph.nodes()) EXPECT_NE(node.op, "BatchNormalization");
 }
 
+// A network whose classifier is most of its weights.
+Graph LargeClassifier() {
+  Builder b("large classifier", kSeed);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 1, 16, 16});
+  const ValueId y = b.Relu(b.Conv(x, "conv", {.channels = 64}));
+  b.Output(b.Linear(b.Flatten(b.GlobalAveragePool(y)), "head", 1024), "y");
+  return b.Finish().value();
+}
+
+TEST(Quantizer, ALargeClassifierHasBlocksOfFewBitsWhereTheErrorAllows) {
+  const auto head = [](const Graph& graph, const QuantizerOptions& options) {
+    const auto model = Quantizer(graph, options).calibrate(Batches({Images(8)})).convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    const QuantParams& params = model->plan.weights.at(model->layers.back().weight);
+    return std::pair(params.type.bits, params.group);
+  };
+  const Graph graph = LargeClassifier();
+  EXPECT_EQ(head(graph, {.bits = 4}), std::pair(4, int64_t{32}));
+  EXPECT_EQ(head(graph, {.bits = 4, .block_classifier = false}), std::pair(8, int64_t{0}));
+  EXPECT_EQ(head(graph, {.bits = 8}), std::pair(8, int64_t{0}));
+  EXPECT_EQ(head(graph, {.bits = 4, .symmetric_activations = true}), std::pair(8, int64_t{0}));
+  // 2 bits lose more than a hundredth of the outputs' power.
+  EXPECT_EQ(head(graph, {.bits = 2}), std::pair(8, int64_t{0}));
+}
+
 // What goes into sums alone keeps 8 bits, unless that is asked for otherwise.
 TEST(Quantizer, ResidualBranchesHaveTheirOwnBits) {
   for (const int sum_bits : {2, 5, 8}) {
