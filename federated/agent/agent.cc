@@ -197,12 +197,17 @@ absl::Status Agent::TakeSnapshot(const Situation& situation) {
 }
 
 void Agent::Settle(const Situation& situation) {
+  // Asynchronous: the updates of this site, numbered from 0, are summed in their order.
+  for (const PublishedRef& ref : situation.recent) {
+    if (asynchronous() && ref.counted) report_.counted = std::max(report_.counted, ref.round + 1);
+  }
   const SiteUpdate* update = updates_->under_way();
   if (update == nullptr) return;
   const int64_t round = update->round;
   const bool planned = situation.phase == Phase::kCollect || situation.phase == Phase::kUnmask;
   bool over = situation.phase == Phase::kEnded || (planned && situation.plan.round > round);
-  // Asynchronous: the plan goes on once the update is recorded, and every one of these is summed.
+  // Asynchronous: the plan goes on once the update is recorded, and while the run goes on every one
+  // of these is summed: what it left over is for the next one, which is made before that.
   bool counted = asynchronous() && planned && over;
   for (const PublishedRef& ref : situation.recent) {
     if (asynchronous() || ref.round != round) continue;
@@ -215,7 +220,7 @@ void Agent::Settle(const Situation& situation) {
     return;
   }
   updates_->Count();
-  ++report_.counted;
+  if (!asynchronous()) ++report_.counted;
 }
 
 std::optional<AgentJob> Agent::DueJob(const Situation& situation) {

@@ -83,15 +83,15 @@ absl::Status RunCore::CheckBase(const CommitRequest& request, UpdateCommitted* r
         "an update for the model ", request.base_digest, ", where round ", request.round,
         " trains ", machine_.round().base_digest, ": the site holds another model"));
   }
-  const int64_t oldest =
-      std::max<int64_t>(0, machine_.version() - machine_.options().strategy.max_staleness);
+  const int64_t oldest = machine_.OldestBase();
   for (int64_t version = machine_.version(); version >= oldest; --version) {
     if (publications_.ModelDigest(version) != request.base_digest) continue;
     record->base_version = version;
     return absl::OkStatus();
   }
-  reply->reason = absl::StrCat("the update is for a model older than ", oldest,
-                               " (strategy.max_staleness), or for none of this run");
+  reply->reason = absl::StrCat("the update is for a model older than version ", oldest,
+                               ", too old when its turn comes behind ", machine_.updates().size(),
+                               " others (strategy.max_staleness), or for none of this run");
   return absl::OkStatus();
 }
 

@@ -14,6 +14,13 @@ int64_t RoundMachine::NextUpdateOf(const std::string& site) const {
   return found == next_update_.end() ? 0 : found->second;
 }
 
+// What counts is the version that it is added to: its sum is made once those before it are. So the
+// buffer is bounded too, and no site can spoil a sum that others are in.
+int64_t RoundMachine::OldestBase() const {
+  const int64_t sums_before = static_cast<int64_t>(updates_.size()) / options().strategy.buffer;
+  return std::max<int64_t>(0, version_ + sums_before - options().strategy.max_staleness);
+}
+
 absl::Status RoundMachine::CheckAsynchronous(const UpdateCommitted& record) const {
   if (!model_ || stage_ == Stage::kWaiting) {
     return absl::FailedPreconditionError("no round has begun yet");
@@ -26,11 +33,12 @@ absl::Status RoundMachine::CheckAsynchronous(const UpdateCommitted& record) cons
                                                    record.site, "', whose next one is ",
                                                    NextUpdateOf(record.site)));
   }
-  const int64_t staleness = version_ - std::max<int64_t>(record.base_version, -1);
-  if (record.base_version < 0 || staleness < 0 || staleness > options().strategy.max_staleness) {
+  if (record.base_version < 0 || record.base_version > version_ ||
+      record.base_version < OldestBase()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "an update for version ", record.base_version, " at version ", version_, ": at most ",
-        options().strategy.max_staleness, " versions are made up for (strategy.max_staleness)"));
+        "an update for version ", record.base_version, " at version ", version_, ", with ",
+        updates_.size(), " waiting for their sums: at most ", options().strategy.max_staleness,
+        " versions are made up for (strategy.max_staleness)"));
   }
   return absl::OkStatus();
 }

@@ -116,6 +116,9 @@ class RoundMachine {
   const HeldUpdate* UpdateOf(const std::string& site, int64_t round) const;  // null: none
   // Asynchronous: the number of the update that the site is to make next.
   int64_t NextUpdateOf(const std::string& site) const;
+  // Asynchronous: the oldest version that the next update may be made for. Above version() while so
+  // many wait that one for the newest model would be too old when its turn comes.
+  int64_t OldestBase() const;
   // Updates at which the collection ends.
   int64_t goal() const;
   int64_t least() const;  // without which the round is abandoned

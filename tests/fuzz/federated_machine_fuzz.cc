@@ -2,6 +2,7 @@
 // comes or goes, or time. Whatever they are, the run keeps its rules and its log can be read again.
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -68,6 +69,7 @@ class FuzzedRun {
     offer.options.secure.rounds_a_setup = 1 + Byte() % 3;
     if (Byte() % 4 == 0) offer.options.strategy.name = "fedbuff";
     offer.options.strategy.buffer = 1 + Byte() % 3;
+    offer.options.strategy.max_staleness = Byte() % 4;
     Must(RunStarted{offer});
   }
 
@@ -136,6 +138,7 @@ class FuzzedRun {
       DS_CHECK(survivors_.insert(fixed->round).second) << "two survivor sets";
     } else if (const auto* update = std::get_if<UpdateCommitted>(&record)) {
       DS_CHECK(updates_.emplace(update->site, update->round).second) << "counted twice";
+      waiting_.push_back(update->base_version);
     } else if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
       DS_CHECK(plan->secure_epoch < 0 ||
                masks_.emplace(plan->secure_epoch, plan->secure_index).second)
@@ -143,6 +146,11 @@ class FuzzedRun {
     } else if (const auto* published = std::get_if<RoundPublished>(&record)) {
       DS_CHECK(published->version == ++version_) << "versions grow by one";
       DS_CHECK(survivors_.contains(published->round)) << "published without survivors";
+      for (int64_t i = 0; machine_.asynchronous() && i < machine_.options().strategy.buffer; ++i) {
+        DS_CHECK(version_ - 1 - waiting_.front() <= machine_.options().strategy.max_staleness)
+            << "a sum that no site can add";
+        waiting_.pop_front();
+      }
     }
   }
 
@@ -156,6 +164,7 @@ class FuzzedRun {
   std::set<int64_t> survivors_;
   std::set<std::pair<std::string, int64_t>> updates_;
   std::set<std::pair<int64_t, int64_t>> masks_;
+  std::deque<int64_t> waiting_;  // base versions, in the order of the commits
   int64_t version_ = 0;
 };
 

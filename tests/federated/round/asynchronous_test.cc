@@ -57,6 +57,27 @@ TEST(Asynchronous, UpdatesThatAreTooOldAreRefused) {
   EXPECT_FALSE(driver.Apply(UpdateCommitted{0, SiteName(1), 1, blob}).ok()) << "counted twice";
 }
 
+// However fast a site is, no sum holds what the sites cannot make up for: that sum would be none.
+TEST(Asynchronous, UpdatesThatWouldBeTooOldWhenTheyAreSummedAreRefused) {
+  MachineDriver driver(Offer(2, 1));
+  driver.Join(0, 1);
+  driver.Run();
+  // Two for the next sum, two for the one after it, which is a version later.
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(driver.Commit(SiteName(0)).ok()) << i;
+  EXPECT_EQ(driver.machine().OldestBase(), 1);
+  const absl::Status late = driver.Commit(SiteName(1));
+  EXPECT_EQ(late.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(late.message()), HasSubstr("with 4 waiting"));
+  driver.Run();
+  driver.Publish();
+  driver.Run();
+  // Those that wait are as old as may be; a new one is for the newest version.
+  EXPECT_EQ(driver.machine().version(), 1);
+  EXPECT_EQ(driver.machine().OldestBase(), 1);
+  EXPECT_TRUE(driver.Commit(SiteName(1)).ok());
+  EXPECT_EQ(driver.Replayed().updates().size(), 3u);
+}
+
 TEST(Asynchronous, ABufferThatDoesNotFillEndsTheRun) {
   MachineDriver driver(Offer(3, 10));
   driver.Join(0, 0);

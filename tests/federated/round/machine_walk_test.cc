@@ -2,6 +2,7 @@
 // follow thrown in. Whatever happens, the run ends, and its log keeps the rules.
 #include <gmock/gmock.h>
 
+#include <deque>
 #include <map>
 #include <random>
 
@@ -94,6 +95,8 @@ class Walk {
 
   void CheckLog() {
     int64_t version = 0, ends = 0;
+    const bool buffered = driver_.machine().asynchronous();
+    std::deque<int64_t> waiting;  // base versions
     std::map<int64_t, int> survivor_sets;
     std::set<std::pair<std::string, int64_t>> updates;
     std::set<std::pair<int64_t, int64_t>> masks;
@@ -102,9 +105,15 @@ class Walk {
         EXPECT_EQ(++survivor_sets[fixed->round], 1) << "two survivor sets for a round";
       } else if (const auto* update = std::get_if<UpdateCommitted>(&record)) {
         EXPECT_TRUE(updates.emplace(update->site, update->round).second) << "counted twice";
+        waiting.push_back(update->base_version);
       } else if (const auto* published = std::get_if<RoundPublished>(&record)) {
         EXPECT_EQ(published->version, ++version);
         EXPECT_EQ(survivor_sets[published->round], 1) << "published without survivors";
+        for (int64_t i = 0; buffered && i < driver_.machine().options().strategy.buffer; ++i) {
+          EXPECT_LE(version - 1 - waiting.front(),
+                    driver_.machine().options().strategy.max_staleness);
+          waiting.pop_front();
+        }
       } else if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
         if (plan->secure_epoch >= 0) {
           EXPECT_TRUE(masks.emplace(plan->secure_epoch, plan->secure_index).second)

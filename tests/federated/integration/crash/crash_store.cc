@@ -98,6 +98,7 @@ class CrashWriter final : public BlobWriter {
       disk_.parts_.erase(digest_);
       if (const std::string found = Sha256Hex(text); found != digest_)
         return WrongBytes(digest_, found);
+      disk_.ever_[digest_] = text;
       disk_.whole_[digest_] = std::move(text);
       disk_.removed_.erase(digest_);
       return absl::OkStatus();
@@ -231,6 +232,11 @@ void CrashDisk::LosePower(uint64_t seed) {
 std::vector<std::string> CrashDisk::Records() const {
   MutexLock lock(mutex_);
   return records_;
+}
+
+std::map<std::string, std::string> CrashDisk::Ever() const {
+  MutexLock lock(mutex_);
+  return ever_;
 }
 
 size_t CrashDisk::blobs() const {

@@ -50,6 +50,8 @@ class CrashDisk {
 
   std::vector<std::string> Records() const;
   size_t blobs() const;
+  // Every blob that was ever whole, removed or not, by digest.
+  std::map<std::string, std::string> Ever() const;
 
  private:
   friend class CrashStore;
@@ -60,6 +62,7 @@ class CrashDisk {
   std::map<std::string, std::string> whole_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> parts_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> removed_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> ever_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ds::federated

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/hash/sha256.h"
 #include "base/status.h"
+#include "tests/federated/integration/crash/log_model.h"
 
 namespace ds::federated {
 namespace {
@@ -335,6 +336,10 @@ WorldOutcome CrashWorld::Run(const Troubles& troubles) {
   // Sites that the aggregator left alone give up by themselves.
   for (std::thread& thread : threads) thread.join();
   outcome.log = ReadRunLog(disk_.Records());
+  const LocalModel initial = VirtualModel(federation_.problem);
+  outcome.model = outcome.log.ok()
+                      ? CheckModels(*outcome.log, disk_.Ever(), {initial.layout, initial.weights})
+                      : outcome.log.status();
   if (!supervised.ok()) outcome.log = supervised;
   outcome.blobs = disk_.blobs();
   MutexLock lock(mutex_);

@@ -45,6 +45,7 @@ struct Troubles {
 struct WorldOutcome {
   std::vector<absl::StatusOr<AgentReport>> reports;
   absl::StatusOr<RunLog> log = absl::UnknownError("no log");
+  absl::Status model = absl::UnknownError("no log");  // CheckModels
   int64_t lives = 0;
   int64_t steps = 0;              // of the aggregator's first life
   absl::Duration slowest_return;  // from a death to the first answered call

@@ -31,18 +31,33 @@ class Reader {
   absl::Status On(const Other&) {
     return absl::OkStatus();
   }
+  bool asynchronous() const { return log_.options.strategy.name == "fedbuff"; }
+
+  absl::Status On(const RunStarted& started) {
+    log_.options = started.offer.options;
+    return absl::OkStatus();
+  }
+  absl::Status On(const ModelFixed& fixed) {
+    log_.model = fixed;
+    return absl::OkStatus();
+  }
   absl::Status On(const RoundPlanned& planned) {
+    if (!asynchronous()) held_.clear();
     if (planned.secure_epoch >= 0)
       index_[planned.round] = {planned.secure_epoch, planned.secure_index};
     return Once(planned_, planned.round, absl::StrCat("round ", planned.round, " planned twice"));
   }
   absl::Status On(const UpdateCommitted& update) {
+    held_.push_back(update);
+    if (int64_t& next = next_[update.site]; asynchronous() && update.round != next++)
+      return Wrong(absl::StrCat(update.site, " has update ", update.round, " before its ", next));
     return Once(updates_, {update.site, update.round},
                 absl::StrCat("two updates of ", update.site, " for round ", update.round));
   }
   absl::Status On(const SurvivorsFixed& fixed) {
     if (!log_.survivors.emplace(fixed.round, fixed.sites).second)
       return Wrong(absl::StrCat("two sets of survivors for round ", fixed.round));
+    DS_RETURN_IF_ERROR(TakeSummed(fixed));
     const auto index = index_.find(fixed.round);
     if (index == index_.end()) return absl::OkStatus();
     return Once(sessions_, index->second,
@@ -62,11 +77,14 @@ class Reader {
       return Wrong(absl::StrCat("round ", published.round, " counts ", published.sites, " of ",
                                 sites.size(), " survivors"));
     for (const std::string& site : sites) ++log_.counted[site];
+    log_.sums.push_back({published, std::move(summed_)});
     log_.versions = published.version;
     log_.model_digest = published.model_digest;
     return absl::OkStatus();
   }
   absl::Status On(const RoundAbandoned&) {
+    if (asynchronous()) held_.insert(held_.begin(), summed_.begin(), summed_.end());
+    summed_.clear();
     ++log_.abandoned;
     return absl::OkStatus();
   }
@@ -76,7 +94,25 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // Each survivor's update: the round's, or the first ones that are in no sum yet.
+  absl::Status TakeSummed(const SurvivorsFixed& fixed) {
+    summed_.clear();
+    for (const std::string& site : fixed.sites) {
+      const auto found = std::find_if(held_.begin(), held_.end(),
+                                      [&](const auto& update) { return update.site == site; });
+      if (found == held_.end() || (asynchronous() && found != held_.begin()))
+        return Wrong(absl::StrCat(site, " survives round ", fixed.round,
+                                  found == held_.end() ? " without an update" : " out of turn"));
+      summed_.push_back(std::move(*found));
+      held_.erase(found);
+    }
+    return absl::OkStatus();
+  }
+
   RunLog log_;
+  std::vector<UpdateCommitted> held_;    // in no sum yet
+  std::vector<UpdateCommitted> summed_;  // of the round that is published next
+  std::map<std::string, int64_t> next_;
   std::set<int64_t> planned_, charged_, published_;
   std::set<std::pair<std::string, int64_t>> updates_;
   std::map<int64_t, std::pair<int64_t, int64_t>> index_;  // round → set-up and index
