@@ -44,7 +44,8 @@ absl::Status Damaged(absl::string_view what) {
 
 std::vector<float> TakeFloats(absl::string_view& bytes, int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  // Where there are none, neither side has an address.
+  if (count > 0) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
   bytes.remove_prefix(values.size() * sizeof(float));
   return values;
 }
