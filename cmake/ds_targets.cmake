@@ -13,7 +13,9 @@ function(ds_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter
                          # Designated initialisers name what differs from the defaults: that is the idiom here.
-                         -Wno-missing-field-initializers)
+                         -Wno-missing-field-initializers
+                         # Only Clang knows what base/mutex.h says of locks.
+                         $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
   if(DS_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

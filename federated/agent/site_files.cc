@@ -12,8 +12,6 @@
 namespace ds::federated {
 namespace {
 
-constexpr int64_t kBlock = 1 << 20;
-
 absl::StatusOr<int64_t> CheckedSize(FederationClient& client, const std::string& digest,
                                     int64_t most_bytes) {
   DS_ASSIGN_OR_RETURN(const int64_t size, client.DownloadSize(digest));

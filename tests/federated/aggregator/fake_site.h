@@ -65,7 +65,10 @@ class FakeSite {
   }
   void Disconnect() { subscription_.reset(); }
   void Start() {
-    stop_ = false;
+    {
+      MutexLock lock(mutex_);
+      stop_ = false;
+    }
     thread_ = std::thread([this] { Loop(); });
   }
   void Stop() {
