@@ -41,7 +41,8 @@ absl::Status Run(char** argv) {
     if (word == "start") {
       using Tensors = std::map<std::string, Tensor>;
       DS_ASSIGN_OR_RETURN(Tensors tensors, ReadSafetensors(argv[7]));
-      batch = {.inputs = tensors["inputs"], .labels = tensors["labels"], .channels_last = true};
+      batch = {
+          .inputs = {{"", tensors["inputs"]}}, .targets = tensors["labels"], .channels_last = true};
       DS_RETURN_IF_ERROR(trainer.Prepare(batch));
       std::cout << PrecisionName(module->precision()) << std::endl;
       continue;

@@ -7,12 +7,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "data/dataset_checks.h"
 
 namespace ds {
 namespace {
 
 // Samples that the digest of a data set of unknown kind reads: decoding may be slow.
 constexpr int64_t kSampled = 64;
+
+absl::Span<const uint8_t> AsBytes(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace
 
@@ -44,11 +49,22 @@ absl::StatusOr<DatasetDigest> Dataset::Digest() const {
   DataChecksum checksum;
   std::vector<uint8_t> pixels(static_cast<size_t>(of.channels * of.height * of.width));
   std::vector<int64_t> tokens(static_cast<size_t>(of.sequence_length + 1));
+  std::vector<std::vector<std::byte>> arrays;
+  for (const ArrayInfo& array : of.inputs) arrays.emplace_back(SampleBytes(array));
+  std::vector<absl::Span<std::byte>> inputs;
+  for (std::vector<std::byte>& array : arrays) inputs.push_back(absl::MakeSpan(array));
+  std::vector<std::byte> target(of.target.has_value() ? SampleBytes(*of.target) : 0);
   const std::vector<int64_t> indices = EvenlySpread(of.size, kSampled);
   for (const int64_t index : indices) {
     if (of.kind == SampleKind::kText) {
       DS_RETURN_IF_ERROR(ReadText(index, absl::MakeSpan(tokens)));
       for (const int64_t token : tokens) checksum.Add(token);
+      continue;
+    }
+    if (of.kind == SampleKind::kTensors) {
+      DS_RETURN_IF_ERROR(ReadTensors(index, inputs, absl::MakeSpan(target)));
+      for (const std::vector<std::byte>& array : arrays) checksum.Add(AsBytes(array));
+      checksum.Add(AsBytes(target));
       continue;
     }
     int64_t label = 0;

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "data/batch_builder.h"
+#include "data/recipe/rand_augment.h"
 #include "data/sharding.h"
 
 namespace ds {
@@ -49,21 +50,61 @@ absl::Status CheckStatistics(const LoaderOptions& options, int64_t channels) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTensorStatistics(const LoaderOptions& options, const DatasetInfo& info) {
+  const bool fits = info.kind == SampleKind::kTensors && info.inputs.size() == 1 &&
+                    info.inputs[0].dtype == DType::kFloat32 && !info.inputs[0].shape.empty();
+  if (fits) return CheckStatistics(options, info.inputs[0].shape[0]);
+  return absl::InvalidArgumentError(
+      "data loader: mean and stddev are for images, and for tensors with one float32 input; leave "
+      "them out");
+}
+
+absl::Status CheckFraction(const char* name, double value, double highest) {
+  if (value >= 0 && value <= highest) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("data loader: ", name, " ", value, " is not in 0..", highest));
+}
+
+absl::Status CheckAugment(const AugmentOptions& augment, const DatasetInfo& info) {
+  constexpr double kMaxFactor = 100, kMaxShape = 1e6;
+  DS_RETURN_IF_ERROR(CheckRange("crop padding", augment.crop_padding, 0, kMaxPixels));
+  DS_RETURN_IF_ERROR(CheckRange("cutout", augment.cutout, 0, kMaxPixels));
+  DS_RETURN_IF_ERROR(CheckFraction("resized crop", augment.resized_crop, 1));
+  DS_RETURN_IF_ERROR(CheckFraction("brightness", augment.brightness, kMaxFactor));
+  DS_RETURN_IF_ERROR(CheckFraction("contrast", augment.contrast, kMaxFactor));
+  DS_RETURN_IF_ERROR(CheckFraction("saturation", augment.saturation, kMaxFactor));
+  DS_RETURN_IF_ERROR(CheckFraction("hue", augment.hue, 0.5));
+  DS_RETURN_IF_ERROR(CheckRange("RandAugment", augment.rand_augment, 0, kRandAugmentOperations));
+  DS_RETURN_IF_ERROR(CheckRange("RandAugment's magnitude", augment.rand_augment_magnitude, 0,
+                                kRandAugmentMagnitudes - 1));
+  DS_RETURN_IF_ERROR(CheckFraction("mixup", augment.mixup, kMaxShape));
+  DS_RETURN_IF_ERROR(CheckFraction("cutmix", augment.cutmix, kMaxShape));
+  if (info.kind != SampleKind::kImage &&
+      !(augment == AugmentOptions{.rand_augment_magnitude = augment.rand_augment_magnitude})) {
+    return absl::InvalidArgumentError(
+        "data loader: augmentation is for images, and the data holds none; switch it off");
+  }
+  const bool colors = augment.brightness > 0 || augment.contrast > 0 || augment.saturation > 0 ||
+                      augment.hue > 0 || augment.rand_augment > 0;
+  if (!colors || info.channels == 1 || info.channels == 3) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data loader: colour jitter and RandAugment are for pictures of 1 or 3 channels, "
+      "these have ",
+      info.channels, "; switch them off"));
+}
+
 absl::Status CheckOptions(const LoaderOptions& options, const DatasetInfo& info) {
   DS_RETURN_IF_ERROR(CheckRange("batch_size", options.batch_size, 1, kMaxBatch));
   DS_RETURN_IF_ERROR(CheckRange("world_size", options.world_size, 1, 1 << 20));
   DS_RETURN_IF_ERROR(CheckRange("rank", options.rank, 0, options.world_size - 1));
   DS_RETURN_IF_ERROR(CheckRange("threads", options.threads, 1, kMaxThreads));
   DS_RETURN_IF_ERROR(CheckRange("prefetch", options.prefetch, 1, kMaxPrefetch));
-  DS_RETURN_IF_ERROR(CheckRange("crop padding", options.augment.crop_padding, 0, kMaxPixels));
-  DS_RETURN_IF_ERROR(CheckRange("cutout", options.augment.cutout, 0, kMaxPixels));
   DS_RETURN_IF_ERROR(CheckRange("number of samples", info.size, 0, kMaxSamples - 1));
+  DS_RETURN_IF_ERROR(CheckAugment(options.augment, info));
   if (info.kind == SampleKind::kImage) {
     DS_RETURN_IF_ERROR(CheckStatistics(options, info.channels));
-  } else if (options.augment.crop_padding != 0 || options.augment.horizontal_flip ||
-             options.augment.cutout != 0) {
-    return absl::InvalidArgumentError(
-        "data loader: crop, flip and cutout are for images, the data is text; switch them off");
+  } else if (!options.mean.empty() || !options.stddev.empty()) {
+    DS_RETURN_IF_ERROR(CheckTensorStatistics(options, info));
   }
   const int64_t global = options.batch_size * options.world_size;
   if (options.drop_last && info.size < global) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,21 @@ struct AugmentOptions {
       0;  // pixels of zero padding (after normalisation: the mean) before a random crop
   bool horizontal_flip = false;  // with probability 1/2
   int64_t cutout = 0;            // side of a square set to the mean; 0: off
+  // A random part, resized to the network's size (Szegedy et al. 2015): its least share of the
+  // picture's area, in (0, 1], usually 0.08; its sides' ratio is between 3/4 and 4/3. 0: off.
+  double resized_crop = 0;
+  // Colour jitter: factors drawn from 1 - x to 1 + x, in an order of their own each time; the hue
+  // is turned by up to x of the circle, x in [0, 0.5]. 0: off.
+  double brightness = 0, contrast = 0, saturation = 0, hue = 0;
+  // RandAugment (Cubuk et al. 2020): so many operations a picture, each of this magnitude, 0..30.
+  int64_t rand_augment = 0;
+  int64_t rand_augment_magnitude = 9;
+  // Mixed with another sample of the data set, labels alike: mixup (Zhang et al. 2018) and cutmix
+  // (Yun et al. 2019), shares drawn from Beta(x, x). Both: one of them, by a coin. Targets are then
+  // float32 [N, classes]. 0: off.
+  double mixup = 0, cutmix = 0;
+
+  bool operator==(const AugmentOptions&) const = default;
 };
 
 struct LoaderOptions {
@@ -42,11 +58,21 @@ struct LoaderOptions {
   bool channels_last = true;   // bytes of `inputs` lie as NHWC (shape stays [N, C, H, W])
 };
 
+// One input of a batch: its name as ArrayInfo has it, and [N, ...].
+struct BatchInput {
+  std::string name;
+  Tensor values;
+};
+
 struct Batch {
-  Tensor inputs;  // float32 [N, C, H, W] (bytes NHWC if channels_last) | int64 [N, T]
-  Tensor labels;  // int64 [N] | [N, T]
+  // Images: one, float32 [N, C, H, W] (bytes NHWC if channels_last); text: one, int64 [N, T];
+  // tensors: as DatasetInfo::inputs.
+  std::vector<BatchInput> inputs;
+  // int64 [N], [N, T] or [N, H, W]: classes; float32 [N] or [N, K]: values, or a share of each of K
+  // classes (after mixup and cutmix too). Absent where the data has no labels.
+  std::optional<Tensor> targets;
   bool channels_last = false;
-  int64_t size() const { return labels.rank() ? labels.dim(0) : 0; }
+  int64_t size() const { return inputs.empty() ? 0 : inputs[0].values.dim(0); }
 };
 
 class DataLoader {
@@ -64,7 +90,7 @@ class DataLoader {
 };
 
 // Mean and standard deviation a channel, of pixels in [0, 1], over the first `limit` samples (0:
-// all).
+// all); of a table (csv) a column, over all rows.
 absl::Status MeanAndStddev(const Dataset& dataset, int64_t limit, std::vector<float>* mean,
                            std::vector<float>* stddev);
 

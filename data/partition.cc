@@ -15,30 +15,6 @@ namespace {
 
 using Shares = std::vector<std::vector<int64_t>>;  // by site
 
-// Above 0 and below 1.
-double Uniform(SampleRandom& random) { return (random.Next32() + 0.5) * 0x1p-32; }
-
-double Normal(SampleRandom& random) {
-  const double radius = std::sqrt(-2 * std::log(Uniform(random)));
-  return radius * std::cos(2 * M_PI * Uniform(random));
-}
-
-// Logarithm of a Gamma(shape, 1) variate, which a small shape would make 0. Marsaglia and Tsang
-// 2000, with their section 6 for shapes below 1.
-double LogGamma(double shape, SampleRandom& random) {
-  const double boost = shape < 1 ? std::log(Uniform(random)) / shape : 0;
-  const double d = (shape < 1 ? shape + 1 : shape) - 1.0 / 3;
-  const double c = 1 / std::sqrt(9 * d);
-  while (true) {
-    const double x = Normal(random);
-    const double root = 1 + c * x;
-    if (root <= 0) continue;
-    const double v = root * root * root;
-    if (std::log(Uniform(random)) < x * x / 2 + d - d * v + d * std::log(v))
-      return boost + std::log(d * v);
-  }
-}
-
 // Of one class, by site; they add up to 1.
 std::vector<double> Proportions(int64_t label, const PartitionOptions& options) {
   std::vector<double> share(static_cast<size_t>(options.sites));
@@ -126,9 +102,21 @@ class PartialDataset final : public Dataset {
     return whole_->ReadImage(samples_[static_cast<size_t>(index)], pixels, label);
   }
 
+  absl::Status ReadCrop(int64_t index, BoxChooser choose, absl::Span<uint8_t> pixels,
+                        int64_t* label) const override {
+    DS_RETURN_IF_ERROR(CheckRead(info_, SampleKind::kImage, index, pixels.size()));
+    return whole_->ReadCrop(samples_[static_cast<size_t>(index)], choose, pixels, label);
+  }
+
   absl::Status ReadText(int64_t index, absl::Span<int64_t> tokens) const override {
     DS_RETURN_IF_ERROR(CheckRead(info_, SampleKind::kText, index, tokens.size()));
     return whole_->ReadText(samples_[static_cast<size_t>(index)], tokens);
+  }
+
+  absl::Status ReadTensors(int64_t index, absl::Span<const absl::Span<std::byte>> inputs,
+                           absl::Span<std::byte> target) const override {
+    DS_RETURN_IF_ERROR(CheckReadTensors(info_, index, inputs, target));
+    return whole_->ReadTensors(samples_[static_cast<size_t>(index)], inputs, target);
   }
 
  private:
@@ -137,8 +125,24 @@ class PartialDataset final : public Dataset {
   DatasetInfo info_;
 };
 
+// Of images, and of tensors with one class a sample.
+absl::StatusOr<std::vector<int64_t>> ReadTensorLabels(const Dataset& dataset) {
+  const DatasetInfo& info = dataset.info();
+  std::vector<std::vector<std::byte>> sample;
+  std::vector<absl::Span<std::byte>> inputs;
+  for (const ArrayInfo& input : info.inputs) sample.emplace_back(SampleBytes(input));
+  for (std::vector<std::byte>& bytes : sample) inputs.push_back(absl::MakeSpan(bytes));
+  std::vector<int64_t> labels(static_cast<size_t>(info.size));
+  for (int64_t i = 0; i < info.size; ++i) {
+    auto* label = reinterpret_cast<std::byte*>(&labels[static_cast<size_t>(i)]);
+    DS_RETURN_IF_ERROR(dataset.ReadTensors(i, inputs, absl::MakeSpan(label, sizeof(int64_t))));
+  }
+  return labels;
+}
+
 absl::StatusOr<std::vector<int64_t>> ReadLabels(const Dataset& dataset) {
   const DatasetInfo& info = dataset.info();
+  if (info.kind == SampleKind::kTensors) return ReadTensorLabels(dataset);
   std::vector<uint8_t> pixels(static_cast<size_t>(info.channels * info.height * info.width));
   std::vector<int64_t> labels(static_cast<size_t>(info.size));
   for (int64_t i = 0; i < info.size; ++i) {
@@ -146,6 +150,12 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const Dataset& dataset) {
         dataset.ReadImage(i, absl::MakeSpan(pixels), &labels[static_cast<size_t>(i)]));
   }
   return labels;
+}
+
+bool HasOneClass(const DatasetInfo& info) {
+  if (info.kind != SampleKind::kTensors) return info.kind == SampleKind::kImage;
+  return info.target.has_value() && info.target->dtype == DType::kInt64 &&
+         info.target->shape.empty();
 }
 
 }  // namespace
@@ -183,11 +193,10 @@ absl::StatusOr<std::shared_ptr<const Dataset>> PartOfSite(std::shared_ptr<const 
                                                           const PartitionOptions& options) {
   if (options.sites == 1 && options.site == 0) return dataset;
   const DatasetInfo& info = dataset->info();
-  const bool text = info.kind == SampleKind::kText;
-  if (text && options.alpha != 0) {
+  if (!HasOneClass(info) && options.alpha != 0) {
     return absl::InvalidArgumentError(
-        "data.partition.alpha deals samples by their label, and text has one a token; set it to 0 "
-        "for equal shares");
+        "data.partition.alpha deals samples by their class, and this data has no single class a "
+        "sample; set it to 0 for equal shares");
   }
   std::vector<int64_t> labels(static_cast<size_t>(info.size));
   if (options.alpha != 0) {

@@ -18,7 +18,11 @@ enum class RandomPurpose : uint32_t {
   kPattern = 3,
   kTrain = 4,
   kTest = 5,
-  kPartition = 6
+  kPartition = 6,
+  kResizedCrop = 7,
+  kColor = 8,
+  kRandAugment = 9,
+  kMix = 10
 };
 
 class SampleRandom {
@@ -52,5 +56,15 @@ class SampleRandom {
   std::array<uint32_t, 4> block_ = {};
   uint32_t used_ = 4;
 };
+
+// Above 0 and below 1.
+double Uniform(SampleRandom& random);
+// Standard normal (Box and Muller).
+double Normal(SampleRandom& random);
+// Logarithm of a Gamma(shape, 1) variate, which a small shape would make 0. Marsaglia and Tsang
+// 2000, with their section 6 for shapes below 1.
+double LogGamma(double shape, SampleRandom& random);
+// A Beta(shape, shape) variate, in [0, 1].
+double SymmetricBeta(double shape, SampleRandom& random);
 
 }  // namespace ds

@@ -22,7 +22,7 @@ ds::CalibrationData BatchesOf(ds::DataLoader& loader) {
   return [&loader]() -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
     DS_ASSIGN_OR_RETURN(std::optional<ds::Batch> batch, loader.Next());
     if (!batch.has_value()) return std::nullopt;
-    return std::vector<at::Tensor>{ds::ToTorch(batch->inputs)};
+    return std::vector<at::Tensor>{ds::ToTorch(batch->inputs[0].values)};
   };
 }
 

@@ -9,8 +9,8 @@
 
 namespace ds {
 
-CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
-  return [&loader,
+CalibrationData FirstSamples(DataLoader& loader, const Graph& graph, int64_t samples) {
+  return [&loader, &graph,
           left = samples]() mutable -> absl::StatusOr<std::optional<std::vector<at::Tensor>>> {
     while (left > 0) {
       DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
@@ -19,7 +19,9 @@ CalibrationData FirstSamples(DataLoader& loader, int64_t samples) {
       const int64_t taken = std::min(left, batch->size());
       left -= taken;
       // The batch's memory goes back to the loader.
-      return std::vector<at::Tensor>{InputsToTorch(*batch).narrow(0, 0, taken).clone()};
+      DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> inputs, InputsToTorch(*batch, graph));
+      for (at::Tensor& input : inputs) input = input.narrow(0, 0, taken).clone();
+      return inputs;
     }
     return std::nullopt;
   };

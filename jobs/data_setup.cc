@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "data/sets/open_dataset.h"
 
@@ -14,31 +16,63 @@ namespace {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
-absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
-  if (train.channels == test.channels && train.height == test.height && train.width == test.width &&
-      train.classes == test.classes) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "training and test data differ: ", ShapeString({train.channels, train.height, train.width}),
-      " with ", train.classes, " classes against ",
-      ShapeString({test.channels, test.height, test.width}), " with ", test.classes));
+std::string Describe(const ArrayInfo& array) {
+  return absl::StrCat("'", array.name, "' of ", Name(array.dtype), " ", ShapeString(array.shape));
 }
 
-absl::Status FillInStatistics(const Dataset& train, LoaderOptions& data) {
-  if (train.info().kind != SampleKind::kImage) return absl::OkStatus();
+std::string Describe(const DatasetInfo& info) {
+  if (info.kind != SampleKind::kTensors) {
+    return absl::StrCat(ShapeString({info.channels, info.height, info.width}), " with ",
+                        info.classes, " classes");
+  }
+  std::string text = absl::StrJoin(info.inputs, ", ", [](std::string* out, const ArrayInfo& array) {
+    absl::StrAppend(out, Describe(array));
+  });
+  return absl::StrCat(text, info.target.has_value() ? ", labels " : ", no labels",
+                      info.target.has_value() ? Describe(*info.target) : "");
+}
+
+absl::Status CheckSplits(const DatasetInfo& train, const DatasetInfo& test) {
+  const bool tensors = train.kind == SampleKind::kTensors;
+  if (Describe(train) != Describe(test)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "training and test data differ: ", Describe(train), " against ", Describe(test)));
+  }
+  if (!tensors || test.classes <= train.classes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the test data has class ", test.classes - 1, ", the training data's highest is ",
+      train.classes - 1, "; a class that is not learned cannot be tested"));
+}
+
+std::string ChannelName(const DatasetInfo& info, size_t channel) {
+  if (channel < info.channel_names.size())
+    return absl::StrCat("column '", info.channel_names[channel], "'");
+  return absl::StrCat("channel ", channel);
+}
+
+absl::Status FillInStatistics(const Dataset& train, LoaderOptions& data,
+                              std::vector<std::string>& notes) {
+  const DatasetInfo& info = train.info();
+  const bool table = !info.channel_names.empty();
+  if (info.kind != SampleKind::kImage && !table) return absl::OkStatus();
   constexpr int64_t kSamples = 10000;
   if (data.mean.empty() || data.stddev.empty()) {
     std::vector<float> mean, stddev;
     DS_RETURN_IF_ERROR(MeanAndStddev(train, kSamples, &mean, &stddev));
     if (data.mean.empty()) data.mean.assign(mean.begin(), mean.end());
+    for (size_t c = 0; c < stddev.size() && data.stddev.empty(); ++c) {
+      if (stddev[c] > 0) continue;
+      notes.push_back(absl::StrCat("training data: ", ChannelName(info, c), " is ", mean[c],
+                                   " everywhere, it tells nothing; it becomes 0, undivided"));
+      stddev[c] = 1;
+    }
     if (data.stddev.empty()) data.stddev.assign(stddev.begin(), stddev.end());
   }
-  const size_t channels = static_cast<size_t>(train.info().channels);
+  const size_t channels = static_cast<size_t>(info.channels);
   if (data.mean.size() == channels && data.stddev.size() == channels) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("data.mean has ", data.mean.size(), " and data.stddev ", data.stddev.size(),
-                   " entries, the images have ", channels, " channels"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.mean has ", data.mean.size(), " and data.stddev ", data.stddev.size(), " entries, the ",
+      table ? "table's inputs have " : "images have ", channels, table ? " columns" : " channels"));
 }
 
 }  // namespace
@@ -51,6 +85,9 @@ absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::strin
   options.limit = train ? data.train_limit : data.test_limit;
   if (!train) options.size = std::max<int64_t>(1, options.size / 5);
   options.seed = config.run.seed;
+  const bool for_classes = config.loss.name == "cross_entropy" || config.loss.name == "nll";
+  if (options.target_type == "auto" && options.targets.size() == 1 && for_classes)
+    options.target_type = "class";
   DS_ASSIGN_OR_RETURN(DatasetPtr whole, OpenDataset(options));
   return PartOfSite(std::move(whole), data.partition);
 }
@@ -59,9 +96,15 @@ absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config) {
   DataSplits splits;
   DS_ASSIGN_OR_RETURN(splits.train, OpenSplit(config, "train"));
   DS_ASSIGN_OR_RETURN(splits.test, OpenSplit(config, "test"));
+  for (const auto* set : {splits.train.get(), splits.test.get()})
+    splits.notes.insert(splits.notes.end(), set->info().notes.begin(), set->info().notes.end());
   DS_RETURN_IF_ERROR(CheckSplits(splits.train->info(), splits.test->info()));
-  DS_RETURN_IF_ERROR(FillInStatistics(*splits.train, config.data.loader));
+  DS_RETURN_IF_ERROR(FillInStatistics(*splits.train, config.data.loader, splits.notes));
   return splits;
+}
+
+void SayNotes(const DataSplits& splits) {
+  for (const std::string& note : splits.notes) Log(LogLevel::kWarning, note);
 }
 
 absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainConfig& config,

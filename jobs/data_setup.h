@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/loader.h"
@@ -14,15 +15,20 @@ namespace ds {
 struct DataSplits {
   std::shared_ptr<const Dataset> train;
   std::shared_ptr<const Dataset> test;
+  std::vector<std::string> notes;  // what a person should hear of them
 };
+
+// On one rank: a line of the log each.
+void SayNotes(const DataSplits& splits);
 
 // One split, "train" or "test": the site's part of it where data.partition asks for one.
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenSplit(const TrainConfig& config,
                                                          const std::string& split);
 
 // Opens both splits and fills in `config.data.loader.mean` and `stddev` if they are empty (measured
-// on the training split). InvalidArgument where the splits' shapes or classes differ, or the
-// statistics do not fit the images' channels.
+// on the training split). A channel that is the same everywhere has stddev 1, and a note.
+// InvalidArgument where the splits' shapes or classes differ, or the statistics do not fit the
+// channels.
 absl::StatusOr<DataSplits> OpenSplits(TrainConfig& config);
 
 enum class DataUse { kTrain, kTest, kCalibrate };

@@ -108,6 +108,7 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
   DS_RETURN_IF_ERROR(CheckSameOnAllRanks(communicator, description));
   const DataSplits& splits = job->splits;
   const int rank = communicator.rank(), ranks = communicator.size();
+  if (rank == 0) SayNotes(splits);
   DS_ASSIGN_OR_RETURN(job->train_loader,
                       MakeLoader(config, splits.train, DataUse::kTrain, rank, ranks));
   DS_ASSIGN_OR_RETURN(job->test_loader,

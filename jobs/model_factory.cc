@@ -9,6 +9,7 @@
 #include "graph/replace_head.h"
 #include "graph/schema/schema.h"
 #include "graph/zoo/zoo.h"
+#include "trainer/input_binding.h"
 
 namespace ds {
 namespace {
@@ -28,31 +29,6 @@ ModelOptions Sized(ModelOptions options, const DatasetInfo& data) {
   return options;
 }
 
-// The shape one sample of the data has, with the batch in front.
-Shape DataInputShape(const DatasetInfo& data) {
-  if (data.kind == SampleKind::kText) return {kDynamicDim, data.sequence_length};
-  return {kDynamicDim, data.channels, data.height, data.width};
-}
-
-absl::Status CheckInput(const Graph& graph, const DatasetInfo& data, const std::string& model) {
-  if (graph.inputs().size() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("model ", model, " has ", graph.inputs().size(),
-                                                   " inputs; training takes models with one"));
-  }
-  const Value& input = graph.value(graph.inputs()[0]);
-  const Shape wanted = DataInputShape(data);
-  bool fits = input.shape.has_value() && input.shape->size() == wanted.size();
-  for (size_t i = 0; fits && i < wanted.size(); ++i) {
-    const int64_t extent = (*input.shape)[i];
-    fits = extent == kDynamicDim || wanted[i] == kDynamicDim || extent == wanted[i];
-  }
-  if (fits) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "model ", model, " takes input '", input.name, "' of shape ",
-      input.shape ? ShapeString(*input.shape) : "unknown", ", the data has ", ShapeString(wanted),
-      "; choose data.image_size or model.channels, height and width so that they agree"));
-}
-
 absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
   if (classes >= data.classes) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("model.classes is ", classes, " but the data has ",
@@ -64,12 +40,14 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
                                         uint64_t seed) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
-  DS_RETURN_IF_ERROR(CheckInput(graph, data, config.onnx));
-  const int64_t classes = Sized(config.options, data).classes;
-  DS_RETURN_IF_ERROR(CheckClasses(classes, data));
+  DS_RETURN_IF_ERROR(CheckInputs(graph, data, config.onnx));
   if (graph.outputs().empty()) {
     return absl::InvalidArgumentError(absl::StrCat("model ", config.onnx, " has no output"));
   }
+  // Of tensors nobody knows what their numbers mean: a head is replaced when asked for.
+  if (data.kind == SampleKind::kTensors && config.options.classes == 0) return graph;
+  const int64_t classes = Sized(config.options, data).classes;
+  DS_RETURN_IF_ERROR(CheckClasses(classes, data));
   const Value& output = graph.value(graph.outputs()[0]);
   if (output.shape && !output.shape->empty() && output.shape->back() != classes) {
     DS_RETURN_IF_ERROR(Annotate(ReplaceClassifier(graph, classes, seed), config.onnx));
@@ -81,10 +59,13 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
 
 absl::Status MakeBatchDynamic(Graph& graph) {
   if (graph.inputs().empty()) return absl::InvalidArgumentError("the model has no input");
-  std::optional<Shape>& shape = graph.mutable_value(graph.inputs()[0]).shape;
-  if (!shape || shape->empty() || shape->front() == kDynamicDim) return absl::OkStatus();
-  const int64_t batch = shape->front();
-  shape->front() = kDynamicDim;
+  const std::optional<Shape> first = graph.value(graph.inputs()[0]).shape;
+  if (!first || first->empty() || first->front() == kDynamicDim) return absl::OkStatus();
+  const int64_t batch = first->front();
+  for (const ValueId input : graph.inputs()) {
+    std::optional<Shape>& shape = graph.mutable_value(input).shape;
+    if (shape && !shape->empty() && shape->front() == batch) shape->front() = kDynamicDim;
+  }
   // Targets may be shared between Reshapes and other readers: each changed one becomes an
   // initialiser of its own.
   for (Node& node : graph.mutable_nodes()) {
@@ -106,11 +87,6 @@ absl::Status MakeBatchDynamic(Graph& graph) {
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
   DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
   ModelConfig model = {.onnx = path};
-  if (graph.inputs().size() != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model ", path, " has ", graph.inputs().size(),
-                     " inputs; only models with one can be run on the data"));
-  }
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
   if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
@@ -132,7 +108,7 @@ absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& da
   options.seed = seed;
   DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));
-  DS_RETURN_IF_ERROR(CheckInput(graph, data, config.name));
+  DS_RETURN_IF_ERROR(CheckInputs(graph, data, config.name));
   DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), config.name));
   return graph;
 }

@@ -1,17 +1,63 @@
 #include "trainer/batch_tensors.h"
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "executor/graph_module.h"
+#include "trainer/input_binding.h"
 
 namespace ds {
+namespace {
 
-at::Tensor InputsToTorch(const Batch& batch) {
-  at::Tensor tensor = ToTorch(batch.inputs);
-  if (!batch.channels_last || tensor.dim() != 4) return tensor;
-  // The bytes lie as NHWC under a shape of NCHW.
-  const int64_t c = tensor.size(1), h = tensor.size(2), w = tensor.size(3);
-  return tensor.as_strided(tensor.sizes(), {c * h * w, 1, w * c, c});
+at::Tensor ImagesToTorch(const Batch& batch, const Graph& graph) {
+  const Tensor& values = batch.inputs[0].values;
+  at::Tensor tensor = ToTorch(values);
+  if (values.rank() != 4) return tensor;
+  if (batch.channels_last) {
+    // The bytes lie as NHWC under a shape of NCHW.
+    const int64_t c = tensor.size(1), h = tensor.size(2), w = tensor.size(3);
+    tensor = tensor.as_strided(tensor.sizes(), {c * h * w, 1, w * c, c});
+  }
+  if (!WantsChannelsLast(graph, values.shape())) return tensor;
+  return tensor.permute({0, 2, 3, 1}).contiguous();
 }
 
-at::Tensor LabelsToTorch(const Batch& batch) { return ToTorch(batch.labels); }
+absl::StatusOr<at::Tensor> Converted(const at::Tensor& tensor, DType have, const Value& wanted) {
+  if (have == wanted.dtype) return tensor;
+  if (!TypeFits(have, wanted.dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", wanted.name, "' is ", Name(wanted.dtype), " and the batch has ", Name(have)));
+  }
+  const at::Tensor converted = tensor.to(ToTorch(Tensor(wanted.dtype, {0})).scalar_type());
+  if (IsFloatingPoint(wanted.dtype) || converted.to(tensor.scalar_type()).equal(tensor))
+    return converted;
+  return absl::OutOfRangeError(absl::StrCat("input '", wanted.name, "': the data's ", Name(have),
+                                            " hold a number that the model's ", Name(wanted.dtype),
+                                            " cannot; look for it in the array"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<at::Tensor>> InputsToTorch(const Batch& batch, const Graph& graph) {
+  std::vector<std::string> names;
+  for (const BatchInput& input : batch.inputs) names.push_back(input.name);
+  DS_ASSIGN_OR_RETURN(const std::vector<size_t> order, BindInputs(graph, names));
+  const bool images = batch.inputs.size() == 1 && names[0].empty();
+  std::vector<at::Tensor> tensors;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Tensor& values = batch.inputs[order[i]].values;
+    DS_ASSIGN_OR_RETURN(tensors.emplace_back(),
+                        Converted(images ? ImagesToTorch(batch, graph) : ToTorch(values),
+                                  values.dtype(), graph.value(graph.inputs()[i])));
+  }
+  return tensors;
+}
+
+absl::StatusOr<at::Tensor> TargetsToTorch(const Batch& batch) {
+  if (batch.targets.has_value()) return ToTorch(*batch.targets);
+  return absl::InvalidArgumentError(
+      "the data has no labels: add labels.npy (or an array 'labels') beside its inputs");
+}
 
 }  // namespace ds

@@ -81,13 +81,13 @@ class ForwardLook {
     }
   }
 
-  absl::Status Run(const at::Tensor& inputs) {
+  absl::Status Run(const std::vector<at::Tensor>& inputs) {
     const at::NoGradGuard no_grad;
     std::vector<at::Tensor> statistics;
     for (const NamedTensor& buffer : module_.buffers()) statistics.push_back(buffer.tensor.clone());
     module_.set_value_observer(
         [this](ValueId id, const at::Tensor& tensor) { seen_[id] = Look(tensor); });
-    const absl::Status status = module_.Forward({inputs}).status();
+    const absl::Status status = module_.Forward(inputs).status();
     module_.set_value_observer(nullptr);
     for (size_t i = 0; i < statistics.size(); ++i) {
       at::Tensor buffer = module_.buffers()[i].tensor;
@@ -221,7 +221,7 @@ bool ParametersAreFinite(const GraphModule& module) {
 }
 
 absl::StatusOr<std::optional<Divergence>> FindInForward(GraphModule& module,
-                                                        const at::Tensor& inputs) {
+                                                        const std::vector<at::Tensor>& inputs) {
   if (std::optional<Divergence> found = FindInWeights(module); found.has_value()) return found;
   ForwardLook look(module);
   DS_RETURN_IF_ERROR(look.Run(inputs));

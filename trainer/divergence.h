@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
@@ -40,7 +41,7 @@ bool ParametersAreFinite(const GraphModule& module);
 // `inputs`; nullopt where its outputs are finite. Statistics of BatchNorm are left as they were;
 // the module's value observer is taken away. Errors as of GraphModule::Forward.
 absl::StatusOr<std::optional<Divergence>> FindInForward(GraphModule& module,
-                                                        const at::Tensor& inputs);
+                                                        const std::vector<at::Tensor>& inputs);
 
 // InvalidArgument: the headline, and what happened at the earliest step of any rank, on the lowest
 // such rank, with what helps. `mine`: what this rank has found, if anything. The same error on all

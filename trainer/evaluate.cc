@@ -31,12 +31,13 @@ absl::StatusOr<EvaluationSums> SumEvaluation(GraphModule& model, const Loss& los
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
     if (!batch.has_value()) break;
     if (batch->size() == 0) continue;
-    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
-                        model.Forward({InputsToTorch(*batch)}));
-    DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], LabelsToTorch(*batch)));
+    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, InputsToTorch(*batch, model.graph()));
+    DS_ASSIGN_OR_RETURN(const at::Tensor targets, TargetsToTorch(*batch));
+    DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, model.Forward(inputs));
+    DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], targets));
     sums.loss += result.loss.item<double>() * static_cast<double>(result.count);
     if (!std::isfinite(sums.loss)) {
-      DS_ASSIGN_OR_RETURN(sums.not_finite, FindInForward(model, InputsToTorch(*batch)));
+      DS_ASSIGN_OR_RETURN(sums.not_finite, FindInForward(model, inputs));
       if (!sums.not_finite.has_value())
         sums.not_finite = {"the loss of outputs that are finite", kLowerLearningRate};
       return sums;

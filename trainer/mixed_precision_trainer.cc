@@ -109,9 +109,11 @@ absl::Status MixedPrecisionTrainer::Prepare(const Batch& sample) {
   int32_t chosen = 0;
   DS_RETURN_IF_ERROR(
       WhileOthersWait(*communicator_, /*worker=*/0, "choose a precision", [&]() -> absl::Status {
+        DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs,
+                            InputsToTorch(sample, model_.graph()));
+        DS_ASSIGN_OR_RETURN(const at::Tensor targets, TargetsToTorch(sample));
         DS_ASSIGN_OR_RETURN(const PrecisionChoice choice,
-                            ChoosePrecision(options_.precision, model_, loss_,
-                                            InputsToTorch(sample), LabelsToTorch(sample)));
+                            ChoosePrecision(options_.precision, model_, loss_, inputs, targets));
         chosen = static_cast<int32_t>(choice.precision);
         precision_reason_ = choice.reason;
         return absl::OkStatus();
@@ -155,9 +157,10 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   // A rank may have run out of samples in the last batch: its gradient counts as zeros.
   if (batch.size() == 0) return sums;
   const int64_t start = SteadyMicros();
-  const at::Tensor inputs = InputsToTorch(batch);
-  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward({inputs}));
-  DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], LabelsToTorch(batch)));
+  DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, InputsToTorch(batch, model_.graph()));
+  DS_ASSIGN_OR_RETURN(const at::Tensor targets, TargetsToTorch(batch));
+  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, model_.Forward(inputs));
+  DS_ASSIGN_OR_RETURN(LossResult result, loss_(outputs[0], targets));
   int64_t middle = SteadyMicros();
   try {
     at::Tensor minimised = result.loss;

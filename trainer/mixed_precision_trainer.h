@@ -99,7 +99,7 @@ class TrainObserver {
 // What is minimised, from a micro-batch's inputs, the model's first output and its loss
 // (distillation, say).
 using Objective = std::function<absl::StatusOr<at::Tensor>(
-    const at::Tensor& inputs, const at::Tensor& output, const at::Tensor& loss)>;
+    const std::vector<at::Tensor>& inputs, const at::Tensor& output, const at::Tensor& loss)>;
 
 // What a trainer works with beside model and optimiser. Nothing is owned.
 struct TrainerParts {

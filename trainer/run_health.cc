@@ -39,7 +39,9 @@ std::optional<Divergence> MixedPrecisionTrainer::FindDivergence(
   for (size_t i = 0; i < micro_batches.size() && mine && !found.has_value(); ++i) {
     if (micro_batches[i].size() == 0 || first_bad_.overflowed) continue;
     SetDropoutKey(i);
-    auto in_forward = FindInForward(model_, InputsToTorch(micro_batches[i]));
+    const auto inputs = InputsToTorch(micro_batches[i], model_.graph());
+    if (!inputs.ok()) continue;
+    auto in_forward = FindInForward(model_, *inputs);
     if (in_forward.ok()) found = *std::move(in_forward);
   }
   if (!found.has_value() && mine) found = DescribeBad();

@@ -1,4 +1,4 @@
-// Decodes JPEG and PNG bytes to 8-bit gray or RGB. The bytes are not trusted: whatever the
+// Decodes JPEG, PNG and WebP bytes to 8-bit gray or RGB. The bytes are not trusted: whatever the
 // libraries find wrong becomes a Status, and a small file cannot ask for a huge picture.
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/dataset.h"
 #include "data/file_bytes.h"
 
 namespace ds {
@@ -32,6 +33,24 @@ struct DecodeOptions {
 absl::StatusOr<DecodedImage> DecodeImage(ByteSpan bytes, absl::string_view origin,
                                          const DecodeOptions& options);
 
+// A part of a picture, in pixels; it may begin and end between two.
+struct RealBox {
+  double y = 0, x = 0, height = 0, width = 0;
+};
+
+// A picture of which the part `box` is wanted.
+struct CroppedImage {
+  DecodedImage image;
+  RealBox box;
+};
+
+// Decodes at least what `choose` picks of a picture, from its size, to be resized to `height` x
+// `width`. Of a JPEG only the lines and columns around it, at 1/2, 1/4 or 1/8 of the size where the
+// part still has `height` x `width` pixels then: damage outside of what is decoded may stay unseen.
+absl::StatusOr<CroppedImage> DecodeCrop(ByteSpan bytes, absl::string_view origin,
+                                        const DecodeOptions& options, BoxChooser choose,
+                                        int64_t height, int64_t width);
+
 struct ImageSize {
   int64_t height = 0, width = 0;
 };
@@ -47,8 +66,20 @@ absl::StatusOr<DecodedImage> DecodeJpeg(ByteSpan bytes, absl::string_view origin
 absl::StatusOr<DecodedImage> DecodePng(ByteSpan bytes, absl::string_view origin,
                                        const DecodeOptions& options, bool size_only);
 
+absl::StatusOr<DecodedImage> DecodeWebp(ByteSpan bytes, absl::string_view origin,
+                                        const DecodeOptions& options, bool size_only);
+
+absl::StatusOr<CroppedImage> DecodeJpegCrop(ByteSpan bytes, absl::string_view origin,
+                                            const DecodeOptions& options, BoxChooser choose,
+                                            int64_t height, int64_t width);
+
 absl::Status DamagedImage(absl::string_view origin, absl::string_view format,
                           absl::string_view what);
+// JPEG's own luma (ITU-R BT.601), in 1/1000.
+inline uint8_t LumaOf(int red, int green, int blue) {
+  return static_cast<uint8_t>((299 * red + 587 * green + 114 * blue + 500) / 1000);
+}
+RealBox ToRealBox(const PixelBox& box);
 // Refuses a picture without pixels or with more than options.max_pixels.
 absl::Status CheckImageSize(absl::string_view origin, int64_t height, int64_t width,
                             const DecodeOptions& options);

@@ -14,6 +14,14 @@ namespace ds {
 // has C * side * side elements.
 void ResizeAndCrop(const DecodedImage& image, int64_t side, absl::Span<uint8_t> planes);
 
+// The part of the picture as [C, height, width] planes, by the same filter; what lies outside the
+// part is not looked at, as if it had been cut out first.
+void ResizeBox(const DecodedImage& image, const RealBox& box, int64_t height, int64_t width,
+               absl::Span<uint8_t> planes);
+
+// Planes to interleaved rows, and back; size unchanged.
+DecodedImage FromPlanes(absl::Span<const uint8_t> planes, int64_t channels, int64_t height,
+                        int64_t width);
 // Interleaved rows to planes, size unchanged.
 void ToPlanes(const DecodedImage& image, absl::Span<uint8_t> planes);
 

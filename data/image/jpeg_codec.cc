@@ -78,18 +78,14 @@ class Decoder {
     return true;
   }
 
-  // Settles the size of the output: info().output_height and so on.
-  bool Start(const DecodeOptions& options) {
+  // Settles the size of the output, 1 / `denominator` of the picture's: info().output_height and so
+  // on.
+  bool Start(const DecodeOptions& options, unsigned denominator) {
     if (setjmp(errors_.jump) != 0) return false;
     const bool cmyk = info_.num_components == 4;
     info_.out_color_space = cmyk ? JCS_CMYK : options.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-    const int64_t shorter = std::min(info_.image_height, info_.image_width);
     info_.scale_num = 1;
-    info_.scale_denom = 1;
-    while (options.min_side > 0 && info_.scale_denom < 8 &&
-           shorter / (2 * info_.scale_denom) >= options.min_side) {
-      info_.scale_denom *= 2;
-    }
+    info_.scale_denom = denominator;
     jpeg_start_decompress(&info_);
     return true;
   }
@@ -101,6 +97,25 @@ class Decoder {
       jpeg_read_scanlines(&info_, &row, 1);
     }
     jpeg_finish_decompress(&info_);
+    return true;
+  }
+
+  // Narrows the lines to columns from `x` on, `width` of them, both rounded outwards to what the
+  // codec can cut; these are then `x` and info().output_width.
+  bool CutColumns(unsigned& x, unsigned width) {
+    if (setjmp(errors_.jump) != 0) return false;
+    jpeg_crop_scanline(&info_, &x, &width);
+    return true;
+  }
+
+  // `rows` lines from `y` on. The rest of the file is not looked at.
+  bool ReadPart(unsigned y, unsigned rows, uint8_t* pixels, size_t stride) {
+    if (setjmp(errors_.jump) != 0) return false;
+    if (y > 0) jpeg_skip_scanlines(&info_, y);
+    while (info_.output_scanline < y + rows) {
+      JSAMPROW row = pixels + (info_.output_scanline - y) * stride;
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
     return true;
   }
 
@@ -127,11 +142,20 @@ void ConvertCmyk(const std::vector<uint8_t>& cmyk, bool inverted, DecodedImage* 
     }
     if (image->channels == 3) {
       for (int c = 0; c < 3; ++c) image->pixels[3 * i + c] = static_cast<uint8_t>(rgb[c]);
-    } else {  // the luma weights of JPEG itself (ITU-R BT.601), in 1/1000
-      image->pixels[i] =
-          static_cast<uint8_t>((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+    } else {
+      image->pixels[i] = LumaOf(rgb[0], rgb[1], rgb[2]);
     }
   }
+}
+
+// The largest of 1, 2, 4 and 8 that leaves `box` that many pixels; 1 where 0 are asked for.
+unsigned DenominatorFor(int64_t height, int64_t width, const PixelBox& box) {
+  unsigned denominator = 1;
+  while (height > 0 && denominator < 8 && box.height / (2 * denominator) >= height &&
+         box.width / (2 * denominator) >= width) {
+    denominator *= 2;
+  }
+  return denominator;
 }
 
 }  // namespace
@@ -145,7 +169,10 @@ absl::StatusOr<DecodedImage> DecodeJpeg(ByteSpan bytes, absl::string_view origin
   image.width = decoder.info().image_width;
   DS_RETURN_IF_ERROR(CheckImageSize(origin, image.height, image.width, options));
   if (size_only) return image;
-  if (!decoder.Start(options)) return decoder.Error(origin);
+  if (!decoder.Start(options, DenominatorFor(options.min_side, options.min_side,
+                                             {0, 0, image.height, image.width}))) {
+    return decoder.Error(origin);
+  }
   image.height = decoder.info().output_height;
   image.width = decoder.info().output_width;
   image.channels = options.channels;
@@ -158,6 +185,47 @@ absl::StatusOr<DecodedImage> DecodeJpeg(ByteSpan bytes, absl::string_view origin
     return decoder.Error(origin);
   }
   return image;
+}
+
+absl::StatusOr<CroppedImage> DecodeJpegCrop(ByteSpan bytes, absl::string_view origin,
+                                            const DecodeOptions& options, BoxChooser choose,
+                                            int64_t height, int64_t width) {
+  // Upsampled chroma of the first and last columns would differ from the whole picture's.
+  constexpr int64_t kMargin = 2;
+  Decoder decoder;
+  if (!decoder.ReadHeader(bytes)) return decoder.Error(origin);
+  const int64_t full_height = decoder.info().image_height, full_width = decoder.info().image_width;
+  DS_RETURN_IF_ERROR(CheckImageSize(origin, full_height, full_width, options));
+  const PixelBox box = choose(full_height, full_width);
+  CroppedImage part;
+  if (decoder.info().num_components == 4) {  // CMYK: rare, so whole
+    DS_ASSIGN_OR_RETURN(part.image, DecodeJpeg(bytes, origin, options, /*size_only=*/false));
+    part.box = ToRealBox(box);
+    return part;
+  }
+  const unsigned denominator = DenominatorFor(height, width, box);
+  if (!decoder.Start(options, denominator)) return decoder.Error(origin);
+  const int64_t rows = decoder.info().output_height, columns = decoder.info().output_width;
+  const auto scaled = [denominator](int64_t at) { return at / static_cast<int64_t>(denominator); };
+  const int64_t top = scaled(box.y), left = std::max<int64_t>(0, scaled(box.x) - kMargin);
+  const int64_t bottom = std::min(rows, scaled(box.y + box.height - 1) + 1);
+  const int64_t right = std::min(columns, scaled(box.x + box.width - 1) + 1 + kMargin);
+  unsigned first = static_cast<unsigned>(left);
+  if (!decoder.CutColumns(first, static_cast<unsigned>(right - left))) return decoder.Error(origin);
+  part.image = {
+      bottom - top, static_cast<int64_t>(decoder.info().output_width), options.channels, {}};
+  const size_t stride = static_cast<size_t>(part.image.width * options.channels);
+  part.image.pixels.resize(static_cast<size_t>(part.image.height) * stride);
+  if (!decoder.ReadPart(static_cast<unsigned>(top), static_cast<unsigned>(part.image.height),
+                        part.image.pixels.data(), stride)) {
+    return decoder.Error(origin);
+  }
+  // Where the picture's size is no multiple of the denominator its last pixel is less than whole.
+  const double scale = 1.0 / denominator;
+  part.box = {static_cast<double>(box.y) * scale - static_cast<double>(top),
+              static_cast<double>(box.x) * scale - static_cast<double>(first),
+              static_cast<double>(box.height) * scale, static_cast<double>(box.width) * scale};
+  return part;
 }
 
 }  // namespace ds::internal

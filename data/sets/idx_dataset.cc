@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "data/sets/idx.h"
+#include "data/sets/label_count.h"
 #include "data/sets/openers.h"
 
 namespace ds {
@@ -66,8 +67,10 @@ absl::StatusOr<std::vector<uint8_t>> ReadLabels(const std::string& path) {
   return ParseIdxLabels(bytes, path);
 }
 
-int64_t ClassesOf(absl::Span<const uint8_t> labels) {
-  return labels.empty() ? 0 : *std::max_element(labels.begin(), labels.end()) + 1;
+LabelCount Count(absl::Span<const uint8_t> labels) {
+  LabelCount count;
+  for (size_t i = 0; i < labels.size(); ++i) count.Add(labels[i], static_cast<int64_t>(i));
+  return count;
 }
 
 }  // namespace
@@ -91,14 +94,17 @@ absl::StatusOr<DatasetPtr> OpenIdx(const DatasetOptions& options) {
   info.channels = 1;
   info.height = images.height;
   info.width = images.width;
-  info.classes = ClassesOf(labels);
+  const LabelCount count = Count(labels);
+  info.classes = count.classes();
+  if (std::string note = count.Note(files.labels); !note.empty())
+    info.notes.push_back(std::move(note));
   if (options.split == "test") {
     // A test split may lack the highest class: the training labels, where they are, have the say.
     const std::string folder = fs::path(files.labels).parent_path().string();
     const std::string train = FindIn(folder, FileNames("train", "labels", 1));
     if (!train.empty()) {
       DS_ASSIGN_OR_RETURN(std::vector<uint8_t> train_labels, ReadLabels(train));
-      info.classes = std::max(info.classes, ClassesOf(train_labels));
+      info.classes = std::max(info.classes, Count(train_labels).classes());
     }
   }
   return MakeInMemoryImages(std::move(info), std::move(images.pixels), std::move(labels));

@@ -1,12 +1,15 @@
-// A folder of pictures, <path>/<split>/<class>/*.{jpg,jpeg,png}, decoded on demand.
+// A folder of pictures, <path>/<split>/<class>/**/*.{jpg,jpeg,png,webp}, decoded on demand.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "data/dataset_digest.h"
+#include "data/image/exif.h"
 #include "data/image/image_codec.h"
 #include "data/image/image_resize.h"
 #include "data/sets/openers.h"
@@ -20,9 +23,10 @@ constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
 constexpr int64_t kMaxSide = 4096;  // of what the network sees
 constexpr int64_t kDigestFiles = 256;
 constexpr char kLayout[] =
-    "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg or png; \"val\" "
-    "does "
-    "for \"test\"), one folder a class";
+    "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg, png or webp, "
+    "also in folders below; \"val\" does for \"test\"), one folder a class";
+constexpr int kMaxDepth = 32;  // of folders below a class
+constexpr int64_t kExifFiles = 64;
 
 struct Picture {
   std::string path;
@@ -31,8 +35,11 @@ struct Picture {
 
 class ImageFolder final : public Dataset {
  public:
-  ImageFolder(DatasetInfo info, std::vector<Picture> pictures, int64_t resize_to)
-      : info_(std::move(info)), pictures_(std::move(pictures)), resize_to_(resize_to) {}
+  ImageFolder(DatasetInfo info, std::vector<Picture> pictures, const DatasetOptions& options)
+      : info_(std::move(info)),
+        pictures_(std::move(pictures)),
+        resize_to_(options.image_size),
+        upright_(options.exif == "apply") {}
 
   const DatasetInfo& info() const override { return info_; }
 
@@ -44,6 +51,7 @@ class ImageFolder final : public Dataset {
     options.channels = info_.channels;
     options.min_side = resize_to_;
     DS_ASSIGN_OR_RETURN(DecodedImage image, DecodeImage(bytes, path, options));
+    if (upright_) image = Upright(std::move(image), ExifOrientation(bytes));
     *label = pictures_[index].label;
     if (resize_to_ > 0) {
       ResizeAndCrop(image, resize_to_, pixels);
@@ -58,8 +66,30 @@ class ImageFolder final : public Dataset {
     return absl::OkStatus();
   }
 
+  absl::Status ReadCrop(int64_t index, BoxChooser choose, absl::Span<uint8_t> pixels,
+                        int64_t* label) const override {
+    DS_RETURN_IF_ERROR(CheckRead(info_, SampleKind::kImage, index, pixels.size()));
+    const std::string& path = pictures_[index].path;
+    DS_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, ReadFileBytes(path, kMaxFileBytes));
+    DecodeOptions options;
+    options.channels = info_.channels;
+    *label = pictures_[index].label;
+    const int orientation = upright_ ? ExifOrientation(bytes) : 1;
+    CroppedImage part;
+    if (orientation == 1) {
+      DS_ASSIGN_OR_RETURN(part,
+                          DecodeCrop(bytes, path, options, choose, info_.height, info_.width));
+    } else {
+      DS_ASSIGN_OR_RETURN(DecodedImage whole, DecodeImage(bytes, path, options));
+      part.image = Upright(std::move(whole), orientation);
+      part.box = internal::ToRealBox(choose(part.image.height, part.image.width));
+    }
+    ResizeBox(part.image, part.box, info_.height, info_.width, pixels);
+    return absl::OkStatus();
+  }
+
   absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
-    return WrongKind(SampleKind::kText);
+    return WrongKind(info_.kind, SampleKind::kText);
   }
 
   // Where the folder lies may differ; what is in it may not.
@@ -85,28 +115,61 @@ class ImageFolder final : public Dataset {
   DatasetInfo info_;
   std::vector<Picture> pictures_;
   int64_t resize_to_;
+  bool upright_;
 };
 
 bool IsPicture(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
 }
 
-// Names in `folder`, sorted by their bytes, hidden ones left out: folders, or pictures.
-absl::StatusOr<std::vector<std::string>> List(const fs::path& folder, bool folders) {
+// What a listing left out, by its ending.
+using Skipped = std::map<std::string, int64_t>;
+
+absl::Status CannotList(const fs::path& folder, const std::error_code& error) {
+  return absl::PermissionDeniedError(absl::StrCat("cannot list ", folder.string(), ": ",
+                                                  error.message(), "; check its permissions"));
+}
+
+// The pictures in `folder` and below it, as paths sorted by their bytes; hidden ones left out.
+absl::StatusOr<std::vector<std::string>> ListPictures(const fs::path& folder, Skipped& skipped) {
+  std::error_code error;
+  std::vector<std::string> paths;
+  fs::recursive_directory_iterator it(folder, fs::directory_options::follow_directory_symlink,
+                                      error);
+  for (const fs::recursive_directory_iterator end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const bool hidden = it->path().filename().string()[0] == '.';
+    if (it->is_directory(ignored)) {
+      if (hidden) it.disable_recursion_pending();
+      if (it.depth() >= kMaxDepth) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(it->path().string(), ": more than ", kMaxDepth,
+                         " folders below each other; look for a link to a folder above"));
+      }
+    } else if (IsPicture(it->path())) {
+      if (!hidden) paths.push_back(it->path().string());
+    } else if (!hidden) {
+      ++skipped[it->path().extension().string()];
+    }
+  }
+  if (error) return CannotList(folder, error);
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// Folders in `folder`, sorted by their bytes, hidden ones left out.
+absl::StatusOr<std::vector<std::string>> ListFolders(const fs::path& folder) {
   std::error_code error;
   std::vector<std::string> names;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
     std::error_code ignored;
-    if (name[0] == '.' || it->is_directory(ignored) != folders) continue;
-    if (folders || IsPicture(it->path())) names.push_back(name);
+    if (name[0] == '.' || !it->is_directory(ignored)) continue;
+    names.push_back(name);
   }
-  if (error) {
-    return absl::PermissionDeniedError(absl::StrCat("cannot list ", folder.string(), ": ",
-                                                    error.message(), "; check its permissions"));
-  }
+  if (error) return CannotList(folder, error);
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -130,12 +193,12 @@ absl::StatusOr<fs::path> FindSplit(const DatasetOptions& options) {
 
 // The classes are the training folder's, also for the test split, so that their numbers agree.
 absl::StatusOr<std::vector<std::string>> FindClasses(const fs::path& split_folder) {
-  DS_ASSIGN_OR_RETURN(std::vector<std::string> own, List(split_folder, /*folders=*/true));
+  DS_ASSIGN_OR_RETURN(std::vector<std::string> own, ListFolders(split_folder));
   const fs::path train = split_folder.parent_path() / "train";
   std::vector<std::string> classes = own;
   std::error_code ignored;
   if (fs::is_directory(train, ignored)) {
-    DS_ASSIGN_OR_RETURN(classes, List(train, /*folders=*/true));
+    DS_ASSIGN_OR_RETURN(classes, ListFolders(train));
   }
   for (const std::string& name : own) {
     if (!std::binary_search(classes.begin(), classes.end(), name)) {
@@ -153,22 +216,22 @@ absl::StatusOr<std::vector<std::string>> FindClasses(const fs::path& split_folde
 
 // All pictures, the classes taking turns, so that the first n samples are a fair choice.
 absl::StatusOr<std::vector<Picture>> FindPictures(const fs::path& split_folder,
-                                                  const std::vector<std::string>& classes) {
+                                                  const std::vector<std::string>& classes,
+                                                  Skipped& skipped) {
   std::vector<std::vector<Picture>> by_class(classes.size());
   size_t longest = 0;
   for (size_t label = 0; label < classes.size(); ++label) {
     const fs::path folder = split_folder / classes[label];
     std::error_code ignored;
     if (!fs::is_directory(folder, ignored)) continue;  // a class may be absent from the test split
-    DS_ASSIGN_OR_RETURN(std::vector<std::string> names, List(folder, /*folders=*/false));
-    if (names.empty()) {
+    DS_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListPictures(folder, skipped));
+    if (paths.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          folder.string(), ": the class folder holds no jpg, jpeg or png file; ", kLayout));
+          folder.string(), ": the class folder holds no jpg, jpeg, png or webp file; ", kLayout));
     }
-    for (const std::string& name : names) {
-      by_class[label].push_back({(folder / name).string(), static_cast<int64_t>(label)});
-    }
-    longest = std::max(longest, names.size());
+    for (const std::string& path : paths)
+      by_class[label].push_back({path, static_cast<int64_t>(label)});
+    longest = std::max(longest, paths.size());
   }
   std::vector<Picture> pictures;
   for (size_t turn = 0; turn < longest; ++turn) {
@@ -184,11 +247,12 @@ absl::StatusOr<std::vector<Picture>> FindPictures(const fs::path& split_folder,
 }
 
 // The one size of all pictures, from their headers; refuses mixed sizes.
-absl::StatusOr<ImageSize> CommonSize(const std::vector<Picture>& pictures) {
+absl::StatusOr<ImageSize> CommonSize(const std::vector<Picture>& pictures, bool upright) {
   ImageSize common;
   for (const Picture& picture : pictures) {
     DS_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, ReadFileBytes(picture.path, kMaxFileBytes));
     DS_ASSIGN_OR_RETURN(ImageSize size, ReadImageSize(bytes, picture.path));
+    if (upright && ExifOrientation(bytes) >= 5) std::swap(size.height, size.width);
     if (common.height == 0) common = size;
     if (size.height != common.height || size.width != common.width) {
       return absl::InvalidArgumentError(
@@ -200,9 +264,35 @@ absl::StatusOr<ImageSize> CommonSize(const std::vector<Picture>& pictures) {
   return common;
 }
 
-}  // namespace
+std::string SkippedNote(const fs::path& folder, const Skipped& skipped) {
+  int64_t files = 0;
+  for (const auto& [ending, count] : skipped) files += count;
+  return absl::StrCat(
+      folder.string(), ": ", files, " files that are no jpg, jpeg, png or webp are left out (",
+      absl::StrJoin(skipped, ", ",
+                    [](std::string* out, const auto& entry) {
+                      absl::StrAppend(out, entry.second, " ",
+                                      entry.first.empty() ? "without ending" : entry.first);
+                    }),
+      ")");
+}
 
-absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options) {
+// Of some pictures, evenly spread: all would take as long as an epoch.
+std::string ExifNote(const std::vector<Picture>& pictures) {
+  const std::vector<int64_t> looked_at =
+      EvenlySpread(static_cast<int64_t>(pictures.size()), kExifFiles);
+  int64_t turned = 0;
+  for (const int64_t index : looked_at) {
+    const auto bytes = ReadFileBytes(pictures[static_cast<size_t>(index)].path, kMaxFileBytes);
+    turned += bytes.ok() && ExifOrientation(*bytes) != 1;
+  }
+  if (turned == 0) return "";
+  return absl::StrCat(turned, " of ", looked_at.size(),
+                      " pictures that were looked at carry an EXIF orientation, which is ignored; "
+                      "data.exif=apply turns them upright");
+}
+
+absl::Status CheckOptions(const DatasetOptions& options) {
   if (options.channels != 1 && options.channels != 3) {
     return absl::InvalidArgumentError(absl::StrCat("image folder: channels ", options.channels,
                                                    " is neither 1 (gray) nor 3 (RGB)"));
@@ -211,22 +301,37 @@ absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("image folder: image_size ", options.image_size, " is not in 0..", kMaxSide));
   }
+  if (options.exif == "ignore" || options.exif == "apply") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("image folder: exif \"", options.exif, "\" is neither ignore nor apply"));
+}
+
+}  // namespace
+
+absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options) {
+  DS_RETURN_IF_ERROR(CheckOptions(options));
   DS_ASSIGN_OR_RETURN(fs::path folder, FindSplit(options));
   DatasetInfo info;
   DS_ASSIGN_OR_RETURN(info.class_names, FindClasses(folder));
-  DS_ASSIGN_OR_RETURN(std::vector<Picture> pictures, FindPictures(folder, info.class_names));
+  Skipped skipped;
+  DS_ASSIGN_OR_RETURN(std::vector<Picture> pictures,
+                      FindPictures(folder, info.class_names, skipped));
+  if (!skipped.empty()) info.notes.push_back(SkippedNote(folder, skipped));
   info.size = LimitedSize(pictures.size(), options.limit);
   pictures.resize(info.size);
   info.channels = options.channels;
   info.height = info.width = options.image_size;
   info.classes = info.class_names.size();
   if (options.image_size == 0) {
-    DS_ASSIGN_OR_RETURN(ImageSize size, CommonSize(pictures));
+    DS_ASSIGN_OR_RETURN(ImageSize size, CommonSize(pictures, options.exif == "apply"));
     info.height = size.height;
     info.width = size.width;
   }
-  return DatasetPtr(
-      std::make_shared<ImageFolder>(std::move(info), std::move(pictures), options.image_size));
+  if (options.exif == "ignore") {
+    const std::string note = ExifNote(pictures);
+    if (!note.empty()) info.notes.push_back(absl::StrCat(folder.string(), ": ", note));
+  }
+  return DatasetPtr(std::make_shared<ImageFolder>(std::move(info), std::move(pictures), options));
 }
 
 }  // namespace ds

@@ -1,6 +1,7 @@
 #include "data/sets/open_dataset.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "base/status.h"
 #include "data/dataset_digest.h"
 #include "data/sets/openers.h"
+#include "data/sharding.h"
 
 namespace ds {
 namespace {
@@ -28,7 +30,7 @@ class InMemoryImages final : public Dataset {
   }
 
   absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
-    return WrongKind(SampleKind::kText);
+    return WrongKind(info_.kind, SampleKind::kText);
   }
 
   absl::StatusOr<DatasetDigest> Digest() const override {
@@ -68,10 +70,13 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(const DatasetOptions&
   if (options.type == "cifar100") return OpenCifar(options, 100);
   if (options.type == "images") return OpenImageFolder(options);
   if (options.type == "text") return OpenText(options);
+  if (options.type == "tensors") return OpenTensors(options);
+  if (options.type == "csv") return OpenCsv(options);
   if (options.type == "synthetic") return OpenSynthetic(options);
   return absl::InvalidArgumentError(
       absl::StrCat("data type \"", options.type,
-                   "\" is unknown; use idx, cifar10, cifar100, images, text or synthetic"));
+                   "\" is unknown; use idx, cifar10, cifar100, images, text, tensors, csv or "
+                   "synthetic"));
 }
 
 std::vector<std::string> DatasetSearchPath(absl::string_view type) {
@@ -85,8 +90,31 @@ std::vector<std::string> DatasetSearchPath(absl::string_view type) {
     return {"data/cifar-100-binary", "/usr/share/datasets/cifar-100-binary"};
   }
   if (type == "images") return {"data/images", "data/imagenet"};
+  if (type == "tensors") return {"data/tensors"};
+  if (type == "csv") return {"data/table", "data/table.csv"};
   if (type == "text") return {"data/text.txt", "data/input.txt"};
   return {};
+}
+
+absl::StatusOr<std::vector<int64_t>> RowsOfSplit(int64_t size, const DatasetOptions& options,
+                                                 absl::string_view place) {
+  const double fraction = options.validation_fraction;
+  if (!(fraction >= 0.0 && fraction < 1.0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("validation_fraction ", fraction, " is not in [0, 1)"));
+  }
+  const bool train = options.split == "train";
+  const int64_t held_out = std::llround(fraction * static_cast<double>(size));
+  std::vector<int64_t> order = EpochOrder(size, /*shuffle=*/true, /*seed=*/0, /*epoch=*/0);
+  std::vector<int64_t> rows(train ? order.begin() : order.end() - held_out,
+                            train ? order.end() - held_out : order.end());
+  if (rows.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": ", size, " samples leave none for the ", options.split, " split (",
+                     fraction, " of them are held out); give it splits of its own"));
+  }
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
 DatasetPtr MakeInMemoryImages(DatasetInfo info, std::vector<uint8_t> pixels,

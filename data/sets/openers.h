@@ -19,6 +19,15 @@ absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options);
 absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options);
 absl::StatusOr<DatasetPtr> OpenSynthetic(const DatasetOptions& options);
 
+absl::StatusOr<DatasetPtr> OpenTensors(const DatasetOptions& options);
+absl::StatusOr<DatasetPtr> OpenCsv(const DatasetOptions& options);
+
+// The rows of 0..size-1 that are the split's where the data has no splits of its own: a share of
+// options.validation_fraction is held out, drawn by the same numbers for all; ascending. `place`
+// names the data in messages.
+absl::StatusOr<std::vector<int64_t>> RowsOfSplit(int64_t size, const DatasetOptions& options,
+                                                 absl::string_view place);
+
 // Images and labels that all fit in memory, [size, C, H, W] bytes.
 DatasetPtr MakeInMemoryImages(DatasetInfo info, std::vector<uint8_t> pixels,
                               std::vector<uint8_t> labels);

@@ -39,7 +39,7 @@ class SyntheticImages final : public Dataset {
   }
 
   absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
-    return WrongKind(SampleKind::kText);
+    return WrongKind(info_.kind, SampleKind::kText);
   }
 
  private:

@@ -32,7 +32,7 @@ class ByteText final : public Dataset {
   const DatasetInfo& info() const override { return info_; }
 
   absl::Status ReadImage(int64_t, absl::Span<uint8_t>, int64_t*) const override {
-    return WrongKind(SampleKind::kImage);
+    return WrongKind(info_.kind, SampleKind::kImage);
   }
 
   absl::Status ReadText(int64_t index, absl::Span<int64_t> tokens) const override {

@@ -14,7 +14,7 @@ Objective ProximalObjective(const GraphModule& module, double mu) {
     now.push_back(parameter.tensor);
     start.push_back(parameter.tensor.detach().clone());
   }
-  return [now, start, mu](const at::Tensor&, const at::Tensor&,
+  return [now, start, mu](const std::vector<at::Tensor>&, const at::Tensor&,
                           const at::Tensor& loss) -> absl::StatusOr<at::Tensor> {
     at::Tensor sum = loss;
     for (size_t i = 0; i < now.size(); ++i)
@@ -45,7 +45,7 @@ Objective ControlledObjective(const GraphModule& module, const ModelLayout& layo
     }
     terms.emplace_back(parameter.tensor, pull);
   }
-  return [terms](const at::Tensor&, const at::Tensor&,
+  return [terms](const std::vector<at::Tensor>&, const at::Tensor&,
                  const at::Tensor& loss) -> absl::StatusOr<at::Tensor> {
     at::Tensor sum = loss;
     for (const auto& [weight, pull] : terms) sum = sum + (weight * pull).sum();

@@ -36,6 +36,7 @@ class TaskModel {
   const ModelLayout& layout() const { return layout_; }
   const std::vector<float>& first_weights() const { return first_; }  // version 0
 
+  const Graph& graph() const { return float_->graph(); }
   bool quantized() const { return quantizes_; }
   // Whether `weights` hold steps already: false in float training, and until the first calibration.
   bool Calibrated(absl::Span<const float> weights) const;

@@ -125,11 +125,12 @@ class TorchTrainer final : public LocalTrainer {
     if (!test.ok() && !absl::IsNotFound(test.status())) return test.status();
     const LoaderOptions& loader = config.data.loader;
     const size_t channels = static_cast<size_t>(train_->info().channels);
-    if (train_->info().kind == SampleKind::kImage &&
+    const DatasetInfo& info = train_->info();
+    if ((info.kind == SampleKind::kImage || !info.channel_names.empty()) &&
         (loader.mean.size() != channels || loader.stddev.size() != channels)) {
       return absl::InvalidArgumentError(
           absl::StrCat("the task's data.mean has ", loader.mean.size(), " and data.stddev ",
-                       loader.stddev.size(), " values, this site's images have ", channels,
+                       loader.stddev.size(), " values, this site's data has ", channels,
                        " channels; all sites must normalise alike, so the task says both"));
     }
     // Sites with less than a batch train on what they have.
@@ -157,8 +158,9 @@ class TorchTrainer final : public LocalTrainer {
     DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
                         MakeLoader(config_, train_, DataUse::kCalibrate));
     DS_RETURN_IF_ERROR(loader->StartEpoch(0));
-    return model_->Calibrate(FirstSamples(*loader, task_.train.quantization.quantizer.samples),
-                             trained);
+    return model_->Calibrate(
+        FirstSamples(*loader, model_->graph(), task_.train.quantization.quantizer.samples),
+        trained);
   }
 
   Objective RoundObjective(const GraphModule& module, absl::Span<const float> control,

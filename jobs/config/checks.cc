@@ -53,14 +53,18 @@ absl::Status CheckData(const DataConfig& data, const PositionOf& at) {
         absl::StrCat("'data.partition.site' is ", data.partition.site, ", but of ",
                      data.partition.sites, " sites the last is ", data.partition.sites - 1));
   }
-  if (data.set.type != "text") return absl::OkStatus();
-  if (!data.loader.mean.empty())
+  const std::string& type = data.set.type;
+  if (type == "csv" && data.set.targets.empty())
+    return YamlError(at("data.type"),
+                     "'data.type' is csv: name the column to be learned in 'data.target'");
+  if (type != "text" && type != "tensors" && type != "csv") return absl::OkStatus();
+  if (type == "text" && !data.loader.mean.empty())
     return YamlError(at("data.mean"), "text data has no pixels to normalise");
-  const AugmentOptions& augment = data.loader.augment;
-  if (augment.crop_padding > 0 || augment.horizontal_flip || augment.cutout > 0) {
-    return YamlError(at("data.augment"), "'data.augment' is for images, and 'data.type' is text");
-  }
-  return absl::OkStatus();
+  const AugmentOptions none = {.rand_augment_magnitude =
+                                   data.loader.augment.rand_augment_magnitude};
+  if (data.loader.augment == none) return absl::OkStatus();
+  return YamlError(at("data.augment"),
+                   absl::StrCat("'data.augment' is for images, and 'data.type' is ", type));
 }
 
 absl::Status CheckOptimizer(const OptimizerOptions& optimizer, const PositionOf& at) {

@@ -53,11 +53,12 @@ void AddModel(ModelConfig& c, Fields& out) {
 }
 
 void AddData(DataConfig& c, Fields& out) {
-  out.push_back({"data", "type", &c.set.type,
-                 OneOf({"idx", "cifar10", "cifar100", "images", "text", "synthetic"}),
-                 "format of the data set (idx: MNIST and Fashion-MNIST)"});
   out.push_back(
-      {"data", "path", &c.set.path, Any(), "its folder (text: its file); empty: the usual places"});
+      {"data", "type", &c.set.type,
+       OneOf({"idx", "cifar10", "cifar100", "images", "text", "tensors", "csv", "synthetic"}),
+       "format of the data set (idx: MNIST and Fashion-MNIST)"});
+  out.push_back({"data", "path", &c.set.path, Any(),
+                 "its folder (text: its file; tensors, csv: either); empty: the usual places"});
   out.push_back({"data", "train_limit", &c.train_limit, AtLeast(0),
                  "use the first n training samples; 0: all"});
   out.push_back(
@@ -70,6 +71,21 @@ void AddData(DataConfig& c, Fields& out) {
       {"data", "threads", &c.loader.threads, Between(1, kMaxThreads), "loader threads a rank"});
   out.push_back({"data", "image_size", &c.set.image_size, Between(0, kMaxSide),
                  "images: shorter side resized to this, then centre crop, pixels; 0: as they are"});
+  out.push_back({"data", "exif", &c.set.exif, OneOf({"ignore", "apply"}),
+                 "images: what becomes of the camera's orientation; apply turns pictures upright"});
+  out.push_back({"data", "target", &c.set.targets, Any(),
+                 "csv: column(s) to be learned; tensors: the array of labels; empty: `labels` or "
+                 "`targets`, where there is one"});
+  out.push_back(
+      {"data", "target_type", &c.set.target_type, OneOf({"auto", "class", "number"}),
+       "csv: what the target is; auto: a class if it is text, or the loss is for classes"});
+  out.push_back({"data", "features", &c.set.features, Any(),
+                 "csv: columns to learn from; empty: all but the target"});
+  out.push_back({"data", "categories", &c.set.categories, Any(),
+                 "csv: columns of words or codes, one input a value"});
+  out.push_back({"data", "validation", &c.set.validation_fraction, Between(0, 0.99),
+                 "share that is the test split: of a text its end; of tensors and csv without "
+                 "splits of their own so many rows, drawn once for all"});
   out.push_back({"data", "channels", &c.set.channels, Between(1, kMaxSide), "synthetic: channels"});
   out.push_back(
       {"data", "height", &c.set.height, Between(1, kMaxSide), "synthetic: height, pixels"});
@@ -89,6 +105,27 @@ void AddData(DataConfig& c, Fields& out) {
                  "mirror half of the images"});
   out.push_back({"data.augment", "cutout", &c.loader.augment.cutout, Between(0, 1024),
                  "side of a square that is blanked, pixels; 0: off"});
+  AugmentOptions& augment = c.loader.augment;
+  out.push_back(
+      {"data.augment", "resized_crop", &augment.resized_crop, Between(0, 1),
+       "random part of the picture resized to the network's size (RandomResizedCrop): its "
+       "least share of the area, usually 0.08; 0: off"});
+  out.push_back({"data.augment", "brightness", &augment.brightness, Between(0, 100),
+                 "colour jitter: factor from 1 - x to 1 + x; 0: off"});
+  out.push_back(
+      {"data.augment", "contrast", &augment.contrast, Between(0, 100), "as `brightness`"});
+  out.push_back(
+      {"data.augment", "saturation", &augment.saturation, Between(0, 100), "as `brightness`"});
+  out.push_back({"data.augment", "hue", &augment.hue, Between(0, 0.5),
+                 "colour jitter: turn of the hue by up to this share of the circle; 0: off"});
+  out.push_back({"data.augment", "rand_augment", &augment.rand_augment, Between(0, 14),
+                 "RandAugment: operations a picture; 0: off"});
+  out.push_back({"data.augment", "rand_augment_magnitude", &augment.rand_augment_magnitude,
+                 Between(0, 30), "RandAugment: strength of each"});
+  out.push_back({"data.augment", "mixup", &augment.mixup, Between(0, 1e6),
+                 "mixes samples and labels by a share from Beta(x, x), usually 0.2; 0: off"});
+  out.push_back({"data.augment", "cutmix", &augment.cutmix, Between(0, 1e6),
+                 "as `mixup`, by pasting a box, usually 1; both: one of them by a coin; 0: off"});
   PartitionOptions& partition = c.partition;
   out.push_back({"data.partition", "sites", &partition.sites, Between(1, 1 << 20),
                  "sites that share the data set; 1: it is not shared"});

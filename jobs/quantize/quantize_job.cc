@@ -86,8 +86,9 @@ absl::StatusOr<std::vector<ValueDrift>> TestDrift(const QuantizedModel& model, D
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, loader.Next());
     if (!batch.has_value()) return monitor.Report();
     if (batch->size() == 0) continue;
-    DS_RETURN_IF_ERROR(
-        monitor.Add({InputsToTorch(*batch).narrow(0, 0, std::min(a_batch, batch->size()))}));
+    DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> inputs, InputsToTorch(*batch, model.graph));
+    for (at::Tensor& input : inputs) input = input.narrow(0, 0, std::min(a_batch, batch->size()));
+    DS_RETURN_IF_ERROR(monitor.Add(inputs));
   }
 }
 
@@ -131,6 +132,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   summary.activation_bits = options.quantizer.options.activation_bits;
 
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));
+  if (options.print) SayNotes(splits);
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> calibration,
                       MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
@@ -154,7 +156,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   DS_RETURN_IF_ERROR(calibration->StartEpoch(0));
   DS_ASSIGN_OR_RETURN(QuantizedModel model,
                       Quantizer(graph, std::move(quantizer))
-                          .calibrate(FirstSamples(*calibration, options.quantizer.samples))
+                          .calibrate(FirstSamples(*calibration, graph, options.quantizer.samples))
                           .convert());
   QdqReport placed;
   DS_ASSIGN_OR_RETURN(const Graph quantized,

@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<GatedTraining>> GatedTraining::Create(const Train
   controller.ramp_steps = gating.ramp_epochs * StepsPerEpoch(config, *job.train_loader);
   auto gated = std::unique_ptr<GatedTraining>(
       new GatedTraining(config, GateWatch(*module, *gates), GateController(controller)));
-  auto objective = [shared = gated->shared_](const at::Tensor&, const at::Tensor&,
+  auto objective = [shared = gated->shared_](const std::vector<at::Tensor>&, const at::Tensor&,
                                              const at::Tensor& loss) -> absl::StatusOr<at::Tensor> {
     const GateCount count = shared->watch.LastCount();
     shared->step.zeros += count.zeros;

@@ -35,7 +35,7 @@ absl::StatusOr<QuantizedModel> Calibrate(const TrainConfig& config, const Graph&
                       MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_RETURN_IF_ERROR(loader->StartEpoch(0));
   return Quantizer(graph, options)
-      .calibrate(FirstSamples(*loader, config.quantization.quantizer.samples))
+      .calibrate(FirstSamples(*loader, graph, config.quantization.quantizer.samples))
       .convert();
 }
 
@@ -114,8 +114,8 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   Objective objective;
   if (quantization.distillation.weight > 0) {
     Distillation distillation(float_model, quantization.distillation);
-    objective = [distillation, model](const at::Tensor& inputs, const at::Tensor& output,
-                                      const at::Tensor& loss) mutable {
+    objective = [distillation, model](const std::vector<at::Tensor>& inputs,
+                                      const at::Tensor& output, const at::Tensor& loss) mutable {
       return distillation(inputs, output, loss, model->precision());
     };
   }

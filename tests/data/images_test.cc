@@ -125,8 +125,8 @@ TEST(ImageCodec, EveryDamagedFileHasOneClearError) {
     const char* says;
   } damages[] = {
       {"empty", {}, "the file is empty"},
-      {"text", Bytes(50, 'x'), "neither a JPEG nor a PNG"},
-      {"gif", {'G', 'I', 'F', '8', '9', 'a'}, "neither a JPEG nor a PNG"},
+      {"text", Bytes(50, 'x'), "no JPEG, PNG or WebP"},
+      {"gif", {'G', 'I', 'F', '8', '9', 'a'}, "no JPEG, PNG or WebP"},
       {"png signature only", cut(png, 8), "damaged PNG file"},
       {"png cut in its header", cut(png, 20), "damaged PNG file"},
       {"png cut in its pixels", cut(png, png.size() / 2), "damaged PNG file"},
@@ -269,7 +269,7 @@ TEST_F(ImageFolderTest, EveryWrongLayoutHasOneClearError) {
   folder_.Write("train/loose.png", Bytes{1});
   EXPECT_THAT(Error("train"), HasSubstr("holds no class folders"));
   folder_.Write("train/cat/notes.txt", "x");
-  EXPECT_THAT(Error("train"), HasSubstr("holds no jpg, jpeg or png file"));
+  EXPECT_THAT(Error("train"), HasSubstr("holds no jpg, jpeg, png or webp file"));
   Add("train/cat/1.png", 4, 4, 0);
   EXPECT_TRUE(Open("train").ok());
   EXPECT_THAT(Error("test"), AllOf(HasSubstr("/test"), HasSubstr("/val")));

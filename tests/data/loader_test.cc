@@ -226,8 +226,8 @@ std::vector<Batch> Epoch(DataLoader* loader, int64_t epoch, int64_t first = 0) {
 }
 
 std::vector<float> Pixels(const Batch& batch, int64_t i) {
-  const int64_t elements = batch.inputs.num_elements() / batch.size();
-  const auto all = batch.inputs.span<float>();
+  const int64_t elements = batch.inputs[0].values.num_elements() / batch.size();
+  const auto all = batch.inputs[0].values.span<float>();
   return {all.begin() + i * elements, all.begin() + (i + 1) * elements};
 }
 
@@ -250,10 +250,11 @@ TEST(DataLoader, ThreadsAndRanksChangeNothingInASample) {
         const std::vector<Batch> batches = Epoch(loader.get(), 2);
         ASSERT_EQ(batches.size(), expected.size());
         for (size_t b = 0; b < batches.size(); ++b) {
-          EXPECT_EQ(batches[b].inputs.dim(0), batches[b].size());
+          EXPECT_EQ(batches[b].inputs[0].values.dim(0), batches[b].size());
           for (int64_t i = 0; i < batches[b].size(); ++i) {
             const int64_t at = i * world + rank;
-            EXPECT_EQ(batches[b].labels.span<int64_t>()[i], expected[b].labels.span<int64_t>()[at]);
+            EXPECT_EQ(batches[b].targets->span<int64_t>()[i],
+                      expected[b].targets->span<int64_t>()[at]);
             EXPECT_EQ(Pixels(batches[b], i), Pixels(expected[b], at));
           }
         }
@@ -270,7 +271,7 @@ TEST(DataLoader, AnEpochHoldsEverySampleOnceInANewOrder) {
   std::vector<int64_t> orders[2];
   for (int epoch : {0, 1}) {
     for (const Batch& batch : Epoch(loader.get(), epoch)) {
-      const auto labels = batch.labels.span<int64_t>();
+      const auto labels = batch.targets->span<int64_t>();
       orders[epoch].insert(orders[epoch].end(), labels.begin(), labels.end());
     }
   }
@@ -291,8 +292,9 @@ TEST(DataLoader, ResumesInTheMiddleOfAnEpoch) {
     const std::vector<Batch> rest = Epoch(loader.get(), 3, first);
     ASSERT_EQ(rest.size(), whole.size() - first);
     for (size_t i = 0; i < rest.size(); ++i) {
-      EXPECT_EQ(rest[i].labels.span<int64_t>(), whole[first + i].labels.span<int64_t>());
-      EXPECT_EQ(rest[i].inputs.span<float>(), whole[first + i].inputs.span<float>());
+      EXPECT_EQ(rest[i].targets->span<int64_t>(), whole[first + i].targets->span<int64_t>());
+      EXPECT_EQ(rest[i].inputs[0].values.span<float>(),
+                whole[first + i].inputs[0].values.span<float>());
     }
   }
   EXPECT_FALSE(loader->StartEpoch(3, 25).ok());
@@ -303,11 +305,11 @@ TEST(DataLoader, ABatchStaysAsItIsWhileOthersAreRecycled) {
   auto loader = MustCreate(std::make_shared<Counting>(97), SmallBatches());
   ASSERT_TRUE(loader->StartEpoch(0).ok());
   const Batch kept = **loader->Next();
-  const std::vector<float> before(kept.inputs.span<float>().begin(),
-                                  kept.inputs.span<float>().end());
+  const std::vector<float> before(kept.inputs[0].values.span<float>().begin(),
+                                  kept.inputs[0].values.span<float>().end());
   for (int epoch = 0; epoch < 5; ++epoch) Epoch(loader.get(), epoch);
   loader.reset();
-  EXPECT_EQ(absl::MakeConstSpan(before), kept.inputs.span<float>());
+  EXPECT_EQ(absl::MakeConstSpan(before), kept.inputs[0].values.span<float>());
 }
 
 TEST(DataLoader, TheLayoutIsWhatTheOptionSays) {
@@ -320,7 +322,7 @@ TEST(DataLoader, TheLayoutIsWhatTheOptionSays) {
     auto loader = MustCreate(std::make_shared<Counting>(8), options);
     const Batch batch = Epoch(loader.get(), 0)[1];
     EXPECT_EQ(batch.channels_last, channels_last);
-    EXPECT_EQ(batch.inputs.shape(), (Shape{4, 3, 4, 5}));
+    EXPECT_EQ(batch.inputs[0].values.shape(), (Shape{4, 3, 4, 5}));
     // Sample 4 + 1, channel 2, row 1, column 3.
     const float value = Pixels(batch, 1)[channels_last ? (1 * 5 + 3) * 3 + 2 : (2 * 4 + 1) * 5 + 3];
     EXPECT_FLOAT_EQ(value, (5 * 3 + 2 * 20 + 5 + 3) / 255.0f);
@@ -397,10 +399,11 @@ TEST(DataLoader, TextBatchesPredictTheNextByte) {
   options.batch_size = 5;
   auto loader = MustCreate(*data, options);
   for (const Batch& batch : Epoch(loader.get(), 0)) {
-    EXPECT_EQ(batch.inputs.shape(), (Shape{5, 6}));
+    EXPECT_EQ(batch.inputs[0].values.shape(), (Shape{5, 6}));
     EXPECT_EQ(batch.size(), 5);
     for (int i = 0; i < 30; ++i) {
-      EXPECT_EQ(batch.labels.span<int64_t>()[i], (batch.inputs.span<int64_t>()[i] + 1) % 256);
+      EXPECT_EQ(batch.targets->span<int64_t>()[i],
+                (batch.inputs[0].values.span<int64_t>()[i] + 1) % 256);
     }
   }
   options.augment.horizontal_flip = true;

@@ -180,7 +180,8 @@ TEST(GatedTraining, RanksCountTogether) {
   OnTwoRanks(config, [&](size_t r, Communicator&, Job& job, const Batch& batch) {
     const GateWatch watch(*job.objects->module, FindChannelGates(job.objects->module->graph()));
     job.objects->module->set_training(true);
-    ASSERT_TRUE(job.objects->module->Forward({InputsToTorch(batch)}).ok());
+    ASSERT_TRUE(
+        job.objects->module->Forward(*InputsToTorch(batch, job.objects->module->graph())).ok());
     counts[r] = watch.LastCount();
   });
   ASSERT_NE(counts[0].zeros, counts[1].zeros);
@@ -213,7 +214,7 @@ TEST(GatedTraining, TheStepHasTheGradientOfThePenalty) {
   GraphModule& module = *job.objects->module;
   const GateWatch watch(module, FindChannelGates(module.graph()));
   module.set_training(true);
-  ASSERT_TRUE(module.Forward({InputsToTorch(FirstBatch(job))}).ok());
+  ASSERT_TRUE(module.Forward(*InputsToTorch(FirstBatch(job), module.graph())).ok());
   watch.Penalty().backward();
   const at::Tensor expected = Parameter(job, name).grad() * kWeight;
   EXPECT_GT(expected.abs().max().item<double>(), 1e-5);

@@ -27,7 +27,8 @@ NOT_PRODUCT = {"bench"}
 FOREIGN = {
     "LibTorch": r"(ATen|c10|torch)/", "MPI": r"mpi\.h$", "NCCL": r"nccl\.h$", "CUDA": r"(cuda\w*\.h$|cuda/|cub/)",
     "protobuf": r"(.*\.pb\.h$|google/protobuf/)", "gRPC": r"grpc(pp|\+\+)?/", "yaml-cpp": r"yaml-cpp/",
-    "libjpeg": r"jpeglib\.h$", "libpng": r"png\.h$", "zlib": r"zlib\.h$", "OpenSSL": r"openssl/", "CLI11": r"CLI/",
+    "libjpeg": r"jpeglib\.h$", "libpng": r"png\.h$", "libwebp": r"webp/", "zlib": r"zlib\.h$",
+    "OpenSSL": r"openssl/", "CLI11": r"CLI/",
     "prometheus-cpp": r"prometheus/",
 }
 

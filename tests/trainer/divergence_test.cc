@@ -150,7 +150,7 @@ std::unique_ptr<GraphModule> Masked(const std::vector<float>& constant) {
 TEST(Divergence, AMaskIsNoFaultButWhatReachesTheOutputIs) {
   const auto find = [](const std::vector<float>& constant, const at::Tensor& inputs) {
     const auto module = Masked(constant);
-    const auto found = FindInForward(*module, inputs);
+    const auto found = FindInForward(*module, {inputs});
     EXPECT_TRUE(found.ok()) << found.status();
     return found.ok() && found->has_value() ? (*found)->what : std::string();
   };
@@ -172,7 +172,7 @@ TEST(Divergence, LookingChangesNoStatistic) {
   rank.module->set_training(true);
   std::vector<at::Tensor> before;
   for (const NamedTensor& buffer : rank.module->buffers()) before.push_back(buffer.tensor.clone());
-  ASSERT_TRUE(FindInForward(*rank.module, at::randn({4, 1, 8, 8})).ok());
+  ASSERT_TRUE(FindInForward(*rank.module, {at::randn({4, 1, 8, 8})}).ok());
   for (size_t i = 0; i < before.size(); ++i)
     EXPECT_TRUE(at::equal(before[i], rank.module->buffers()[i].tensor));
 }

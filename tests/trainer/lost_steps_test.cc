@@ -186,7 +186,7 @@ TEST(LostSteps, AnErrorOfOneRankIsASkippedStepOfAll) {
             options.exchange.compression = Method("uniform");
             if (rank != 1) return;
             options.parts.objective =
-                [calls = 0, throws](const at::Tensor&, const at::Tensor&,
+                [calls = 0, throws](const std::vector<at::Tensor>&, const at::Tensor&,
                                     const at::Tensor& loss) mutable -> absl::StatusOr<at::Tensor> {
               if (++calls != 4) return loss;  // the second micro-batch of the second step
               TORCH_CHECK(!throws, "the objective threw");
@@ -222,7 +222,7 @@ TEST(LostSteps, AnErrorOfOneRankAloneLeavesItUsable) {
       1,
       [](int, RankOptions& options) {
         options.parts.objective =
-            [calls = 0](const at::Tensor&, const at::Tensor&,
+            [calls = 0](const std::vector<at::Tensor>&, const at::Tensor&,
                         const at::Tensor& loss) mutable -> absl::StatusOr<at::Tensor> {
           if (++calls == 2) return absl::FailedPreconditionError("the objective failed");
           return loss;

@@ -45,7 +45,7 @@ AdjustOptions With(const Mode& mode) {
 using Fault = std::function<ChangeBatch(int rank)>;
 
 void SetAll(Batch& batch, float value) {
-  for (float& pixel : batch.inputs.mutable_span<float>()) pixel = value;
+  for (float& pixel : batch.inputs[0].values.mutable_span<float>()) pixel = value;
 }
 
 // In the first micro-batch of the bad step, on one rank, whose own statistics take it in.
@@ -125,7 +125,7 @@ TEST(SkippedStep, AVarianceThatOverflowsBehindFiniteGradientsIsNoticed) {
     return [](int64_t step, int64_t, Batch& batch) {
       if (step != kBadStep) return;
       float value = 1e25f;
-      for (float& pixel : batch.inputs.mutable_span<float>()) pixel = value = -value;
+      for (float& pixel : batch.inputs[0].values.mutable_span<float>()) pixel = value = -value;
     };
   };
   for (const char* precision : {"fp32", "bf16"}) {

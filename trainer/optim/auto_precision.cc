@@ -51,14 +51,14 @@ class Snapshot {
 };
 
 absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision precision,
-                              const at::Tensor& inputs, const at::Tensor& labels) {
+                              const std::vector<at::Tensor>& inputs, const at::Tensor& labels) {
   module.set_precision(precision);
   for (const NamedTensor& parameter : module.parameters()) {
     at::Tensor handle = parameter.tensor;
     handle.mutable_grad() = at::Tensor();
   }
   const double start_s = SteadySeconds();
-  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, module.Forward({inputs}));
+  DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, module.Forward(inputs));
   DS_ASSIGN_OR_RETURN(const LossResult result, loss(outputs[0], labels));
   try {
     result.loss.backward();
@@ -69,7 +69,8 @@ absl::StatusOr<double> StepMs(GraphModule& module, const Loss& loss, Precision p
 }
 
 absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss,
-                                         const at::Tensor& inputs, const at::Tensor& labels) {
+                                         const std::vector<at::Tensor>& inputs,
+                                         const at::Tensor& labels) {
   Snapshot snapshot(module);
   module.set_training(true);
   double best_fp32 = std::numeric_limits<double>::max(), best_bf16 = best_fp32, total_ms = 0;
@@ -97,9 +98,9 @@ absl::StatusOr<PrecisionChoice> ProbeCpu(GraphModule& module, const Loss& loss,
 }
 
 absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const Loss& loss,
-                                                    const at::Tensor& inputs,
+                                                    const std::vector<at::Tensor>& inputs,
                                                     const at::Tensor& labels) {
-  if (inputs.is_cuda()) {
+  if (inputs[0].is_cuda()) {
     if (at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8()) {
       return PrecisionChoice{Precision::kBFloat16, "the GPU has bf16"};
     }
@@ -114,7 +115,8 @@ absl::StatusOr<PrecisionChoice> ChooseAutomatically(GraphModule& module, const L
 }  // namespace
 
 absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module,
-                                                const Loss& loss, const at::Tensor& inputs,
+                                                const Loss& loss,
+                                                const std::vector<at::Tensor>& inputs,
                                                 const at::Tensor& labels) {
   if (mode == "fp32") return PrecisionChoice{Precision::kFloat32, "as configured"};
   if (mode == "bf16") return PrecisionChoice{Precision::kBFloat16, "as configured"};

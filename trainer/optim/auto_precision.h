@@ -22,7 +22,8 @@ struct PrecisionChoice {
 // buffers, gradients and the precision as they were, and training off. Call it before hooks are put
 // on the parameters: it runs them. Timing differs between ranks: let rank 0 choose and broadcast.
 absl::StatusOr<PrecisionChoice> ChoosePrecision(const std::string& mode, GraphModule& module,
-                                                const Loss& loss, const at::Tensor& inputs,
+                                                const Loss& loss,
+                                                const std::vector<at::Tensor>& inputs,
                                                 const at::Tensor& labels);
 // "fp32", "bf16", "fp16".
 std::string PrecisionName(Precision precision);

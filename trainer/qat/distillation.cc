@@ -23,14 +23,14 @@ Distillation::Distillation(GraphModule& teacher, const DistillationOptions& opti
   teacher_.set_training(false);
 }
 
-absl::StatusOr<at::Tensor> Distillation::operator()(const at::Tensor& inputs,
+absl::StatusOr<at::Tensor> Distillation::operator()(const std::vector<at::Tensor>& inputs,
                                                     const at::Tensor& logits,
                                                     const at::Tensor& loss, Precision precision) {
   teacher_.set_precision(precision);
   std::vector<at::Tensor> outputs;
   {
     const at::NoGradGuard no_grad;
-    DS_ASSIGN_OR_RETURN(outputs, teacher_.Forward({inputs}));
+    DS_ASSIGN_OR_RETURN(outputs, teacher_.Forward(inputs));
   }
   if (outputs[0].sizes() != logits.sizes()) {
     return absl::InvalidArgumentError(

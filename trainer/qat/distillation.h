@@ -17,8 +17,9 @@ class Distillation {
   Distillation(GraphModule& teacher, const DistillationOptions& options);
   // `inputs` as the student had them, its `logits` [N, classes], and its loss on the labels.
   // InvalidArgument where teacher and student have outputs of different shapes.
-  absl::StatusOr<at::Tensor> operator()(const at::Tensor& inputs, const at::Tensor& logits,
-                                        const at::Tensor& loss, Precision precision);
+  absl::StatusOr<at::Tensor> operator()(const std::vector<at::Tensor>& inputs,
+                                        const at::Tensor& logits, const at::Tensor& loss,
+                                        Precision precision);
 
  private:
   GraphModule& teacher_;

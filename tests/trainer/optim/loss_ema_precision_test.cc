@@ -209,7 +209,7 @@ FakeModule Timed(int fp32_ms, int bf16_ms) {
 }
 
 absl::StatusOr<PrecisionChoice> Choose(const std::string& mode, FakeModule& module) {
-  return ChoosePrecision(mode, module, *Loss::Create({}), TestValues({4, 2}, 2),
+  return ChoosePrecision(mode, module, *Loss::Create({}), {TestValues({4, 2}, 2)},
                          at::tensor({0, 1, 2, 0}, at::kLong));
 }
 

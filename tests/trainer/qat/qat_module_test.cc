@@ -338,13 +338,13 @@ TEST(Distillation, WeighsTheLabelsLossAgainstTheTeacher) {
   const at::Tensor images = Images(8, 4), own = Outputs(*teacher, images),
                    loss = at::scalar_tensor(2.0f);
   Distillation half(*teacher, {.weight = 0.25, .temperature = 2});
-  const auto same = half(images, own, loss, Precision::kFloat32);
+  const auto same = half({images}, own, loss, Precision::kFloat32);
   ASSERT_TRUE(same.ok()) << same.status();
   EXPECT_NEAR(same->item<double>(), 1.5, 1e-5);
-  const auto other = half(images, own.flip(1), loss, Precision::kFloat32);
+  const auto other = half({images}, own.flip(1), loss, Precision::kFloat32);
   EXPECT_NEAR(other->item<double>(),
               1.5 + 0.25 * SoftTargetLoss(own.flip(1), own, 2).item<double>(), 1e-5);
-  EXPECT_FALSE(half(images, own.slice(1, 0, 3), loss, Precision::kFloat32).ok());
+  EXPECT_FALSE(half({images}, own.slice(1, 0, 3), loss, Precision::kFloat32).ok());
 }
 
 }  // namespace
