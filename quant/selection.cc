@@ -117,7 +117,7 @@ class Selector {
       const auto maker = makers_.find(id);
       if (maker == makers_.end()) return id;
       const Node& node = *maker->second;
-      if (!HandsOnValues(node.op) || !IsComputedFloat(node.inputs[0])) return id;
+      if (!HandsOnValues(node) || !IsComputedFloat(node.inputs[0])) return id;
       id = node.inputs[0];
     }
   }
@@ -150,7 +150,7 @@ class Selector {
     return std::none_of(readers->second.begin(), readers->second.end(), [this](int n) {
       const Node& node = graph_.nodes()[static_cast<size_t>(n)];
       if (JoinsIntegers(node.op)) return FeedsIntegers(node.outputs[0]);
-      return Multiplies(node.op) || node.op == "Add" || Averages(node) || HandsOnValues(node.op);
+      return Multiplies(node.op) || node.op == "Add" || Averages(node) || HandsOnValues(node);
     });
   }
 
@@ -165,10 +165,13 @@ class Selector {
         const Node& node = graph_.nodes()[static_cast<size_t>(n)];
         const bool adds =
             node.op == "Add" && IsComputedFloat(node.inputs[0]) && IsComputedFloat(node.inputs[1]);
-        const bool passes = HandsOnValues(node.op) || Clamps(node.op) || JoinsIntegers(node.op) ||
+        const bool passes = HandsOnValues(node) || Clamps(node.op) || JoinsIntegers(node.op) ||
                             (node.op == "Add" && constants_);
-        feeds = feeds || Multiplies(node.op) || Averages(node) || adds ||
-                (passes && FeedsIntegers(node.outputs[0]));
+        feeds =
+            feeds || Multiplies(node.op) || Averages(node) || adds ||
+            (passes && std::any_of(node.outputs.begin(), node.outputs.end(), [this](ValueId out) {
+               return out != kNoValue && FeedsIntegers(out);
+             }));
       }
     }
     feeds_[id] = feeds;
@@ -176,9 +179,14 @@ class Selector {
   }
 
   void Share(const Node& node) {
-    if (!HandsOnValues(node.op) || !IsComputedFloat(node.inputs[0])) return;
+    if (!HandsOnValues(node) || !IsComputedFloat(node.inputs[0])) return;
     const ValueId origin = Origin(node.inputs[0]);
-    if (sites_.count(origin) > 0) selection_.shared.push_back({node.outputs[0], node.inputs[0]});
+    if (sites_.count(origin) == 0) return;
+    for (const ValueId output : node.outputs) {
+      if (output != kNoValue && IsComputedFloat(output)) {
+        selection_.shared.push_back({output, node.inputs[0]});
+      }
+    }
   }
 
   void CollectActivations() {
@@ -244,11 +252,12 @@ bool IsMeanOverSpace(const Graph& graph, const Node& node) {
   return true;
 }
 
-bool HandsOnValues(const std::string& op) {
-  static const std::set<std::string> ops = {"Dropout",   "Flatten",   "Identity",
-                                            "MaxPool",   "Reshape",   "Squeeze",
-                                            "Transpose", "Unsqueeze", "Slice"};
-  return ops.count(op) > 0;
+bool HandsOnValues(const Node& node) {
+  static const std::set<std::string> ops = {
+      "Dropout",   "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose",
+      "Unsqueeze", "Slice",   "Split",    "Gather",  "Expand",  "Tile"};
+  if (node.op == "Resize") return node.GetString("mode", "nearest") == "nearest";
+  return ops.count(node.op) > 0;
 }
 
 QuantSelection SelectForQuantization(const Graph& graph, bool constants) {

@@ -68,7 +68,7 @@ bool OnlyAdded(const Graph& graph, const ActivationSite& site);
 // A ReduceMean of [N, C, ...] over all but the first two axes: a global average pool.
 bool IsMeanOverSpace(const Graph& graph, const Node& node);
 
-// True for an op that hands on its first input's numbers, and none that were not there.
-bool HandsOnValues(const std::string& op);
+// True for a node that hands on its first input's numbers, and none that were not there.
+bool HandsOnValues(const Node& node);
 
 }  // namespace ds
