@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "graph/initialization.h"
 #include "graph/schema/known_ints.h"
+#include "graph/schema/nearest_ops.h"
 
 namespace ds {
 
@@ -57,9 +58,8 @@ std::vector<ValueId> Builder::MultiOp(const std::string& op, std::vector<ValueId
             .attributes = std::move(attributes)};
   const OpSchema* schema = FindSchema(op);
   if (schema == nullptr) {
-    Fail(absl::UnimplementedError(absl::StrCat("op ", op, " of node '", node.name,
-                                               "' is not supported; supported are ",
-                                               absl::StrJoin(SupportedOps(), ", "))));
+    Fail(absl::UnimplementedError(
+        absl::StrCat("op ", op, " of node '", node.name, "' is not supported", NearestOps(op))));
     return outputs;
   }
   for (int i = 0; i < count; ++i) {

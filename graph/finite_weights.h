@@ -13,7 +13,7 @@ namespace ds {
 // mask is sound.
 absl::Status CheckFiniteWeights(const Graph& graph);
 
-// Of a tensor of any type; integers hold none.
-bool HoldsInfinity(const Tensor& tensor);
+// No NaN and no Inf, in a tensor of any type; integers hold none.
+bool AllFinite(const Tensor& tensor);
 
 }  // namespace ds

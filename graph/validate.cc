@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/graph.h"
+#include "graph/schema/nearest_ops.h"
 #include "graph/schema/schema.h"
 
 namespace ds {
@@ -163,8 +164,7 @@ absl::Status Graph::Validate() const {
     const OpSchema* schema = FindSchema(node.op);
     if (schema == nullptr) {
       return absl::UnimplementedError(absl::StrCat("op ", node.op, " of ", Where(node),
-                                                   " is not supported; supported are ",
-                                                   absl::StrJoin(SupportedOps(), ", ")));
+                                                   " is not supported", NearestOps(node.op)));
     }
     DS_RETURN_IF_ERROR(CheckArity(node, *schema));
     DS_RETURN_IF_ERROR(CheckAttributes(node, *schema));

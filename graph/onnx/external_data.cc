@@ -15,11 +15,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "base/tensor/untouched.h"
 
 namespace ds::onnx_io {
 namespace {
 
 constexpr uintptr_t kTensorAlignment = 64;  // bytes
+constexpr int64_t kUnread = 65536;          // bytes; smaller tensors take part in folding
 
 // "" where the path does not exist.
 std::string RealPath(const std::string& path) {
@@ -35,6 +37,20 @@ bool IsPlainRelative(const std::string& location) {
     if (part == "..") return false;
   }
   return true;
+}
+
+bool IsInside(const std::string& path, const std::string& folder) {
+  return absl::StartsWith(path, folder == "/" ? folder : absl::StrCat(folder, "/"));
+}
+
+// Real paths. `folder` lies in REPOSITORY/snapshots/REVISION, `file` is one of REPOSITORY/blobs.
+bool IsBlobOfSnapshot(const std::string& file, const std::string& folder) {
+  constexpr char kSnapshots[] = "/snapshots/";
+  const size_t snapshots = folder.rfind(kSnapshots);
+  if (snapshots == std::string::npos || snapshots == 0) return false;
+  if (folder.size() == snapshots + sizeof(kSnapshots) - 1) return false;
+  const std::string blobs = absl::StrCat(folder.substr(0, snapshots), "/blobs/");
+  return absl::StartsWith(file, blobs) && file.find('/', blobs.size()) == std::string::npos;
 }
 
 }  // namespace
@@ -71,7 +87,7 @@ absl::StatusOr<std::shared_ptr<ExternalData::File>> ExternalData::Open(
     return absl::NotFoundError(absl::StrCat(
         "its data file ", wanted, " does not exist; it must be kept together with the model"));
   }
-  if (!absl::StartsWith(resolved, folder == "/" ? folder : absl::StrCat(folder, "/"))) {
+  if (!IsInside(resolved, folder) && !IsBlobOfSnapshot(resolved, folder)) {
     return absl::InvalidArgumentError(absl::StrCat("its data file ", wanted, " is a link to ",
                                                    resolved,
                                                    ", outside the model's folder; copy it there"));
@@ -130,6 +146,7 @@ absl::StatusOr<Tensor> ExternalData::Read(const ExternalRange& range, DType dtyp
                                                    " overlap; write the model again"));
   }
   file->copied += needed;
+  if (!copy_ && needed > kUnread) return UntouchedTensor(dtype, shape);
   DS_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(dtype, shape));
   if (needed > 0) std::memcpy(tensor.mutable_data(), bytes, static_cast<size_t>(needed));
   return tensor;

@@ -1,6 +1,8 @@
 // Tensor data kept beside a model file, as ONNX's "external data" does it. A model comes from
 // anywhere, so the location it names is not trusted: only regular files inside the model's own
-// folder are opened.
+// folder are opened, and what a link in it points to in the blobs/ of the same download cache
+// (REPOSITORY/snapshots/REVISION/... beside REPOSITORY/blobs/..., as Hugging Face's client lays it
+// out).
 #pragma once
 
 #include <cstdint>
@@ -24,8 +26,12 @@ struct ExternalRange {
 class ExternalData {
  public:
   // `folder`: where the model lies; empty refuses all external data (a model that came from
-  // memory).
-  explicit ExternalData(std::string folder) : folder_(std::move(folder)) {}
+  // memory). `copy` false: tensors that would have to be copied have type and shape only.
+  explicit ExternalData(std::string folder, bool copy = true)
+      : folder_(std::move(folder)), copy_(copy) {}
+
+  // Another over the same folder, which copies.
+  ExternalData Reading() const { return ExternalData(folder_); }
 
   // A tensor over the file's bytes: mapped copy-on-write where they are aligned for that, else
   // copied. InvalidArgument: the location leaves the folder, the range leaves the file, the length
@@ -37,6 +43,7 @@ class ExternalData {
   absl::StatusOr<std::shared_ptr<File>> Open(const std::string& location);
 
   std::string folder_;
+  bool copy_;
   std::map<std::string, std::shared_ptr<File>> files_;
 };
 

@@ -1,4 +1,6 @@
 #include <limits>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -6,9 +8,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/file/file.h"
 #include "base/status.h"
+#include "graph/finite_weights.h"
 #include "graph/onnx/external_data.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
@@ -16,8 +18,10 @@
 #include "graph/onnx/rewrite/compact.h"
 #include "graph/onnx/rewrite/normalize.h"
 #include "graph/onnx/rewrite/trainable.h"
+#include "graph/onnx/stored_weights.h"
 #include "graph/onnx/tensor_proto.h"
 #include "graph/passes/passes.h"
+#include "graph/schema/nearest_ops.h"
 #include "graph/schema/schema.h"
 
 namespace ds {
@@ -64,8 +68,10 @@ absl::Status CheckOp(const onnx::NodeProto& node) {
   if (FindSchema(node.op_type()) != nullptr || Normalizer::IsRewritten(node.op_type())) {
     return absl::OkStatus();
   }
-  return absl::UnimplementedError(absl::StrCat("this op is not supported; supported are ",
-                                               absl::StrJoin(SupportedOps(), ", ")));
+  return absl::UnimplementedError(
+      absl::StrCat("this op is not supported", NearestOps(node.op_type()),
+                   "; export the model with another opset_version, or write that layer with other "
+                   "operators (docs/onnx.md)"));
 }
 
 absl::StatusOr<Shape> InputShape(const onnx::TypeProto::Tensor& type) {
@@ -75,11 +81,13 @@ absl::StatusOr<Shape> InputShape(const onnx::TypeProto::Tensor& type) {
   }
   Shape shape;
   for (const auto& dim : type.shape().dim()) {
-    if (dim.has_dim_value() && dim.dim_value() < 0) {
+    // Paddle's exporter writes -1 for an extent that is not known.
+    const bool known = dim.has_dim_value() && dim.dim_value() != -1;
+    if (known && dim.dim_value() < 0) {
       return absl::InvalidArgumentError(absl::StrCat("its extent ", dim.dim_value(),
                                                      " is negative; name unknown extents instead"));
     }
-    shape.push_back(dim.has_dim_value() ? static_cast<int64_t>(dim.dim_value()) : kDynamicDim);
+    shape.push_back(known ? static_cast<int64_t>(dim.dim_value()) : kDynamicDim);
   }
   return shape;
 }
@@ -88,7 +96,10 @@ absl::StatusOr<Shape> InputShape(const onnx::TypeProto::Tensor& type) {
 // Errors say where in the model, not in which file.
 class Importer {
  public:
-  explicit Importer(ExternalData& external) : external_(external) {}
+  // `weights`: of initialisers, what is not in the message (stored_weights.h).
+  Importer(ExternalData& external, std::vector<absl::string_view> weights,
+           const OnnxImportOptions& options)
+      : external_(external), weights_(std::move(weights)), options_(options) {}
 
   absl::StatusOr<Graph> Run(onnx::ModelProto& model) {
     DS_ASSIGN_OR_RETURN(const int opset, CheckVersions(model));
@@ -102,8 +113,13 @@ class Importer {
     DS_RETURN_IF_ERROR(ReadOutputs(proto));
     DS_RETURN_IF_ERROR(graph_.SortTopologically());
     DS_RETURN_IF_ERROR(Normalize(opset));
+    // What trains is known before constants are folded, so that no weight is taken for one.
+    DS_RETURN_IF_ERROR(
+        MarkTrainable(graph_, {.unnamed = std::move(unnamed_),
+                               .all_finite = [this](ValueId id) { return IsFinite(id); }}));
     DS_RETURN_IF_ERROR(Simplify(graph_));
-    MarkTrainable(graph_);
+    DS_RETURN_IF_ERROR(FoldLayouts(graph_, options_.read_weights));
+    DS_RETURN_IF_ERROR(InferShapes(graph_));
     return Compact(graph_);
   }
 
@@ -121,16 +137,35 @@ class Importer {
     if (proto.sparse_initializer_size() > 0) {
       return absl::UnimplementedError("sparse initialisers are not supported; export them dense");
     }
-    for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
-      absl::StatusOr<Tensor> data = TensorFromProto(tensor, external_);
+    for (int i = 0; i < proto.initializer_size(); ++i) {
+      onnx::TensorProto& tensor = *proto.mutable_initializer(i);
+      const absl::string_view raw = static_cast<size_t>(i) < weights_.size()
+                                        ? weights_[static_cast<size_t>(i)]
+                                        : absl::string_view();
+      absl::StatusOr<Tensor> data = raw.empty()
+                                        ? TensorFromProto(tensor, external_)
+                                        : TensorFromProto(tensor, raw, options_.read_weights);
       if (!data.ok()) {
         return Annotate(data.status(), absl::StrCat("initialiser ", Quoted(tensor.name())));
       }
-      tensor.clear_raw_data();  // large models: do not hold everything twice
+      // Large models: do not hold everything twice.
+      if (options_.read_weights) tensor.clear_raw_data();
       const ValueId id = graph_.AddInitializer(tensor.name(), *std::move(data), false);
+      if (!options_.read_weights) stored_[id] = {&tensor, raw};
       DS_RETURN_IF_ERROR(Declare(tensor.name(), id, "initialiser"));
     }
     return absl::OkStatus();
+  }
+
+  // Reads what was not read for this alone.
+  bool IsFinite(ValueId id) {
+    const auto stored = stored_.find(id);
+    if (stored == stored_.end()) return AllFinite(*graph_.Constant(id));
+    const auto& [tensor, raw] = stored->second;
+    ExternalData external = external_.Reading();
+    const absl::StatusOr<Tensor> data = raw.empty() ? TensorFromProto(*tensor, external)
+                                                    : TensorFromProto(*tensor, raw, /*read=*/true);
+    return data.ok() && AllFinite(*data);
   }
 
   absl::Status ReadInputs(const onnx::GraphProto& proto) {
@@ -224,6 +259,7 @@ class Importer {
     value.dtype = tensor.dtype();
     value.shape = tensor.shape();
     graph_.mutable_initializers()[node.outputs[0]] = Initializer{.data = std::move(tensor)};
+    unnamed_.insert(node.outputs[0]);
     return absl::OkStatus();
   }
 
@@ -259,32 +295,44 @@ class Importer {
       }
     }
     graph_.mutable_outputs() = outputs;
+    if (options_.notes != nullptr) {
+      for (std::string& note : normalizer.Notes()) options_.notes->push_back(std::move(note));
+    }
     return absl::OkStatus();
   }
 
   ExternalData& external_;
+  const std::vector<absl::string_view> weights_;
+  const OnnxImportOptions& options_;
   Graph graph_;
+  // Where a tensor lies that was not read.
+  absl::flat_hash_map<ValueId, std::pair<const onnx::TensorProto*, absl::string_view>> stored_;
+  absl::flat_hash_set<ValueId> unnamed_;  // Constant nodes
   absl::flat_hash_map<std::string, ValueId> ids_;
   absl::flat_hash_set<std::string> node_names_;
   absl::flat_hash_set<ValueId> used_;
 };
 
-absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin,
-                             std::string folder) {
+absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, std::string folder,
+                             const OnnxImportOptions& options) {
   const std::string file(origin.data(), origin.size());
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     return absl::InvalidArgumentError(absl::StrCat(
         file,
         ": larger than 2 GiB, the most a model file may have; keep its weights as external data"));
   }
+  std::optional<SlimModel> slim = LeaveOutWeights(bytes);
+  const absl::string_view message = slim.has_value() ? slim->bytes : bytes;
   onnx::ModelProto model;
-  if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (bytes.empty() || !model.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
     return absl::InvalidArgumentError(
         absl::StrCat(file, ": not an ONNX model, or a damaged one (", bytes.size(),
                      " bytes that are no protobuf message); export or copy it again"));
   }
-  ExternalData external(std::move(folder));
-  absl::StatusOr<Graph> graph = Importer(external).Run(model);
+  std::vector<absl::string_view> weights;
+  if (slim.has_value()) weights = std::move(slim->weights);
+  ExternalData external(std::move(folder), options.read_weights);
+  absl::StatusOr<Graph> graph = Importer(external, std::move(weights), options).Run(model);
   if (!graph.ok()) {
     const absl::Status named = Annotate(graph.status(), file);
     return absl::Status(named.code(), Printable(named.message()));
@@ -295,16 +343,19 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin,
 }  // namespace
 }  // namespace onnx_io
 
-absl::StatusOr<Graph> ImportOnnx(const std::string& path) {
+absl::StatusOr<Graph> ImportOnnx(const std::string& path, const OnnxImportOptions& options) {
   const size_t slash = path.rfind('/');
   const std::string folder =
       slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
-  DS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
-  return onnx_io::Import(bytes, path, folder);
+  DS_ASSIGN_OR_RETURN(const std::shared_ptr<MappedFile> file, MappedFile::Open(path));
+  const absl::Span<const std::byte> bytes = file->bytes();
+  return onnx_io::Import({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, folder,
+                         options);
 }
 
-absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin) {
-  return onnx_io::Import(bytes, origin, "");
+absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin,
+                                          const OnnxImportOptions& options) {
+  return onnx_io::Import(bytes, origin, "", options);
 }
 
 }  // namespace ds

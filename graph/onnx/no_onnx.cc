@@ -11,8 +11,11 @@ absl::Status BuiltWithout() {
 
 }  // namespace
 
-absl::StatusOr<Graph> ImportOnnx(const std::string&) { return BuiltWithout(); }
-absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view, absl::string_view) {
+absl::StatusOr<Graph> ImportOnnx(const std::string&, const OnnxImportOptions&) {
+  return BuiltWithout();
+}
+absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view, absl::string_view,
+                                          const OnnxImportOptions&) {
   return BuiltWithout();
 }
 absl::StatusOr<std::string> ExportOnnxToBytes(const Graph&, const OnnxExportOptions&) {

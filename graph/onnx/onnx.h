@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -20,13 +21,22 @@ struct OnnxExportOptions {
   std::string producer_name = "downstream";
 };
 
+struct OnnxImportOptions {
+  // False: large weights have type and shape, and zeros that take no memory; to describe a model.
+  bool read_weights = true;
+  // Receives one sentence for each kind of thing that the graph does otherwise than the file says.
+  std::vector<std::string>* notes = nullptr;
+};
+
 // Reads a model. Errors: NotFound (file), InvalidArgument (not ONNX, damaged, shapes that do not
 // fit; says where), Unimplemented for an op that is not supported: names op, node and file, and
-// lists what is supported. Initialisers kept in other files are read only from the model's own
-// folder (no "..", no absolute path, no symbolic link that leaves it).
-absl::StatusOr<Graph> ImportOnnx(const std::string& path);
+// what is supported that is called alike. Initialisers kept in other files are read only from the
+// model's own folder (no "..", no absolute path, no symbolic link that leaves it but for the blobs
+// of a download cache).
+absl::StatusOr<Graph> ImportOnnx(const std::string& path, const OnnxImportOptions& options = {});
 // The same from memory; external data is refused. `origin` stands for the file in messages.
-absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin);
+absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin,
+                                          const OnnxImportOptions& options = {});
 
 absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
                                               const OnnxExportOptions& options = {});

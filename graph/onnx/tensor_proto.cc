@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/tensor/untouched.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
@@ -84,14 +85,15 @@ absl::StatusOr<Tensor> FromTypedField(const onnx::TensorProto& proto, DType dtyp
   }
 }
 
-absl::StatusOr<Tensor> FromRawData(const std::string& raw, DType dtype, const Shape& shape,
-                                   int64_t count) {
+absl::StatusOr<Tensor> FromRawData(absl::string_view raw, DType dtype, const Shape& shape,
+                                   int64_t count, bool read) {
   const int64_t needed = ByteSize(dtype, count);
   if (static_cast<int64_t>(raw.size()) != needed) {
     return absl::InvalidArgumentError(absl::StrCat("its shape ", ShapeString(shape), " needs ",
                                                    needed, " bytes, but raw_data has ", raw.size(),
                                                    "; the file is damaged"));
   }
+  if (!read && needed > kUnread) return UntouchedTensor(dtype, shape);
   DS_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(dtype, shape));
   if (needed > 0) std::memcpy(tensor.mutable_data(), raw.data(), raw.size());
   return tensor;
@@ -119,13 +121,15 @@ absl::StatusOr<ExternalRange> RangeFromProto(const onnx::TensorProto& proto) {
   return range;
 }
 
+int CountFields(const onnx::TensorProto& proto) {
+  return proto.has_raw_data() + !proto.float_data().empty() + !proto.double_data().empty() +
+         !proto.int32_data().empty() + !proto.int64_data().empty() + !proto.uint64_data().empty() +
+         !proto.string_data().empty();
+}
+
 // One field may hold the data; a second is either garbage or an attempt to confuse two readers.
 absl::Status CheckOneField(const onnx::TensorProto& proto) {
-  const int fields = proto.has_raw_data() + !proto.float_data().empty() +
-                     !proto.double_data().empty() + !proto.int32_data().empty() +
-                     !proto.int64_data().empty() + !proto.uint64_data().empty() +
-                     !proto.string_data().empty();
-  if (fields <= 1) return absl::OkStatus();
+  if (CountFields(proto) <= 1) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "its data is given in more than one field; the file is damaged");
 }
@@ -151,11 +155,27 @@ absl::StatusOr<Tensor> TensorFromProto(const onnx::TensorProto& proto, ExternalD
     DS_ASSIGN_OR_RETURN(const ExternalRange range, RangeFromProto(proto));
     tensor = external.Read(range, dtype, shape);
   } else if (proto.has_raw_data()) {
-    tensor = FromRawData(proto.raw_data(), dtype, shape, count);
+    tensor = FromRawData(proto.raw_data(), dtype, shape, count, /*read=*/true);
   } else {
     tensor = FromTypedField(proto, dtype, shape, count);
   }
   if (tensor.ok() && dtype == DType::kBool) NormalizeBools(*tensor);
+  return tensor;
+}
+
+absl::StatusOr<Tensor> TensorFromProto(const onnx::TensorProto& proto, absl::string_view raw,
+                                       bool read) {
+  DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromOnnx(proto.data_type()));
+  const Shape shape(proto.dims().begin(), proto.dims().end());
+  DS_ASSIGN_OR_RETURN(const int64_t count, NumElements(shape));
+  const bool elsewhere = proto.data_location() == onnx::TensorProto::EXTERNAL ||
+                         proto.has_segment() || CountFields(proto) > 0;
+  if (elsewhere) {
+    return absl::InvalidArgumentError(
+        "its data is given in more than one place; the file is damaged");
+  }
+  DS_ASSIGN_OR_RETURN(Tensor tensor, FromRawData(raw, dtype, shape, count, read));
+  if (dtype == DType::kBool) NormalizeBools(tensor);
   return tensor;
 }
 

@@ -46,6 +46,19 @@ absl::Status NormsToConvolutions(Graph& graph);
 // RepVGG).
 absl::Status MergeParallelConvs(Graph& graph);
 
+// A weight that only one chain of nodes reads, which arrange it anew (Transpose, Reshape, Squeeze,
+// ...) or widen its type (Cast), becomes an initialiser of the form that its layer reads, under its
+// own name; so it is a weight to every pass, and trains as one. A weight that is read in two
+// layouts stays as it is, since it must stay one while it trains. Shapes are inferred first.
+// `with_values` false: for a graph whose weights were not read (OnnxImportOptions).
+absl::Status FoldLayouts(Graph& graph, bool with_values = true);
+
+// For inference and quantising: all that follows from initialisers alone, weights included, is
+// computed now, in double precision: standardised, scaled and transposed weights, each reader with
+// an initialiser of its own layout. What follows from one weight that nothing else reads has that
+// weight's name; it is trainable if that was.
+absl::Status FoldWeights(Graph& graph);
+
 // x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, and
 // 0.5 * x * (1 + Erf(x / sqrt(2))) -> Gelu, in any order of the factors.
 absl::Status FuseActivations(Graph& graph);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "graph/schema/internal.h"
 #include "graph/schema/known_ints.h"
+#include "graph/schema/nearest_ops.h"
 
 namespace ds {
 
@@ -73,8 +74,8 @@ absl::Status InferNode(Graph& graph, const Node& node, KnownInts& known) {
   const OpSchema* op = FindSchema(node.op);
   if (op == nullptr) {
     return absl::UnimplementedError(absl::StrCat("op ", node.op, " of node '", node.name,
-                                                 "' is not supported; supported are ",
-                                                 absl::StrJoin(SupportedOps(), ", ")));
+                                                 "' is not supported", NearestOps(node.op),
+                                                 "; build the layer of other operators"));
   }
   const InferenceContext context{graph, node, &known};
   absl::StatusOr<std::vector<InferredValue>> inferred = op->infer(context);

@@ -60,10 +60,8 @@ absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& u
 absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used) {
   const std::string& op = node.op;
   if (op == "BatchNormalization") {
-    // Whether statistics are gathered is the executor's business; so are the outputs that carry
-    // them.
-    node.attributes.erase("training_mode");
     DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "spatial", 1));
+    DS_RETURN_IF_ERROR(RewriteBatchNorm(node));
     return KeepFirstOutput(node, used);
   }
   if (op == "MaxPool") {
@@ -146,6 +144,9 @@ absl::Status Normalizer::RewriteDropout(Node& node) {
     node.inputs.push_back(AddConstant(node, "ratio", Tensor::Scalar(ratio)));
   }
   // Training or not is the executor's choice, not the file's.
+  const Tensor* trains = HasInput(node, 2) ? graph_.Constant(node.inputs[2]) : nullptr;
+  if (trains != nullptr && trains->num_elements() == 1 && trains->data()[0] != std::byte{0})
+    training_dropouts_.push_back(node.name);
   if (HasInput(node, 2) && graph_.Constant(node.inputs[2]) == nullptr) {
     return absl::UnimplementedError(
         "its training_mode is computed at run time; make it a constant");

@@ -3,6 +3,9 @@
 // of protobuf.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "graph/graph.h"
@@ -20,12 +23,16 @@ class Normalizer {
   // rank.
   absl::Status Append(Node node, const absl::flat_hash_set<ValueId>& used);
 
+  // One sentence for each kind of change in what nodes appended so far mean.
+  std::vector<std::string> Notes() const;
+
   // True for an op that Append turns into supported ones.
   static bool IsRewritten(absl::string_view op) { return op == "Swish"; }
 
  private:
   absl::Status Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status KeepFirstOutput(Node& node, const absl::flat_hash_set<ValueId>& used);
+  absl::Status RewriteBatchNorm(Node& node);
   absl::Status RewriteSoftmax(Node& node);
   absl::Status RewriteDropout(Node& node);
   absl::Status RewriteReduction(Node& node);
@@ -46,6 +53,8 @@ class Normalizer {
 
   Graph& graph_;
   const int opset_;
+  std::vector<std::string> training_norms_;
+  std::vector<std::string> training_dropouts_;
 };
 
 }  // namespace ds::onnx_io

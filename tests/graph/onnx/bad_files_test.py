@@ -75,7 +75,8 @@ def cases():
     yield "opset too old", model([node("Relu", "x")], opset=9), ["opset 9"]
     yield "no opset", model([node("Relu", "x")], opset=None), ["no ai.onnx opset"]
     yield "opset twice", model([node("Relu", "x")], domains=["ai.onnx"]), ["twice"]
-    yield "unknown op", model([node("Bogus", "x", name="head")]), ['"head"', "Bogus", "Conv", "Relu", "bad.onnx"]
+    yield "unknown op", model([node("Bogus", "x", name="head")]), ['"head"', "Bogus", "bad.onnx"]
+    yield "misspelt op", model([node("Conw", "x", name="head")]), ['"head"', "nearest to it are Conv"]
     yield "vendor's domain", model([node("Gelu", "x", domain="com.microsoft")], domains=["com.microsoft"]), ["com.microsoft"]
     yield "control flow", model([node("If", "x", then_branch=body, else_branch=body)]), ["If", "not supported"]
     yield "subgraph attribute", model([node("Relu", "x", body=body)]), ["subgraph"]
@@ -214,6 +215,7 @@ def main(program):
             assert code != 1 or arguments or str(path) in message, f"does not name the file: {message}"
             assert "\x1b" not in message, "escape codes"
             assert len(message) < 5000, f"{len(message)} characters"
+            assert "Softplus" not in message, "it lists every operator"
             for word in words:
                 assert word in message, f"{word} is not in: {message}"
             assert not target.exists(), "it wrote a file"
