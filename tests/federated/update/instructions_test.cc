@@ -1,11 +1,15 @@
 // A run's digests on every instruction set: the same, for all parties must agree. Each set has a
 // process of its own, since a program chooses its kernels once; this one's parent chooses none.
+// What they are is written down here, so that another processor's build is held to the same.
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
 
+#include "absl/strings/str_format.h"
 #include "base/cpu/cpu_limit.h"
+#include "base/hash/sha256.h"
+#include "federated/privacy/noise.h"
 #include "gtest/gtest.h"
 #include "tests/federated/update/sites.h"
 
@@ -71,6 +75,24 @@ TEST(FederatedInstructionsTest, DigestsAreTheSameOnEverySet) {
   const std::string baseline = OnLevel("baseline");
   EXPECT_EQ(std::count(baseline.begin(), baseline.end(), '\n'), 36);
   for (const char* level : {"avx2", "avx512", "auto"}) EXPECT_EQ(OnLevel(level), baseline) << level;
+  EXPECT_EQ(Sha256Hex(baseline),
+            "9e179a1eef3950be1b512e2c6348a99ad0dda8de20b163c8b8faea7729943f93");
+}
+
+// All parties wrap a noisy sum at the same bound, which follows from these.
+TEST(FederatedInstructionsTest, NoiseIsPlannedAlikeOnEveryProcessor) {
+  std::string plans;
+  for (int i = 1; i < 2000; ++i) {
+    NoiseRequest request{.mechanism = i % 2 == 0 ? "skellam" : "discrete_gaussian",
+                         .noise_multiplier = (100 + 3 * i) / 1000.0,
+                         .sensitivity = RoundedNorm(37 * i / 100.0, 64 + 8 * i),
+                         .minimum_sites = 1 + i % 7,
+                         .maximum_sites = 8 + i % 50};
+    const auto plan = PlanNoise(request);
+    absl::StrAppendFormat(&plans, "%a ", request.sensitivity);
+    if (plan.ok()) absl::StrAppendFormat(&plans, "%a %d\n", plan->variance, plan->bound);
+  }
+  EXPECT_EQ(Sha256Hex(plans), "8481bacf7eb9c1b3fdec72118e1e46ee1d490c6b419e57e401c0b12903bb6ca7");
 }
 
 }  // namespace
