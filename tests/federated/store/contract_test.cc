@@ -220,7 +220,7 @@ TEST_P(StoreContract, APartLongerThanTheBlobIsBegunAgain) {
 }
 
 TEST_P(StoreContract, AnEmptyBlob) {
-  EXPECT_EQ(*PutBlob(*store_, {}), kEmpty);
+  EXPECT_EQ(*PutBlob(*store_, Bytes("")), kEmpty);
   Reopen();
   EXPECT_EQ(*GetBlob(*store_, kEmpty), "");
 }
