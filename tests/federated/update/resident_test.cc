@@ -9,6 +9,7 @@
 #include "federated/strategy/registry.h"
 #include "gtest/gtest.h"
 #include "tests/federated/update/sites.h"
+#include "tests/support/sanitized.h"
 
 namespace ds::federated {
 namespace {
@@ -71,9 +72,7 @@ double PeakMib(int sites) {
 }
 
 TEST(FederatedResidentTest, TenMillionParametersTakeAHundredMebibytes) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's own memory is counted too";
-#endif
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory is counted too";
   const double four = PeakMib(4), sixteen = PeakMib(16);
   std::printf("4 sites: %.0f MiB, 16 sites: %.0f MiB\n", four, sixteen);
   EXPECT_LT(four, kLimitMib);
