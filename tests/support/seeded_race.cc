@@ -1,7 +1,7 @@
 // What ThreadSanitizer must say with our suppressions (run_tsan asks it):
 //
-//   seeded_race status    nothing: the last owner of an absl::Status frees what another one has read
-//   seeded_race race      a race: two threads add to one number without a lock
+//   seeded_race status    nothing: the last owner of an absl::Status frees what another one has
+//   read seeded_race race      a race: two threads add to one number without a lock
 #include <atomic>
 #include <cstdio>
 #include <optional>
