@@ -130,7 +130,7 @@ class ScalarOperand {
 using KernelFactory = absl::StatusOr<Kernel> (*)(const NodeView&);
 using FactoryTable = absl::flat_hash_map<std::string, KernelFactory>;
 
-void AddLinear(FactoryTable& table);       // Conv, Gemm, MatMul
+void AddLinear(FactoryTable& table);       // Conv, Gemm, MatMul, Einsum
 void AddElementwise(FactoryTable& table);  // activations and arithmetic
 void AddNormalization(
     FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax, reductions
@@ -138,7 +138,10 @@ void AddPooling(FactoryTable& table);
 void AddMovement(FactoryTable& table);  // Concat, Split, Slice, Gather, Pad
 void AddResize(FactoryTable& table);
 void AddQuantization(FactoryTable& table);  // QuantizeLinear, DequantizeLinear
-void AddShapes(FactoryTable& table);  // constants, Shape, Range, Reshape, Transpose, Squeeze ...
+void AddRecurrent(FactoryTable& table);     // LSTM, GRU, RNN
+void AddConvTranspose(FactoryTable& table);
+void AddScatter(FactoryTable& table);  // GatherND, ScatterND, GatherElements, ScatterElements
+void AddShapes(FactoryTable& table);   // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
 // Integers smaller than a byte are held in whole ones.
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);

@@ -1,4 +1,5 @@
-// Conv, Gemm and MatMul: the operators whose operands are cast down under reduced precision.
+// Conv, Gemm, MatMul and Einsum: the operators whose operands are cast down under reduced
+// precision.
 #include "base/status.h"
 #include "executor/detours/convolution.h"
 #include "executor/kernel.h"
@@ -85,12 +86,22 @@ absl::StatusOr<Kernel> MakeMatMul(const NodeView&) {
   return Kernel([](const Call& call) { call.Set(0, at::matmul(call.Low(0), call.Low(1))); });
 }
 
+absl::StatusOr<Kernel> MakeEinsum(const NodeView& view) {
+  std::string equation = view.node.GetString("equation", "");
+  return Kernel([equation](const Call& call) {
+    std::vector<at::Tensor> operands;
+    for (int i = 0; i < call.inputs(); ++i) operands.push_back(call.Low(i));
+    call.Set(0, at::einsum(equation, operands));
+  });
+}
+
 }  // namespace
 
 void AddLinear(FactoryTable& table) {
   table["Conv"] = MakeConv;
   table["Gemm"] = MakeGemm;
   table["MatMul"] = MakeMatMul;
+  table["Einsum"] = MakeEinsum;
 }
 
 }  // namespace ds::executor

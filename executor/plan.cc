@@ -24,6 +24,9 @@ const FactoryTable& Factories() {
     AddQuantization(made);
     AddResize(made);
     AddShapes(made);
+    AddRecurrent(made);
+    AddConvTranspose(made);
+    AddScatter(made);
     return made;
   }();
   return table;

@@ -21,9 +21,37 @@ const Shape* ShapeOf(const Graph& graph, const std::vector<ValueId>& ids, size_t
   return shape.has_value() ? &*shape : nullptr;
 }
 
+int64_t Product(int64_t a, int64_t b) {
+  int64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
+// Every input element meets the weights of its channel.
+int64_t TransposedProducts(const Graph& graph, const Node& node) {
+  const Shape* x = ShapeOf(graph, node.inputs, 0);
+  const Shape* w = ShapeOf(graph, node.inputs, 1);
+  if (x == nullptr || w == nullptr || w->empty()) return 0;
+  return Product(Count(*x), Count(absl::MakeConstSpan(*w).subspan(1)));
+}
+
+// All weights once a step (an unknown number of steps counts once) and a sample.
+int64_t RecurrentProducts(const Graph& graph, const Node& node) {
+  const Shape* x = ShapeOf(graph, node.inputs, 0);
+  const Shape* w = ShapeOf(graph, node.inputs, 1);
+  const Shape* r = ShapeOf(graph, node.inputs, 2);
+  if (x == nullptr || w == nullptr || r == nullptr || x->size() != 3) return 0;
+  int64_t weights = 0;
+  if (__builtin_add_overflow(Count(*w), Count(*r), &weights)) return INT64_MAX;
+  return Product(Count({(*x)[0], (*x)[1]}), weights);
+}
+
 }  // namespace
 
 int64_t MultiplyAccumulates(const Graph& graph, const Node& node) {
+  if (node.op == "ConvTranspose") return TransposedProducts(graph, node);
+  if (node.op == "LSTM" || node.op == "GRU" || node.op == "RNN") {
+    return RecurrentProducts(graph, node);
+  }
   const Shape* out = ShapeOf(graph, node.outputs, 0);
   const Shape* a = ShapeOf(graph, node.inputs, 0);
   const Shape* b = ShapeOf(graph, node.inputs, 1);

@@ -28,6 +28,10 @@ void AddIndexing(Table& table);
 void AddSpatial(Table& table);
 void AddConstants(Table& table);
 void AddQuantization(Table& table);
+void AddRecurrent(Table& table);
+void AddConvTranspose(Table& table);
+void AddScatter(Table& table);
+void AddEinsum(Table& table);
 
 inline AttributeSchema Int(std::string name) { return {std::move(name), AttributeType::kInt}; }
 inline AttributeSchema Float(std::string name) { return {std::move(name), AttributeType::kFloat}; }

@@ -29,6 +29,10 @@ std::vector<OpSchema> MakeTable() {
   schema::AddSpatial(table);
   schema::AddConstants(table);
   schema::AddQuantization(table);
+  schema::AddRecurrent(table);
+  schema::AddConvTranspose(table);
+  schema::AddScatter(table);
+  schema::AddEinsum(table);
   std::sort(table.begin(), table.end(),
             [](const OpSchema& a, const OpSchema& b) { return a.name < b.name; });
   return table;

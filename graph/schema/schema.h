@@ -76,7 +76,7 @@ absl::Status InferShapes(Graph& graph);
 absl::StatusOr<Shape> BroadcastShapes(absl::Span<const int64_t> a, absl::Span<const int64_t> b);
 
 // Multiply-accumulate operations of one node for one sample (a dynamic first extent counts as 1).
-// Conv, Gemm and MatMul count; all else is 0.
+// Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU and RNN count; all else is 0.
 int64_t MultiplyAccumulates(const Graph& graph, const Node& node);
 
 }  // namespace ds

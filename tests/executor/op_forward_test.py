@@ -15,6 +15,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
+import structured_cases
+
 SEED = 4711
 RNG = np.random.default_rng(SEED)
 CASES = []
@@ -255,7 +257,7 @@ def attribute_spec(key, value, tensors, name):
         tensors[f"{name}.{key}"] = numpy_helper.to_array(value).copy()
         return ["t", f"{name}.{key}"]
     if isinstance(value, list):
-        return ["is", value]
+        return ["ss" if isinstance(value[0], str) else "is", value]
     return [{int: "i", float: "f", str: "s"}[type(value)], value]
 
 
@@ -297,6 +299,7 @@ def difference(ours, theirs, terms):
 def main():
     runner = sys.argv[1]
     linear_cases(), elementwise_cases(), statistics_cases(), movement_cases(), quantization_cases()
+    structured_cases.add(case, rand, RNG)
     with tempfile.TemporaryDirectory() as folder:
         ours = run_ours(runner, Path(folder))
         failures = 0

@@ -23,6 +23,7 @@ absl::StatusOr<Attribute> ReadAttribute(const Json& value, const TensorMap& tens
   if (kind == "f") return content.get<float>();
   if (kind == "s") return content.get<std::string>();
   if (kind == "is") return content.get<std::vector<int64_t>>();
+  if (kind == "ss") return content.get<std::vector<std::string>>();
   if (kind == "t") return tensors.at(content.get<std::string>());
   return absl::InvalidArgumentError("attribute kind " + kind);
 }
