@@ -140,8 +140,9 @@ void AddResize(FactoryTable& table);
 void AddQuantization(FactoryTable& table);  // QuantizeLinear, DequantizeLinear
 void AddRecurrent(FactoryTable& table);     // LSTM, GRU, RNN
 void AddConvTranspose(FactoryTable& table);
-void AddScatter(FactoryTable& table);  // GatherND, ScatterND, GatherElements, ScatterElements
-void AddShapes(FactoryTable& table);   // constants, Shape, Range, Reshape, Transpose, Squeeze ...
+void AddScatter(FactoryTable& table);    // GatherND, ScatterND, GatherElements, ScatterElements
+void AddDetection(FactoryTable& table);  // NonMaxSuppression, RoiAlign
+void AddShapes(FactoryTable& table);     // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
 // Integers smaller than a byte are held in whole ones.
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);

@@ -27,6 +27,7 @@ const FactoryTable& Factories() {
     AddRecurrent(made);
     AddConvTranspose(made);
     AddScatter(made);
+    AddDetection(made);
     return made;
   }();
   return table;

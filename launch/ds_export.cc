@@ -2,10 +2,14 @@
 // describes it.
 #include <cstdio>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "base/tensor/safetensors.h"
 #include "deploy/qdq/options.h"
@@ -26,6 +30,7 @@ struct Arguments {
   std::string format;
   std::string output;
   std::string profile;
+  std::vector<std::string> input_shapes;
   bool describe = false;
   bool lint_tensorrt = false;
   ds::ModelOptions zoo;
@@ -34,6 +39,10 @@ struct Arguments {
 
 void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--model", arguments.model, "ONNX file, or zoo:NAME (zoo:resnet20)")->required();
+  app.add_option(
+      "--input-shape", arguments.input_shapes,
+      "NAME=1x3x224x224: fixes extents of an input that the file leaves open (? keeps one "
+      "open); may be given for each input");
   app.add_option("--plugin", arguments.plugin, "shared library that registers more zoo models");
   app.add_option("--format", arguments.format, "what to write")
       ->check(CLI::IsMember({"onnx", "safetensors"}));
@@ -59,12 +68,36 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
 }
 
+// "NAME=1x3x?": an input's extents, "?" for one that stays open.
+absl::Status ReadInputShape(const std::string& text, ds::OnnxImportOptions& options) {
+  const size_t equals = text.rfind('=');
+  ds::Shape shape;
+  bool read = equals != std::string::npos && equals > 0;
+  if (read) {
+    for (const absl::string_view part : absl::StrSplit(text.substr(equals + 1), 'x')) {
+      int64_t extent = ds::kDynamicDim;
+      read = read && (part == "?" || (absl::SimpleAtoi(part, &extent) && extent > 0));
+      shape.push_back(extent);
+    }
+  }
+  if (!read) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--input-shape ", text, ": write it as NAME=1x3x224x224, with ? for an open extent"));
+  }
+  options.input_shapes[text.substr(0, equals)] = std::move(shape);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ds::Graph> Load(const Arguments& arguments) {
   if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
   if (absl::StartsWith(arguments.model, kZooPrefix)) {
     return ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo);
   }
-  return ds::ImportOnnx(arguments.model);
+  ds::OnnxImportOptions options;
+  for (const std::string& text : arguments.input_shapes) {
+    DS_RETURN_IF_ERROR(ReadInputShape(text, options));
+  }
+  return ds::ImportOnnx(arguments.model, options);
 }
 
 absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {

@@ -12,10 +12,13 @@
 #include "base/status.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/external_data.h"
+#include "graph/onnx/inline.h"
+#include "graph/onnx/input_shapes.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
 #include "graph/onnx/rewrite/compact.h"
+#include "graph/onnx/rewrite/expand.h"
 #include "graph/onnx/rewrite/normalize.h"
 #include "graph/onnx/rewrite/trainable.h"
 #include "graph/onnx/stored_weights.h"
@@ -27,6 +30,8 @@
 namespace ds {
 namespace onnx_io {
 namespace {
+
+constexpr char kContribDomain[] = "com.microsoft";
 
 bool IsOnnxDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -59,11 +64,15 @@ absl::StatusOr<int> CheckVersions(const onnx::ModelProto& model) {
 }
 
 absl::Status CheckOp(const onnx::NodeProto& node) {
+  if (node.domain() == kContribDomain &&
+      Normalizer::IsRewritten(absl::StrCat(kContribPrefix, node.op_type()))) {
+    return absl::OkStatus();
+  }
   if (!IsOnnxDomain(node.domain())) {
     return absl::UnimplementedError(
-        absl::StrCat("its domain ", Quoted(node.domain()),
-                     " is not supported, only ai.onnx; model-local functions "
-                     "and vendors' operators must be inlined or exported as ONNX operators"));
+        absl::StrCat("this operator of domain ", Quoted(node.domain()),
+                     " is not supported, only ai.onnx's and some fused ones of com.microsoft; "
+                     "export it as ONNX operators"));
   }
   if (FindSchema(node.op_type()) != nullptr || Normalizer::IsRewritten(node.op_type())) {
     return absl::OkStatus();
@@ -103,6 +112,10 @@ class Importer {
 
   absl::StatusOr<Graph> Run(onnx::ModelProto& model) {
     DS_ASSIGN_OR_RETURN(const int opset, CheckVersions(model));
+    DS_RETURN_IF_ERROR(InlineFunctions(model));
+    DS_RETURN_IF_ERROR(InlineBranches(model, [this](const auto& part, const auto& names) {
+      return ProbeValues(external_, part, names);
+    }));
     onnx::GraphProto& proto = *model.mutable_graph();
     graph_.name = proto.name();
     for (const auto& entry : model.metadata_props()) graph_.metadata[entry.key()] = entry.value();
@@ -124,6 +137,31 @@ class Importer {
   }
 
  private:
+  // What importing `part` tells of the values `names` (InlineBranches).
+  static absl::StatusOr<std::vector<ProbedValue>> ProbeValues(
+      ExternalData& external, const onnx::ModelProto& part, const std::vector<std::string>& names) {
+    onnx::ModelProto model = part;
+    absl::flat_hash_map<std::string, size_t> places;
+    for (const std::string& name : names) {
+      if (!places.emplace(name, places.size()).second) continue;
+      model.mutable_graph()->add_output()->set_name(name);
+    }
+    ExternalData reading = external.Reading();  // shapes that are stored elsewhere, too
+    DS_ASSIGN_OR_RETURN(const Graph graph, Importer(reading, {}, {}).Run(model));
+    std::vector<ProbedValue> values;
+    for (const std::string& name : names) {
+      const ValueId id = graph.outputs()[places.at(name)];
+      const Tensor* constant = graph.Constant(id);
+      std::optional<bool> truth;
+      if (constant != nullptr && constant->dtype() == DType::kBool &&
+          constant->num_elements() == 1) {
+        truth = constant->bytes()[0] != std::byte{0};
+      }
+      values.push_back({*graph.value(id).shape, truth});
+    }
+    return values;
+  }
+
   absl::Status Declare(const std::string& name, ValueId id, absl::string_view what) {
     if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " has no name"));
     if (!ids_.emplace(name, id).second) {
@@ -226,7 +264,7 @@ class Importer {
     DS_RETURN_IF_ERROR(CheckOp(proto));
     Node node;
     node.name = NodeName(proto, index);
-    node.op = proto.op_type();
+    node.op = absl::StrCat(proto.domain() == kContribDomain ? kContribPrefix : "", proto.op_type());
     DS_ASSIGN_OR_RETURN(node.attributes, AttributesFromProto(proto, external_));
     for (const std::string& input : proto.input()) {
       auto it = ids_.find(input);
@@ -332,6 +370,8 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, 
   std::vector<absl::string_view> weights;
   if (slim.has_value()) weights = std::move(slim->weights);
   ExternalData external(std::move(folder), options.read_weights);
+  const absl::Status shaped = ApplyInputShapes(options.input_shapes, model);
+  if (!shaped.ok()) return Annotate(shaped, file);
   absl::StatusOr<Graph> graph = Importer(external, std::move(weights), options).Run(model);
   if (!graph.ok()) {
     const absl::Status named = Annotate(graph.status(), file);

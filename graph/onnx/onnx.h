@@ -1,8 +1,9 @@
-// ONNX in and out. Import takes opset 11 to the newest that the bundled onnx.proto knows and brings
+// ONNX in and out. Import takes opset 7 to the newest that the bundled onnx.proto knows and brings
 // every node to the graph's own form (opset 17 semantics); export writes opset 17 (or the one asked
 // for).
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct OnnxImportOptions {
   bool read_weights = true;
   // Receives one sentence for each kind of thing that the graph does otherwise than the file says.
   std::vector<std::string>* notes = nullptr;
+  // Extents of inputs by name that the file leaves open: a fixed size, or kDynamicDim to leave one
+  // so. What depends on them alone is then computed, and branches on them decided.
+  std::map<std::string, Shape> input_shapes;
 };
 
 // Reads a model. Errors: NotFound (file), InvalidArgument (not ONNX, damaged, shapes that do not

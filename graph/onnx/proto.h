@@ -18,7 +18,7 @@
 namespace ds::onnx_io {
 
 // Newest ai.onnx opset and IR whose operators this importer was checked against.
-inline constexpr int kOldestOpset = 11;
+inline constexpr int kOldestOpset = 7;
 inline constexpr int kNewestOpset = 28;
 inline constexpr int kNewestIrVersion = 14;
 

@@ -32,6 +32,7 @@ void AddRecurrent(Table& table);
 void AddConvTranspose(Table& table);
 void AddScatter(Table& table);
 void AddEinsum(Table& table);
+void AddDetection(Table& table);
 
 inline AttributeSchema Int(std::string name) { return {std::move(name), AttributeType::kInt}; }
 inline AttributeSchema Float(std::string name) { return {std::move(name), AttributeType::kFloat}; }

@@ -1,5 +1,5 @@
-// QuantizeLinear and DequantizeLinear: per tensor, per index of an axis, or in blocks along an
-// axis.
+// QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear: per tensor, per index of an axis, or
+// in blocks along an axis.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +66,10 @@ absl::Status CheckOperands(const InferenceContext& context, const Shape& input) 
   DS_RETURN_IF_ERROR(CheckScale(context, input, scale));
   if (!context.HasInput(2)) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const Shape zero_point, context.InputShape(2));
+  // One element is one element: files have [] beside [1].
+  const bool single =
+      (scale.empty() || scale == Shape{1}) && (zero_point.empty() || zero_point == Shape{1});
+  if (single) return absl::OkStatus();
   bool same = zero_point.size() == scale.size();
   for (size_t i = 0; same && i < scale.size(); ++i) same = MayEqual(scale[i], zero_point[i]);
   if (same) return absl::OkStatus();
@@ -107,6 +111,16 @@ Inferred InferDequantizeLinear(const InferenceContext& context) {
   return One(context.InputDType(1), std::move(input));
 }
 
+// Codes of the tensor's own range: the codes, their scale and zero point.
+Inferred InferDynamicQuantizeLinear(const InferenceContext& context) {
+  DS_ASSIGN_OR_RETURN(Shape input, context.InputShape(0));
+  if (context.InputDType(0) != DType::kFloat32) {
+    return absl::InvalidArgumentError("input 0 must be float32");
+  }
+  return std::vector<InferredValue>{
+      {DType::kUInt8, std::move(input)}, {DType::kFloat32, {}}, {DType::kUInt8, {}}};
+}
+
 }  // namespace
 
 void AddQuantization(Table& table) {
@@ -114,6 +128,8 @@ void AddQuantization(Table& table) {
       Op("QuantizeLinear", 2, 3, {Int("axis"), Int("block_size")}, InferQuantizeLinear));
   table.push_back(
       Op("DequantizeLinear", 2, 3, {Int("axis"), Int("block_size")}, InferDequantizeLinear));
+  table.push_back(Op("DynamicQuantizeLinear", 1, 1, {}, InferDynamicQuantizeLinear));
+  table.back().max_outputs = 3;
 }
 
 }  // namespace ds::schema

@@ -33,6 +33,7 @@ std::vector<OpSchema> MakeTable() {
   schema::AddConvTranspose(table);
   schema::AddScatter(table);
   schema::AddEinsum(table);
+  schema::AddDetection(table);
   std::sort(table.begin(), table.end(),
             [](const OpSchema& a, const OpSchema& b) { return a.name < b.name; });
   return table;

@@ -296,11 +296,78 @@ std::vector<GradientCase> MovementCases() {
   };
 }
 
+std::vector<GradientCase> StructuredCases() {
+  const auto recurrent = [](const std::string& direction) {
+    return Attributes{{"hidden_size", int64_t{2}}, {"direction", direction}};
+  };
+  const Tensor lengths = Tensor::From<int32_t>({2}, {3, 1});
+  const Tensor pairs = Tensor::From<int64_t>({3, 2}, {1, 2, -1, 0, 0, 1});
+  const Tensor rows = Tensor::From<int64_t>({2, 3}, {0, 2, -1, 1, 0, 1});
+  const auto text = [](const char* key, const char* value) {
+    return Attributes{{key, std::string(value)}};
+  };
+  return {
+      {"ConvTransposeStrided",
+       "ConvTranspose",
+       {{1, 2, 3, 3}, {2, 3, 3, 2}, {3}},
+       {},
+       Window({3, 2}, {2, 2}, {1, 0, 1, 0})},
+      {"ConvTransposeAsymmetric",
+       "ConvTranspose",
+       {{1, 4, 3, 3}, {4, 1, 3, 3}, {2}},
+       {},
+       With(Window({3, 3}, {2, 2}, {0, 1, 2, 0}), {{"group", int64_t{2}}})},
+      {"ConvTransposeShape",
+       "ConvTranspose",
+       {{1, 2, 4}, {2, 2, 3}, {2}},
+       {},
+       {{"output_shape", std::vector<int64_t>{9}}, {"strides", std::vector<int64_t>{2}}}},
+      {.name = "LstmBothWays",
+       .op = "LSTM",
+       .inputs = {{3, 2, 2}, {2, 8, 2}, {2, 8, 2}, {2, 16}, {2, 2, 2}, {2, 2, 2}},
+       .constants = {{4, lengths}},
+       .attributes = recurrent("bidirectional"),
+       .outputs = 3},
+      {.name = "GruReverse",
+       .op = "GRU",
+       .inputs = {{3, 2, 2}, {1, 6, 2}, {1, 6, 2}, {1, 12}},
+       .attributes = recurrent("reverse"),
+       .outputs = 2},
+      {.name = "GruLinearBeforeReset",
+       .op = "GRU",
+       .inputs = {{3, 2, 2}, {1, 6, 2}, {1, 6, 2}, {1, 12}},
+       .attributes = With(recurrent("forward"), {{"linear_before_reset", int64_t{1}}}),
+       .outputs = 2},
+      {.name = "Rnn",
+       .op = "RNN",
+       .inputs = {{3, 2, 2}, {1, 2, 2}, {1, 2, 2}, {1, 4}},
+       .attributes = recurrent("forward"),
+       .outputs = 2},
+      {"GatherND", "GatherND", {{2, 3}}, {{1, pairs}}},
+      {"GatherElements", "GatherElements", {{2, 3}}, {{1, rows}}, {{"axis", int64_t{1}}}},
+      {"ScatterNDAdd", "ScatterND", {{2, 3}, {3}}, {{1, pairs}}, text("reduction", "add")},
+      {"ScatterNDMultiply", "ScatterND", {{2, 3}, {3}}, {{1, pairs}}, text("reduction", "mul")},
+      {"ScatterND", "ScatterND", {{2, 3}, {3}}, {{1, pairs}}},
+      {"ScatterElements",
+       "ScatterElements",
+       {{3, 3}, {2, 3}},
+       {{1, Tensor::From<int64_t>({2, 3}, {0, 2, -1, 1, 0, 1})}}},
+      {"RoiAlign",
+       "RoiAlign",
+       {{1, 2, 5, 5}},
+       {{1, Tensor::From<double>({2, 4}, {0.5, 0.2, 4, 3, -1, 1, 2.5, 6})},
+        {2, Tensor::From<int64_t>({2}, {0, 0})}},
+       {{"output_height", int64_t{2}}, {"output_width", int64_t{2}}}},
+      {"Einsum", "Einsum", {{2, 3, 4}, {2, 5, 4}}, {}, text("equation", "bhd,bkd->bhk")},
+  };
+}
+
 std::string CaseName(const testing::TestParamInfo<GradientCase>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(Linear, Gradient, testing::ValuesIn(LinearCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Elementwise, Gradient, testing::ValuesIn(ElementwiseCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Statistics, Gradient, testing::ValuesIn(StatisticsCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(Structured, Gradient, testing::ValuesIn(StructuredCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Movement, Gradient, testing::ValuesIn(MovementCases()), CaseName);
 
 }  // namespace

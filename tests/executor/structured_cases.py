@@ -1,4 +1,4 @@
-"""Cases of op_forward_test.py: recurrent layers, transposed convolutions, indexed reads and writes, Einsum."""
+"""Cases of op_forward_test.py: recurrent layers, transposed convolutions, indexed reads and writes, Einsum, detection."""
 import numpy as np
 
 
@@ -84,6 +84,25 @@ def einsum_cases(case, rand, rng):
         case(f"einsum_{i}", "Einsum", [rand(*shape) for shape in shapes], terms=64, equation=equation)
 
 
+def detection_cases(case, rand, rng):
+    corners = rng.uniform(0, 8, (2, 30, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 5, (2, 30, 2)).astype(np.float32)], -1)
+    scores = rng.random((2, 3, 30)).astype(np.float32)
+    limits = [np.array([7], np.int64), np.array([0.4], np.float32), np.array([0.3], np.float32)]
+    case("nms", "NonMaxSuppression", [boxes, scores, *limits], {2, 3, 4})
+    case("nms_flipped", "NonMaxSuppression", [boxes[..., [2, 1, 0, 3]].copy(), scores, *limits], {2, 3, 4})
+    case("nms_no_score", "NonMaxSuppression", [boxes, scores, *limits[:2]], {2, 3})
+    case("nms_center", "NonMaxSuppression", [np.abs(boxes), scores, *limits], {2, 3, 4}, center_point_box=1)
+    case("nms_computed", "NonMaxSuppression", [boxes, scores, *limits])
+    x = rand(2, 3, 9, 11)
+    regions = np.array([[0, 0, 20, 14], [3.3, 2.1, 9, 17.2], [-4, -3, 5, 6], [18, 15, 30, 22], [5, 5, 5.2, 5.1]], np.float32)
+    of = np.array([0, 1, 1, 0, 1])
+    for mode in ("half_pixel", "output_half_pixel"):
+        for ratio in (0, 2):
+            case(f"roi_align_{mode}_{ratio}", "RoiAlign", [x, regions, of], terms=256, output_height=3, output_width=4, sampling_ratio=ratio,
+                 spatial_scale=0.5, coordinate_transformation_mode=mode)
+
+
 def add(case, rand, rng):
-    for group in (recurrent_cases, transposed_convolution_cases, index_cases, einsum_cases):
+    for group in (recurrent_cases, transposed_convolution_cases, index_cases, einsum_cases, detection_cases):
         group(case, rand, rng)

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "graph/onnx/rewrite/expand.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
@@ -51,10 +52,22 @@ absl::StatusOr<int64_t> InRange(int64_t axis, int64_t rank) {
 
 absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& used) {
   while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
+  DS_RETURN_IF_ERROR(UpdateOldForm(graph_, node, opset_));
+  DS_ASSIGN_OR_RETURN(const bool expanded, Expand(node, used));
+  if (expanded) return absl::OkStatus();
   DS_RETURN_IF_ERROR(Rewrite(node, used));
   while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
   graph_.AddNode(std::move(node));
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Normalizer::Expand(const Node& node,
+                                        const absl::flat_hash_set<ValueId>& used) {
+  DS_ASSIGN_OR_RETURN(bool done, ExpandQuantized(graph_, node));
+  if (done) return true;
+  DS_ASSIGN_OR_RETURN(done, ExpandContrib(graph_, node, used));
+  if (done) return true;
+  return ExpandRecurrent(graph_, node);
 }
 
 absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used) {

@@ -1,4 +1,4 @@
-// Brings a node of any opset from 11 on to the graph's own form, opset 17: attributes that became
+// Brings a node of any opset from 7 on to the graph's own form, opset 17: attributes that became
 // inputs (or the reverse), defaults that changed, outputs that only training reads. Knows nothing
 // of protobuf.
 #pragma once
@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "graph/graph.h"
+#include "graph/onnx/rewrite/expand.h"
 
 namespace ds::onnx_io {
 
@@ -27,9 +28,10 @@ class Normalizer {
   std::vector<std::string> Notes() const;
 
   // True for an op that Append turns into supported ones.
-  static bool IsRewritten(absl::string_view op) { return op == "Swish"; }
+  static bool IsRewritten(absl::string_view op) { return op == "Swish" || IsExpanded(op); }
 
  private:
+  absl::StatusOr<bool> Expand(const Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status KeepFirstOutput(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status RewriteBatchNorm(Node& node);

@@ -1,0 +1,48 @@
+// Appends the nodes that one node of a file becomes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+
+namespace ds::onnx_io {
+
+// An attribute whose type the schema has not checked; `fallback` where it is absent or of another
+// type, which the schema then refuses.
+int64_t IntOr(const Node& node, const std::string& key, int64_t fallback);
+float FloatOr(const Node& node, const std::string& key, float fallback);
+
+class Emitter {
+ public:
+  // Both must outlive this; names are made of `like`'s.
+  Emitter(Graph& graph, const Node& like) : graph_(graph), like_(like) {}
+
+  bool Has(size_t slot) const {
+    return slot < like_.inputs.size() && like_.inputs[slot] != kNoValue;
+  }
+  // Input `slot`, kNoValue where it is absent.
+  ValueId In(size_t slot) const { return Has(slot) ? like_.inputs[slot] : kNoValue; }
+  const Tensor* ConstantIn(size_t slot) const {
+    return Has(slot) ? graph_.Constant(like_.inputs[slot]) : nullptr;
+  }
+
+  ValueId Constant(const std::string& what, Tensor tensor);
+  // A node of one output, which is returned.
+  ValueId Op(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});
+  // The node that writes output `slot` of the node that is replaced.
+  void Finish(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {},
+              size_t slot = 0);
+  // Shape of a value, after inference of what is in the graph so far.
+  absl::StatusOr<Shape> ShapeOf(ValueId value);
+
+  Graph& graph() { return graph_; }
+  const Node& node() const { return like_; }
+
+ private:
+  Graph& graph_;
+  const Node& like_;
+};
+
+}  // namespace ds::onnx_io

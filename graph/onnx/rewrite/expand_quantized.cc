@@ -1,0 +1,297 @@
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status.h"
+#include "graph/onnx/rewrite/emitter.h"
+#include "graph/onnx/rewrite/expand.h"
+#include "graph/schema/schema.h"
+
+namespace ds::onnx_io {
+namespace {
+
+class Expansion {
+ public:
+  Expansion(Graph& graph, const Node& node) : emit_(graph, node), node_(node) {}
+
+  absl::StatusOr<bool> Run() {
+    const std::string op(absl::StripPrefix(node_.op, kContribPrefix));
+    const bool contrib = op != node_.op;
+    if (op == "QLinearConv") return Done(Conv());
+    if (op == "QLinearMatMul") return Done(MatMul());
+    if (op == "ConvInteger") return Done(ConvInteger());
+    if (op == "MatMulInteger") return Done(MatMulInteger());
+    if (!contrib) return false;
+    if (op == "QLinearAdd" || op == "QLinearMul") return Done(Binary(op.substr(7)));
+    if (op == "QLinearSigmoid" || op == "QLinearLeakyRelu") return Done(Unary(op.substr(7)));
+    if (op == "QLinearSoftmax") return Done(Softmax());
+    if (op == "QLinearGlobalAveragePool") return Done(Pool("GlobalAveragePool"));
+    if (op == "QLinearAveragePool") return Done(Pool("AveragePool"));
+    if (op == "QLinearConcat") return Done(Concat());
+    if (op == "QGemm") return Done(Gemm());
+    if (op == "MatMulIntegerToFloat") return Done(MatMulToFloat());
+    if (op == "DynamicQuantizeMatMul") return Done(DynamicMatMul());
+    if (op == "DynamicQuantizeLSTM") return Done(DynamicLstm());
+    if (op == "QuantizeLinear" || op == "DequantizeLinear") {
+      emit_.Finish(op, node_.inputs, node_.attributes);
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  static absl::StatusOr<bool> Done(const absl::Status& status) {
+    if (!status.ok()) return status;
+    return true;
+  }
+
+  absl::Status Need(size_t inputs) const {
+    for (size_t i = 0; i < inputs; ++i) {
+      if (!emit_.Has(i)) return absl::InvalidArgumentError(absl::StrCat("it lacks input ", i));
+    }
+    if (node_.outputs.size() != 1) return absl::InvalidArgumentError("it must have one output");
+    return absl::OkStatus();
+  }
+
+  // Inputs slot (codes), slot + 1 (scale) and slot + 2 (zero point) as reals.
+  ValueId Real(size_t slot, int64_t axis = 1) {
+    return RealOf(emit_.In(slot), emit_.In(slot + 1), emit_.In(slot + 2), axis);
+  }
+
+  ValueId RealOf(ValueId codes, ValueId scale, ValueId zero, int64_t axis = 1) {
+    return emit_.Op("DequantizeLinear", {codes, scale, zero}, {{"axis", axis}});
+  }
+
+  // `real` as codes by the scale in slot and the zero point in slot + 1: the node's result.
+  void Codes(ValueId real, size_t slot) {
+    emit_.Finish("QuantizeLinear", {real, emit_.In(slot), emit_.In(slot + 1)});
+  }
+
+  ValueId One() { return emit_.Constant("one", Tensor::Scalar(1.0F)); }
+
+  // An int32 bias, whose step is the product of those of input and weight.
+  ValueId Bias(size_t slot, size_t x_scale, size_t w_scale) {
+    if (!emit_.Has(slot)) return kNoValue;
+    const Tensor* x = emit_.ConstantIn(x_scale);
+    const Tensor* w = emit_.ConstantIn(w_scale);
+    const bool constant = x != nullptr && w != nullptr && x->dtype() == DType::kFloat32 &&
+                          w->dtype() == DType::kFloat32 && x->num_elements() == 1;
+    ValueId scale = kNoValue;
+    if (constant) {
+      std::vector<float> product(w->span<float>().begin(), w->span<float>().end());
+      for (float& step : product) step *= x->span<float>()[0];
+      scale = emit_.Constant("bias_scale", Tensor::From<float>(w->shape(), product));
+    } else {
+      scale = emit_.Op("Mul", {emit_.In(x_scale), emit_.In(w_scale)});
+    }
+    return RealOf(emit_.In(slot), scale, kNoValue, 0);
+  }
+
+  absl::Status Conv() {
+    DS_RETURN_IF_ERROR(Need(8));
+    const ValueId x = Real(0);
+    const ValueId w = Real(3, 0);
+    const ValueId bias = Bias(8, 1, 4);
+    Codes(emit_.Op("Conv", {x, w, bias}, node_.attributes), 6);
+    return absl::OkStatus();
+  }
+
+  // Scales of rows of a and of columns of b lie along their last axes but one and last.
+  absl::StatusOr<int64_t> MatrixAxis(size_t slot, int64_t from_end) {
+    DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(slot)));
+    return std::max<int64_t>(static_cast<int64_t>(shape.size()) - from_end, 0);
+  }
+
+  absl::Status MatMul() {
+    DS_RETURN_IF_ERROR(Need(8));
+    DS_ASSIGN_OR_RETURN(const int64_t rows, MatrixAxis(0, 2));
+    DS_ASSIGN_OR_RETURN(const int64_t columns, MatrixAxis(3, 1));
+    const ValueId a = Real(0, rows);
+    const ValueId b = Real(3, columns);
+    Codes(emit_.Op("MatMul", {a, b}), 6);
+    return absl::OkStatus();
+  }
+
+  // Differences to the zero point, as reals with a step of one.
+  ValueId Shifted(size_t slot, size_t zero) {
+    return RealOf(emit_.In(slot), One(), emit_.In(zero));
+  }
+
+  // A zero point for each output channel or column has steps of as many.
+  absl::Status RefuseManyZeroPoints(size_t slot) {
+    if (!emit_.Has(slot)) return absl::OkStatus();
+    DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(slot)));
+    if (shape.empty() || shape == Shape{1}) return absl::OkStatus();
+    return absl::UnimplementedError(absl::StrCat(
+        "input ", slot, " is a zero point of shape ", ShapeString(shape),
+        "; only one for the whole tensor is supported: quantise the model per tensor"));
+  }
+
+  absl::Status ConvInteger() {
+    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(3));
+    const ValueId x = Shifted(0, 2);
+    const ValueId w = Shifted(1, 3);
+    const ValueId sum = emit_.Op("Conv", {x, w}, node_.attributes);
+    emit_.Finish("Cast", {sum}, {{"to", OnnxTypeNumber(DType::kInt32)}});
+    return absl::OkStatus();
+  }
+
+  absl::Status MatMulInteger() {
+    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(2));
+    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(3));
+    const ValueId a = Shifted(0, 2);
+    const ValueId b = Shifted(1, 3);
+    emit_.Finish("Cast", {emit_.Op("MatMul", {a, b})}, {{"to", OnnxTypeNumber(DType::kInt32)}});
+    return absl::OkStatus();
+  }
+
+  absl::Status Binary(const std::string& op) {
+    DS_RETURN_IF_ERROR(Need(2));
+    const ValueId a = Real(0);
+    const ValueId b = Real(3);
+    Codes(emit_.Op(op, {a, b}), 6);
+    return absl::OkStatus();
+  }
+
+  absl::Status Unary(const std::string& op) {
+    DS_RETURN_IF_ERROR(Need(2));
+    Codes(emit_.Op(op, {Real(0)}, node_.attributes), 3);
+    return absl::OkStatus();
+  }
+
+  absl::Status Softmax() {
+    DS_RETURN_IF_ERROR(Need(2));
+    Attributes attributes = node_.attributes;
+    attributes.erase("opset");
+    DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(0)));
+    const auto rank = static_cast<int64_t>(shape.size());
+    const int64_t axis = IntOr(node_, "axis", -1);
+    if (IntOr(node_, "opset", 13) < 13 && axis != -1 && axis != rank - 1) {
+      return absl::UnimplementedError("over several axes it is not supported; use its last axis");
+    }
+    Codes(emit_.Op("Softmax", {Real(0)}, attributes), 3);
+    return absl::OkStatus();
+  }
+
+  absl::Status Pool(const std::string& op) {
+    DS_RETURN_IF_ERROR(Need(2));
+    Attributes attributes = node_.attributes;
+    if (IntOr(node_, "channels_last", 0) != 0) {
+      return absl::UnimplementedError("attribute 'channels_last' is supported only as 0");
+    }
+    attributes.erase("channels_last");
+    Codes(emit_.Op(op, {Real(0)}, attributes), 3);
+    return absl::OkStatus();
+  }
+
+  // Its own scale and zero point come first.
+  absl::Status Concat() {
+    DS_RETURN_IF_ERROR(Need(5));
+    std::vector<ValueId> parts;
+    for (size_t slot = 2; slot + 2 < node_.inputs.size(); slot += 3) parts.push_back(Real(slot));
+    Codes(emit_.Op("Concat", parts, node_.attributes), 0);
+    return absl::OkStatus();
+  }
+
+  absl::Status Gemm() {
+    DS_RETURN_IF_ERROR(Need(6));
+    const ValueId a = Real(0);
+    const ValueId b = Real(3, IntOr(node_, "transB", 0) != 0 ? 0 : 1);
+    const ValueId bias = Bias(6, 1, 4);
+    Attributes attributes = node_.attributes;
+    const bool integers = emit_.Has(7);
+    if (!integers) {
+      emit_.Finish("Gemm", {a, b, bias}, attributes);
+    } else {
+      Codes(emit_.Op("Gemm", {a, b, bias}, attributes), 7);
+    }
+    return absl::OkStatus();
+  }
+
+  void AddBias(ValueId product, size_t slot) {
+    if (emit_.Has(slot)) {
+      emit_.Finish("Add", {product, emit_.In(slot)});
+    } else {
+      emit_.Finish("Identity", {product});
+    }
+  }
+
+  // Inputs A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias.
+  absl::Status MatMulToFloat() {
+    DS_RETURN_IF_ERROR(Need(4));
+    DS_ASSIGN_OR_RETURN(const int64_t columns, MatrixAxis(1, 1));
+    const ValueId a = RealOf(emit_.In(0), emit_.In(2), emit_.In(4));
+    const ValueId b = RealOf(emit_.In(1), emit_.In(3), emit_.In(5), columns);
+    AddBias(emit_.Op("MatMul", {a, b}), 6);
+    return absl::OkStatus();
+  }
+
+  // `x` rounded to 256 codes of its own range.
+  ValueId Rounded(ValueId x) {
+    Graph& graph = emit_.graph();
+    std::vector<ValueId> outputs;
+    for (const char* what : {"codes", "scale", "zero_point"}) {
+      outputs.push_back(graph.AddValue(absl::StrCat(node_.name, ".", what)));
+    }
+    graph.AddNode({.name = absl::StrCat(node_.name, ".DynamicQuantizeLinear"),
+                   .op = "DynamicQuantizeLinear",
+                   .inputs = {x},
+                   .outputs = outputs});
+    return RealOf(outputs[0], outputs[1], outputs[2]);
+  }
+
+  // Inputs A, B, b_scale, b_zero_point, bias.
+  absl::Status DynamicMatMul() {
+    DS_RETURN_IF_ERROR(Need(3));
+    DS_ASSIGN_OR_RETURN(const int64_t columns, MatrixAxis(1, 1));
+    const ValueId a = Rounded(emit_.In(0));
+    const ValueId b = RealOf(emit_.In(1), emit_.In(2), emit_.In(3), columns);
+    AddBias(emit_.Op("MatMul", {a, b}), 4);
+    return absl::OkStatus();
+  }
+
+  // Weights [directions, features, gates * hidden] with a step for each direction, as LSTM wants
+  // them. Its input is rounded as the runtime does; the state between steps is not.
+  absl::StatusOr<ValueId> LstmWeights(size_t slot, size_t scale_slot) {
+    DS_ASSIGN_OR_RETURN(const Shape scale, emit_.ShapeOf(emit_.In(scale_slot)));
+    if (scale.size() > 1) {
+      return absl::UnimplementedError(
+          absl::StrCat("input ", scale_slot, " has a scale for each row; quantise per tensor"));
+    }
+    const ValueId real = RealOf(emit_.In(slot), emit_.In(scale_slot), emit_.In(scale_slot + 1), 0);
+    return emit_.Op("Transpose", {real}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  }
+
+  absl::Status DynamicLstm() {
+    for (size_t slot : {0, 1, 2, 8, 10}) {
+      if (!emit_.Has(slot))
+        return absl::InvalidArgumentError(absl::StrCat("it lacks input ", slot));
+    }
+    DS_ASSIGN_OR_RETURN(const ValueId w, LstmWeights(1, 8));
+    DS_ASSIGN_OR_RETURN(const ValueId r, LstmWeights(2, 10));
+    std::vector<ValueId> inputs = {Rounded(emit_.In(0)), w, r};
+    for (size_t slot = 3; slot < 8; ++slot) inputs.push_back(emit_.In(slot));
+    while (inputs.back() == kNoValue) inputs.pop_back();
+    Node lstm = node_;
+    lstm.op = "LSTM";
+    lstm.inputs = std::move(inputs);
+    emit_.graph().AddNode(std::move(lstm));
+    return absl::OkStatus();
+  }
+
+  Emitter emit_;
+  const Node& node_;
+};
+
+}  // namespace
+
+absl::StatusOr<bool> ExpandQuantized(Graph& graph, const Node& node) {
+  return Expansion(graph, node).Run();
+}
+
+}  // namespace ds::onnx_io

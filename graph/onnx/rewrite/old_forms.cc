@@ -1,0 +1,138 @@
+// What operators looked like in opsets 7 to 12, and LSTM, GRU and RNN of layout 1.
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "graph/onnx/rewrite/emitter.h"
+#include "graph/onnx/rewrite/expand.h"
+#include "graph/schema/schema.h"
+
+namespace ds::onnx_io {
+namespace {
+
+class OldForm {
+ public:
+  OldForm(Graph& graph, Node& node) : like_(node), emit_(graph, like_), node_(node) {}
+
+  absl::Status Update(int opset) {
+    const std::string& op = node_.op;
+    if (op == "Scatter") node_.op = "ScatterElements";
+    if (opset < 11 && op == "Clip") {
+      DS_RETURN_IF_ERROR(FloatToInput("min", 1));
+      return FloatToInput("max", 2);
+    }
+    if (opset < 11 && op == "Pad") {
+      IntsToInput("pads", 1);
+      return FloatToInput("value", 2);
+    }
+    if (opset < 10 && op == "Slice") {
+      IntsToInput("starts", 1);
+      IntsToInput("ends", 2);
+      IntsToInput("axes", 3);
+    }
+    if (opset < 10 && op == "TopK") IntToInput("k", 1);
+    if (opset < 11 && op == "Resize") UpdateResize();
+    if (opset < 16 && op == "RoiAlign") {  // half a pixel further; the attribute came later
+      node_.attributes["coordinate_transformation_mode"] = std::string("output_half_pixel");
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void SetInput(size_t slot, ValueId value) {
+    node_.inputs.resize(std::max(node_.inputs.size(), slot + 1), kNoValue);
+    node_.inputs[slot] = value;
+  }
+
+  // An attribute of another type is left for the schema to refuse.
+  void IntsToInput(const std::string& key, size_t slot) {
+    auto it = node_.attributes.find(key);
+    if (it == node_.attributes.end()) return;
+    const auto* values = std::get_if<std::vector<int64_t>>(&it->second);
+    if (values == nullptr) return;
+    const Shape shape = {static_cast<int64_t>(values->size())};
+    SetInput(slot, emit_.Constant(key, Tensor::From<int64_t>(shape, *values)));
+    node_.attributes.erase(it);
+  }
+
+  void IntToInput(const std::string& key, size_t slot) {
+    auto it = node_.attributes.find(key);
+    const auto* value = it == node_.attributes.end() ? nullptr : std::get_if<int64_t>(&it->second);
+    if (value == nullptr) return;
+    SetInput(slot, emit_.Constant(key, Tensor::From<int64_t>({1}, {*value})));
+    node_.attributes.erase(it);
+  }
+
+  // In the type of input 0.
+  absl::Status FloatToInput(const std::string& key, size_t slot) {
+    auto it = node_.attributes.find(key);
+    const float* value = it == node_.attributes.end() ? nullptr : std::get_if<float>(&it->second);
+    if (value == nullptr) return absl::OkStatus();
+    ValueId constant = emit_.Constant(key, Tensor::Scalar(*value));
+    DS_RETURN_IF_ERROR(emit_.ShapeOf(emit_.In(0)).status());  // infers the type, too
+    const DType type = emit_.graph().value(emit_.In(0)).dtype;
+    if (type != DType::kFloat32) {
+      constant = emit_.Op("Cast", {constant}, {{"to", OnnxTypeNumber(type)}});
+    }
+    SetInput(slot, constant);
+    node_.attributes.erase(it);
+    return absl::OkStatus();
+  }
+
+  // Opset 10 had inputs X and scales, and one way to compute coordinates.
+  void UpdateResize() {
+    if (node_.inputs.size() == 2) node_.inputs.insert(node_.inputs.begin() + 1, kNoValue);
+    node_.attributes["coordinate_transformation_mode"] = std::string("asymmetric");
+    node_.attributes["nearest_mode"] = std::string("floor");
+  }
+
+  const Node like_;
+  Emitter emit_;
+  Node& node_;
+};
+
+bool IsRecurrent(const std::string& op) { return op == "LSTM" || op == "GRU" || op == "RNN"; }
+
+}  // namespace
+
+absl::Status UpdateOldForm(Graph& graph, Node& node, int opset) {
+  return OldForm(graph, node).Update(opset);
+}
+
+absl::StatusOr<bool> ExpandRecurrent(Graph& graph, const Node& node) {
+  auto it = node.attributes.find("layout");
+  if (!IsRecurrent(node.op) || it == node.attributes.end()) return false;
+  const auto* layout = std::get_if<int64_t>(&it->second);
+  if (layout == nullptr || *layout < 0 || *layout > 1) {
+    return absl::InvalidArgumentError("attribute \"layout\" must be 0 or 1");
+  }
+  Node inner = node;
+  inner.attributes.erase("layout");
+  if (*layout == 0) {
+    graph.AddNode(std::move(inner));
+    return true;
+  }
+  Emitter emit(graph, node);
+  const std::vector<int64_t> exchanged = {1, 0, 2};
+  for (const size_t slot : {0, 5, 6}) {
+    if (emit.Has(slot)) {
+      inner.inputs[slot] = emit.Op("Transpose", {emit.In(slot)}, {{"perm", exchanged}});
+    }
+  }
+  inner.name = absl::StrCat(node.name, ".steps_first");
+  for (size_t i = 0; i < inner.outputs.size(); ++i) {
+    inner.outputs[i] = graph.AddValue(absl::StrCat(node.name, ".steps_first"));
+  }
+  const std::vector<ValueId> results = inner.outputs;
+  graph.AddNode(std::move(inner));
+  const std::vector<int64_t> batch_first = {2, 0, 1, 3};
+  for (size_t i = 0; i < results.size(); ++i) {
+    emit.Finish("Transpose", {results[i]}, {{"perm", i == 0 ? batch_first : exchanged}}, i);
+  }
+  return true;
+}
+
+}  // namespace ds::onnx_io

@@ -1,0 +1,287 @@
+"""Forms of operators that the graph has others for: those of opsets 7 to 10, LSTM of layout 1, integer operators and files that ONNX
+Runtime quantised or optimised. ONNX Runtime computes the same before and after.
+
+    python3 foreign_forms_test.py build/bin/ds_export
+"""
+import logging
+import pathlib
+import sys
+import tempfile
+
+from onnx_support import TOLERANCE, Report, convert, ds_export, largest_error, run
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+SEED = 20260815
+F = np.float32
+FLOAT = TensorProto.FLOAT
+MICROSOFT = helper.make_opsetid("com.microsoft", 1)
+
+
+def ints(*values):
+    return np.array(values, dtype=np.int64)
+
+
+def node(op, inputs, outputs=("y",), domain="", **attributes):
+    return helper.make_node(op, list(inputs), list(outputs), domain=domain, **attributes)
+
+
+def model_of(opset, nodes, inputs, constants=None, outputs=("y",), kind=FLOAT):
+    graph = helper.make_graph(
+        nodes, "case", [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, None) for name in outputs],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), MICROSOFT], ir_version=4 if opset < 11 else 8)
+
+
+def old_cases(x, rng):
+    """(name, first opset, last opset, nodes, constants)"""
+    bn = {"s": rng.uniform(.5, 2, 3).astype(F), "b": rng.standard_normal(3).astype(F), "m": rng.standard_normal(3).astype(F),
+          "v": rng.uniform(.5, 2, 3).astype(F)}
+    yield "Clip with attributes", 7, 10, [node("Clip", "x", min=-0.5, max=0.75)], {}
+    yield "Clip with one attribute", 7, 10, [node("Clip", "x", max=0.25)], {}
+    yield "Pad with attributes", 7, 10, [node("Pad", "x", pads=[0, 0, 1, 2, 0, 0, 0, 1], value=1.5)], {}
+    yield "Pad, reflect", 7, 10, [node("Pad", "x", pads=[0, 0, 1, 2, 0, 0, 2, 1], mode="reflect")], {}
+    yield "Slice with attributes", 7, 9, [node("Slice", "x", starts=[1, -3], ends=[100, -1], axes=[1, 3])], {}
+    yield "Slice without axes", 7, 9, [node("Slice", "x", starts=[0, 1], ends=[1, 2])], {}
+    yield "Slice with inputs", 10, 10, [node("Slice", ["x", "from", "to"])], {"from": ints(0, 1), "to": ints(1, 2)}
+    yield "BatchNormalization", 7, 8, [node("BatchNormalization", ["x", *bn], momentum=0.5)], bn
+    yield "BatchNormalization with spatial", 7, 8, [node("BatchNormalization", ["x", *bn], spatial=1)], bn
+    yield "Dropout", 7, 10, [node("Dropout", "x", ["h"], ratio=0.3), node("Relu", "h")], {}
+    yield "Dropout with a mask that nobody reads", 7, 9, [node("Dropout", "x", ["h", "mask"], ratio=0.3), node("Relu", "h")], {}
+    yield "Softmax", 7, 10, [node("Softmax", "x")], {}
+    yield "Cast", 7, 8, [node("Cast", "x", ["h"], to=TensorProto.INT32), node("Cast", "h", to=FLOAT)], {}
+    yield "Flatten, Gemm", 7, 8, [node("Flatten", "x", ["f"]), node("Gemm", ["f", "a", "c"], transB=1)], \
+        {"a": rng.standard_normal((5, 192)).astype(F), "c": rng.standard_normal(5).astype(F)}
+    yield "Reshape, Transpose", 7, 8, [node("Transpose", "x", ["t"], perm=[0, 2, 3, 1]), node("Reshape", ["t", "shape"])], {"shape": ints(2, -1, 3)}
+    yield "Unsqueeze, Squeeze", 7, 10, [node("Unsqueeze", "x", ["u"], axes=[0, 2]), node("Squeeze", "u", axes=[0])], {}
+    yield "Split", 7, 8, [node("Split", "x", ["a", "b"], axis=2, split=[3, 5]), node("Concat", ["b", "a"], axis=2)], {}
+    yield "MaxPool, AveragePool", 7, 10, [node("MaxPool", "x", ["p"], kernel_shape=[2, 2], strides=[1, 1]),
+                                          node("AveragePool", "p", kernel_shape=[3, 3], pads=[1] * 4)], {}
+    yield "ReduceMean", 7, 8, [node("ReduceMean", "x", axes=[2, 3])], {}
+    yield "Resize of opset 10", 10, 10, [node("Resize", ["x", "scales"], mode="nearest")], {"scales": np.array([1, 1, 2, 1.5], F)}
+    yield "Resize of opset 10, linear", 10, 10, [node("Resize", ["x", "scales"], mode="linear")], {"scales": np.array([1, 1, 2, 2], F)}
+    yield "Scatter", 9, 10, [node("Scatter", ["x", "i", "u"], axis=3)], {"i": np.zeros((2, 3, 8, 1), np.int64), "u": rng.standard_normal((2, 3, 8, 1)).astype(F)}
+
+
+def old_forms(report, program, folder, rng):
+    x = rng.standard_normal((2, 3, 8, 8)).astype(F)
+    for name, first, last, nodes, constants in old_cases(x, rng):
+        for opset in sorted({first, last}):
+            def same(opset=opset, nodes=nodes, constants=constants):
+                model = model_of(opset, nodes, {"x": x}, constants)
+                onnx.checker.check_model(model)
+                return same_results(program, folder, model, {"x": x})
+
+            report.case(f"{name}, opset {opset}", same)
+
+
+def same_results(program, folder, model, feeds, tolerance=TOLERANCE):
+    source = folder / "in.onnx"
+    onnx.save(model, source)
+    target = convert(program, source, folder / "out.onnx")
+    error = largest_error(run(source, feeds), run(target, feeds))
+    assert error <= tolerance, f"error {error:.2e} of the range"
+    return f"{error:.1e}"
+
+
+def recurrent_layout(report, program, folder, rng):
+    """ONNX Runtime has no layout 1: transposed operands are the reference."""
+    batch, steps, features, hidden = 3, 5, 4, 6
+    weights = {"w": rng.standard_normal((2, 4 * hidden, features)).astype(F), "r": rng.standard_normal((2, 4 * hidden, hidden)).astype(F),
+               "b": rng.standard_normal((2, 8 * hidden)).astype(F)}
+    feeds = {"x": rng.standard_normal((batch, steps, features)).astype(F), "h": rng.standard_normal((batch, 2, hidden)).astype(F),
+             "c": rng.standard_normal((batch, 2, hidden)).astype(F)}
+
+    def model(layout, values):
+        lstm = node("LSTM", ["x", "w", "r", "b", "", "h", "c"], ["y", "yh", "yc"], hidden_size=hidden, direction="bidirectional", layout=layout)
+        return model_of(17, [lstm], values, weights, ["y", "yh", "yc"])
+
+    def same():
+        turned = {name: value.swapaxes(0, 1).copy() for name, value in feeds.items()}
+        onnx.save(model(0, turned), folder / "reference.onnx")
+        onnx.save(model(1, feeds), folder / "in.onnx")
+        y, yh, yc = run(folder / "reference.onnx", turned)
+        expected = [y.transpose(2, 0, 1, 3), yh.swapaxes(0, 1), yc.swapaxes(0, 1)]
+        error = largest_error(expected, run(convert(program, folder / "in.onnx", folder / "out.onnx"), feeds))
+        assert error <= TOLERANCE, f"error {error:.2e} of the range"
+
+    report.case("LSTM of layout 1", same)
+
+
+def codes(rng, kind, *shape):
+    low, high = (0, 255) if kind == np.uint8 else (-127, 127)
+    return rng.integers(low, high + 1, shape).astype(kind)
+
+
+def integer_cases(rng):
+    """(name, nodes, feeds, constants, type of y)"""
+    u, s = np.uint8, np.int8
+    x = codes(rng, u, 2, 4, 7, 7)
+    w = codes(rng, s, 6, 4, 3, 3)
+    steps = dict(xs=F(0.02), xz=u(120), ys=F(0.9), yz=u(117))
+    conv = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
+    yield "QLinearConv", [node("QLinearConv", conv, pads=[1] * 4)], {"x": x}, dict(steps, w=w, ws=F(0.05), wz=s(0)), u
+    yield "QLinearConv a channel, with bias", [node("QLinearConv", [*conv, "b"], strides=[2, 2])], {"x": x}, \
+        dict(steps, w=w, ws=rng.uniform(0.02, 0.06, 6).astype(F), wz=np.zeros(6, s), b=rng.integers(-5000, 5000, 6).astype(np.int32)), u
+    yield "QLinearConv, a zero point of shape [] beside a scale of [1]", [node("QLinearConv", conv)], {"x": x}, \
+        dict(steps, xs=np.array([0.02], F), w=w, ws=np.array([0.05], F), wz=s(0)), u
+    a, b = codes(rng, u, 3, 5, 8), codes(rng, s, 8, 6)
+    matmul = ["a", "as", "az", "b", "bs", "bz", "ys", "yz"]
+    yield "QLinearMatMul", [node("QLinearMatMul", matmul)], {"a": a}, \
+        dict(b=b, az=u(128), bz=s(3), bs=F(0.04), ys=F(0.5), yz=u(100), **{"as": F(0.03)}), u
+    yield "QLinearMatMul a column", [node("QLinearMatMul", matmul)], {"a": a}, \
+        dict(b=b, az=u(128), bz=np.zeros(6, s), bs=rng.uniform(0.02, 0.05, 6).astype(F), ys=F(0.5), yz=u(100), **{"as": F(0.03)}), u
+    yield "ConvInteger", [node("ConvInteger", ["x", "w", "xz", "wz"], pads=[1] * 4)], {"x": x}, dict(w=w, xz=u(120), wz=s(2)), np.int32
+    yield "ConvInteger without zero points", [node("ConvInteger", ["x", "w"])], {"x": x}, dict(w=codes(rng, u, 6, 4, 3, 3)), np.int32
+    yield "MatMulInteger", [node("MatMulInteger", ["a", "b", "az", "bz"])], {"a": a}, dict(b=b, az=u(128), bz=s(-4)), np.int32
+    values = rng.standard_normal((3, 8)).astype(F)
+    for name, data in (("", values), (" of positive values", np.abs(values) + 1), (" of zeros", np.zeros((2, 3), F))):
+        yield "DynamicQuantizeLinear" + name, [node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])], {"x": data}, {}, u
+    two = dict(**{"as": F(0.02)}, az=u(120), bs=F(0.03), bz=u(90), ys=F(0.05), yz=u(110))
+    for op in ("QLinearAdd", "QLinearMul"):
+        yield op, [node(op, ["a", "as", "az", "b", "bs", "bz", "ys", "yz"], domain="com.microsoft")], {"a": a, "b": codes(rng, u, 5, 8)}, two, u
+    for op, more in (("QLinearSigmoid", {}), ("QLinearLeakyRelu", dict(alpha=0.2))):
+        yield op, [node(op, ["a", "as", "az", "ys", "yz"], domain="com.microsoft", **more)], {"a": a}, dict(two, ys=F(0.02)), u
+    yield "QLinearGlobalAveragePool", [node("QLinearGlobalAveragePool", ["x", "xs", "xz", "ys", "yz"], domain="com.microsoft", channels_last=0)], \
+        {"x": x}, dict(steps, ys=F(0.01)), u
+    yield "QLinearConcat", [node("QLinearConcat", ["ys", "yz", "a", "as", "az", "b", "bs", "bz"], domain="com.microsoft", axis=1)], \
+        {"a": a, "b": codes(rng, u, 3, 2, 8)}, two, u
+    yield "QGemm", [node("QGemm", ["a", "as", "az", "b", "bs", "bz", "c", "ys", "yz"], domain="com.microsoft", transB=1)], \
+        {"a": codes(rng, u, 3, 8)}, dict(two, b=codes(rng, s, 6, 8), bz=s(0), ys=F(0.4), c=rng.integers(-500, 500, 6).astype(np.int32)), u
+    yield "MatMulIntegerToFloat", [node("MatMulIntegerToFloat", ["a", "b", "as", "bs", "az", "bz", "bias"], domain="com.microsoft")], {"a": a}, \
+        dict(b=b, az=u(128), bz=s(0), bs=F(0.03), bias=rng.standard_normal(6).astype(F), **{"as": F(0.02)}), F
+    yield "DynamicQuantizeMatMul", [node("DynamicQuantizeMatMul", ["x", "b", "bs", "bz", "bias"], domain="com.microsoft")], {"x": values}, \
+        dict(b=b, bs=F(0.03), bz=s(0), bias=rng.standard_normal(6).astype(F)), F
+
+
+def integers(report, program, folder, rng):
+    for name, nodes, feeds, constants, kind in integer_cases(rng):
+        def within_a_code(nodes=nodes, feeds=feeds, constants=constants, kind=kind):
+            outputs = list(nodes[-1].output)
+            model = model_of(13, nodes, feeds, constants, outputs[:1], helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+            for extra, one in zip(outputs[1:], (FLOAT, TensorProto.UINT8)):
+                model.graph.output.append(helper.make_tensor_value_info(extra, one, []))
+            onnx.save(model, folder / "in.onnx")
+            target = convert(program, folder / "in.onnx", folder / "out.onnx")
+            for expected, found in zip(run(folder / "in.onnx", feeds), run(target, feeds)):
+                assert expected.dtype == found.dtype and expected.shape == found.shape
+                if expected.dtype == np.float32:
+                    assert largest_error([expected], [found]) <= TOLERANCE
+                else:
+                    off = np.abs(expected.astype(np.int64) - found)
+                    assert off.max() <= (0 if expected.dtype == np.int32 else 1), f"{off.max()} codes off"
+                    assert np.mean(off != 0) <= 0.01, f"{np.mean(off != 0):.1%} of the codes differ"
+
+        report.case(name, within_a_code)
+
+
+def small_network(rng):
+    """Convolutions with and without a skip, a classifier."""
+    def weight(*shape):
+        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(F)
+
+    nodes = [node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1] * 4), node("Relu", ["c1"], ["r1"]),
+             node("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1] * 4), node("Add", ["c2", "r1"], ["sum"]), node("Relu", ["sum"], ["r2"]),
+             node("MaxPool", ["r2"], ["p"], kernel_shape=[2, 2], strides=[2, 2]), node("GlobalAveragePool", ["p"], ["g"]),
+             node("Flatten", ["g"], ["f"]), node("Gemm", ["f", "w3", "b3"], ["h"], transB=1), node("Sigmoid", ["h"], ["s"]),
+             node("MatMul", ["s", "w4"], ["y"])]
+    constants = dict(w1=weight(8, 3, 3, 3), b1=weight(8), w2=weight(8, 8, 3, 3), b2=weight(8), w3=weight(16, 8), b3=weight(16), w4=weight(16, 5))
+    return model_of(13, nodes, {"x": np.zeros((4, 3, 10, 10), F)}, constants)
+
+
+class Samples(CalibrationDataReader):
+    def __init__(self, samples):
+        self.rest = iter([{"x": sample} for sample in samples])
+
+    def get_next(self):
+        return next(self.rest, None)
+
+
+def quantised_files(report, program, folder, rng):
+    logging.getLogger().setLevel(logging.ERROR)
+    samples = [rng.standard_normal((4, 3, 10, 10)).astype(F) for _ in range(4)]
+    onnx.save(small_network(rng), folder / "float.onnx")
+
+    def compare(tolerance):
+        target = convert(program, folder / "quantised.onnx", folder / "out.onnx")
+        error = largest_error(run(folder / "quantised.onnx", {"x": samples[0]}), run(target, {"x": samples[0]}))
+        assert error <= tolerance, f"error {error:.2e} of the range"
+        return f"{error:.1e}"
+
+    def static(form, channels, kind):
+        quantize_static(folder / "float.onnx", folder / "quantised.onnx", Samples(samples), quant_format=form, per_channel=channels,
+                        activation_type=kind, weight_type=QuantType.QInt8)
+        return compare(0.01)  # a code of the last layer's input is about so much
+
+    for form in (QuantFormat.QDQ, QuantFormat.QOperator):
+        for channels in (False, True):
+            for kind in (QuantType.QUInt8, QuantType.QInt8):
+                report.case(f"quantize_static {form.name} {'a channel' if channels else 'a tensor'} {kind.name}",
+                            lambda form=form, channels=channels, kind=kind: static(form, channels, kind))
+
+    def dynamic(kind):
+        quantize_dynamic(folder / "float.onnx", folder / "quantised.onnx", weight_type=kind)
+        return compare(0.01)
+
+    for kind in (QuantType.QUInt8, QuantType.QInt8):
+        report.case(f"quantize_dynamic {kind.name}", lambda kind=kind: dynamic(kind))
+
+
+def optimised_files(report, program, folder, rng):
+    """What ONNX Runtime writes of a model it optimised: its fused operators."""
+    def optimised(model, feeds, fused):
+        onnx.save(model, folder / "float.onnx")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(folder / "in.onnx")
+        onnxruntime.InferenceSession(str(folder / "float.onnx"), options, providers=["CPUExecutionProvider"])
+        ops = [n.op_type for n in onnx.load(str(folder / "in.onnx")).graph.node]
+        assert fused in ops, f"ONNX Runtime fused otherwise: {ops}"
+        target = convert(program, folder / "in.onnx", folder / "out.onnx")
+        error = largest_error(run(folder / "float.onnx", feeds), run(target, feeds))
+        assert error <= TOLERANCE, f"error {error:.2e} of the range"
+
+    image = {"x": rng.standard_normal((4, 3, 10, 10)).astype(F)}
+    report.case("FusedConv", lambda: optimised(small_network(rng), image, "FusedConv"))
+    rows = {"x": rng.standard_normal((2, 5, 8)).astype(F)}
+    w = rng.standard_normal((8, 8)).astype(F)
+    gelu = [node("MatMul", ["x", "w"], ["h"]), node("Div", ["h", "root"], ["d"]), node("Erf", ["d"], ["e"]), node("Add", ["e", "one"], ["p"]),
+            node("Mul", ["h", "p"], ["m"]), node("Mul", ["m", "half"])]
+    report.case("Gelu", lambda: optimised(model_of(17, gelu, rows, {"w": w, "root": F(np.sqrt(2)), "one": F(1), "half": F(0.5)}), rows, "Gelu"))
+    scaled = [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("MatMul", ["x", "t"], ["m"]), node("Mul", ["m", "half"])]
+    report.case("FusedMatMul", lambda: optimised(model_of(17, scaled, rows, {"half": F(0.25)}), rows, "FusedMatMul"))
+
+    def direct(op, inputs, constants, **attributes):
+        return lambda: same_results(program, folder, model_of(17, [node(op, ["x", *inputs], domain="com.microsoft", **attributes)], rows, constants), rows)
+
+    g, b = rng.uniform(0.5, 1.5, 8).astype(F), rng.standard_normal(8).astype(F)
+    report.case("BiasGelu", direct("BiasGelu", ["b"], {"b": b}))
+    report.case("FastGelu", direct("FastGelu", ["b"], {"b": b}))
+    report.case("QuickGelu", direct("QuickGelu", [], {}, alpha=1.3))
+    report.case("SkipLayerNormalization", direct("SkipLayerNormalization", ["x", "g", "b", "g"], {"g": g, "b": b}, epsilon=1e-3))
+    unknown = model_of(17, [node("Attention", ["x", "w", "b"], domain="com.microsoft", num_heads=2)], rows, {"w": w, "b": b})
+
+    def refused():
+        onnx.save(unknown, folder / "in.onnx")
+        done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+        assert done.returncode == 1 and "com.microsoft" in done.stderr and "Attention" in done.stderr, done.stderr
+
+    report.case("another operator of com.microsoft is refused by name", refused)
+
+
+def main(program):
+    report = Report()
+    rng = np.random.default_rng(SEED)
+    print(f"seed {SEED}")
+    with tempfile.TemporaryDirectory() as folder:
+        for cases in (old_forms, recurrent_layout, integers, quantised_files, optimised_files):
+            cases(report, program, pathlib.Path(folder), rng)
+    report.finish(at_least=70)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,213 @@
+"""Functions and branches are inlined at import: ONNX Runtime computes the same before and after.
+
+    python3 inline_test.py build/bin/ds_export
+"""
+import pathlib
+import sys
+import tempfile
+
+from onnx_support import TOLERANCE, Report, ds_export, largest_error, run
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SEED = 20260714
+FLOAT = TensorProto.FLOAT
+ONNX17 = helper.make_opsetid("", 17)
+LOCAL = helper.make_opsetid("local", 1)
+
+
+def model_of(nodes, inputs, outputs, constants=(), functions=(), opset=ONNX17):
+    """`inputs`: name -> (type, shape)."""
+    graph = helper.make_graph(
+        nodes, "inline", [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants])
+    return helper.make_model(graph, functions=list(functions), opset_imports=[opset, LOCAL], ir_version=8)
+
+
+def branch(name, nodes, outputs, constants=()):
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(o, FLOAT, None) for o in outputs],
+                             [numpy_helper.from_array(np.asarray(value), n) for n, value in constants])
+
+
+def choice(condition, outputs, yes, no, name="choice"):
+    return helper.make_node("If", [condition], outputs, name=name, then_branch=yes, else_branch=no)
+
+
+def inlined(program, folder, model, feeds, *arguments):
+    """Converts; compares in ONNX Runtime; returns what was written."""
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "in.onnx")
+    done = ds_export(program, "--model", folder / "in.onnx", "--format", "onnx", "--output", folder / "out.onnx", *arguments)
+    assert done.returncode == 0, done.stderr
+    written = onnx.load(str(folder / "out.onnx"))
+    onnx.checker.check_model(written, full_check=True)
+    assert not written.functions and all(node.op_type != "If" and not node.domain for node in written.graph.node)
+    for values in feeds:
+        kept = {value.name for value in written.graph.input}
+        error = largest_error(run(folder / "in.onnx", values), run(folder / "out.onnx", {n: v for n, v in values.items() if n in kept}))
+        assert error <= TOLERANCE, f"error {error:.2e} of the range"
+    return written
+
+
+def refused(program, folder, model, *words):
+    onnx.save(model, folder / "in.onnx")
+    done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+    assert done.returncode == 1, f"exit code {done.returncode}"
+    for word in words:
+        assert word in done.stderr, f"'{word}' is not in: {done.stderr}"
+
+
+def branch_cases(report, program, folder, rng):
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    w = rng.standard_normal((4, 4)).astype(np.float32)
+    square = {"x": (FLOAT, ["n", 4])}
+
+    def two_ways(condition):
+        """x + 1 or matmul(relu(x), w); the inner names of both branches are the same."""
+        return choice(condition, ["y"],
+                      branch("yes", [helper.make_node("Add", ["x", "one"], ["inner"]), helper.make_node("Identity", ["inner"], ["result"])],
+                             ["result"], [("one", np.float32(1))]),
+                      branch("no", [helper.make_node("Relu", ["x"], ["inner"]), helper.make_node("MatMul", ["inner", "one"], ["result"])],
+                             ["result"], [("one", w)]))
+
+    def constant_condition():
+        for value, op in ((True, "Add"), (False, "MatMul")):
+            model = model_of([two_ways("c")], square, ["y"], [("c", np.array(value))])
+            written = inlined(program, folder, model, [{"x": x}])
+            assert op in [node.op_type for node in written.graph.node], "the other branch was taken"
+            assert "Where" not in [node.op_type for node in written.graph.node], "a known condition was not followed"
+
+    report.case("If of a constant", constant_condition)
+
+    def condition_of_shape():
+        nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Gather", ["s", "last"], ["e"]),
+                 helper.make_node("Equal", ["e", "four"], ["c"]), two_ways("c")]
+        model = model_of(nodes, square, ["y"], [("last", np.int64(1)), ("four", np.int64(4))])
+        written = inlined(program, folder, model, [{"x": x}])
+        assert "Where" not in [node.op_type for node in written.graph.node]
+
+    report.case("If of a shape", condition_of_shape)
+
+    def weights_keep_names():
+        model = model_of([two_ways("c")], square, ["y"], [("c", np.array(False))])
+        written = inlined(program, folder, model, [{"x": x}])
+        assert [tensor.name for tensor in written.graph.initializer] == ["one"]
+
+    report.case("weights of a branch keep their names", weights_keep_names)
+
+    def open_condition():
+        model = model_of([two_ways("c")], square | {"c": (TensorProto.BOOL, [])}, ["y"])
+        written = inlined(program, folder, model, [{"x": x, "c": np.array(c)} for c in (True, False)])
+        assert "Where" in [node.op_type for node in written.graph.node]
+
+    report.case("If of an input, equal shapes", open_condition)
+
+    def condition_of_rank_two():
+        model = model_of([choice("c", ["y"], branch("yes", [helper.make_node("ReduceMean", ["x"], ["a"], keepdims=0)], ["a"]),
+                                 branch("no", [helper.make_node("ReduceMean", ["x"], ["b"], keepdims=0, axes=[0, 1])], ["b"]))],
+                         {"x": (FLOAT, [3, 4]), "c": (TensorProto.BOOL, [1, 1])}, ["y"])
+        inlined(program, folder, model, [{"x": x, "c": np.array([[c]])} for c in (True, False)])
+
+    report.case("a condition of rank 2 adds no axes", condition_of_rank_two)
+
+    def nested():
+        inner = branch("inner_yes", [helper.make_node("Mul", ["x", "inner"], ["result"])], ["result"])
+        other = branch("inner_no", [helper.make_node("Sub", ["x", "inner"], ["result"])], ["result"])
+        outer = branch("outer", [helper.make_node("Relu", ["x"], ["inner"]), choice("d", ["result"], inner, other, "second")], ["result"])
+        model = model_of([choice("c", ["y"], outer, branch("plain", [helper.make_node("Neg", ["x"], ["inner"])], ["inner"]))],
+                         square | {"d": (TensorProto.BOOL, [])}, ["y"], [("c", np.array(True))])
+        inlined(program, folder, model, [{"x": x, "d": np.array(d)} for d in (True, False)])
+
+    report.case("nested If", nested)
+
+    def several_outputs():
+        yes = branch("yes", [helper.make_node("Split", ["x"], ["a", "b"], axis=1)], ["a", "b"])
+        no = branch("no", [helper.make_node("Split", ["x"], ["a", "b"], axis=1)], ["b", "a"])
+        model = model_of([choice("c", ["y", "z"], yes, no)], square | {"c": (TensorProto.BOOL, [])}, ["y", "z"])
+        inlined(program, folder, model, [{"x": x, "c": np.array(c)} for c in (True, False)])
+
+    report.case("If with two outputs", several_outputs)
+    squeeze = [choice("c", ["y"], branch("yes", [helper.make_node("Squeeze", ["x", "last"], ["a"])], ["a"]),
+                      branch("no", [helper.make_node("Identity", ["x"], ["b"])], ["b"]))]
+    extent = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Gather", ["s", "at"], ["e"]),
+              helper.make_node("Equal", ["e", "at"], ["c"])]
+    squeezed = model_of(extent + squeeze, {"x": (FLOAT, ["n", "m"])}, ["y"], [("last", np.array([1])), ("at", np.int64(1))])
+    report.case("an If whose branches differ in shape is refused with the mend",
+                lambda: refused(program, folder, squeezed, '"choice" (If)', "branches give the shapes", "--input-shape"))
+
+    def decided_by_shapes():
+        for extents, data in (("3x1", x[:, :1]), ("3x4", x)):
+            inlined(program, folder, squeezed, [{"x": data}], "--input-shape", f"x={extents}")
+        for text, word in (("x=3", "does not fit"), ("z=3x4", "no input"), ("x=3x0", "write it as"), ("x", "write it as")):
+            done = ds_export(program, "--model", folder / "in.onnx", "--describe", "--input-shape", text)
+            assert done.returncode == 1 and word in done.stderr, done.stderr
+
+    report.case("--input-shape decides it", decided_by_shapes)
+
+
+def function(name, inputs, outputs, nodes, attributes=(), defaults=(), opset=ONNX17):
+    return helper.make_function("local", name, inputs, outputs, nodes, [opset, LOCAL], list(attributes), list(defaults))
+
+
+def referring(op, inputs, outputs, kind, **attributes):
+    """A node whose attributes are those of its function, by name."""
+    node = helper.make_node(op, inputs, outputs)
+    for name, origin in attributes.items():
+        attribute = node.attribute.add()
+        attribute.name, attribute.ref_attr_name, attribute.type = name, origin, kind
+    return node
+
+
+def function_cases(report, program, folder, rng):
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    w = rng.standard_normal((4, 4)).astype(np.float32)
+    here = {"x": (FLOAT, ["n", 4])}
+
+    def call(name, inputs, outputs, **attributes):
+        return helper.make_node(name, inputs, outputs, domain="local", name=f"call_{outputs[0]}", **attributes)
+
+    leaky = function("Leaky", ["a"], ["b"], [referring("LeakyRelu", ["a"], ["h"], onnx.AttributeProto.FLOAT, alpha="slope"),
+                                             helper.make_node("Add", ["h", "a"], ["b"])],
+                     attributes=["slope"])
+    default = function("Default", ["a"], ["b"], [referring("LeakyRelu", ["a"], ["b"], onnx.AttributeProto.FLOAT, alpha="slope")],
+                       defaults=[helper.make_attribute("slope", 0.5)])
+    optional = function("Optional", ["a", "low", "high"], ["b"], [helper.make_node("Clip", ["a", "low", "high"], ["b"])])
+    layer = function("Layer", ["a", "weight"], ["b"], [helper.make_node("MatMul", ["a", "weight"], ["h"]), call("Leaky", ["h"], ["b"], slope=0.2)])
+    functions = [leaky, default, optional, layer]
+    for name, nodes in {
+            "a function called twice": [call("Leaky", ["x"], ["h"], slope=0.1), call("Leaky", ["h"], ["y"], slope=0.3)],
+            "nested functions": [call("Layer", ["x", "w"], ["h"]), call("Layer", ["h", "w"], ["y"])],
+            "a function's default attribute": [call("Default", ["x"], ["h"]), call("Default", ["h"], ["y"], slope=0.25)],
+            "a function's absent input": [call("Optional", ["x", "", "w0"], ["y"])],
+            "a call in a branch": [choice("c", ["y"], branch("yes", [call("Leaky", ["x"], ["h"], slope=0.1)], ["h"]),
+                                          branch("no", [call("Default", ["x"], ["h"])], ["h"]))]}.items():
+        constants = [("w", w)] if "nested" in name else [("w0", np.float32(0.5))] if "absent" in name else [("c", np.array(True))] \
+            if "branch" in name else []
+        report.case(name, lambda nodes=nodes, constants=constants: inlined(
+            program, folder, model_of(nodes, here, ["y"], constants, functions), [{"x": x}]) and None)
+    loop = function("Loop", ["a"], ["b"], [call("Loop", ["a"], ["b"])])
+    report.case("a function that calls itself is refused",
+                lambda: refused(program, folder, model_of([call("Loop", ["x"], ["y"])], here, ["y"], functions=[loop]), "calls itself"))
+    doubling = [function(f"F{i}", ["a"], ["b"], [call(f"F{i + 1}", ["a"], ["h"]), call(f"F{i + 1}", ["h"], ["b"])]) for i in range(40)]
+    doubling.append(function("F40", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])]))
+    report.case("functions that unfold without end are refused",
+                lambda: refused(program, folder, model_of([call("F0", ["x"], ["y"])], here, ["y"], functions=doubling), "unfold to over"))
+    old = function("Old", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], opset=helper.make_opsetid("", 12))
+    report.case("a function of another opset is refused",
+                lambda: refused(program, folder, model_of([call("Old", ["x"], ["y"])], here, ["y"], functions=[old]), "opset 12"))
+
+
+def main(program):
+    report = Report()
+    rng = np.random.default_rng(SEED)
+    print(f"seed {SEED}")
+    with tempfile.TemporaryDirectory() as folder:
+        branch_cases(report, program, pathlib.Path(folder), rng)
+        function_cases(report, program, pathlib.Path(folder), rng)
+    report.finish(at_least=17)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
