@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/onnx/inline.h"
@@ -64,7 +65,8 @@ class BranchInliner {
       return absl::OkStatus();
     }
     const absl::Status added = AddIf(node, depth);
-    if (added.ok()) return added;
+    // What an inner node refuses has that node's name.
+    if (added.ok() || absl::StartsWith(added.message(), "node ")) return added;
     return Annotate(added, absl::StrCat("node ", Quoted(node.name()), " (If)"));
   }
 

@@ -70,6 +70,7 @@ class FunctionInliner {
         *expanded.Add() = std::move(node);
       } else {
         const absl::Status inlined = Inline(node, *it->second, depth + 1, expanded);
+        if (!inlined.ok() && depth > 0) return inlined;  // one name is enough
         if (!inlined.ok()) {
           return Annotate(inlined, absl::StrCat("the call of function ", Quoted(node.op_type()),
                                                 " by node ", Quoted(node.name())));
