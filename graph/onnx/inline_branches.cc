@@ -34,6 +34,14 @@ int64_t ElementCount(const onnx::TensorProto& tensor) {
   return count;
 }
 
+// The importer may hold a weight's bytes apart from the message.
+bool HasData(const onnx::TensorProto& tensor) {
+  return tensor.has_raw_data() || tensor.float_data_size() > 0 || tensor.int32_data_size() > 0 ||
+         tensor.int64_data_size() > 0 || tensor.double_data_size() > 0 ||
+         tensor.uint64_data_size() > 0 || tensor.external_data_size() > 0 ||
+         ElementCount(tensor) == 0;
+}
+
 // Stands for a weight where only its type and shape matter.
 void DescribeAsInput(const onnx::TensorProto& tensor, onnx::ValueInfoProto& input) {
   input.set_name(tensor.name());
@@ -203,7 +211,7 @@ class BranchInliner {
     for (const auto& tensor : graph_.initializer()) {
       constants.insert(tensor.name());
       if (!read.contains(tensor.name())) continue;
-      if (ElementCount(tensor) > kMaxProbedElements) {
+      if (ElementCount(tensor) > kMaxProbedElements || !HasData(tensor)) {
         DescribeAsInput(tensor, *graph.add_input());
       } else {
         *graph.add_initializer() = tensor;
