@@ -5,7 +5,7 @@
 
 #include "graph/builder.h"
 #include "graph/schema/schema.h"
-#include "graph/schema/transposed_window.h"
+#include "graph/schema/structured/transposed_window.h"
 
 namespace ds {
 namespace {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "executor/kernel.h"
-#include "graph/schema/transposed_window.h"
+#include "graph/schema/structured/transposed_window.h"
 
 namespace ds::executor {
 

@@ -1,4 +1,4 @@
-#include "graph/schema/transposed_window.h"
+#include "graph/schema/structured/transposed_window.h"
 
 #include <algorithm>
 

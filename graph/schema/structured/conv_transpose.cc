@@ -2,7 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/schema/internal.h"
-#include "graph/schema/transposed_window.h"
+#include "graph/schema/structured/transposed_window.h"
 
 namespace ds::schema {
 
