@@ -122,6 +122,8 @@ absl::StatusOr<AgentStep> Agent::React(const Situation& situation) {
   return step;
 }
 
+absl::Status Agent::Tidy() { return secure_ == nullptr ? absl::OkStatus() : secure_->Forget(); }
+
 absl::Status Agent::MakeModel() {
   // What an update looks like was settled when the waiting was over.
   DS_ASSIGN_OR_RETURN(const JoinReply reply, JoinRun());

@@ -72,7 +72,7 @@ struct AgentStep {
 // Unimplemented. On others: the same step again, later, or a newer situation.
 bool LeavesTheRun(const absl::Status& status);
 
-// Thread-safe: React and Work may run side by side, each on one thread.
+// Thread-safe: React and Tidy on one thread, Work on another may run side by side.
 class Agent {
  public:
   // Says hello, holds the offer against the site's policy, fetches the model, opens the trainer,
@@ -83,6 +83,9 @@ class Agent {
   // Catches up with the model, settles whether the last update counted, answers secure
   // aggregation's requests.
   absl::StatusOr<AgentStep> React(const Situation& situation) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Drops what earlier rounds have left of secrets. Due after each React; beside Work, so that no
+  // round waits for the disk.
+  absl::Status Tidy();
   // Trains (unless it is a resend), keeps the update, uploads and commits it. OK too where the
   // round was over before: then nothing left the site. A job that failed may be given again.
   absl::Status Work(const AgentJob& job) ABSL_LOCKS_EXCLUDED(mutex_);

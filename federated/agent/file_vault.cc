@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -36,13 +38,17 @@ class FileVault final : public Vault {
 
   absl::Status Put(const std::string& name, absl::string_view value) override {
     DS_RETURN_IF_ERROR(CheckName(name));
-    MutexLock lock(mutex_);
-    return WritePrivateFileAtomically(Path(name), absl::StrCat(Checksum(name, value), value));
+    const Turn turn(*this, name);
+    // Not put together first: an update is megabytes.
+    DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
+                        AtomicFile::Create(Path(name), FileSystem::OpenMode::kReplacePrivate));
+    DS_RETURN_IF_ERROR(file->Append(Checksum(name, value)));
+    DS_RETURN_IF_ERROR(file->Append(value));
+    return file->Commit();
   }
 
   absl::StatusOr<std::string> Get(const std::string& name) const override {
     DS_RETURN_IF_ERROR(CheckName(name));
-    MutexLock lock(mutex_);
     DS_ASSIGN_OR_RETURN(std::string bytes, ReadFile(Path(name)));
     const absl::string_view all = bytes;
     if (all.size() < kDigestDigits ||
@@ -56,7 +62,7 @@ class FileVault final : public Vault {
 
   absl::Status Remove(const std::string& name) override {
     DS_RETURN_IF_ERROR(CheckName(name));
-    MutexLock lock(mutex_);
+    const Turn turn(*this, name);
     const absl::Status removed = FileSystem::Default().RemoveFile(Path(name));
     if (absl::IsNotFound(removed)) return absl::OkStatus();
     DS_RETURN_IF_ERROR(removed);
@@ -64,7 +70,6 @@ class FileVault final : public Vault {
   }
 
   absl::StatusOr<std::vector<std::string>> Names() const override {
-    MutexLock lock(mutex_);
     DS_ASSIGN_OR_RETURN(const std::vector<FileSystem::Entry> entries,
                         FileSystem::Default().List(folder_));
     std::vector<std::string> names;
@@ -83,13 +88,32 @@ class FileVault final : public Vault {
     return absl::InvalidArgumentError(absl::StrCat("a vault's names have 1 to ", kLongestName,
                                                    " bytes, this one has ", name.size()));
   }
-  std::string Path(const std::string& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  std::string Path(const std::string& name) const {
     return absl::StrCat(folder_, "/", absl::BytesToHexString(name), kSuffix);
   }
 
-  mutable Mutex mutex_;
-  // One writer at a time: they share the temporary file's name.
-  const std::string folder_ ABSL_GUARDED_BY(mutex_);
+  // One writer of a name at a time: they share a temporary file. Others need not wait for its disk.
+  class Turn {
+   public:
+    Turn(FileVault& vault, const std::string& name) : vault_(vault), name_(name) {
+      MutexLock lock(vault_.mutex_);
+      while (!vault_.writing_.insert(name_).second) vault_.changed_.Wait(vault_.mutex_);
+    }
+    ~Turn() {
+      MutexLock lock(vault_.mutex_);
+      vault_.writing_.erase(name_);
+      vault_.changed_.NotifyAll();
+    }
+
+   private:
+    FileVault& vault_;
+    const std::string name_;
+  };
+
+  const std::string folder_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::set<std::string> writing_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Under its name it is private from the first moment on.

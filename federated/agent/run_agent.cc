@@ -167,13 +167,15 @@ class Runner {
       if (!situation.has_value()) continue;
       // Again too where nothing has changed: something may have been due that did not succeed.
       absl::StatusOr<AgentStep> step = agent.React(*situation);
+      absl::Status done = step.status();
       if (step.ok()) {
         if (step->ended) return agent.Report();
         if (step->job.has_value()) worker.Give(*std::move(step->job));
-      } else if (LeavesTheRun(step.status())) {
-        return step.status();
-      } else if (!absl::IsFailedPrecondition(step.status())) {
-        DS_RETURN_IF_ERROR(Pause(step.status()));
+        done = agent.Tidy();
+      }
+      if (LeavesTheRun(done)) return done;
+      if (!done.ok() && !absl::IsFailedPrecondition(done)) {
+        DS_RETURN_IF_ERROR(Pause(done));
         known = 0;  // the newest situation again, whatever its number
       }
     }

@@ -24,7 +24,7 @@ absl::Status SecurePart::React(const Situation& situation, const GlobalModel& mo
   if (in_round && situation.committed)
     DS_RETURN_IF_ERROR(agent_->CheckCommitted(situation.plan.round));
   MutexLock lock(mutex_);
-  if (in_round) DS_RETURN_IF_ERROR(Forget(situation.plan));
+  if (in_round) round_ = situation.plan.round;
   const std::string request = absl::StrCat(situation.secure_epoch, " ", situation.secure_payload);
   if (situation.secure_epoch < 0 || request == done_) return absl::OkStatus();
   const absl::Status answered = Answer(situation, model);
@@ -40,10 +40,11 @@ absl::Status SecurePart::React(const Situation& situation, const GlobalModel& mo
   return absl::OkStatus();
 }
 
-absl::Status SecurePart::Forget(const RoundPlan& plan) {
-  if (plan.round == forgotten_before_) return absl::OkStatus();
-  DS_RETURN_IF_ERROR(agent_->ForgetBefore(plan.round));
-  forgotten_before_ = plan.round;
+absl::Status SecurePart::Forget() {
+  MutexLock lock(mutex_);
+  if (round_ == forgotten_before_) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(agent_->ForgetBefore(round_));
+  forgotten_before_ = round_;
   return absl::OkStatus();
 }
 

@@ -25,6 +25,9 @@ class SecurePart {
   // (FailedPrecondition) is left out and named in TakeWarnings.
   absl::Status React(const Situation& situation, const GlobalModel& model)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Drops the secrets of rounds before the one that React has seen last. Several writes to the
+  // disk, for which no round has to wait.
+  absl::Status Forget() ABSL_LOCKS_EXCLUDED(mutex_);
   bool Ready(const RoundPlan& plan) const;
   // The masked update, durable.
   absl::StatusOr<IntegerVector> Mask(const RoundPlan& plan, const std::string& base_digest,
@@ -41,7 +44,6 @@ class SecurePart {
   absl::StatusOr<SecureRound> RoundAsked(const SecureAsked& asked, const RoundPlan& plan,
                                          const GlobalModel& model) const;
   absl::Status Send(int64_t epoch, int64_t round, SecureStep step, std::string payload);
-  absl::Status Forget(const RoundPlan& plan) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const RunOffer offer_;
   const std::unique_ptr<SecureAgent> agent_;
@@ -50,6 +52,7 @@ class SecurePart {
   std::string done_ ABSL_GUARDED_BY(mutex_);            // the request that was answered last
   std::string payload_digest_ ABSL_GUARDED_BY(mutex_);  // of payload_
   std::string payload_ ABSL_GUARDED_BY(mutex_);
+  int64_t round_ ABSL_GUARDED_BY(mutex_) = -1;             // that is under way
   int64_t forgotten_before_ ABSL_GUARDED_BY(mutex_) = -1;  // round
   std::vector<std::string> warnings_ ABSL_GUARDED_BY(mutex_);
   std::string last_warning_ ABSL_GUARDED_BY(mutex_);  // each is said once, however often it is so

@@ -83,7 +83,9 @@ absl::Status VirtualSite::Step(const Situation& situation) {
   if (step.ended) {
     MutexLock lock(mutex_);
     done_ = true;
+    return absl::OkStatus();
   }
+  DS_RETURN_IF_ERROR(agent_->Tidy());
   if (!step.job.has_value() || IsAbsent(step.job->plan.round)) return absl::OkStatus();
   return agent_->Work(*step.job);
 }

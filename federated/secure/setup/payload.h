@@ -31,6 +31,8 @@ class PayloadWriter {
   }
   // As ⌈bits / 8⌉ bytes, bit i in byte i / 8, the last byte filled with 0.
   void Bits(const std::vector<bool>& bits);
+  // For so many bytes that follow: they are copied once.
+  void Reserve(size_t size) { bytes_.reserve(bytes_.size() + size); }
   const std::string& bytes() const { return bytes_; }
   std::string Take() { return std::move(bytes_); }
 

@@ -8,12 +8,14 @@ namespace ds::federated::secure {
 namespace {
 
 constexpr uint32_t kAnyLength = 0xffffffff;
+constexpr size_t kAround = 1024;  // of the rest, roughly
 constexpr uint8_t kMasked = 1, kEchoed = 2, kAnswered = 4;
 
 }  // namespace
 
 std::string RoundRecord::Encode() const {
   PayloadWriter out;
+  out.Reserve(packed.size() + answer.size() + kAround);
   out.String(round.run);
   out.I64(round.epoch);
   out.I64(round.index);

@@ -2,9 +2,16 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/clock.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/faulty_file_system.h"
@@ -47,6 +54,86 @@ TEST(FileVaultTest, KeepsValuesByAnyName) {
   EXPECT_THAT(*vault->Names(), UnorderedElementsAre(binary));
   EXPECT_TRUE(absl::IsInvalidArgument(vault->Put("", "1")));
   EXPECT_TRUE(absl::IsInvalidArgument(vault->Put(std::string(101, 'a'), "1")));
+}
+
+// Whose first sync of a file waits until another one is under way.
+class MeetingFileSystem final : public FileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path,
+                                                     OpenMode mode) override {
+    DS_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, PosixFileSystem().Open(path, mode));
+    return std::make_unique<File>(*this, std::move(file));
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return PosixFileSystem().Rename(from, to);
+  }
+  absl::Status RemoveFile(const std::string& path) override {
+    return PosixFileSystem().RemoveFile(path);
+  }
+  absl::Status RemoveFolder(const std::string& path) override {
+    return PosixFileSystem().RemoveFolder(path);
+  }
+  absl::StatusOr<bool> MakeFolder(const std::string& path) override {
+    return PosixFileSystem().MakeFolder(path);
+  }
+  absl::Status SyncFolder(const std::string& path) override {
+    return PosixFileSystem().SyncFolder(path);
+  }
+  absl::StatusOr<std::vector<Entry>> List(const std::string& path) override {
+    return PosixFileSystem().List(path);
+  }
+
+ private:
+  class File final : public WritableFile {
+   public:
+    File(MeetingFileSystem& owner, std::unique_ptr<WritableFile> file)
+        : owner_(owner), file_(std::move(file)) {}
+    absl::Status Append(absl::string_view bytes) override { return file_->Append(bytes); }
+    absl::Status Sync() override {
+      ++owner_.syncs_;
+      const Deadline deadline = Deadline::In(absl::Seconds(20));
+      while (owner_.syncs_ < 2 && !deadline.IsPast()) absl::SleepFor(absl::Milliseconds(1));
+      if (owner_.syncs_ < 2) return absl::DeadlineExceededError("alone");
+      return file_->Sync();
+    }
+
+   private:
+    MeetingFileSystem& owner_;
+    const std::unique_ptr<WritableFile> file_;
+  };
+
+  std::atomic<int> syncs_ = 0;
+};
+
+TEST(FileVaultTest, AValueDoesNotWaitForAnothersDisk) {
+  const TempFolder folder;
+  const auto vault = Opened(folder.File("vault"));
+  MeetingFileSystem meeting;
+  FileSystem* const before = FileSystem::ReplaceDefault(&meeting);
+  absl::Status other;
+  std::thread thread([&] { other = vault->Put("y", "2"); });
+  const absl::Status status = vault->Put("x", "1");
+  thread.join();
+  FileSystem::ReplaceDefault(before);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(other.ok()) << other;
+}
+
+TEST(FileVaultTest, WritersOfOneNameTakeTurns) {
+  const TempFolder folder;
+  const auto vault = Opened(folder.File("vault"));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&vault, value = std::string(100000, static_cast<char>('a' + i))] {
+      for (int k = 0; k < 20; ++k) {
+        const absl::Status status = vault->Put("x", value);
+        ASSERT_TRUE(status.ok()) << status;
+        const absl::StatusOr<std::string> got = vault->Get("x");
+        ASSERT_TRUE(got.ok()) << got.status();
+        ASSERT_EQ(*got, std::string(100000, got->front()));
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(FileVaultTest, NobodyElseMayReadIt) {

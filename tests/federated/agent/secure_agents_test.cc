@@ -1,8 +1,12 @@
 // Agents and the aggregator as they are, in one process, under secure aggregation: what a killed
 // site does with its masks, and whom a site refuses.
+#include <atomic>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/federated/agent/federation.h"
@@ -136,6 +140,64 @@ TEST(SecureAgentTest, ASiteAnswersWhileItsTrainingHangs) {
     EXPECT_EQ(reports[i]->end, EndState::kFinished) << reports[i]->reason;
     EXPECT_EQ(reports[i]->counted, i == 0 ? 0 : 1);
   }
+}
+
+// Waits, before secrets of round 0 are dropped, for a training of round 1.
+class WaitingVault final : public TestVault {
+ public:
+  explicit WaitingVault(const std::atomic<int64_t>& training) : training_(training) {}
+  absl::Status Put(const std::string& name, absl::string_view value) override {
+    // Keys are written when they are made, and when their shares have served; then they are
+    // dropped.
+    if (absl::StrContains(name, ".keys.0") && ++keys_ > 2) {
+      const Deadline deadline = Deadline::In(absl::Seconds(20));
+      while (training_ < 1 && !deadline.IsPast()) absl::SleepFor(absl::Milliseconds(1));
+      if (training_ < 1) return absl::DataLossError("the round waits for the disk");
+      dropped = true;
+    }
+    return TestVault::Put(name, value);
+  }
+  std::atomic<bool> dropped = false;
+
+ private:
+  const std::atomic<int64_t>& training_;
+  std::atomic<int> keys_ = 0;
+};
+
+class NotingTrainer final : public LocalTrainer {
+ public:
+  NotingTrainer(const VirtualProblem& problem, const std::string& site)
+      : trainer_(MakeVirtualTrainer(problem, site)) {}
+  absl::StatusOr<LocalModel> Open(const RunOffer& offer, const std::string& file) override {
+    return trainer_->Open(offer, file);
+  }
+  absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
+                                      absl::Span<const float> control,
+                                      absl::Span<const float> own_control) override {
+    training = round;
+    return trainer_->Train(round, weights, control, own_control);
+  }
+  std::atomic<int64_t> training = -1;
+
+ private:
+  const std::unique_ptr<LocalTrainer> trainer_;
+};
+
+TEST(SecureAgentTest, ARoundDoesNotWaitUntilOldSecretsAreDropped) {
+  RunOptions options = Secure("on");
+  options.round.minimum = 4;
+  Federation federation(4, options);
+  NotingTrainer trainer(federation.problem, federation.sites[0].site);
+  const auto vault = std::make_shared<WaitingVault>(trainer.training);
+  federation.sites[0].vault = vault;
+  const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
+  Others others(federation, *aggregator);
+  others.Go();
+  CrashPoint never;
+  const auto report = LiveOnce(federation.sites[0], *aggregator, never, &trainer);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->end, EndState::kFinished) << report->reason;
+  EXPECT_TRUE(vault->dropped);
 }
 
 TEST(SecureAgentTest, FloorsOfTheSiteAreHeld) {
