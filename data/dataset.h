@@ -41,7 +41,7 @@ struct DatasetInfo {
   // or {K}: values to regress, or 0 and 1 of K labels.
   std::optional<ArrayInfo> target;
   std::vector<std::string> class_names;  // may be empty
-  std::vector<std::string> notes;  // what a person should hear once of this data
+  std::vector<std::string> notes;        // what a person should hear once of this data
 };
 
 // A checksum of a data set, and of what of it, in words for people.

@@ -220,9 +220,9 @@ absl::StatusOr<std::vector<Picture>> FindPictures(const fs::path& split_folder,
                                                   Skipped& skipped) {
   std::vector<std::vector<Picture>> by_class(classes.size());
   size_t longest = 0;
+  std::error_code ignored;
   for (size_t label = 0; label < classes.size(); ++label) {
     const fs::path folder = split_folder / classes[label];
-    std::error_code ignored;
     if (!fs::is_directory(folder, ignored)) continue;  // a class may be absent from the test split
     DS_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListPictures(folder, skipped));
     if (paths.empty()) {
@@ -232,6 +232,10 @@ absl::StatusOr<std::vector<Picture>> FindPictures(const fs::path& split_folder,
     for (const std::string& path : paths)
       by_class[label].push_back({path, static_cast<int64_t>(label)});
     longest = std::max(longest, paths.size());
+  }
+  for (fs::directory_iterator it(split_folder, ignored), end; it != end; it.increment(ignored)) {
+    const bool file = !it->is_directory(ignored);
+    if (file && it->path().filename().string()[0] != '.') ++skipped["loose"];
   }
   std::vector<Picture> pictures;
   for (size_t turn = 0; turn < longest; ++turn) {
@@ -268,7 +272,7 @@ std::string SkippedNote(const fs::path& folder, const Skipped& skipped) {
   int64_t files = 0;
   for (const auto& [ending, count] : skipped) files += count;
   return absl::StrCat(
-      folder.string(), ": ", files, " files that are no jpg, jpeg, png or webp are left out (",
+      folder.string(), ": ", files, " files are left out: no jpg, jpeg, png or webp of a class (",
       absl::StrJoin(skipped, ", ",
                     [](std::string* out, const auto& entry) {
                       absl::StrAppend(out, entry.second, " ",

@@ -348,6 +348,23 @@ TEST(Statistics, AreExactOnKnownPixels) {
   EXPECT_EQ(stddev, std::vector<float>{0.5f});
 }
 
+TEST(IdxDataset, AStrayLabelIsSaidWithItsFileAndSample) {
+  const testing::TempFolder folder;
+  Bytes labels = testing::IdxLabelFile(20);
+  labels[8 + 17] = 200;
+  folder.Write("train-images-idx3-ubyte", testing::IdxImageFile(20, 2, 2));
+  const std::string file = folder.Write("train-labels-idx1-ubyte", labels);
+  auto data = OpenDataset(Options("idx", folder.path()));
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_EQ((*data)->info().notes.size(), 1u);
+  EXPECT_THAT((*data)->info().notes[0],
+              HasSubstr(file + ": sample 17 has label 200, so there are 201 classes, but only 11"));
+  folder.Write("train-labels-idx1-ubyte", testing::IdxLabelFile(20));
+  data = OpenDataset(Options("idx", folder.path()));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_TRUE((*data)->info().notes.empty());
+}
+
 // Sample i is one pixel i; from `bad` on, samples cannot be read.
 class Ramp final : public Dataset {
  public:

@@ -289,5 +289,68 @@ TEST_F(ImageFolderTest, ADamagedPictureIsNamedWhenItIsRead) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(path));
 }
 
+// A JPEG whose EXIF part says `orientation`.
+Bytes WithOrientation(Bytes jpeg, uint8_t orientation) {
+  const Bytes exif = {0xff, 0xe1, 0, 34, 'E', 'x',         'i', 'f', 0, 0,    'M', 'M',
+                      0,    42,   0, 0,  0,   8,           0,   1,   1, 0x12, 0,   3,
+                      0,    0,    0, 1,  0,   orientation, 0,   0,   0, 0,    0,   0};
+  jpeg.insert(jpeg.begin() + 2, exif.begin(), exif.end());
+  return jpeg;
+}
+
+// Dark above, light below: upright for orientation 3 it is the other way round.
+Bytes Halves(int height, int width) {
+  Bytes pixels(static_cast<size_t>(height * width), 20);
+  std::fill(pixels.begin() + height / 2 * width, pixels.end(), 230);
+  return testing::EncodeJpeg(pixels, height, width, 1);
+}
+
+TEST_F(ImageFolderTest, PicturesMayLieBelowTheirClassAndTheRestIsCounted) {
+  Add("train/cat/a.png", 4, 4, 1);
+  Add("train/cat/deep/deeper/b.PNG", 4, 4, 2);
+  Add("train/cat/.hidden/c.png", 4, 4, 3);
+  Add("train/dog/d.png", 4, 4, 4);
+  folder_.Write("train/cat/deep/notes.txt", "x");
+  folder_.Write("train/dog/x.gif", "x");
+  folder_.Write("train/dog/y.gif", "x");
+  Add("train/loose.png", 4, 4, 5);
+  auto data = Open("train");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->info().size, 3);
+  ASSERT_EQ((*data)->info().notes.size(), 1u);
+  EXPECT_THAT((*data)->info().notes[0],
+              AllOf(HasSubstr("4 files"), HasSubstr("2 .gif, 1 .txt"), HasSubstr("1 loose")));
+}
+
+TEST_F(ImageFolderTest, TheCamerasOrientationIsSaidOrApplied) {
+  folder_.Write("train/cat/a.jpg", WithOrientation(Halves(32, 16), 6));
+  folder_.Write("train/dog/b.jpg", Halves(16, 32));
+  EXPECT_THAT(Error("train"), HasSubstr("set image_size"));
+  DatasetOptions options = {
+      .type = "images", .path = folder_.path(), .image_size = 16, .channels = 1};
+  const auto ignoring = OpenDataset(options);
+  ASSERT_TRUE(ignoring.ok()) << ignoring.status();
+  ASSERT_EQ((*ignoring)->info().notes.size(), 1u);
+  EXPECT_THAT((*ignoring)->info().notes[0],
+              AllOf(HasSubstr("1 of 2 pictures"), HasSubstr("data.exif=apply")));
+  options.exif = "apply";
+  options.image_size = 0;  // turned, they have one size
+  const auto applying = OpenDataset(options);
+  ASSERT_TRUE(applying.ok()) << applying.status();
+  EXPECT_TRUE((*applying)->info().notes.empty());
+  EXPECT_EQ((*applying)->info().height, 16);
+  EXPECT_EQ((*applying)->info().width, 32);
+  Bytes pixels(16 * 32), part(16 * 32);
+  int64_t label;
+  ASSERT_TRUE((*applying)->ReadImage(0, absl::MakeSpan(pixels), &label).ok());
+  EXPECT_GT(pixels[8 * 32 + 4], 200);  // turned clockwise the lower half is left
+  EXPECT_LT(pixels[8 * 32 + 28], 50);
+  const auto all = [](int64_t height, int64_t width) { return PixelBox{0, 0, height, width}; };
+  ASSERT_TRUE((*applying)->ReadCrop(0, all, absl::MakeSpan(part), &label).ok());
+  EXPECT_EQ(part, pixels);
+  options.exif = "turn";
+  EXPECT_FALSE(OpenDataset(options).ok());
+}
+
 }  // namespace
 }  // namespace ds
