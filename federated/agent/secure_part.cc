@@ -25,8 +25,9 @@ absl::Status SecurePart::React(const Situation& situation, const GlobalModel& mo
     DS_RETURN_IF_ERROR(agent_->CheckCommitted(situation.plan.round));
   MutexLock lock(mutex_);
   if (in_round) round_ = situation.plan.round;
-  const std::string request = absl::StrCat(situation.secure_epoch, " ", situation.secure_payload);
-  if (situation.secure_epoch < 0 || request == done_) return absl::OkStatus();
+  if (situation.secure_epoch < 0) return absl::OkStatus();
+  const auto done = done_.find(situation.secure_epoch);
+  if (done != done_.end() && done->second == situation.secure_payload) return absl::OkStatus();
   const absl::Status answered = Answer(situation, model);
   if (absl::IsFailedPrecondition(answered)) {
     // Not now, or not any more: it is tried again when the situation changes.
@@ -36,7 +37,8 @@ absl::Status SecurePart::React(const Situation& situation, const GlobalModel& mo
     return absl::OkStatus();
   }
   DS_RETURN_IF_ERROR(answered);
-  done_ = request;
+  done_[situation.secure_epoch] = situation.secure_payload;
+  if (done_.size() > 2) done_.erase(done_.begin());
   return absl::OkStatus();
 }
 

@@ -2,6 +2,8 @@
 // that are due, each answer sent until it has arrived.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,7 +51,8 @@ class SecurePart {
   const std::unique_ptr<SecureAgent> agent_;
   FederationClient& client_;
   Mutex mutex_;
-  std::string done_ ABSL_GUARDED_BY(mutex_);            // the request that was answered last
+  // Epoch → its request that was answered last. Two epochs' may come by turns.
+  std::map<int64_t, std::string> done_ ABSL_GUARDED_BY(mutex_);
   std::string payload_digest_ ABSL_GUARDED_BY(mutex_);  // of payload_
   std::string payload_ ABSL_GUARDED_BY(mutex_);
   int64_t round_ ABSL_GUARDED_BY(mutex_) = -1;             // that is under way

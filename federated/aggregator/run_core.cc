@@ -23,8 +23,9 @@ absl::Status RunCore::Refused(const std::string& site, absl::Status status) {
 bool RunCore::MayDownload(const std::string& site, const std::string& digest) {
   MutexLock lock(mutex_);
   if (public_blobs_.contains(digest)) return true;
-  const auto found = payload_of_.find(site);
-  return found != payload_of_.end() && !digest.empty() && found->second == digest;
+  const auto found = payloads_of_.find(site);
+  return found != payloads_of_.end() && !digest.empty() &&
+         (found->second.now == digest || found->second.before == digest);
 }
 
 absl::Status RunCore::CheckUpdate(const BlobRef& upload) {
@@ -160,13 +161,14 @@ absl::Status RunCore::Give(SecureGiven given) {
   const bool again = absl::IsAlreadyExists(check);
   if (!check.ok() && !again) return check;
   const SecureStep step = given.step;
+  const int64_t epoch = given.epoch;
   Record record = std::move(given);
   // The same once more is no error, another one is.
   DS_RETURN_IF_ERROR(secure_->Take(record, machine_, false));
   if (again) return absl::OkStatus();
   Add(std::move(record));
-  if (step == SecureStep::kShares && secure_->AsksSharesAgain(machine_)) {
-    Record more = SharesAskedAgain{machine_.setup().epoch};
+  if (step == SecureStep::kShares && secure_->AsksSharesAgain(epoch, machine_)) {
+    Record more = SharesAskedAgain{epoch};
     DS_RETURN_IF_ERROR(secure_->Take(more, machine_, false));
     Add(std::move(more));
   }

@@ -123,7 +123,11 @@ class RunCore {
   Mutex mutex_;
   CondVar ended_changed_;
   std::set<std::string> public_blobs_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::string> payload_of_ ABSL_GUARDED_BY(mutex_);
+  // What a site is asked to answer, and was before: it may be fetching that still.
+  struct Payloads {
+    std::string now, before;
+  };
+  std::map<std::string, Payloads> payloads_of_ ABSL_GUARDED_BY(mutex_);
   int64_t update_values_ ABSL_GUARDED_BY(mutex_) = 0;
   int update_bits_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<RunEnded> ended_ ABSL_GUARDED_BY(mutex_);

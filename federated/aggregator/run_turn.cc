@@ -69,15 +69,14 @@ Record RunCore::Vetted(Record record) {
     if (!blamed.empty())
       absl::StrAppend(&abandoned->reason, "; too few good shares of ", absl::StrJoin(blamed, ", "));
   }
-  std::vector<std::string> awaited = secure_->Awaited();
+  std::vector<std::string> awaited;
+  const auto* shares = std::get_if<SharesClosed>(&record);
+  if (shares != nullptr) awaited = secure_->Awaited(shares->epoch, machine_);
   const absl::Status taken = secure_->Take(record, machine_, false);
   if (taken.ok()) return record;
   const std::string why(taken.message());
-  const int64_t epoch = machine_.setup().epoch;
-  if (std::holds_alternative<KeysClosed>(record)) return SetupAbandoned{epoch, why};
-  if (std::holds_alternative<SharesClosed>(record)) {
-    return SetupAbandoned{epoch, why, std::move(awaited)};
-  }
+  if (const auto* keys = std::get_if<KeysClosed>(&record)) return SetupAbandoned{keys->epoch, why};
+  if (shares != nullptr) return SetupAbandoned{shares->epoch, why, std::move(awaited)};
   if (std::holds_alternative<SetupStarted>(record)) return RunEnded{EndState::kFailed, why};
   return RoundAbandoned{machine_.round().round, why, machine_.Missing()};
 }
@@ -274,7 +273,10 @@ void RunCore::Tell() {
         SituationOf(site, machine_, publications_, secure_.get(), SteadyTime());
     {
       MutexLock lock(mutex_);
-      payload_of_[site] = situation.secure_payload;
+      Payloads& payloads = payloads_of_[site];
+      if (payloads.now != situation.secure_payload) {
+        payloads.before = std::exchange(payloads.now, situation.secure_payload);
+      }
     }
     watchers_.Deliver(site, situation);
   }

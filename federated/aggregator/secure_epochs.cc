@@ -6,6 +6,22 @@
 #include "base/status.h"
 
 namespace ds::federated {
+namespace {
+
+// Of records that name none: the round's.
+int64_t EpochNamed(const Record& record, int64_t of_round) {
+  return std::visit(
+      [&](const auto& value) -> int64_t {
+        if constexpr (requires { value.epoch; }) {
+          return value.epoch;
+        } else {
+          return of_round;
+        }
+      },
+      record);
+}
+
+}  // namespace
 
 SecureEpochs::SecureEpochs(std::shared_ptr<const SiteIdentity> identity,
                            std::shared_ptr<const Store> store, std::shared_ptr<BlobShelf> shelf)
@@ -19,126 +35,170 @@ void SecureEpochs::SetPayload(std::string& digest, std::string bytes) {
   digest = bytes.empty() ? "" : shelf_->Keep(std::move(bytes));
 }
 
-void SecureEpochs::DropInboxes() {
-  for (const auto& [site, digest] : inboxes_) shelf_->Drop(digest);
-  inboxes_.clear();
+void SecureEpochs::Drop(Epoch& epoch) {
+  SetPayload(epoch.request, "");
+  for (const auto& [site, digest] : epoch.inboxes) shelf_->Drop(digest);
+  epoch = {};
 }
 
-absl::Status SecureEpochs::TakeGiven(const SecureGiven& given) {
+SecureEpochs::Epoch& SecureEpochs::EpochOf(int64_t epoch, const RoundMachine& machine) {
+  return &machine.SetupOf(epoch) == &machine.next_setup() ? next_ : now_;
+}
+
+absl::Status SecureEpochs::TakeStarted(const SetupStarted& started, const RoundMachine& machine) {
+  DS_ASSIGN_OR_RETURN(std::unique_ptr<SecureServer> server,
+                      SecureServer::Create(machine.options().secure, machine.offer().run,
+                                           started.epoch, started.sites, identity_, history_));
+  Drop(next_);
+  if (machine.stage() == Stage::kCollect) {
+    next_.server = std::move(server);
+    return absl::OkStatus();
+  }
+  SetPayload(survivors_, "");
+  Drop(now_);
+  now_.server = std::move(server);
+  return absl::OkStatus();
+}
+
+absl::Status SecureEpochs::TakeGiven(const SecureGiven& given, SecureServer& server) {
   DS_ASSIGN_OR_RETURN(const std::string payload, BlobBytes(*store_, given.payload));
   switch (given.step) {
     case SecureStep::kKeys:
-      return server_->AddKeys(given.site, payload);
+      return server.AddKeys(given.site, payload);
     case SecureStep::kShares:
-      return server_->AddShares(given.site, payload);
+      return server.AddShares(given.site, payload);
     case SecureStep::kEcho:
-      return server_->AddEcho(round_, given.site, payload);
+      return server.AddEcho(round_, given.site, payload);
     default:
-      return server_->AddAnswer(round_, given.site, payload);
+      return server.AddAnswer(round_, given.site, payload);
   }
+}
+
+absl::Status SecureEpochs::TakeKeysClosed(KeysClosed& closed, Epoch& epoch) {
+  DS_ASSIGN_OR_RETURN(std::string request, epoch.server->CloseKeys());
+  closed.threshold = epoch.server->threshold();
+  SetPayload(epoch.request, std::move(request));
+  return absl::OkStatus();
+}
+
+absl::Status SecureEpochs::TakeSharesClosed(SharesClosed& closed, Epoch& epoch) {
+  DS_RETURN_IF_ERROR(epoch.server->CloseShares());
+  closed.sites = epoch.server->participants();
+  std::sort(closed.sites.begin(), closed.sites.end());
+  SetPayload(epoch.request, "");
+  for (const std::string& site : closed.sites) {
+    DS_ASSIGN_OR_RETURN(std::string inbox, epoch.server->Inbox(site));
+    epoch.inboxes[site] = shelf_->Keep(std::move(inbox));
+  }
+  return absl::OkStatus();
+}
+
+void SecureEpochs::TakePlan(const RoundPlanned& plan, const RoundMachine& machine) {
+  if (&EpochOf(plan.secure_epoch, machine) == &next_) {
+    Drop(now_);
+    now_ = std::exchange(next_, {});
+  }
+  round_ = {.run = machine.offer().run,
+            .epoch = plan.secure_epoch,
+            .index = plan.secure_index,
+            .round = plan.round,
+            .base_digest = plan.base_digest,
+            .bits = static_cast<int>(machine.model().modulus_bits),
+            .values = machine.model().values};
+  SetPayload(survivors_, "");
 }
 
 absl::Status SecureEpochs::TakeSurvivors(const SurvivorsFixed& fixed) {
   warning_.clear();
-  DS_ASSIGN_OR_RETURN(std::string told, server_->Survivors(round_, fixed.sites, &warning_));
+  DS_ASSIGN_OR_RETURN(std::string told, now_.server->Survivors(round_, fixed.sites, &warning_));
   SetPayload(survivors_, std::move(told));
   return absl::OkStatus();
 }
 
 absl::Status SecureEpochs::Take(Record& record, const RoundMachine& machine, bool replaying) {
-  if (auto* started = std::get_if<SetupStarted>(&record)) {
-    DS_ASSIGN_OR_RETURN(
-        server_, SecureServer::Create(machine.options().secure, machine.offer().run, started->epoch,
-                                      started->sites, identity_, history_));
-    SetPayload(request_, "");
-    SetPayload(survivors_, "");
-    DropInboxes();
+  if (const auto* started = std::get_if<SetupStarted>(&record)) {
+    return TakeStarted(*started, machine);
+  }
+  if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
+    TakePlan(*plan, machine);
     return absl::OkStatus();
   }
-  if (server_ == nullptr) return absl::OkStatus();
-  server_->SetReplaying(replaying);
-  if (auto* given = std::get_if<SecureGiven>(&record)) return TakeGiven(*given);
-  if (auto* closed = std::get_if<KeysClosed>(&record)) {
-    DS_ASSIGN_OR_RETURN(std::string request, server_->CloseKeys());
-    closed->threshold = server_->threshold();
-    SetPayload(request_, std::move(request));
-  } else if (std::holds_alternative<SharesAskedAgain>(record)) {
-    SetPayload(request_, server_->request());
-  } else if (auto* shares = std::get_if<SharesClosed>(&record)) {
-    DS_RETURN_IF_ERROR(server_->CloseShares());
-    shares->sites = server_->participants();
-    std::sort(shares->sites.begin(), shares->sites.end());
-    SetPayload(request_, "");
-    for (const std::string& site : shares->sites) {
-      DS_ASSIGN_OR_RETURN(std::string inbox, server_->Inbox(site));
-      inboxes_[site] = shelf_->Keep(std::move(inbox));
-    }
-  } else if (auto* plan = std::get_if<RoundPlanned>(&record)) {
-    round_ = {.run = machine.offer().run,
-              .epoch = plan->secure_epoch,
-              .index = plan->secure_index,
-              .round = plan->round,
-              .base_digest = plan->base_digest,
-              .bits = static_cast<int>(machine.model().modulus_bits),
-              .values = machine.model().values};
-    SetPayload(survivors_, "");
-  } else if (auto* update = std::get_if<UpdateCommitted>(&record)) {
-    return server_->AddNotes(update->site, update->notes);
-  } else if (auto* fixed = std::get_if<SurvivorsFixed>(&record)) {
-    return TakeSurvivors(*fixed);
+  Epoch& epoch = EpochOf(EpochNamed(record, round_.epoch), machine);
+  if (epoch.server == nullptr) return absl::OkStatus();
+  epoch.server->SetReplaying(replaying);
+  if (const auto* given = std::get_if<SecureGiven>(&record)) {
+    return TakeGiven(*given, *epoch.server);
+  }
+  if (auto* keys = std::get_if<KeysClosed>(&record)) return TakeKeysClosed(*keys, epoch);
+  if (auto* shares = std::get_if<SharesClosed>(&record)) return TakeSharesClosed(*shares, epoch);
+  if (const auto* update = std::get_if<UpdateCommitted>(&record)) {
+    return epoch.server->AddNotes(update->site, update->notes);
+  }
+  if (const auto* fixed = std::get_if<SurvivorsFixed>(&record)) return TakeSurvivors(*fixed);
+  if (std::holds_alternative<SharesAskedAgain>(record)) {
+    SetPayload(epoch.request, epoch.server->request());
   } else if (std::holds_alternative<EchoesClosed>(record)) {
-    DS_ASSIGN_OR_RETURN(std::string told, server_->SurvivorsWithEchoes(round_));
+    DS_ASSIGN_OR_RETURN(std::string told, epoch.server->SurvivorsWithEchoes(round_));
     SetPayload(survivors_, std::move(told));
   }
   return absl::OkStatus();
 }
 
-bool SecureEpochs::AsksSharesAgain(const RoundMachine& machine) const {
-  return machine.stage() == Stage::kSetupShares && !machine.setup().asked_again &&
-         machine.setup().gave.size() == machine.setup().roster.size() &&
-         !server_->Awaited().empty();
+bool SecureEpochs::AsksSharesAgain(int64_t epoch, const RoundMachine& machine) {
+  const SetupState& setup = machine.SetupOf(epoch);
+  return setup.step == SetupStep::kShares && !setup.asked_again &&
+         setup.gave.size() == setup.roster.size() && !Awaited(epoch, machine).empty();
 }
 
-bool SecureEpochs::Answered() const { return server_->Answered(round_); }
+bool SecureEpochs::Answered() const { return now_.server->Answered(round_); }
 
-std::vector<std::string> SecureEpochs::Awaited() const {
+std::vector<std::string> SecureEpochs::Awaited(int64_t epoch, const RoundMachine& machine) {
   std::vector<std::string> awaited;
-  if (server_ != nullptr) awaited = server_->Awaited();
+  const std::shared_ptr<SecureServer>& server = EpochOf(epoch, machine).server;
+  if (server != nullptr) awaited = server->Awaited();
   std::sort(awaited.begin(), awaited.end());
   return awaited;
 }
 
-absl::Status SecureEpochs::Unmask(IntegerVector& sum) const { return server_->Unmask(round_, sum); }
+absl::Status SecureEpochs::Unmask(IntegerVector& sum) const {
+  return now_.server->Unmask(round_, sum);
+}
 
-SecureAsking SecureEpochs::AskOf(const std::string& site, const RoundMachine& machine) const {
-  const SetupState& setup = machine.setup();
+SecureAsking SecureEpochs::AskOfRound(const std::string& site, const RoundMachine& machine) const {
   const RoundState& round = machine.round();
-  const auto asked = [&](const std::vector<std::string>& sites, const std::set<std::string>& gave) {
-    return std::binary_search(sites.begin(), sites.end(), site) && !gave.contains(site);
-  };
-  switch (machine.stage()) {
-    case Stage::kSetupKeys:
-      if (asked(setup.asked, setup.gave)) return {setup.epoch, ""};
-      break;
-    case Stage::kSetupShares:
-      if (asked(setup.roster, setup.gave)) return {setup.epoch, request_};
-      break;
-    case Stage::kCollect: {
-      const auto inbox = inboxes_.find(site);
-      // Who has sent an update has opened it.
-      if (inbox != inboxes_.end() && machine.UpdateOf(site, round.round) == nullptr) {
-        return {setup.epoch, inbox->second};
-      }
-      break;
-    }
-    case Stage::kEcho:
-      if (asked(round.survivors, round.echoed)) return {setup.epoch, survivors_};
-      break;
-    case Stage::kUnmask:
-      if (asked(setup.participants, round.answered)) return {setup.epoch, survivors_};
-      break;
-    default:
-      break;
+  const bool echo = machine.stage() == Stage::kEcho;
+  if (!echo && machine.stage() != Stage::kUnmask) return {};
+  const auto& asked = echo ? round.survivors : machine.setup().participants;
+  const auto& gave = echo ? round.echoed : round.answered;
+  if (!std::binary_search(asked.begin(), asked.end(), site) || gave.contains(site)) return {};
+  return {machine.setup().epoch, survivors_};
+}
+
+SecureAsking SecureEpochs::AskOfSetup(const std::string& site, const SetupState& setup,
+                                      const Epoch& epoch) const {
+  if (!setup.under_way() || setup.gave.contains(site)) return {};
+  const bool keys = setup.step == SetupStep::kKeys;
+  const std::vector<std::string>& asked = keys ? setup.asked : setup.roster;
+  if (!std::binary_search(asked.begin(), asked.end(), site)) return {};
+  return {setup.epoch, keys ? "" : epoch.request};
+}
+
+// In the order of what others wait for: the round's end; a set-up; the site's own training; and
+// what it is to have before the next round.
+SecureAsking SecureEpochs::AskOf(const std::string& site, const RoundMachine& machine) const {
+  if (machine.stage() == Stage::kEnded) return {};
+  SecureAsking asking = AskOfRound(site, machine);
+  if (asking.epoch < 0) asking = AskOfSetup(site, machine.setup(), now_);
+  if (asking.epoch < 0) asking = AskOfSetup(site, machine.next_setup(), next_);
+  if (asking.epoch >= 0) return asking;
+  // Who has sent an update has opened its inbox.
+  if (const auto inbox = now_.inboxes.find(site);
+      inbox != now_.inboxes.end() && machine.stage() == Stage::kCollect &&
+      machine.UpdateOf(site, machine.round().round) == nullptr) {
+    return {machine.setup().epoch, inbox->second};
+  }
+  if (const auto inbox = next_.inboxes.find(site); inbox != next_.inboxes.end()) {
+    return {machine.next_setup().epoch, inbox->second};
   }
   return {};
 }

@@ -1,49 +1,24 @@
 // What time, counts and presence ask for next.
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "federated/round/round_machine.h"
 #include "federated/round/selection.h"
+#include "federated/round/site_lists.h"
 
 namespace ds::federated {
 namespace {
 
-std::string Count(int64_t count, const char* what) {
-  return absl::StrCat(count, " ", what, count == 1 ? "" : "s");
-}
-
-std::string Named(absl::string_view before, const std::vector<std::string>& sites) {
-  constexpr size_t kShown = 8;
-  if (sites.empty()) return "";
-  const auto end = sites.begin() + std::min(sites.size(), kShown);
-  std::string text = absl::StrCat("; ", before, " ", absl::StrJoin(sites.begin(), end, ", "));
-  if (sites.size() > kShown) absl::StrAppend(&text, " and ", sites.size() - kShown, " more");
-  return text;
-}
-
-std::vector<std::string> Without(const std::vector<std::string>& all,
-                                 const std::set<std::string>& some) {
-  std::vector<std::string> left;
-  std::set_difference(all.begin(), all.end(), some.begin(), some.end(), std::back_inserter(left));
-  return left;
-}
-
-std::vector<std::string> Both(const std::vector<std::string>& all,
-                              const std::set<std::string>& some) {
-  std::vector<std::string> both;
-  std::set_intersection(all.begin(), all.end(), some.begin(), some.end(), std::back_inserter(both));
-  return both;
-}
-
-// Of two sites each would know the other's update from the sum.
-constexpr int64_t kLeastRoster = 3;
-
 Decision Now(Record record) { return {.record = std::move(record)}; }
 
 }  // namespace
+
+void RoundMachine::Clock::See(int64_t transitions, absl::Duration now) {
+  if (seen == transitions) return;
+  seen = transitions;
+  began = now;
+}
 
 absl::Duration RoundMachine::Deadline(Stage stage) const {
   const RoundOptions& round = options().round;
@@ -67,13 +42,19 @@ absl::Duration RoundMachine::Deadline(Stage stage) const {
 
 Decision RoundMachine::Decide(absl::Duration now, const std::set<std::string>& present) {
   if (first_transition_ < 0) first_transition_ = transitions_;
-  if (seen_transition_ != transitions_) {
-    seen_transition_ = transitions_;
-    began_ = now;
-  }
-  if (stage_ == Stage::kEmpty || stage_ == Stage::kEnded || stage_ == Stage::kPublish) return {};
+  stage_clock_.See(transitions_, now);
+  next_clock_.See(next_steps_, now);
+  if (stage_ == Stage::kEmpty || stage_ == Stage::kEnded) return {};
   if (auto end = EndOfRun()) return Now(*std::move(end));
-  const absl::Duration left = began_ + Deadline(stage_) - now;
+  const Decision beside = DecideBeside(now, present);
+  if (beside.record) return beside;
+  Decision decision = DecideStage(now, present);
+  decision.ask_again = std::min(decision.ask_again, beside.ask_again);
+  return decision;
+}
+
+Decision RoundMachine::DecideStage(absl::Duration now, const std::set<std::string>& present) {
+  const absl::Duration left = stage_began() + Deadline(stage_) - now;
   Decision decision;
   switch (stage_) {
     case Stage::kWaiting:
@@ -81,9 +62,11 @@ Decision RoundMachine::Decide(absl::Duration now, const std::set<std::string>& p
       break;
     case Stage::kIdle:
       return DecideIdle(now, present);
+    case Stage::kPublish:
+      return {};
     case Stage::kSetupKeys:
     case Stage::kSetupShares:
-      decision = DecideSetup(left);
+      decision = DecideSetup(setup_, left);
       break;
     case Stage::kCollect:
       decision = DecideCollect(left);
@@ -120,7 +103,7 @@ Decision RoundMachine::DecideWaiting(absl::Duration left, const std::set<std::st
                                    " came (round.wait_for)")});
 }
 
-// Joined and here; of a secure run, in the set-up.
+// Joined and here.
 std::vector<std::string> RoundMachine::Pool(const std::set<std::string>& present) const {
   std::vector<std::string> pool;
   for (const std::string& site : present) {
@@ -129,30 +112,7 @@ std::vector<std::string> RoundMachine::Pool(const std::set<std::string>& present
   return pool;
 }
 
-// Who spoilt the last set-up is asked again only where the others are too few.
-std::vector<std::string> RoundMachine::SetupPool(const std::vector<std::string>& pool) const {
-  std::vector<std::string> others = Without(pool, left_out_);
-  const bool enough = static_cast<int64_t>(others.size()) >=
-                      std::max<int64_t>(options().round.minimum, kLeastRoster);
-  return enough ? others : pool;
-}
-
-bool RoundMachine::SetupUsable(const std::set<std::string>& present) const {
-  if (setup_.participants.empty() || setup_.next_index >= options().secure.rounds_a_setup) {
-    return false;
-  }
-  // Who has not been asked yet would have to wait for the next set-up.
-  const auto room = model_->maximum_sites - static_cast<int64_t>(setup_.asked.size());
-  const std::vector<std::string> pool = Pool(present);
-  const bool late = std::any_of(pool.begin(), pool.end(), [this](const std::string& site) {
-    return !std::binary_search(setup_.asked.begin(), setup_.asked.end(), site) &&
-           !setup_.left_out.contains(site);
-  });
-  if (late && room > 0) return false;
-  return static_cast<int64_t>(Both(setup_.participants, present).size()) >= least();
-}
-
-Record RoundMachine::Plan(const std::vector<std::string>& pool) const {
+Record RoundMachine::Plan(const std::vector<std::string>& pool, const SetupState* setup) const {
   int64_t count =
       SelectionSize(options().round, static_cast<int64_t>(pool.size()), model_->maximum_sites);
   if (asynchronous()) count = static_cast<int64_t>(pool.size());
@@ -162,8 +122,8 @@ Record RoundMachine::Plan(const std::vector<std::string>& pool) const {
       .base_version = version_,
       .base_digest = digest_,
       .selected = SelectSites(options().seed, next_round_, pool, count),
-      .secure_epoch = secure() ? setup_.epoch : -1,
-      .secure_index = secure() ? setup_.next_index : -1,
+      .secure_epoch = setup != nullptr ? setup->epoch : -1,
+      .secure_index = setup != nullptr ? setup->next_index : -1,
   };
 }
 
@@ -177,20 +137,22 @@ bool RoundMachine::SomeoneIsAway(const std::set<std::string>& present) const {
 }
 
 Decision RoundMachine::DecideIdle(absl::Duration now, const std::set<std::string>& present) {
-  const absl::Duration end = began_ + Deadline(stage_);
+  const absl::Duration end = stage_began() + Deadline(stage_);
   // Who took part a moment ago is given a moment to come back.
-  const absl::Duration comes_back = began_ + std::min(limits_.comes_back, Deadline(stage_));
+  const absl::Duration comes_back = stage_began() + std::min(limits_.comes_back, Deadline(stage_));
   if (SomeoneIsAway(present) && now < comes_back) return {.ask_again = comes_back};
 
-  const int64_t minimum = asynchronous() ? 1 : options().round.minimum;
+  int64_t minimum = asynchronous() ? 1 : options().round.minimum;
   std::vector<std::string> pool = Pool(present);
-  if (static_cast<int64_t>(pool.size()) >= minimum) {
-    if (!secure()) return Now(Plan(pool));
-    if (SetupUsable(present)) return Now(Plan(Both(setup_.participants, present)));
-    if (static_cast<int64_t>(pool.size()) >= kLeastRoster) {
-      return Now(SetupStarted{next_epoch_, SelectSites(options().seed, next_round_, SetupPool(pool),
-                                                       model_->maximum_sites)});
+  if (secure()) {
+    for (const SetupState* setup : {&next_setup_, &setup_}) {
+      if (IsUsable(*setup, present)) return Now(Plan(Both(setup->participants, present), setup));
     }
+    if (next_setup_.under_way()) return {};
+    minimum = LeastRoster();
+  }
+  if (static_cast<int64_t>(pool.size()) >= minimum) {
+    return Now(secure() ? StartSetup(present) : Plan(pool, nullptr));
   }
   if (now < end) return {.ask_again = end};
   std::vector<std::string> missing;
@@ -200,31 +162,9 @@ Decision RoundMachine::DecideIdle(absl::Duration now, const std::set<std::string
   return Now(RoundAbandoned{
       next_round_,
       absl::StrCat("round ", next_round_, " had ", Count(static_cast<int64_t>(pool.size()), "site"),
-                   ", at least ", std::max(minimum, secure() ? kLeastRoster : 1),
-                   " are needed; waited ", absl::FormatDuration(Deadline(stage_)),
-                   Named("away:", missing)),
+                   ", at least ", minimum, " are needed; waited ",
+                   absl::FormatDuration(Deadline(stage_)), Named("away:", missing)),
       missing});
-}
-
-Decision RoundMachine::DecideSetup(absl::Duration left) {
-  const bool keys = stage_ == Stage::kSetupKeys;
-  const std::vector<std::string>& asked = keys ? setup_.asked : setup_.roster;
-  const std::vector<std::string> missing = Without(asked, setup_.gave);
-  if (!missing.empty() && left > absl::ZeroDuration()) return {};
-  const std::vector<std::string> gave(setup_.gave.begin(), setup_.gave.end());
-  const auto there = static_cast<int64_t>(gave.size());
-  const int64_t needed = keys ? std::max(options().round.minimum, kLeastRoster) : threshold();
-  if (there < needed) {
-    return Now(
-        SetupAbandoned{setup_.epoch,
-                       absl::StrCat("set-up ", setup_.epoch, " had the ", keys ? "keys" : "shares",
-                                    " of ", Count(there, "site"), ", at least ", needed,
-                                    " are needed", Named("missing:", missing)),
-                       missing});
-  }
-  // The threshold is the secure server's to say; this one always holds.
-  if (keys) return Now(KeysClosed{setup_.epoch, gave, there});
-  return Now(SharesClosed{setup_.epoch, gave});
 }
 
 RoundAbandoned RoundMachine::Abandon(std::string why) const {

@@ -100,13 +100,14 @@ absl::Status RoundMachine::On(const RoundPlanned& record) {
                           "a round begins with the present model"));
   DS_RETURN_IF_ERROR(
       Must(version_ < options().round.rounds, "all rounds of the run are published"));
+  const SetupState& setup = SetupOf(record.secure_epoch);
   if (secure()) {
-    DS_RETURN_IF_ERROR(Must(!setup_.participants.empty() && record.secure_epoch == setup_.epoch &&
-                                record.secure_index == setup_.next_index &&
+    DS_RETURN_IF_ERROR(Must(setup.step == SetupStep::kDone && record.secure_epoch == setup.epoch &&
+                                record.secure_index == setup.next_index &&
                                 record.secure_index < options().secure.rounds_a_setup,
                             "the round's masks are not the next ones of the set-up"));
     DS_RETURN_IF_ERROR(CheckSites(
-        record.selected, [this](const auto& site) { return Contains(setup_.participants, site); },
+        record.selected, [&](const auto& site) { return Contains(setup.participants, site); },
         "is not in the set-up"));
   } else {
     DS_RETURN_IF_ERROR(Must(record.secure_epoch == -1 && record.secure_index == -1,
@@ -117,6 +118,7 @@ absl::Status RoundMachine::On(const RoundPlanned& record) {
   }
   DS_RETURN_IF_ERROR(Must(!record.selected.empty(), "a round of no sites"));
   ++next_round_;
+  if (&setup == &next_setup_) setup_ = std::exchange(next_setup_, {});
   if (secure()) ++setup_.next_index;
   round_ = {.round = record.round,
             .base_version = record.base_version,
@@ -251,6 +253,7 @@ absl::Status RoundMachine::On(const RunEnded& record) {
                           "not all rounds are published"));
   end_ = record.state;
   reason_ = record.reason;
+  next_setup_ = {};
   Enter(Stage::kEnded);
   return absl::OkStatus();
 }

@@ -5,6 +5,11 @@
 //   kEmpty → kWaiting → kIdle → [kSetupKeys → kSetupShares → kIdle →] kCollect → [kEcho →]
 //   [kUnmask →] kPublish → kIdle → ... → kEnded
 //
+// The next set-up begins beside a round whose successor needs one, while sites train: a second
+// small state (next_setup) with steps and deadlines of its own, of which the round knows nothing.
+// The round after it is planned on it at once. Only the first set-up, and one that could not begin
+// beside a round, are stages.
+//
 // Asynchronous (fedbuff): kIdle → kCollect → kPublish → kIdle, and updates come in all of them.
 // Every stage but kEnded ends by its deadline at the latest, but kPublish, which waits for nobody
 // outside.
@@ -60,15 +65,20 @@ struct HeldUpdate {
   BlobRef update;
 };
 
-// A set-up of secure aggregation under way, or done and in use.
+enum class SetupStep { kNone, kKeys, kShares, kDone };
+
+// A set-up of secure aggregation under way, or done.
 struct SetupState {
   int64_t epoch = -1;  // -1: none
+  SetupStep step = SetupStep::kNone;
   std::vector<std::string> asked, roster, participants;
   std::set<std::string> left_out;  // not asked on purpose
   std::set<std::string> gave;      // in the present step
   bool asked_again = false;        // for shares
   int64_t threshold = 0;
   int64_t next_index = 0;
+
+  bool under_way() const { return step == SetupStep::kKeys || step == SetupStep::kShares; }
 };
 
 struct RoundState {
@@ -81,6 +91,7 @@ struct RoundState {
   std::vector<std::string> survivors;      // once fixed
   std::set<std::string> echoed, answered;  // in this round
   bool charged = false;
+  int64_t setups_begun = 0;  // beside it
 };
 
 class RoundMachine {
@@ -110,7 +121,15 @@ class RoundMachine {
   int64_t version() const { return version_; }
   const std::string& model_digest() const { return digest_; }
   const RoundState& round() const { return round_; }
+  // In use, or being made while no round is under way.
   const SetupState& setup() const { return setup_; }
+  // Made beside the rounds, until a round is planned on it.
+  const SetupState& next_setup() const { return next_setup_; }
+  // next_setup() where it has that number, else setup().
+  const SetupState& SetupOf(int64_t epoch) const {
+    return next_setup_.step != SetupStep::kNone && next_setup_.epoch == epoch ? next_setup_
+                                                                              : setup_;
+  }
   // Of the round; asynchronous: that are in no published sum yet, in the order of their commits.
   const std::vector<HeldUpdate>& updates() const { return updates_; }
   const HeldUpdate* UpdateOf(const std::string& site, int64_t round) const;  // null: none
@@ -129,8 +148,9 @@ class RoundMachine {
   EndState end() const { return end_; }
   // Selected sites whose update is not there.
   std::vector<std::string> Missing() const;
-  absl::Duration Deadline(Stage stage) const;            // how long it may take
-  absl::Duration stage_began() const { return began_; }  // as SteadyTime, as Decide saw it
+  absl::Duration Deadline(Stage stage) const;  // how long it may take
+  // As SteadyTime, as Decide saw it.
+  absl::Duration stage_began() const { return stage_clock_.began; }
 
  private:
   absl::Status On(const RunStarted& record);
@@ -155,21 +175,39 @@ class RoundMachine {
   absl::Status On(const RunEnded& record);
   absl::Status CheckAsynchronous(const UpdateCommitted& record) const;
 
+  // Since when something waits: since the first Decide that sees it so.
+  struct Clock {
+    int64_t seen = -1;
+    absl::Duration began;
+    void See(int64_t transitions, absl::Duration now);
+  };
+
   struct Step;
-  Step StepOf(SecureStep step);
+  Step StepOf(const SecureGiven& record);
+  SetupState& MutableSetupOf(int64_t epoch);
+  absl::Status MustBe(const SetupState& setup, int64_t epoch, SetupStep step) const;
+  void Enter(SetupState& setup, SetupStep step);
   void Enter(Stage stage);
   absl::Status MustBe(Stage stage, const char* what) const;
   Decision DecideWaiting(absl::Duration left, const std::set<std::string>& present);
+  Decision DecideStage(absl::Duration now, const std::set<std::string>& present);
   Decision DecideIdle(absl::Duration now, const std::set<std::string>& present);
-  Decision DecideSetup(absl::Duration left);
+  Decision DecideBeside(absl::Duration now, const std::set<std::string>& present);
+  Decision DecideSetup(const SetupState& setup, absl::Duration left) const;
   Decision DecideCollect(absl::Duration left);
   Decision DecideUnmask(absl::Duration left);
   std::optional<Record> EndOfRun() const;
   bool SomeoneIsAway(const std::set<std::string>& present) const;
   std::vector<std::string> SetupPool(const std::vector<std::string>& pool) const;
   std::vector<std::string> Pool(const std::set<std::string>& present) const;
-  bool SetupUsable(const std::set<std::string>& present) const;
-  Record Plan(const std::vector<std::string>& pool) const;
+  int64_t LeastRoster() const;
+  bool IsUsedUp(const SetupState& setup) const;
+  bool SomeoneIsLate(const SetupState& setup, const std::set<std::string>& present) const;
+  bool IsUsable(const SetupState& setup, const std::set<std::string>& present) const;
+  bool NextSetupIsDue(const std::set<std::string>& present) const;
+  Record StartSetup(const std::set<std::string>& present) const;
+  // `setup`: null in the open.
+  Record Plan(const std::vector<std::string>& pool, const SetupState* setup) const;
   RoundAbandoned Abandon(std::string why) const;
 
   const MachineLimits limits_;
@@ -182,7 +220,8 @@ class RoundMachine {
   std::string digest_;
   int64_t next_round_ = 0, next_epoch_ = 0;
   RoundState round_;
-  SetupState setup_;
+  SetupState setup_, next_setup_;
+  int64_t next_steps_ = 0;          // that next_setup_ has entered
   std::set<std::string> left_out_;  // of the next set-up
   std::vector<HeldUpdate> updates_;
   std::map<std::string, size_t> update_of_;     // synchronous: site → place in updates_
@@ -193,8 +232,8 @@ class RoundMachine {
   std::string stop_reason_;
   EndState end_ = EndState::kRunning;
   // Decide's own, not of the records.
-  int64_t first_transition_ = -1, seen_transition_ = -1;
-  absl::Duration began_;
+  int64_t first_transition_ = -1;
+  Clock stage_clock_, next_clock_;
 };
 
 }  // namespace ds::federated

@@ -40,6 +40,10 @@ class FuzzedRun {
     for (const Record& record : log_) DS_CHECK(again.Apply(record).ok());
     DS_CHECK(again.version() == machine_.version() && again.stage() == machine_.stage());
     DS_CHECK(again.updates().size() == machine_.updates().size());
+    DS_CHECK(again.setup().epoch == machine_.setup().epoch);
+    DS_CHECK(again.next_setup().epoch == machine_.next_setup().epoch);
+    DS_CHECK(again.next_setup().step == machine_.next_setup().step);
+    DS_CHECK(again.next_setup().gave == machine_.next_setup().gave);
   }
 
  private:
@@ -53,6 +57,11 @@ class FuzzedRun {
     return sites;
   }
   int64_t Near(int64_t value) { return value + Byte() % 3 - 1; }
+  // Of the set-up under way, or another one.
+  int64_t Epoch() {
+    const SetupState& next = machine_.next_setup();
+    return next.under_way() ? next.epoch : machine_.setup().epoch;
+  }
   BlobRef Blob() { return {.digest = std::string(64, 'b'), .size = Byte()}; }
 
   void Start() {
@@ -86,13 +95,13 @@ class FuzzedRun {
         now_ += absl::Seconds(Byte() * 10);
         return;
       case 3:
-        return Try(SetupStarted{Near(machine_.setup().epoch), Sites()});
+        return Try(SetupStarted{Near(Epoch()), Sites()});
       case 4:
-        return Try(KeysClosed{machine_.setup().epoch, Sites(), Byte() % 8});
+        return Try(KeysClosed{Epoch(), Sites(), Byte() % 8});
       case 5:
-        return Try(SharesClosed{machine_.setup().epoch, Sites()});
+        return Try(SharesClosed{Epoch(), Sites()});
       case 6:
-        return Try(SetupAbandoned{machine_.setup().epoch, "why", Sites()});
+        return Try(SetupAbandoned{Epoch(), "why", Sites()});
       case 7:
         return Try(SurvivorsFixed{Near(round.round), Sites()});
       case 8:
@@ -105,15 +114,15 @@ class FuzzedRun {
         return Try(RoundAbandoned{Near(round.round), "why", Sites()});
       case 11:
         if (Byte() < 16) return Try(StopAsked{"stop"});
-        return Try(SharesAskedAgain{machine_.setup().epoch});
+        return Try(SharesAskedAgain{Epoch()});
       case 12:
         if (Byte() < 4) return Try(RunEnded{static_cast<EndState>(Byte() % 5), "end"});
         return Try(PrivacyCharged{round.round, "{}"});
       case 13: {
         const auto step = static_cast<SecureStep>(Byte() % 4);
         const bool of_round = step == SecureStep::kEcho || step == SecureStep::kAnswer;
-        return Try(
-            SecureGiven{step, machine_.setup().epoch, of_round ? round.round : -1, Site(), Blob()});
+        const int64_t epoch = of_round ? machine_.setup().epoch : Epoch();
+        return Try(SecureGiven{step, epoch, of_round ? round.round : -1, Site(), Blob()});
       }
       default: {
         const std::string site = Site();
@@ -134,6 +143,8 @@ class FuzzedRun {
   // The rules that no sequence of records may break.
   void Note(const Record& record) {
     log_.push_back(record);
+    DS_CHECK(!machine_.next_setup().under_way() || !machine_.setup().under_way())
+        << "two set-ups under way";
     if (const auto* fixed = std::get_if<SurvivorsFixed>(&record)) {
       DS_CHECK(survivors_.insert(fixed->round).second) << "two survivor sets";
     } else if (const auto* update = std::get_if<UpdateCommitted>(&record)) {

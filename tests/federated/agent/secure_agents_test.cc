@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
+#include "base/status.h"
+#include "federated/round/records.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/federated/agent/federation.h"
@@ -198,6 +200,96 @@ TEST(SecureAgentTest, ARoundDoesNotWaitUntilOldSecretsAreDropped) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->end, EndState::kFinished) << report->reason;
   EXPECT_TRUE(vault->dropped);
+}
+
+std::vector<Record> RecordsOf(Store& store) {
+  std::vector<Record> all;
+  const absl::Status read = store.Replay([&](int64_t, absl::string_view text) {
+    DS_ASSIGN_OR_RETURN(const std::vector<Record> records, DecodeRecords(text));
+    all.insert(all.end(), records.begin(), records.end());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(read.ok()) << read;
+  return all;
+}
+
+// Trains the last round of a set-up until the next set-up is done.
+class UntilNextSetup final : public LocalTrainer {
+ public:
+  UntilNextSetup(const SiteHome& home, Store& store, int64_t rounds_a_setup, int64_t rounds)
+      : trainer_(MakeVirtualTrainer(home.problem, home.site)),
+        store_(store),
+        rounds_a_setup_(rounds_a_setup),
+        rounds_(rounds) {}
+  absl::StatusOr<LocalModel> Open(const RunOffer& offer, const std::string& file) override {
+    return trainer_->Open(offer, file);
+  }
+  absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
+                                      absl::Span<const float> control,
+                                      absl::Span<const float> own_control) override {
+    const bool waits = (round + 1) % rounds_a_setup_ == 0 && round + 1 < rounds_;
+    const Deadline patience = Deadline::In(absl::Seconds(10));
+    while (waits && !IsDone((round + 1) / rounds_a_setup_)) {
+      if (patience.IsPast()) return absl::InternalError("no set-up beside this training");
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    return trainer_->Train(round, weights, control, own_control);
+  }
+  void Interrupt() override {}
+
+ private:
+  bool IsDone(int64_t epoch) const {
+    for (const Record& record : RecordsOf(store_)) {
+      const auto* closed = std::get_if<SharesClosed>(&record);
+      if (closed != nullptr && closed->epoch == epoch) return true;
+    }
+    return false;
+  }
+
+  const std::unique_ptr<LocalTrainer> trainer_;
+  Store& store_;
+  const int64_t rounds_a_setup_, rounds_;
+};
+
+TEST(SecureAgentTest, NoRoundWaitsForTheNextSetupWhichIsMadeWhileSitesTrain) {
+  for (const int64_t rounds_a_setup : {1, 4}) {
+    SCOPED_TRACE(rounds_a_setup);
+    RunOptions options = Secure("on");
+    options.round.rounds = 3 * rounds_a_setup;
+    options.round.minimum = 4;
+    options.secure.rounds_a_setup = rounds_a_setup;
+    Federation federation(4, options);
+    const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
+    std::vector<std::thread> threads;
+    for (const SiteHome& home : federation.sites) {
+      threads.emplace_back([&] {
+        UntilNextSetup trainer(home, *federation.store, rounds_a_setup, options.round.rounds);
+        CrashPoint never;
+        const auto report = LiveOnce(home, *aggregator, never, &trainer);
+        ASSERT_TRUE(report.ok()) << report.status();
+        EXPECT_EQ(report->end, EndState::kFinished) << report->reason;
+        EXPECT_EQ(report->counted, options.round.rounds);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    // What follows a publication is the next round's plan, whosever masks it takes.
+    bool published = false;
+    int64_t plans = 0;
+    for (const Record& record : RecordsOf(*federation.store)) {
+      if (std::holds_alternative<SnapshotTaken>(record)) continue;
+      const auto* plan = std::get_if<RoundPlanned>(&record);
+      if (published && plans < options.round.rounds) {
+        ASSERT_NE(plan, nullptr) << RecordName(record) << " after round " << plans - 1;
+      }
+      if (plan != nullptr) {
+        EXPECT_EQ(plan->secure_epoch, plans / rounds_a_setup);
+        ++plans;
+      }
+      EXPECT_FALSE(std::holds_alternative<SetupAbandoned>(record));
+      published = std::holds_alternative<RoundPublished>(record);
+    }
+    EXPECT_EQ(plans, options.round.rounds);
+  }
 }
 
 TEST(SecureAgentTest, FloorsOfTheSiteAreHeld) {

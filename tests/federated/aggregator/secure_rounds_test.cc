@@ -119,6 +119,38 @@ TEST_F(SecureRounds, DropoutsInEveryPhaseAreBorne) {
   }
 }
 
+// In the last round of a set-up a site falls silent: in the next one it gives no keys, or keys and
+// no shares. The round costs its deadline as without that set-up, and the next rounds go on.
+TEST_F(SecureRounds, ASiteThatLeavesDuringTheSetupBesideARoundIsNotInIt) {
+  run().round.rounds = 4;
+  for (const Silent phase : {Silent::kKeys, Silent::kShares}) {
+    SCOPED_TRACE(static_cast<int>(phase));
+    sites_.clear();
+    store_ = MemoryStore();
+    OpenAggregator();
+    MakeSecureSites(5);
+    sites_[2]->SilentFrom(phase, 1);
+    Start();
+    EXPECT_EQ(End().state, EndState::kFinished);
+    ExpectWell(4, {"site-2"});
+    bool beside = false;
+    for (const Record& record : Log()) {
+      EXPECT_FALSE(std::holds_alternative<RoundAbandoned>(record));
+      if (const auto* published = std::get_if<RoundPublished>(&record)) {
+        EXPECT_EQ(published->sites, published->round == 0 ? 5 : 4);
+      } else if (const auto* closed = std::get_if<SharesClosed>(&record); closed != nullptr) {
+        EXPECT_EQ(closed->sites.size(), closed->epoch == 0 ? 5u : 4u);
+      } else if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
+        beside = plan->round == 1;
+      } else if (const auto* started = std::get_if<SetupStarted>(&record)) {
+        EXPECT_EQ(beside, started->epoch > 0) << "of set-up " << started->epoch;
+      }
+    }
+    sites_.clear();
+    aggregator_.reset();
+  }
+}
+
 TEST_F(SecureRounds, OneDropoutTooManyAbandonsTheRoundAndNothingIsPublished) {
   run().round.abandoned_in_a_row = 1;
   OpenAggregator();

@@ -75,7 +75,8 @@ class SecureSite : public FakeSite {
     return absl::OkStatus();
   }
   bool IsDue(const Situation& situation) override {
-    return FakeSite::IsDue(situation) && !IsSilent(Silent::kUpload, situation);
+    return FakeSite::IsDue(situation) && !IsSilent(Silent::kUpload, situation) &&
+           agent_->Ready(situation.plan.secure_epoch);
   }
 
  private:

@@ -76,8 +76,9 @@ class MachineDriver {
   }
   absl::Status Give(SecureStep step, const std::string& site) {
     const bool of_round = step == SecureStep::kEcho || step == SecureStep::kAnswer;
+    const SetupState& next = machine_.next_setup();
     return Apply(SecureGiven{step,
-                             machine_.setup().epoch,
+                             next.under_way() && !of_round ? next.epoch : machine_.setup().epoch,
                              of_round ? machine_.round().round : -1,
                              site,
                              {.digest = TestDigest(7), .size = 1, .bytes = "x"}});

@@ -28,6 +28,8 @@ class Walk {
     EXPECT_EQ(driver_.Replayed().last_reason(), driver_.machine().last_reason());
   }
 
+  int64_t planned_on_beside = 0;  // set-ups that were begun beside a round
+
  private:
   int64_t Below(int64_t bound) { return static_cast<int64_t>(random_() % bound); }
   RunOffer Offer() {
@@ -54,7 +56,7 @@ class Walk {
   void Step() {
     const std::string site = SiteName(Below(6));
     const int64_t round = driver_.machine().round().round;
-    switch (Below(14)) {
+    switch (Below(15)) {
       case 0:
         static_cast<void>(driver_.Apply(SiteJoined{site, Below(100)}));
         break;
@@ -88,6 +90,14 @@ class Walk {
                                                        {.digest = TestDigest(1), .size = 1},
                                                        TestDigest(2)}));
         break;
+      case 12:
+        // Sites that give at once what the set-up beside the round asks for.
+        for (const SecureStep what : {SecureStep::kKeys, SecureStep::kShares}) {
+          for (const std::string& one : std::vector(driver_.machine().next_setup().asked))
+            static_cast<void>(driver_.Give(what, one));
+          driver_.Run();
+        }
+        break;
       default:
         static_cast<void>(driver_.Give(static_cast<SecureStep>(Below(4)), site));
     }
@@ -100,6 +110,9 @@ class Walk {
     std::map<int64_t, int> survivor_sets;
     std::set<std::pair<std::string, int64_t>> updates;
     std::set<std::pair<int64_t, int64_t>> masks;
+    std::set<int64_t> ready, beside;  // set-ups
+    int64_t epoch = -1;
+    bool training = false;
     for (const Record& record : driver_.log()) {
       if (const auto* fixed = std::get_if<SurvivorsFixed>(&record)) {
         EXPECT_EQ(++survivor_sets[fixed->round], 1) << "two survivor sets for a round";
@@ -115,10 +128,24 @@ class Walk {
           waiting.pop_front();
         }
       } else if (const auto* plan = std::get_if<RoundPlanned>(&record)) {
+        training = true;
         if (plan->secure_epoch >= 0) {
+          EXPECT_TRUE(ready.contains(plan->secure_epoch)) << "planned on an unfinished set-up";
+          EXPECT_GE(plan->secure_epoch, epoch) << "planned on an old set-up";
+          planned_on_beside += plan->secure_epoch > epoch && beside.contains(plan->secure_epoch);
+          epoch = plan->secure_epoch;
           EXPECT_TRUE(masks.emplace(plan->secure_epoch, plan->secure_index).second)
               << "masks used twice";
         }
+      }
+      if (const auto* started = std::get_if<SetupStarted>(&record)) {
+        if (training) beside.insert(started->epoch);
+      } else if (const auto* closed = std::get_if<SharesClosed>(&record)) {
+        ready.insert(closed->epoch);
+      }
+      if (std::holds_alternative<SurvivorsFixed>(record) ||
+          std::holds_alternative<RoundAbandoned>(record)) {
+        training = false;
       }
       ends += std::holds_alternative<RunEnded>(record);
     }
@@ -130,11 +157,15 @@ class Walk {
 };
 
 TEST(RoundMachineWalk, EveryRunEndsAndItsLogKeepsTheRules) {
+  int64_t planned_on_beside = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
-    Walk(seed).Run();
+    Walk walk(seed);
+    walk.Run();
     if (HasFatalFailure()) return;
+    planned_on_beside += walk.planned_on_beside;
   }
+  EXPECT_GT(planned_on_beside, 20) << "the walks should come by here";
 }
 
 }  // namespace

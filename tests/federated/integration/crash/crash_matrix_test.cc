@@ -66,13 +66,17 @@ struct Sound {
   int64_t steps = 0;
 };
 
-Sound Undisturbed(const RunOptions& options) {
+Sound Undisturbed(const RunOptions& options, absl::Duration training = absl::ZeroDuration()) {
   CrashWorld world(kSites, options);
+  world.SlowTraining(training);
   const WorldOutcome outcome = world.Run({});
   ExpectSound(outcome);
   if (!outcome.log.ok()) return {};
   EXPECT_EQ(outcome.lives, 1);
   EXPECT_GT(outcome.steps, 40);
+  if (training > absl::ZeroDuration()) {
+    EXPECT_GT(outcome.log->setups_beside, 0) << "the next set-up lay in no training";
+  }
   return {outcome.log->model_digest, outcome.steps};
 }
 
@@ -81,6 +85,14 @@ int Share(int percent) { return std::max(1, total_runs * percent / 100); }
 struct Mode {
   std::string name, secure, strategy;
   int percent;
+  // Where it is not 0, each round takes a set-up of its own, made while the round before trains.
+  absl::Duration training = absl::ZeroDuration();
+
+  RunOptions Options() const {
+    RunOptions options = ds::federated::Options(secure, strategy);
+    if (training > absl::ZeroDuration()) options.secure.rounds_a_setup = 1;
+    return options;
+  }
 };
 
 // One death, at a place that is `run`'s of `runs` over the steps of a life, every second one with
@@ -128,8 +140,8 @@ class CrashMatrix : public ::testing::TestWithParam<Mode> {};
 
 TEST_P(CrashMatrix, TheAggregatorDiesAtEachOfItsSteps) {
   const Mode& mode = GetParam();
-  const RunOptions options = Options(mode.secure, mode.strategy);
-  const Sound sound = Undisturbed(options);
+  const RunOptions options = mode.Options();
+  const Sound sound = Undisturbed(options, mode.training);
   ASSERT_FALSE(HasFailure());
   const int runs = Share(mode.percent);
   absl::Duration slowest;
@@ -138,6 +150,7 @@ TEST_P(CrashMatrix, TheAggregatorDiesAtEachOfItsSteps) {
     const Troubles troubles = OneDeath(mode.name, run, runs, sound.steps);
     SCOPED_TRACE(Said(mode.name, run, troubles, sound.steps));
     CrashWorld world(kSites, options);
+    world.SlowTraining(mode.training);
     const WorldOutcome outcome = world.Run(troubles);
     ExpectSound(outcome);
     if (HasFailure()) return;
@@ -155,8 +168,8 @@ TEST_P(CrashMatrix, TheAggregatorDiesAtEachOfItsSteps) {
 
 TEST_P(CrashMatrix, TheAggregatorAndSitesDieAndLinksAreBad) {
   const Mode& mode = GetParam();
-  const RunOptions options = Options(mode.secure, mode.strategy);
-  const Sound sound = Undisturbed(options);
+  const RunOptions options = mode.Options();
+  const Sound sound = Undisturbed(options, mode.training);
   ASSERT_FALSE(HasFailure());
   const int runs = Share(mode.percent);
   absl::Duration slowest;
@@ -165,6 +178,7 @@ TEST_P(CrashMatrix, TheAggregatorAndSitesDieAndLinksAreBad) {
     const Troubles troubles = Everything(mode.name, run, sound.steps);
     SCOPED_TRACE(absl::StrCat(mode.name, " run ", run));
     CrashWorld world(kSites, options);
+    world.SlowTraining(mode.training);
     const WorldOutcome outcome = world.Run(troubles);
     ExpectSound(outcome);
     if (HasFailure()) return;
@@ -178,12 +192,12 @@ TEST_P(CrashMatrix, TheAggregatorAndSitesDieAndLinksAreBad) {
               runs, static_cast<int>(deaths), absl::ToDoubleMilliseconds(slowest));
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, CrashMatrix,
-                         ::testing::Values(Mode{"open", "off", "fedavg", 14},
-                                           Mode{"scaffold", "off", "scaffold", 5},
-                                           Mode{"secure", "on", "fedavg", 15},
-                                           Mode{"strict", "strict", "fedavg", 6}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Modes, CrashMatrix,
+    ::testing::Values(Mode{"open", "off", "fedavg", 14}, Mode{"scaffold", "off", "scaffold", 5},
+                      Mode{"secure", "on", "fedavg", 15}, Mode{"strict", "strict", "fedavg", 6},
+                      Mode{"beside", "on", "fedavg", 8, absl::Milliseconds(50)}),
+    [](const auto& info) { return info.param.name; });
 
 struct Buffered {
   std::string name;

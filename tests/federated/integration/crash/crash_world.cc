@@ -45,7 +45,9 @@ class MortalService final : public FederationService {
       return aggregator_->Watch(caller, [this, changed](const Situation& situation) {
         if (death_->IsDead()) return;
         Answered();
-        if (situation.phase == Phase::kUnmask && !situation.secure_payload.empty())
+        // The next set-up's payloads may come in the same phase.
+        const bool of_round = situation.secure_epoch == situation.plan.secure_epoch;
+        if (situation.phase == Phase::kUnmask && of_round && !situation.secure_payload.empty())
           world_.Told(situation.plan.round, situation.secure_payload);
         changed(situation);
       });

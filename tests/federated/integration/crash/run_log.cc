@@ -43,9 +43,16 @@ class Reader {
   }
   absl::Status On(const RoundPlanned& planned) {
     if (!asynchronous()) held_.clear();
-    if (planned.secure_epoch >= 0)
+    under_way_ = true;
+    if (planned.secure_epoch >= 0) {
       index_[planned.round] = {planned.secure_epoch, planned.secure_index};
+      log_.setups_beside += planned.secure_index == 0 && beside_.contains(planned.secure_epoch);
+    }
     return Once(planned_, planned.round, absl::StrCat("round ", planned.round, " planned twice"));
+  }
+  absl::Status On(const SharesClosed& closed) {
+    if (under_way_) beside_.insert(closed.epoch);
+    return absl::OkStatus();
   }
   absl::Status On(const UpdateCommitted& update) {
     held_.push_back(update);
@@ -77,12 +84,14 @@ class Reader {
       return Wrong(absl::StrCat("round ", published.round, " counts ", published.sites, " of ",
                                 sites.size(), " survivors"));
     for (const std::string& site : sites) ++log_.counted[site];
+    under_way_ = false;
     log_.sums.push_back({published, std::move(summed_)});
     log_.versions = published.version;
     log_.model_digest = published.model_digest;
     return absl::OkStatus();
   }
   absl::Status On(const RoundAbandoned&) {
+    under_way_ = false;
     if (asynchronous()) held_.insert(held_.begin(), summed_.begin(), summed_.end());
     summed_.clear();
     ++log_.abandoned;
@@ -117,6 +126,8 @@ class Reader {
   std::set<std::pair<std::string, int64_t>> updates_;
   std::map<int64_t, std::pair<int64_t, int64_t>> index_;  // round → set-up and index
   std::set<std::pair<int64_t, int64_t>> sessions_;
+  bool under_way_ = false;    // a round
+  std::set<int64_t> beside_;  // set-ups that were finished while one was
 };
 
 }  // namespace

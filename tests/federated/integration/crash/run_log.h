@@ -28,6 +28,7 @@ struct RunLog {
   std::map<std::string, int64_t> counted;                 // site → sums that hold its update
   std::map<int64_t, std::vector<std::string>> survivors;  // round → sites
   int64_t abandoned = 0;
+  int64_t setups_beside = 0;  // finished while a round was under way, and used
 };
 
 // DataLoss for what may never be: a record that is none, an update of one site and round twice, two
