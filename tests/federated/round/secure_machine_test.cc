@@ -9,8 +9,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Its threshold of 4 sites cannot be met: not by a set-up that fails, but by a site that comes.
-
 TEST_F(SecureMachine, ASiteThatGivesNoSharesIsLeftOut) {
   MachineDriver driver(Offer());
   driver.Join(0, 3);

@@ -113,6 +113,7 @@ TEST_F(SecureMachine, WhoSpoiltASetupBesideARoundIsLeftOutOfTheNextBesideIt) {
     ASSERT_TRUE(driver.Give(SecureStep::kKeys, site).ok());
   }
   driver.Must(KeysClosed{1, asked, 4});
+  driver.Run();
   for (const int site : {0, 2, 3}) {
     ASSERT_TRUE(driver.Give(SecureStep::kShares, SiteName(site)).ok());
   }
@@ -154,6 +155,7 @@ TEST_F(SecureMachine, AStoppingRunBeginsNoSetupBesideItsRound) {
   EXPECT_EQ(driver.machine().next_setup().step, SetupStep::kNone);
 }
 
+// It waits for a site that comes rather than fail.
 TEST_F(SecureMachine, NoSetupBeginsBelowItsThreshold) {
   RunOffer offer = Offer();
   offer.options.secure.threshold = 4;
