@@ -97,6 +97,7 @@ class AggregatorImpl final : public Aggregator {
                                        int64_t size) override {
     DS_RETURN_IF_ERROR(CheckUpload(caller, digest));
     auto received = core_->uploads().Received(caller.site, digest, size);
+    FreeEvicted();
     if (!received.ok()) return core_->Refused(caller.site, received.status());
     return received;
   }
@@ -104,8 +105,9 @@ class AggregatorImpl final : public Aggregator {
   absl::Status Upload(const Caller& caller, const std::string& digest, int64_t size, int64_t offset,
                       absl::Span<const std::byte> bytes) override {
     DS_RETURN_IF_ERROR(CheckUpload(caller, digest));
-    return core_->Refused(caller.site,
-                          core_->uploads().Write(caller.site, digest, size, offset, bytes));
+    const absl::Status written = core_->uploads().Write(caller.site, digest, size, offset, bytes);
+    FreeEvicted();
+    return core_->Refused(caller.site, written);
   }
 
   absl::StatusOr<std::shared_ptr<BlobReader>> Download(const Caller& caller,
@@ -156,6 +158,11 @@ class AggregatorImpl final : public Aggregator {
   absl::Status CheckUpload(const Caller& caller, const std::string& digest) const {
     DS_RETURN_IF_ERROR(CheckRole(caller));
     return core_->Refused(caller.site, CheckDigest(digest));
+  }
+  // A turn, which ends with it: who sends one upload after the other waits for that.
+  void FreeEvicted() const {
+    if (core_->uploads().HasEvicted())
+      core_->loop().Call([] { return absl::OkStatus(); }).IgnoreError();
   }
   absl::Status CheckUpdate(const Caller& caller, const BlobRef& upload) const {
     const absl::Status sound = core_->CheckUpdate(upload);

@@ -133,6 +133,12 @@ absl::Status RunCore::Commit(const std::string& site, const CommitRequest& reque
   DS_RETURN_IF_ERROR(CheckBase(request, &record, reply));
   if (!reply->reason.empty()) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(record.update, upload);
+  // Found a moment ago; since then an older update of the same bytes may have been summed and
+  // freed.
+  if (record.update.bytes.empty() && !store_->Has(record.update.digest)) {
+    return absl::NotFoundError(absl::StrCat("the update ", record.update.digest,
+                                            " is not here any more: upload it again"));
+  }
   DS_RETURN_IF_ERROR(machine_.Check(record));
   Record taken = std::move(record);
   if (secure_ != nullptr) DS_RETURN_IF_ERROR(secure_->Take(taken, machine_, false));

@@ -138,6 +138,9 @@ void RunCore::EffectOf(const Record& record) {
 }
 
 void RunCore::FreeBlobs() {
+  for (const std::string& digest : uploads_.TakeEvicted()) {
+    if (!publications_.Needs(digest, machine_)) static_cast<void>(uploads_.Remove(digest));
+  }
   for (const BlobRef& blob : publications_.TakeFreed()) {
     if (publications_.Needs(blob.digest, machine_)) continue;
     if (blob.bytes.empty()) {

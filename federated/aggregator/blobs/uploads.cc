@@ -43,7 +43,7 @@ void Uploads::SetSize(int64_t bytes) {
 
 absl::StatusOr<Uploads::UploadPtr> Uploads::Open(const std::string& site, const std::string& digest,
                                                  int64_t size) {
-  UploadPtr upload, oldest;
+  UploadPtr upload, oldest;  // the oldest goes without the lock
   {
     MutexLock lock(mutex_);
     if (size_ == 0) {
@@ -57,13 +57,13 @@ absl::StatusOr<Uploads::UploadPtr> Uploads::Open(const std::string& site, const 
     for (const UploadPtr& other : held) {
       if (other->digest == digest) return other;
     }
-    if (held.size() >= kUploadsASite) oldest = held.front();
+    if (held.size() >= kUploadsASite) {
+      oldest = held.front();
+      held.erase(held.begin());
+      if (oldest->size > inline_bytes_) evicted_.push_back(oldest->digest);
+    }
     upload = std::make_shared<Upload>(digest, size);
     held.push_back(upload);
-  }
-  if (oldest != nullptr) {
-    Drop(site, oldest);
-    DS_RETURN_IF_ERROR(Remove(oldest->digest));
   }
   return upload;
 }
@@ -204,6 +204,16 @@ std::vector<std::string> Uploads::Clear() {
   }
   by_site_.clear();
   return digests;
+}
+
+std::vector<std::string> Uploads::TakeEvicted() {
+  MutexLock lock(mutex_);
+  return std::exchange(evicted_, {});
+}
+
+bool Uploads::HasEvicted() {
+  MutexLock lock(mutex_);
+  return !evicted_.empty();
 }
 
 absl::Status Uploads::Remove(const std::string& digest) {

@@ -43,6 +43,10 @@ class Uploads {
   void Committed(const std::string& site, const std::string& digest);
   // Drops what was sent for a round that is over; the digests that may lie in the store for it.
   std::vector<std::string> Clear();
+  // Digests of uploads that gave way to newer ones. Only who knows all records may remove them: the
+  // same bytes may be another site's update, or no update at all.
+  std::vector<std::string> TakeEvicted();
+  bool HasEvicted();
   // Out of the store, unless an upload is about to be it.
   absl::Status Remove(const std::string& digest);
   // Of whole updates and parts, since the start.
@@ -63,6 +67,7 @@ class Uploads {
   Mutex mutex_;
   int64_t size_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, std::vector<UploadPtr>> by_site_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> evicted_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int64_t> bytes_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -126,6 +126,19 @@ TEST_F(Misuse, UploadsOfManyKindsAreHeldOnlyTwoASite) {
   EXPECT_LE(blobs->size(), 2u);
 }
 
+// A site may name any digest, another one's committed update too: that stays.
+TEST_F(Misuse, UploadsThatGiveWayTakeNothingOfOthersAlong) {
+  const auto theirs = sites_[1]->MakeUpdate(situation_);
+  ASSERT_TRUE(theirs.ok()) << theirs.status();
+  ASSERT_TRUE(sites_[1]->Send(*theirs).ok());
+  ASSERT_TRUE(sites_[1]->CommitUpdate(situation_, *theirs).ok());
+  ASSERT_TRUE(store_->Has(Sha256Hex(*theirs)));
+  const auto size = static_cast<int64_t>(update_.size());
+  for (const std::string& named : {*theirs, std::string("one"), std::string("two")})
+    ASSERT_TRUE(aggregator_->UploadStatus(caller(), Sha256Hex(named), size).ok());
+  EXPECT_TRUE(store_->Has(Sha256Hex(*theirs)));
+}
+
 TEST_F(Misuse, AnotherUpdateInTheSameRound) {
   ASSERT_TRUE(sites_[0]->Send(update_).ok());
   ASSERT_TRUE(aggregator_->Commit(caller(), Request())->counted);
