@@ -1,4 +1,4 @@
-// Which ONNX opset a quantised graph needs, and its file with that opset.
+// A quantised graph as an ONNX file of the opset that it needs.
 #pragma once
 
 #include <string>
@@ -9,16 +9,12 @@
 
 namespace ds {
 
-// The oldest that has all of the graph's types and attributes, but not below 17: int4 and scales
-// for groups need 21, int2 needs 25.
-int OldestOpsetFor(const Graph& graph);
-
 struct OnnxFile {
   int opset = 0;
   std::string bytes;
 };
 
-// `options.opset` 0: OldestOpsetFor(graph). Errors are ExportOnnx's.
+// `options.opset` 0: 17. Errors are ExportOnnx's.
 absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, OnnxExportOptions options);
 
 }  // namespace ds

@@ -13,6 +13,8 @@ std::vector<int64_t> ToInts(const at::Tensor& tensor) {
   return {data, data + flat.numel()};
 }
 
+bool IsHalf(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+
 }  // namespace
 
 at::Tensor Call::Low(int i) const {
@@ -21,6 +23,10 @@ at::Tensor Call::Low(int i) const {
   at::Tensor& low = values_.low[static_cast<size_t>(inputs_[i])];
   if (!low.defined()) low = full.to(run.low_type());
   return low;
+}
+
+at::Tensor Call::Matching(int i, int other) const {
+  return IsWeight(i) && IsHalf(In(other).scalar_type()) ? Low(i) : In(i);
 }
 
 std::optional<std::vector<int64_t>> NodeView::ConstantInts(int i) const {
@@ -46,6 +52,21 @@ std::vector<int64_t> IntsOperand::Get(const Call& call) const {
 double ScalarOperand::Get(const Call& call) const {
   if (!present_) return fallback_;
   return fixed_.has_value() ? *fixed_ : call.In(input_).item<double>();
+}
+
+at::Tensor AtLeastFloat(const at::Tensor& x) {
+  return IsHalf(x.scalar_type()) ? x.to(at::kFloat) : x;
+}
+
+std::optional<at::ScalarType> DeclaredHalf(const NodeView& view, int i) {
+  const ValueId id = view.node.outputs.at(static_cast<size_t>(i));
+  if (id == kNoValue) return std::nullopt;
+  const auto type = TorchType(view.graph.value(id).dtype);
+  return type.ok() && IsHalf(*type) ? std::optional(*type) : std::nullopt;
+}
+
+at::Tensor Narrowed(const at::Tensor& x, std::optional<at::ScalarType> half) {
+  return half.has_value() ? x.to(*half) : x;
 }
 
 absl::StatusOr<at::ScalarType> TorchType(DType dtype) {

@@ -62,6 +62,9 @@ class Call {
   const at::Tensor& In(int i) const { return values_.full[static_cast<size_t>(inputs_[i])]; }
   // Input i in the precision of matrix products: cast down where the run asks for it, once a value.
   at::Tensor Low(int i) const;
+  // Input i of an operator of several operands, another of which is `other`: low-precision
+  // activations stay so, and an initialiser that meets one is cast to it.
+  at::Tensor Matching(int i, int other) const;
   // An initialiser: it has no precision of its own and follows its partner's.
   bool IsWeight(int i) const { return is_weight_[static_cast<size_t>(i)]; }
   void Set(int i, at::Tensor value) const {
@@ -130,10 +133,14 @@ class ScalarOperand {
 using KernelFactory = absl::StatusOr<Kernel> (*)(const NodeView&);
 using FactoryTable = absl::flat_hash_map<std::string, KernelFactory>;
 
-void AddLinear(FactoryTable& table);       // Conv, Gemm, MatMul, Einsum
-void AddElementwise(FactoryTable& table);  // activations and arithmetic
-void AddNormalization(
-    FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax, reductions
+void AddLinear(FactoryTable& table);         // Conv, Gemm, MatMul, Einsum
+void AddElementwise(FactoryTable& table);    // common activations and arithmetic
+void AddActivations(FactoryTable& table);    // the others
+void AddLogic(FactoryTable& table);          // comparisons, logic, Max, Min, Mod
+void AddNormalization(FactoryTable& table);  // BatchNormalization, LayerNormalization, Softmax
+void AddGroupNormalization(FactoryTable& table);
+void AddReductions(FactoryTable& table);
+void AddArrangement(FactoryTable& table);  // DepthToSpace, GridSample, Trilu, OneHot ...
 void AddPooling(FactoryTable& table);
 void AddMovement(FactoryTable& table);  // Concat, Split, Slice, Gather, Pad
 void AddResize(FactoryTable& table);
@@ -144,6 +151,12 @@ void AddScatter(FactoryTable& table);    // GatherND, ScatterND, GatherElements,
 void AddDetection(FactoryTable& table);  // NonMaxSuppression, RoiAlign
 void AddShapes(FactoryTable& table);     // constants, Shape, Range, Reshape, Transpose, Squeeze ...
 
+// Float types below single precision compute in single precision.
+at::Tensor AtLeastFloat(const at::Tensor& x);
+// The type of output i where the graph itself says that it is a half.
+std::optional<at::ScalarType> DeclaredHalf(const NodeView& view, int i);
+// `x` in that type.
+at::Tensor Narrowed(const at::Tensor& x, std::optional<at::ScalarType> half);
 // Integers smaller than a byte are held in whole ones.
 absl::StatusOr<at::ScalarType> TorchType(DType dtype);
 // `axis` of ONNX (negative from the end) as LibTorch takes it: a tensor of rank 0 has axis 0.

@@ -1,8 +1,6 @@
-// Activations and arithmetic. Low-precision activations stay so; an initialiser that meets one is
-// cast to it.
+// Common activations and arithmetic.
 #include <limits>
 
-#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "executor/dropout.h"
 #include "executor/kernel.h"
@@ -17,26 +15,16 @@ absl::StatusOr<Kernel> MakeUnary(const NodeView&) {
   return Kernel([](const Call& call) { call.Set(0, kFunction(call.In(0))); });
 }
 
-bool IsLow(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kHalf;
-}
-
-// Operand i of a binary operator whose other operand is `other`.
-at::Tensor Matching(const Call& call, int i, int other) {
-  const bool follow = call.IsWeight(i) && IsLow(call.In(other));
-  return follow ? call.Low(i) : call.In(i);
-}
-
 template <at::Tensor (*kFunction)(const at::Tensor&, const at::Tensor&)>
 absl::StatusOr<Kernel> MakeBinary(const NodeView&) {
   return Kernel(
-      [](const Call& call) { call.Set(0, kFunction(Matching(call, 0, 1), Matching(call, 1, 0))); });
+      [](const Call& call) { call.Set(0, kFunction(call.Matching(0, 1), call.Matching(1, 0))); });
 }
 
 absl::StatusOr<Kernel> MakeAdd(const NodeView&) {
   return Kernel([](const Call& call) {
-    const at::Tensor a = Matching(call, 0, 1);
-    const at::Tensor b = Matching(call, 1, 0);
+    const at::Tensor a = call.Matching(0, 1);
+    const at::Tensor b = call.Matching(1, 0);
     const bool in_place =
         call.may_overwrite && a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type();
     call.Set(0, in_place ? at::Tensor(a).add_(b) : at::add(a, b));
@@ -107,7 +95,7 @@ absl::StatusOr<Kernel> MakePow(const NodeView& view) {
 
 absl::StatusOr<Kernel> MakeWhere(const NodeView&) {
   return Kernel([](const Call& call) {
-    call.Set(0, at::where(call.In(0), Matching(call, 1, 2), Matching(call, 2, 1)));
+    call.Set(0, at::where(call.In(0), call.Matching(1, 2), call.Matching(2, 1)));
   });
 }
 
@@ -115,8 +103,13 @@ absl::StatusOr<Kernel> MakeCast(const NodeView& view) {
   DS_ASSIGN_OR_RETURN(const DType dtype, DTypeFromOnnxTypeNumber(view.node.GetInt("to", 0)));
   DS_ASSIGN_OR_RETURN(const at::ScalarType type, TorchType(dtype));
   if (BitWidth(dtype) < 8) {
-    return absl::UnimplementedError(absl::StrCat("a cast to ", std::string(Name(dtype)),
-                                                 " cannot be computed; quantise to it instead"));
+    // The low bits, as casts to wider integers keep theirs.
+    const int64_t count = int64_t{1} << BitWidth(dtype);
+    const int64_t least = dtype == DType::kInt4 || dtype == DType::kInt2 ? -count / 2 : 0;
+    return Kernel([=](const Call& call) {
+      const at::Tensor whole = at::sub(call.In(0).to(at::kLong), least);
+      call.Set(0, at::add(at::bitwise_and(whole, count - 1), least).to(type));
+    });
   }
   return Kernel([type](const Call& call) { call.Set(0, call.In(0).to(type)); });
 }
@@ -165,7 +158,6 @@ void AddElementwise(FactoryTable& table) {
   table["Mul"] = MakeBinary<at::mul>;
   table["Div"] = MakeBinary<Divide>;
   table["Pow"] = MakePow;
-  table["Equal"] = MakeBinary<at::eq>;
   table["Where"] = MakeWhere;
   table["Cast"] = MakeCast;
   table["Identity"] = MakeIdentity;

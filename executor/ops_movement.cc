@@ -98,32 +98,53 @@ int64_t Reflect(int64_t i, int64_t extent) {
   return i < extent ? i : period - i;
 }
 
-at::Tensor PadByIndex(at::Tensor x, const std::vector<int64_t>& pads, bool reflect) {
+// The same where the axis starts again at its end.
+int64_t Wrap(int64_t i, int64_t extent) { return ((i % extent) + extent) % extent; }
+
+at::Tensor PadByIndex(at::Tensor x, const std::vector<int64_t>& pads, const std::string& mode) {
   const int64_t rank = x.dim();
   for (int64_t axis = 0; axis < rank; ++axis) {
     const int64_t begin = pads[static_cast<size_t>(axis)];
     const int64_t end = pads[static_cast<size_t>(axis + rank)];
     if (begin == 0 && end == 0) continue;
     const int64_t extent = x.size(axis);
+    TORCH_CHECK(extent > 0, "axis ", axis, " has no elements to repeat");
     std::vector<int64_t> index;
     for (int64_t i = -begin; i < extent + end; ++i) {
-      index.push_back(reflect ? Reflect(i, extent) : std::clamp<int64_t>(i, 0, extent - 1));
+      index.push_back(mode == "reflect" ? Reflect(i, extent)
+                      : mode == "wrap"  ? Wrap(i, extent)
+                                        : std::clamp<int64_t>(i, 0, extent - 1));
     }
     x = at::index_select(x, axis, IndexTensor(index));
   }
   return x;
 }
 
+// Pads of some axes as pads of all.
+std::vector<int64_t> OfAllAxes(const std::vector<int64_t>& pads, const std::vector<int64_t>& axes,
+                               int64_t rank) {
+  TORCH_CHECK(pads.size() == 2 * axes.size(), pads.size(), " pads for ", axes.size(), " axes");
+  std::vector<int64_t> all(static_cast<size_t>(2 * rank), 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const int64_t axis = Axis(axes[i], rank);
+    all[static_cast<size_t>(axis)] = pads[i];
+    all[static_cast<size_t>(axis + rank)] = pads[i + axes.size()];
+  }
+  return all;
+}
+
 absl::StatusOr<Kernel> MakePad(const NodeView& view) {
   const std::string mode = view.node.GetString("mode", "constant");
   const IntsOperand pads(view, 1);
   const ScalarOperand value(view, 2, 0.0);
+  const IntsOperand axes(view, 3);
   return Kernel([=](const Call& call) {
     const at::Tensor& x = call.In(0);
-    const std::vector<int64_t> amounts = pads.Get(call);
     const size_t rank = static_cast<size_t>(x.dim());
+    const std::vector<int64_t> amounts =
+        axes.present() ? OfAllAxes(pads.Get(call), axes.Get(call), x.dim()) : pads.Get(call);
     TORCH_CHECK(amounts.size() == 2 * rank, amounts.size(), " pads for a tensor of rank ", rank);
-    if (mode != "constant") return call.Set(0, PadByIndex(x, amounts, mode == "reflect"));
+    if (mode != "constant") return call.Set(0, PadByIndex(x, amounts, mode));
     std::vector<int64_t> last_first;
     for (size_t i = rank; i-- > 0;) {
       last_first.push_back(amounts[i]);

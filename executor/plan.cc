@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "executor/batch_norm.h"
 #include "executor/unsigned.h"
+#include "graph/schema/nearest_ops.h"
 
 namespace ds::executor {
 
@@ -18,6 +19,11 @@ const FactoryTable& Factories() {
     FactoryTable made;
     AddLinear(made);
     AddElementwise(made);
+    AddActivations(made);
+    AddLogic(made);
+    AddReductions(made);
+    AddGroupNormalization(made);
+    AddArrangement(made);
     AddNormalization(made);
     AddPooling(made);
     AddMovement(made);
@@ -34,12 +40,9 @@ const FactoryTable& Factories() {
 }
 
 absl::Status UnknownOp(const Node& node) {
-  std::vector<std::string> known;
-  for (const auto& [op, factory] : Factories()) known.push_back(op);
-  std::sort(known.begin(), known.end());
   return absl::UnimplementedError(
       absl::StrCat("node '", node.name, "': the executor has no operator ", node.op,
-                   "; replace it by some of: ", absl::StrJoin(known, ", ")));
+                   NearestOps(node.op), "; express the node by operators of docs/onnx.md"));
 }
 
 // A batch normalisation and what is fused into it; -1 where there is nothing.
@@ -142,9 +145,13 @@ class Planner {
       options.high = relu ? options.high : view.ConstantScalar(2).value_or(options.high);
     }
     Finish(step);
-    step.kernel = [options, adds = pattern.add >= 0](const Call& call) {
-      call.Set(0, BatchNorm({call.In(0), call.In(1), call.In(2), call.In(3), call.In(4)},
-                            adds ? call.In(5) : at::Tensor(), options, call.run.trains_norms()));
+    const NodeView last{graph_, Node_(pattern.last(first))};
+    step.kernel = [options, adds = pattern.add >= 0,
+                   half = DeclaredHalf(last, 0)](const Call& call) {
+      const at::Tensor y =
+          BatchNorm({call.In(0), call.In(1), call.In(2), call.In(3), call.In(4)},
+                    adds ? call.In(5) : at::Tensor(), options, call.run.trains_norms());
+      call.Set(0, Narrowed(y, half));
     };
     return step;
   }

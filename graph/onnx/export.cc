@@ -10,6 +10,7 @@
 #include "graph/onnx/proto.h"
 #include "graph/onnx/rewrite/decompose.h"
 #include "graph/onnx/rewrite/dim_names.h"
+#include "graph/onnx/rewrite/opset.h"
 #include "graph/onnx/rewrite/shorten.h"
 #include "graph/onnx/tensor_proto.h"
 #include "graph/schema/schema.h"
@@ -20,8 +21,6 @@ namespace {
 
 // A protobuf message has at most 2^31 - 1 bytes; the rest is left for names and shapes.
 constexpr int64_t kMaxWeightBytes = (int64_t{1} << 31) - (int64_t{1} << 26);
-constexpr int kFourBitOpset = 21;
-constexpr int kTwoBitOpset = 25;
 
 // The oldest IR that knows the opset: readers of that time can read the file.
 int IrVersion(int opset) {
@@ -29,33 +28,29 @@ int IrVersion(int opset) {
   if (opset <= 18) return 8;
   if (opset <= 20) return 9;
   if (opset <= 22) return 10;
-  return opset - 12;
+  if (opset <= 25) return opset - 12;
+  return opset <= 27 ? 13 : 14;
 }
 
-absl::Status CheckType(const Value& value, int opset) {
-  const int bits = BitWidth(value.dtype);
-  const int needed = bits < 4 ? kTwoBitOpset : bits < 8 ? kFourBitOpset : 0;
-  if (opset >= needed) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(
-      "value \"", value.name, "\" is ", std::string(Name(value.dtype)), ", which opset ", opset,
-      " lacks; int4 and uint4 need opset 21, int2 and uint2 opset 25"));
-}
-
-absl::Status CheckTypes(const Graph& graph, int opset) {
+absl::Status CheckWeightBytes(const Graph& graph) {
   int64_t bytes = 0;
-  for (const auto& [id, initializer] : graph.initializers()) {
-    bytes += initializer.data.size_bytes();
-    DS_RETURN_IF_ERROR(CheckType(graph.value(id), opset));
-  }
-  for (const Node& node : graph.nodes()) {
-    for (const ValueId id : node.outputs) {
-      if (id != kNoValue) DS_RETURN_IF_ERROR(CheckType(graph.value(id), opset));
-    }
-  }
+  for (const auto& [id, initializer] : graph.initializers()) bytes += initializer.data.size_bytes();
   if (bytes <= kMaxWeightBytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the weights have ", bytes,
                    " bytes, but an ONNX file holds at most 2 GiB; write safetensors"));
+}
+
+// The graph in the operators of the least opset from `opset` on that holds it; `opset` becomes that
+// one.
+absl::StatusOr<Graph> Lower(const Graph& graph, int& opset) {
+  while (true) {
+    DS_ASSIGN_OR_RETURN(Graph lowered, DecomposeForOpset(graph, opset));
+    DS_RETURN_IF_ERROR(InferShapes(lowered));
+    DS_ASSIGN_OR_RETURN(const int needed, LeastOpset(lowered, opset));
+    if (needed == opset) return lowered;
+    opset = needed;
+  }
 }
 
 void WriteType(const Graph& graph, ValueId id, const DimNames& names, onnx::ValueInfoProto* info) {
@@ -109,33 +104,34 @@ void WriteGraph(const Graph& graph, const DimNames& names, bool compact, onnx::G
 }  // namespace
 }  // namespace onnx_io
 
-absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
-                                              const OnnxExportOptions& options) {
-  absl::StatusOr<Graph> lowered = onnx_io::DecomposeForOpset(graph, options.opset);
+absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExportOptions& options,
+                                              int* written_opset) {
+  int least = options.opset;
+  absl::StatusOr<Graph> lowered = onnx_io::Lower(graph, least);
   absl::Status status = lowered.status();
-  if (status.ok()) status = InferShapes(*lowered);
-  if (status.ok()) status = onnx_io::CheckTypes(*lowered, options.opset);
+  if (status.ok()) status = onnx_io::CheckWeightBytes(*lowered);
   if (status.ok()) status = CheckFiniteWeights(*lowered);
   if (!status.ok()) return Annotate(status, "ONNX export");
   onnx::ModelProto model;
-  model.set_ir_version(onnx_io::IrVersion(options.opset));
+  model.set_ir_version(onnx_io::IrVersion(least));
   model.set_producer_name(options.producer_name);
   onnx::OperatorSetIdProto* opset = model.add_opset_import();
   opset->set_domain("");
-  opset->set_version(options.opset);
+  opset->set_version(least);
   for (const auto& [key, value] : graph.metadata) {
     onnx::StringStringEntryProto* entry = model.add_metadata_props();
     entry->set_key(key);
     entry->set_value(value);
   }
   const onnx_io::DimNames names = onnx_io::NameDynamicDims(*lowered);
-  onnx_io::UseNewForms(*lowered, options.opset);
+  onnx_io::UseNewForms(*lowered, least);
   if (options.compact) onnx_io::Shorten(*lowered);
   onnx_io::WriteGraph(*lowered, names, options.compact, model.mutable_graph());
   std::string bytes;
   if (!model.SerializeToString(&bytes)) {
     return absl::InternalError("ONNX export: the model could not be written as a protobuf message");
   }
+  if (written_opset != nullptr) *written_opset = least;
   return bytes;
 }
 

@@ -18,7 +18,7 @@ absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view, absl::string_view,
                                           const OnnxImportOptions&) {
   return BuiltWithout();
 }
-absl::StatusOr<std::string> ExportOnnxToBytes(const Graph&, const OnnxExportOptions&) {
+absl::StatusOr<std::string> ExportOnnxToBytes(const Graph&, const OnnxExportOptions&, int*) {
   return BuiltWithout();
 }
 absl::Status ExportOnnx(const Graph&, const std::string&, const OnnxExportOptions&) {

@@ -1,6 +1,6 @@
 // ONNX in and out. Import takes opset 7 to the newest that the bundled onnx.proto knows and brings
 // every node to the graph's own form (opset 17 semantics); export writes opset 17 (or the one asked
-// for).
+// for), or the least later one that holds what is in the graph.
 #pragma once
 
 #include <map>
@@ -14,7 +14,9 @@
 namespace ds {
 
 struct OnnxExportOptions {
-  int opset = 17;  // 13..25
+  // 13..28: the opset of the file, where it has all that is in the graph, and otherwise the least
+  // later one that has.
+  int opset = 17;
   // The smallest file: values between get short names and no types, nodes get no names, attributes
   // at their defaults are left out. What is computed stays the same, and so do the names of inputs
   // and outputs.
@@ -42,8 +44,11 @@ absl::StatusOr<Graph> ImportOnnx(const std::string& path, const OnnxImportOption
 absl::StatusOr<Graph> ImportOnnxFromBytes(absl::string_view bytes, absl::string_view origin,
                                           const OnnxImportOptions& options = {});
 
+// `written_opset`, if given, receives the file's opset. Unimplemented where no opset has what a
+// node needs.
 absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph,
-                                              const OnnxExportOptions& options = {});
+                                              const OnnxExportOptions& options = {},
+                                              int* written_opset = nullptr);
 // Written beside its final name and renamed.
 absl::Status ExportOnnx(const Graph& graph, const std::string& path,
                         const OnnxExportOptions& options = {});

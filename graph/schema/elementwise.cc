@@ -1,4 +1,4 @@
-// Operators that work element by element: activations, arithmetic and comparison.
+// Operators that work element by element: activations, arithmetic and Where.
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/schema/internal.h"
@@ -79,10 +79,18 @@ Inferred InferPow(const InferenceContext& context) {
   return One(context.InputDType(0), std::move(shape));
 }
 
-Inferred InferEqual(const InferenceContext& context) {
+// The slope is broadcast to the input, never the input to the slope.
+Inferred InferPRelu(const InferenceContext& context) {
   DS_RETURN_IF_ERROR(CheckSameType(context, 0, 1));
-  DS_ASSIGN_OR_RETURN(Shape shape, BroadcastInputs(context, 0, 1));
-  return One(DType::kBool, std::move(shape));
+  DS_ASSIGN_OR_RETURN(const Shape input, context.InputShape(0));
+  DS_ASSIGN_OR_RETURN(const Shape slope, context.InputShape(1));
+  const auto shape = BroadcastShapes(input, slope);
+  if (!shape.ok() || shape->size() != input.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("the slope ", ShapeString(slope),
+                                                   " cannot be broadcast to the input ",
+                                                   ShapeString(input)));
+  }
+  return SameAsInput(context);
 }
 
 Inferred InferWhere(const InferenceContext& context) {
@@ -106,9 +114,19 @@ Inferred InferCast(const InferenceContext& context) {
 }  // namespace
 
 void AddActivations(Table& table) {
-  for (const char* name : {"Relu", "HardSwish", "Sigmoid", "SiLU", "Tanh", "Erf"}) {
+  for (const char* name :
+       {"HardSwish", "Sigmoid", "SiLU", "Tanh", "Erf", "Softplus", "Softsign", "Mish"}) {
     table.push_back(Op(name, 1, 1, {}, InferFloatUnary));
   }
+  table.push_back(Op("Relu", 1, 1, {}, SameAsInput));
+  for (const char* name : {"Elu", "Celu", "ThresholdedRelu"}) {
+    table.push_back(Op(name, 1, 1, {Float("alpha")}, InferFloatUnary));
+  }
+  table.push_back(Op("Selu", 1, 1, {Float("alpha"), Float("gamma")}, InferFloatUnary));
+  table.push_back(Op("Shrink", 1, 1, {Float("bias"), Float("lambd")}, SameAsInput));
+  table.push_back(Op("PRelu", 2, 2, {}, InferPRelu));
+  table.back().parameter_inputs = {1};
+  table.push_back(Op("Hardmax", 1, 1, {Int("axis")}, InferSoftmax));
   table.push_back(Op("LeakyRelu", 1, 1, {Float("alpha")}, InferFloatUnary));
   table.push_back(Op("HardSigmoid", 1, 1, {Float("alpha"), Float("beta")}, InferFloatUnary));
   table.push_back(Op("Gelu", 1, 1, {String("approximate")}, InferGelu));
@@ -122,14 +140,15 @@ void AddArithmetic(Table& table) {
   for (const char* name : {"Add", "Sub", "Mul", "Div"}) {
     table.push_back(Op(name, 2, 2, {}, InferBinary));
   }
-  for (const char* name : {"Sqrt", "Exp", "Log", "Reciprocal"}) {
+  for (const char* name :
+       {"Sqrt", "Exp", "Log", "Reciprocal", "Round", "Floor", "Ceil", "Sin", "Cos", "Tan", "Asin",
+        "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"}) {
     table.push_back(Op(name, 1, 1, {}, InferFloatUnary));
   }
-  for (const char* name : {"Neg", "Abs", "Identity"}) {
+  for (const char* name : {"Neg", "Abs", "Sign", "Identity"}) {
     table.push_back(Op(name, 1, 1, {}, SameAsInput));
   }
   table.push_back(Op("Pow", 2, 2, {}, InferPow));
-  table.push_back(Op("Equal", 2, 2, {}, InferEqual));
   table.push_back(Op("Where", 3, 3, {}, InferWhere));
   table.push_back(Op("Cast", 1, 1, {Required(Int("to"))}, InferCast));
 }

@@ -36,7 +36,13 @@ Inferred InferConcat(const InferenceContext& context) {
 absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context, int64_t extent) {
   const auto parts = static_cast<int64_t>(context.node.outputs.size());
   if (context.HasInput(1)) {
-    DS_ASSIGN_OR_RETURN(std::vector<int64_t> sizes, FullyKnown(context, 1, "split"));
+    const auto known = PartlyKnown(context, 1);
+    if (known && static_cast<int64_t>(known->size()) != parts) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("there are ", known->size(), " sizes for ", parts, " outputs"));
+    }
+    if (!AllKnown(context, 1)) return std::vector<int64_t>(parts, kDynamicDim);
+    const std::vector<int64_t>& sizes = *known;
     int64_t sum = 0;
     for (int64_t size : sizes) {
       if (size < 0 || size > (int64_t{1} << 40)) {
@@ -44,7 +50,7 @@ absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context,
       }
       sum += size;
     }
-    if (static_cast<int64_t>(sizes.size()) != parts || !MayEqual(sum, extent)) {
+    if (!MayEqual(sum, extent)) {
       return absl::InvalidArgumentError(absl::StrCat("the ", sizes.size(), " sizes add up to ", sum,
                                                      " for ", parts, " outputs and an extent of ",
                                                      extent));
@@ -101,7 +107,9 @@ Inferred InferSlice(const InferenceContext& context) {
   std::vector<int64_t> axes(starts->size());
   for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
   if (context.HasInput(3)) {
-    DS_ASSIGN_OR_RETURN(axes, FullyKnown(context, 3, "axes"));
+    const auto known = AllKnown(context, 3);
+    if (!known) return One(context.InputDType(0), Shape(rank, kDynamicDim));
+    axes = *known;
   }
   DS_ASSIGN_OR_RETURN(axes, NormalizeAxes(std::move(axes), rank));
   std::vector<int64_t> steps(axes.size(), 1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 
 namespace ds::schema {
@@ -25,6 +26,14 @@ Inferred One(DType dtype, Shape shape) {
 Inferred SameAsInput(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape shape, context.InputShape(0));
   return One(context.InputDType(0), std::move(shape));
+}
+
+absl::Status CheckChoice(const Node& node, const std::string& key, const std::string& fallback,
+                         const std::vector<std::string>& choices) {
+  const std::string value = node.GetString(key, fallback);
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "attribute '", key, "' is '", value, "'; supported are ", absl::StrJoin(choices, ", ")));
 }
 
 absl::StatusOr<int64_t> NormalizeAxis(int64_t axis, int64_t rank) {
@@ -71,12 +80,25 @@ std::optional<std::vector<int64_t>> PartlyKnown(const InferenceContext& context,
   return std::vector<int64_t>(length, kUnknownInt);
 }
 
-absl::StatusOr<std::vector<int64_t>> FullyKnown(const InferenceContext& context, int i,
-                                                absl::string_view what) {
+std::optional<std::vector<int64_t>> AllKnown(const InferenceContext& context, int i) {
   std::optional<std::vector<int64_t>> ints = PartlyKnown(context, i);
   const bool known = ints.has_value() && std::all_of(ints->begin(), ints->end(),
                                                      [](int64_t x) { return x >= kFirstKnownInt; });
-  if (!known) {
+  return known ? ints : std::nullopt;
+}
+
+absl::StatusOr<int64_t> KnownCount(const InferenceContext& context, int i, absl::string_view what) {
+  const std::optional<std::vector<int64_t>> ints = PartlyKnown(context, i);
+  if (ints.has_value()) return static_cast<int64_t>(ints->size());
+  return absl::FailedPreconditionError(
+      absl::StrCat("input ", i, " (", std::string(what),
+                   ") must have a known length; make it a constant of integers"));
+}
+
+absl::StatusOr<std::vector<int64_t>> FullyKnown(const InferenceContext& context, int i,
+                                                absl::string_view what) {
+  std::optional<std::vector<int64_t>> ints = AllKnown(context, i);
+  if (!ints.has_value()) {
     return absl::FailedPreconditionError(
         absl::StrCat("input ", i, " (", std::string(what),
                      ") must be known before the graph runs; make it a constant of integers"));

@@ -23,9 +23,13 @@ void AddLinear(Table& table);
 void AddNormalization(Table& table);
 void AddPooling(Table& table);
 void AddReductions(Table& table);
+void AddLogic(Table& table);
+void AddGroupNormalization(Table& table);
+void AddArrangement(Table& table);
 void AddReshaping(Table& table);
 void AddIndexing(Table& table);
 void AddSpatial(Table& table);
+void AddResize(Table& table);
 void AddConstants(Table& table);
 void AddQuantization(Table& table);
 void AddRecurrent(Table& table);
@@ -54,12 +58,20 @@ Inferred One(DType dtype, Shape shape);
 // Type and shape of input 0.
 Inferred SameAsInput(const InferenceContext& context);
 
+// InvalidArgument listing `choices` where the string attribute is none of them.
+absl::Status CheckChoice(const Node& node, const std::string& key, const std::string& fallback,
+                         const std::vector<std::string>& choices);
 // `axis` in [0, rank); InvalidArgument outside [-rank, rank).
 absl::StatusOr<int64_t> NormalizeAxis(int64_t axis, int64_t rank);
 // The same for each of `axes`; InvalidArgument if one comes twice.
 absl::StatusOr<std::vector<int64_t>> NormalizeAxes(std::vector<int64_t> axes, int64_t rank);
 // Elements of integer input i as far as known; nullopt if nothing is, not even how many there are.
 std::optional<std::vector<int64_t>> PartlyKnown(const InferenceContext& context, int i);
+// The same where every element is known.
+std::optional<std::vector<int64_t>> AllKnown(const InferenceContext& context, int i);
+// How many elements integer input i has; FailedPrecondition naming `what` where not even that is
+// known.
+absl::StatusOr<int64_t> KnownCount(const InferenceContext& context, int i, absl::string_view what);
 // All elements of integer input i; FailedPrecondition naming `what` if one is not known.
 absl::StatusOr<std::vector<int64_t>> FullyKnown(const InferenceContext& context, int i,
                                                 absl::string_view what);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "graph/schema/internal.h"
+#include "graph/schema/known_logic.h"
 
 namespace ds {
 
@@ -183,6 +184,14 @@ std::optional<Ints> EvaluateWhere(const InferenceContext& context) {
   return out;
 }
 
+std::optional<Ints> EvaluateCast(const InferenceContext& context) {
+  std::optional<Ints> data = Find(context, 0);
+  if (data && context.graph.value(context.node.outputs[0]).dtype == DType::kBool) {
+    for (int64_t& x : *data) x = IsKnown(x) ? x != 0 : kUnknownInt;
+  }
+  return data;
+}
+
 std::optional<Ints> Evaluate(const InferenceContext& context) {
   const std::string& op = context.node.op;
   if (op == "Shape") return EvaluateShape(context);
@@ -192,7 +201,8 @@ std::optional<Ints> Evaluate(const InferenceContext& context) {
   if (op == "Transpose") return EvaluateTranspose(context);
   if (op == "ConstantOfShape") return EvaluateFill(context);
   if (op == "Where") return EvaluateWhere(context);
-  if (op == "Identity" || op == "Squeeze" || op == "Unsqueeze" || op == "Reshape" || op == "Cast") {
+  if (op == "Cast") return EvaluateCast(context);
+  if (op == "Identity" || op == "Squeeze" || op == "Unsqueeze" || op == "Reshape") {
     return Find(context, 0);
   }
   if (op == "Equal") {
@@ -209,7 +219,11 @@ std::optional<Ints> Evaluate(const InferenceContext& context) {
     return Zip(Find(context, 0), Find(context, 1),
                [&op](int64_t a, int64_t b) { return Arithmetic(op, a, b); });
   }
-  return std::nullopt;
+  std::vector<std::optional<Ints>> operands;
+  for (size_t i = 0; i < context.node.inputs.size(); ++i) {
+    operands.push_back(Find(context, static_cast<int>(i)));
+  }
+  return EvaluateLogic(context, operands);
 }
 
 }  // namespace
@@ -235,7 +249,7 @@ void EvaluateKnownInts(const InferenceContext& context, KnownInts& known) {
   }
   for (ValueId id : node.inputs) {
     // Only what comes from integers is followed (Cast from float would need the floats).
-    if (id == kNoValue || node.op == "Shape") continue;
+    if (id == kNoValue || node.op == "Shape" || node.op == "Size") continue;
     if (context.graph.value(id).dtype == DType::kFloat32) return;
   }
   std::optional<Ints> ints = Evaluate(context);

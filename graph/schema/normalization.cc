@@ -1,4 +1,6 @@
-// Operators that normalise, pool and reduce: their results are statistics of a region of the input.
+// Operators that normalise and pool: their results are statistics of a region of the input.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/schema/internal.h"
@@ -40,7 +42,10 @@ Inferred InferLayerNorm(const InferenceContext& context) {
                        " but the normalised extents are ", ShapeString(normalized)));
     }
   }
-  return SameAsInput(context);
+  Shape statistics = input;
+  std::fill(statistics.begin() + axis, statistics.end(), 1);
+  return std::vector<InferredValue>{
+      {context.InputDType(0), input}, {DType::kFloat32, statistics}, {DType::kFloat32, statistics}};
 }
 
 absl::StatusOr<Shape> PooledInput(const InferenceContext& context) {
@@ -76,36 +81,6 @@ Inferred InferGlobalPool(const InferenceContext& context) {
   return One(context.InputDType(0), std::move(shape));
 }
 
-Inferred Reduce(const InferenceContext& context, std::vector<int64_t> axes, bool noop_if_empty) {
-  DS_ASSIGN_OR_RETURN(Shape input, context.InputShape(0));
-  if (axes.empty() && noop_if_empty) return SameAsInput(context);
-  DS_ASSIGN_OR_RETURN(axes, NormalizeAxes(std::move(axes), static_cast<int64_t>(input.size())));
-  std::vector<bool> reduced(input.size(), axes.empty());
-  for (int64_t axis : axes) reduced[axis] = true;
-  const bool keep = context.node.GetInt("keepdims", 1) != 0;
-  Shape out;
-  for (size_t i = 0; i < input.size(); ++i) {
-    if (!reduced[i]) {
-      out.push_back(input[i]);
-    } else if (keep) {
-      out.push_back(1);
-    }
-  }
-  return One(context.InputDType(0), std::move(out));
-}
-
-Inferred InferReduceMean(const InferenceContext& context) {
-  return Reduce(context, context.node.GetInts("axes", {}), false);
-}
-
-Inferred InferReduceSum(const InferenceContext& context) {
-  std::vector<int64_t> axes;
-  if (context.HasInput(1)) {
-    DS_ASSIGN_OR_RETURN(axes, FullyKnown(context, 1, "axes"));
-  }
-  return Reduce(context, std::move(axes), context.node.GetInt("noop_with_empty_axes", 0) != 0);
-}
-
 }  // namespace
 
 void AddNormalization(Table& table) {
@@ -113,6 +88,7 @@ void AddNormalization(Table& table) {
       Op("BatchNormalization", 5, 5, {Float("epsilon"), Float("momentum")}, InferBatchNorm));
   table.back().parameter_inputs = {1, 2};
   table.push_back(Op("LayerNormalization", 2, 3, {Int("axis"), Float("epsilon")}, InferLayerNorm));
+  table.back().max_outputs = 3;
   table.back().parameter_inputs = {1, 2};
 }
 
@@ -122,17 +98,18 @@ void AddPooling(Table& table) {
          {String("auto_pad"), Int("ceil_mode"), Ints("dilations"), Required(Ints("kernel_shape")),
           Ints("pads"), Int("storage_order"), Ints("strides")},
          InferPool));
-  table.push_back(Op("AveragePool", 1, 1,
-                     {String("auto_pad"), Int("ceil_mode"), Int("count_include_pad"),
-                      Required(Ints("kernel_shape")), Ints("pads"), Ints("strides")},
+  table.push_back(
+      Op("AveragePool", 1, 1,
+         {String("auto_pad"), Int("ceil_mode"), Int("count_include_pad"), Ints("dilations"),
+          Required(Ints("kernel_shape")), Ints("pads"), Ints("strides")},
+         InferPool));
+  table.push_back(Op("LpPool", 1, 1,
+                     {String("auto_pad"), Int("ceil_mode"), Ints("dilations"),
+                      Required(Ints("kernel_shape")), Int("p"), Ints("pads"), Ints("strides")},
                      InferPool));
   table.push_back(Op("GlobalAveragePool", 1, 1, {}, InferGlobalPool));
-}
-
-void AddReductions(Table& table) {
-  table.push_back(Op("ReduceMean", 1, 1, {Ints("axes"), Int("keepdims")}, InferReduceMean));
-  table.push_back(
-      Op("ReduceSum", 1, 2, {Int("keepdims"), Int("noop_with_empty_axes")}, InferReduceSum));
+  table.push_back(Op("GlobalMaxPool", 1, 1, {}, InferGlobalPool));
+  table.push_back(Op("GlobalLpPool", 1, 1, {Int("p")}, InferGlobalPool));
 }
 
 }  // namespace ds::schema

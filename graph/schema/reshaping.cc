@@ -132,8 +132,13 @@ Inferred InferSqueeze(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape input, context.InputShape(0));
   std::vector<bool> drop(input.size(), false);
   if (context.HasInput(1)) {
-    DS_ASSIGN_OR_RETURN(std::vector<int64_t> axes, FullyKnown(context, 1, "axes"));
-    DS_ASSIGN_OR_RETURN(axes, NormalizeAxes(std::move(axes), static_cast<int64_t>(input.size())));
+    DS_ASSIGN_OR_RETURN(const int64_t count, KnownCount(context, 1, "axes"));
+    const auto known = AllKnown(context, 1);
+    if (count > static_cast<int64_t>(input.size())) {
+      return absl::InvalidArgumentError("there are more axes than the input has");
+    }
+    if (!known) return One(context.InputDType(0), Shape(input.size() - count, kDynamicDim));
+    DS_ASSIGN_OR_RETURN(const auto axes, NormalizeAxes(*known, static_cast<int64_t>(input.size())));
     for (int64_t axis : axes) {
       if (!MayEqual(input[axis], 1)) {
         return absl::InvalidArgumentError(
@@ -153,9 +158,11 @@ Inferred InferSqueeze(const InferenceContext& context) {
 
 Inferred InferUnsqueeze(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape input, context.InputShape(0));
-  DS_ASSIGN_OR_RETURN(std::vector<int64_t> axes, FullyKnown(context, 1, "axes"));
-  const size_t rank = input.size() + axes.size();
-  DS_ASSIGN_OR_RETURN(axes, NormalizeAxes(std::move(axes), static_cast<int64_t>(rank)));
+  DS_ASSIGN_OR_RETURN(const int64_t count, KnownCount(context, 1, "axes"));
+  const size_t rank = input.size() + static_cast<size_t>(count);
+  const auto known = AllKnown(context, 1);
+  if (!known) return One(context.InputDType(0), Shape(rank, kDynamicDim));
+  DS_ASSIGN_OR_RETURN(const auto axes, NormalizeAxes(*known, static_cast<int64_t>(rank)));
   Shape out(rank, 0);
   for (int64_t axis : axes) out[axis] = 1;
   auto next = input.begin();

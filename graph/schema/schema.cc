@@ -24,6 +24,9 @@ std::vector<OpSchema> MakeTable() {
   schema::AddNormalization(table);
   schema::AddPooling(table);
   schema::AddReductions(table);
+  schema::AddLogic(table);
+  schema::AddGroupNormalization(table);
+  schema::AddArrangement(table);
   schema::AddReshaping(table);
   schema::AddIndexing(table);
   schema::AddSpatial(table);

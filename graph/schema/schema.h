@@ -59,7 +59,7 @@ struct OpSchema {
 
 // nullptr if the op is not known.
 const OpSchema* FindSchema(absl::string_view op);
-// Sorted, for messages.
+// Sorted.
 std::vector<std::string> SupportedOps();
 
 // The number by which ONNX files, and the attribute `to` of Cast, call an element type (float is

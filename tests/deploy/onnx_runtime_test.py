@@ -350,11 +350,7 @@ def bad_plans(tools, rng):
             line = tools.refused(path, plan)
             assert all(word in line for word in words), line
         yield f"refused: {what}", refused
-    four = min_max_plan(path, feeds, 4, ends=4)
-    yield "refused: int4 by opset 20", lambda: check_words(tools.refused(path, four, "opset=20"), "int4", "opset 21")
-    two = min_max_plan(path, feeds, 2, ends=2)
-    yield "refused: int2 by opset 24", lambda: check_words(tools.refused(path, two, "opset=24"), "int2", "opset 25")
-    yield "refused: opset 26", lambda: check_words(tools.refused(path, good, "opset=26"), "13 to 25")
+    yield "refused: opset 29", lambda: check_words(tools.refused(path, good, "opset=29"), "13 to 28")
 
 
 def check_words(line, *words):

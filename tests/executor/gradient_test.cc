@@ -208,6 +208,125 @@ std::vector<GradientCase> ElementwiseCases() {
   return cases;
 }
 
+std::vector<GradientCase> FunctionCases() {
+  std::vector<GradientCase> cases;
+  for (const char* op :
+       {"Softplus", "Softsign", "Mish", "Sin", "Cos", "Atan", "Sinh", "Cosh", "Asinh"}) {
+    cases.push_back({op, op, {{3, 7}}});
+  }
+  cases.push_back({"Tan", "Tan", {{3, 7}}, {}, {}, -1.0, 1.0});
+  for (const char* op : {"Asin", "Acos", "Atanh"}) {
+    cases.push_back({op, op, {{3, 7}}, {}, {}, -0.8, 0.8});
+  }
+  cases.push_back({"Acosh", "Acosh", {{3, 7}}, {}, {}, 1.2, 3.0});
+  // Ranges keep clear of the kinks.
+  for (const char* op : {"Elu", "Selu", "Celu"}) {
+    cases.push_back({std::string(op) + "Positive", op, {{3, 7}}, {}, {}, 0.1, 2.0});
+    cases.push_back(
+        {std::string(op) + "Negative", op, {{3, 7}}, {}, {{"alpha", 0.7f}}, -2.0, -0.1});
+  }
+  cases.push_back({"ThresholdedRelu", "ThresholdedRelu", {{3, 7}}, {}, {}, 1.1, 2.0});
+  cases.push_back({"Shrink", "Shrink", {{3, 7}}, {}, {{"bias", 0.2f}}, 0.6, 2.0});
+  cases.push_back({"PRelu", "PRelu", {{2, 3, 4}, {3, 1}}, {}, {}, -2.0, -0.2});
+  // Random operands are ties nowhere.
+  cases.push_back({"Max", "Max", {{2, 3, 4}, {3, 1}, {4}}});
+  cases.push_back({"Min", "Min", {{2, 3, 4}, {3, 1}}});
+  cases.push_back({"Sum", "Sum", {{2, 3}, {3}, {2, 1}}});
+  cases.push_back({"Mean", "Mean", {{2, 3}, {3}, {2, 1}}});
+  cases.push_back({"ModInC",
+                   "Mod",
+                   {{2, 3}},
+                   {{1, Doubles({3}, {0.7, 1.9, 2.3})}},
+                   {{"fmod", int64_t{1}}},
+                   0.1,
+                   0.6});
+  return cases;
+}
+
+std::vector<GradientCase> ReductionCases() {
+  std::vector<GradientCase> cases;
+  for (const char* op : {"ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+                         "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"}) {
+    cases.push_back({op,
+                     op,
+                     {{2, 3, 4}},
+                     {},
+                     {{"axes", std::vector<int64_t>{-1, 0}}, {"keepdims", int64_t{0}}},
+                     0.3,
+                     2.0});
+  }
+  cases.push_back({"ReduceMeanComputedAxes", "ReduceMean", {{2, 3, 4}}, {{1, Ints({1})}}});
+  cases.push_back({"CumSum",
+                   "CumSum",
+                   {{2, 5}},
+                   {{1, Ints({1})}},
+                   {{"exclusive", int64_t{1}}, {"reverse", int64_t{1}}}});
+  cases.push_back({"TopKValues", "TopK", {{3, 6}}, {{1, Ints({2})}}});
+  return cases;
+}
+
+std::vector<GradientCase> NormalizationCases() {
+  return {
+      {"InstanceNorm", "InstanceNormalization", {{2, 3, 4, 3}, {3}, {3}}},
+      {"GroupNorm",
+       "GroupNormalization",
+       {{2, 4, 3, 3}, {4}, {4}},
+       {},
+       {{"num_groups", int64_t{2}}}},
+      {"RmsNorm", "RMSNormalization", {{3, 4, 5}, {5}}},
+      {"Lrn", "LRN", {{2, 5, 3}}, {}, {{"size", int64_t{3}}, {"alpha", 0.3f}}},
+      {"LpNorm1", "LpNormalization", {{3, 5}}, {}, {{"p", int64_t{1}}}, 0.3, 2.0},
+      {"LpNorm2", "LpNormalization", {{3, 5, 2}}, {}, {{"axis", int64_t{1}}}},
+      {"MeanVariance", "MeanVarianceNormalization", {{2, 3, 4, 2}}},
+      {"AveragePoolDilated",
+       "AveragePool",
+       {{1, 2, 6, 7}},
+       {},
+       With(Window({2, 3}, {2, 1}, {1, 0, 0, 1}), {{"dilations", std::vector<int64_t>{2, 2}}})},
+      {"AveragePool3D",
+       "AveragePool",
+       {{1, 2, 4, 3, 4}},
+       {},
+       {{"kernel_shape", std::vector<int64_t>{2, 2, 2}},
+        {"pads", std::vector<int64_t>{1, 0, 0, 0, 0, 1}}}},
+      {"MaxPool3D",
+       "MaxPool",
+       {{1, 2, 4, 3, 4}},
+       {},
+       {{"kernel_shape", std::vector<int64_t>{2, 2, 2}}}},
+      {"LpPool", "LpPool", {{1, 2, 5, 6}}, {}, Window({2, 3}, {2, 2}, {1, 0, 0, 1}), 0.3, 2.0},
+      {"GlobalMaxPool", "GlobalMaxPool", {{2, 3, 4, 5}}},
+      {"GlobalLpPool", "GlobalLpPool", {{2, 3, 4}}},
+  };
+}
+
+std::vector<GradientCase> ArrangementCases() {
+  const auto resize = [](const char* mode) { return Attributes{{"mode", std::string(mode)}}; };
+  std::vector<GradientCase> cases = {
+      {"DepthToSpace", "DepthToSpace", {{1, 8, 2, 3}}, {}, {{"blocksize", int64_t{2}}}},
+      {"SpaceToDepth", "SpaceToDepth", {{1, 2, 4, 6}}, {}, {{"blocksize", int64_t{2}}}},
+      {"Trilu", "Trilu", {{2, 3, 4}}, {{1, Ints({1})}}},
+      {"PadWrap", "Pad", {{2, 3}}, {{1, Ints({1, 0, 0, 2})}}, {{"mode", std::string("wrap")}}},
+      {"ResizeCubic", "Resize", {{1, 1, 4, 5}}, {{3, Ints({1, 1, 7, 3})}}, resize("cubic")},
+      {"ResizeAntialias",
+       "Resize",
+       {{1, 1, 6, 7}},
+       {{3, Ints({1, 1, 3, 4})}},
+       With(resize("linear"), {{"antialias", int64_t{1}}})},
+  };
+  for (const char* mode : {"linear", "cubic"}) {
+    // Of the grid too; its range keeps clear of the borders' kinks.
+    cases.push_back({std::string("GridSample_") + mode,
+                     "GridSample",
+                     {{1, 2, 4, 4}, {1, 2, 3, 2}},
+                     {},
+                     With(resize(mode), {{"padding_mode", std::string("zeros")}}),
+                     -0.6,
+                     0.6});
+  }
+  return cases;
+}
+
 std::vector<GradientCase> StatisticsCases() {
   const std::map<int, Tensor> running = {{3, Doubles({3}, {0.1, -0.2, 0.3})},
                                          {4, Doubles({3}, {1.5, 0.7, 1.1})}};
@@ -366,6 +485,11 @@ std::string CaseName(const testing::TestParamInfo<GradientCase>& info) { return 
 
 INSTANTIATE_TEST_SUITE_P(Linear, Gradient, testing::ValuesIn(LinearCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Elementwise, Gradient, testing::ValuesIn(ElementwiseCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(Functions, Gradient, testing::ValuesIn(FunctionCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(Reductions, Gradient, testing::ValuesIn(ReductionCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(Normalization, Gradient, testing::ValuesIn(NormalizationCases()),
+                         CaseName);
+INSTANTIATE_TEST_SUITE_P(Arrangement, Gradient, testing::ValuesIn(ArrangementCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Statistics, Gradient, testing::ValuesIn(StatisticsCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Structured, Gradient, testing::ValuesIn(StructuredCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Movement, Gradient, testing::ValuesIn(MovementCases()), CaseName);

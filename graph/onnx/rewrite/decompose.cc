@@ -13,13 +13,11 @@ namespace ds::onnx_io {
 namespace {
 
 // Opsets that brought an operator in, or changed it.
-constexpr int kAllowZeroOpset = 14;
 constexpr int kHardSwishOpset = 14;
-constexpr int kLayerNormalizationOpset = 17;
 constexpr int kReduceAxesInputOpset = 18;
 constexpr int kSplitNumOutputsOpset = 18;
 constexpr int kGeluOpset = 20;
-constexpr int kQuantizedBlocksOpset = 21;
+constexpr int kGridSampleModesOpset = 20;
 
 class Decomposer {
  public:
@@ -42,24 +40,8 @@ class Decomposer {
       return DecomposeGated(node, "HardSigmoid", {{"alpha", 1.0F / 6.0F}, {"beta", 0.5F}});
     }
     if (node.op == "Gelu" && opset_ < kGeluOpset) return DecomposeGelu(node);
-    if (node.op == "LayerNormalization" && opset_ < kLayerNormalizationOpset) {
-      return absl::UnimplementedError(absl::StrCat("opset ", opset_,
-                                                   " has no LayerNormalization; export "
-                                                   "opset 17 or newer"));
-    }
-    if (node.op == "Reshape" && opset_ < kAllowZeroOpset) {
-      if (node.GetInt("allowzero", 0) != 0) {
-        return absl::UnimplementedError(absl::StrCat("opset ", opset_,
-                                                     " has no \"allowzero\"; export "
-                                                     "opset 17 or newer"));
-      }
+    if (node.op == "Reshape" && node.GetInt("allowzero", 0) == 0)
       node.attributes.erase("allowzero");
-    }
-    if (node.GetInt("block_size", 0) != 0 && opset_ < kQuantizedBlocksOpset) {
-      return absl::UnimplementedError(absl::StrCat("opset ", opset_,
-                                                   " has no \"block_size\"; export opset 21 or "
-                                                   "newer"));
-    }
     graph_.AddNode(std::move(node));
     return absl::OkStatus();
   }
@@ -148,13 +130,17 @@ class Decomposer {
 
 void UseNewForms(Graph& graph, int opset) {
   for (Node& node : graph.mutable_nodes()) {
-    if (node.op == "ReduceMean" && opset >= kReduceAxesInputOpset &&
-        node.attributes.contains("axes")) {
+    const bool reduces = node.op.starts_with("Reduce") && node.attributes.contains("axes");
+    if (reduces && (opset >= kReduceAxesInputOpset || node.op == "ReduceSum")) {
       const std::vector<int64_t> axes = node.GetInts("axes", {});
       node.attributes.erase("axes");
       const Shape shape = {static_cast<int64_t>(axes.size())};
       node.inputs.push_back(graph.AddInitializer(absl::StrCat(node.name, ".axes"),
                                                  Tensor::From<int64_t>(shape, axes), false));
+    }
+    if (node.op == "GridSample" && opset < kGridSampleModesOpset) {
+      const std::string mode = node.GetString("mode", "linear");
+      if (mode != "nearest") node.attributes["mode"] = "bi" + mode;
     }
     if (node.op == "Split" && opset >= kSplitNumOutputsOpset && node.inputs.size() < 2) {
       node.attributes["num_outputs"] = static_cast<int64_t>(node.outputs.size());

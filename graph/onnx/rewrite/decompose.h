@@ -8,10 +8,10 @@
 namespace ds::onnx_io {
 
 inline constexpr int kOldestExportOpset = 13;
-inline constexpr int kNewestExportOpset = 25;
+inline constexpr int kNewestExportOpset = 28;
 
-// A graph of the same results, inputs, outputs and value names whose nodes are all of `opset`.
-// Unimplemented for an operator that has no equivalent there.
+// A graph of the same results, inputs, outputs and value names in which what `opset` lacks, and a
+// few operators express, is expressed by them. The rest may need a later opset: see opset.h.
 absl::StatusOr<Graph> DecomposeForOpset(const Graph& graph, int opset);
 
 // Attributes that `opset` wants as inputs, and the reverse. The graph's schema is that of opset 17:

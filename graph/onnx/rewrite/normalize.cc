@@ -6,50 +6,10 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/node_attributes.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
-namespace {
-
-bool HasInput(const Node& node, size_t slot) {
-  return slot < node.inputs.size() && node.inputs[slot] != kNoValue;
-}
-
-// Attributes are not checked against the schema yet: another type is an error, not a programming
-// error.
-template <typename T>
-absl::StatusOr<T> Get(const Node& node, const std::string& key, T fallback) {
-  auto it = node.attributes.find(key);
-  if (it == node.attributes.end()) return fallback;
-  const T* held = std::get_if<T>(&it->second);
-  if (held == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("attribute \"", key, "\" has the wrong type"));
-  }
-  return *held;
-}
-
-// Drops an attribute the graph does not have, if it has the value that changes nothing.
-template <typename T>
-absl::Status DropIfNeutral(Node& node, const std::string& key, const T& neutral) {
-  DS_ASSIGN_OR_RETURN(const T value, Get<T>(node, key, neutral));
-  if (value != neutral) {
-    return absl::UnimplementedError(absl::StrCat(
-        "attribute \"", key, "\" is supported only with its default value; export without it"));
-  }
-  node.attributes.erase(key);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> InRange(int64_t axis, int64_t rank) {
-  if (axis < -rank || axis >= rank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("axis ", axis, " is outside the ", rank, " dimensions of its input"));
-  }
-  return axis < 0 ? axis + rank : axis;
-}
-
-}  // namespace
-
 absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& used) {
   while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
   DS_RETURN_IF_ERROR(UpdateOldForm(graph_, node, opset_));
@@ -81,14 +41,14 @@ absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>&
     node.attributes.erase("storage_order");  // it is about the indices, which are not supported
     return KeepFirstOutput(node, used);
   }
-  if (op == "LayerNormalization") {
-    DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "stash_type", 1));
-    return KeepFirstOutput(node, used);
+  if (op == "LayerNormalization" || op == "RMSNormalization") {
+    DropUnused(node, used);
+    return DropIfNeutral<int64_t>(node, "stash_type", 1);
   }
-  if (op == "AveragePool") {
-    DS_ASSIGN_OR_RETURN(const auto kernel, Get<std::vector<int64_t>>(node, "kernel_shape", {}));
-    return DropIfNeutral(node, "dilations", std::vector<int64_t>(kernel.size(), 1));
-  }
+  if (op == "GroupNormalization") return RewriteGroupNormalization(node);
+  if (op == "CastLike") return RewriteCastLike(node);
+  if (op == "GridSample") return RewriteGridSample(node);
+  if (op == "Upsample") return RewriteUpsample(node);
   if (op == "Cast") {
     node.attributes.erase("saturate");    // about float8 only
     node.attributes.erase("round_mode");  // about float8 only
@@ -98,12 +58,12 @@ absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>&
     if (opset_ < 13) AttributeToInput(node, "axes", 1);
     return absl::OkStatus();
   }
-  if (op == "Softmax" || op == "LogSoftmax") return RewriteSoftmax(node);
+  if (op == "Softmax" || op == "LogSoftmax" || op == "Hardmax") return RewriteSoftmax(node);
   if (op == "Dropout") {
-    DS_RETURN_IF_ERROR(RewriteDropout(node));
-    return KeepFirstOutput(node, used);
+    DropUnused(node, used);
+    return RewriteDropout(node);
   }
-  if (op == "ReduceMean" || op == "ReduceSum") return RewriteReduction(node);
+  if (op.starts_with("Reduce")) return RewriteReduction(node);
   if (op == "Split") return RewriteSplit(node);
   if (op == "Pad") return RewritePad(node);
   if (op == "Resize") return RewriteResize(node);
@@ -122,6 +82,13 @@ absl::Status Normalizer::KeepFirstOutput(Node& node, const absl::flat_hash_set<V
   }
   if (!node.outputs.empty()) node.outputs.resize(1);
   return absl::OkStatus();
+}
+
+void Normalizer::DropUnused(Node& node, const absl::flat_hash_set<ValueId>& used) {
+  while (node.outputs.size() > 1 &&
+         (node.outputs.back() == kNoValue || !used.contains(node.outputs.back()))) {
+    node.outputs.pop_back();
+  }
 }
 
 // Before opset 13 Softmax saw its input as a matrix [extents before axis, extents from axis on] and
@@ -168,6 +135,7 @@ absl::Status Normalizer::RewriteDropout(Node& node) {
   return absl::OkStatus();
 }
 
+// The graph's own form has constant axes as an attribute, but for ReduceSum.
 absl::Status Normalizer::RewriteReduction(Node& node) {
   if (node.op == "ReduceSum") {
     if (opset_ < 13) AttributeToInput(node, "axes", 1);
@@ -175,18 +143,54 @@ absl::Status Normalizer::RewriteReduction(Node& node) {
   }
   if (opset_ < 18) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const int64_t keep_all, Get<int64_t>(node, "noop_with_empty_axes", 0));
-  node.attributes.erase("noop_with_empty_axes");
+  if (HasInput(node, 1) && graph_.Constant(node.inputs[1]) == nullptr) return absl::OkStatus();
   std::vector<int64_t> axes;
   if (HasInput(node, 1)) {
     DS_ASSIGN_OR_RETURN(axes, ConstantInts(node, 1));
   }
   if (!node.inputs.empty()) node.inputs.resize(1);
-  if (!axes.empty()) {
-    node.attributes["axes"] = std::move(axes);
-  } else if (keep_all != 0) {
+  if (!axes.empty() || keep_all == 0) node.attributes.erase("noop_with_empty_axes");
+  if (!axes.empty()) node.attributes["axes"] = std::move(axes);
+  // What is left of the others on single elements is more than nothing: |x|, x^2, log(x).
+  const bool alone = node.op == "ReduceMean" || node.op == "ReduceMax" || node.op == "ReduceMin" ||
+                     node.op == "ReduceProd";
+  if (node.attributes.contains("noop_with_empty_axes") && alone) {
     node.op = "Identity";
     node.attributes.clear();
   }
+  return absl::OkStatus();
+}
+
+// Opset 18 had a scale and a bias for each group; the graph has them for each channel.
+absl::Status Normalizer::RewriteGroupNormalization(Node& node) {
+  DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "stash_type", 1));
+  if (opset_ >= 21 || node.inputs.size() != 3) return absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const int64_t groups, Get<int64_t>(node, "num_groups", 0));
+  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  if (shape.size() < 2 || shape[1] == kDynamicDim || groups < 1 || shape[1] % groups != 0) {
+    return absl::UnimplementedError(
+        absl::StrCat("num_groups ", groups, " of shape ", ShapeString(shape),
+                     " needs a known number of channels that it divides"));
+  }
+  for (size_t slot = 1; slot < 3; ++slot) {
+    const std::string what = slot == 1 ? "scale" : "bias";
+    const ValueId column = AddConstant(node, what + ".column", Ints({groups, 1}));
+    const ValueId spread = AddConstant(node, what + ".spread", Ints({groups, shape[1] / groups}));
+    const ValueId flat = AddConstant(node, what + ".flat", Ints({shape[1]}));
+    const ValueId matrix = Emit(node, "Reshape", {node.inputs[slot], column}, {});
+    const ValueId wide = Emit(node, "Expand", {matrix, spread}, {});
+    node.inputs[slot] = Emit(node, "Reshape", {wide, flat}, {});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Normalizer::RewriteCastLike(Node& node) {
+  node.attributes.clear();  // about float8 only
+  if (node.inputs.size() != 2) return absl::InvalidArgumentError("it must have two inputs");
+  DS_RETURN_IF_ERROR(ShapeOf(node.inputs[1]).status());  // infers the type, too
+  node.attributes["to"] = OnnxTypeNumber(graph_.value(node.inputs[1]).dtype);
+  node.inputs.resize(1);
+  node.op = "Cast";
   return absl::OkStatus();
 }
 
@@ -213,70 +217,6 @@ absl::Status Normalizer::RewriteSplit(Node& node) {
   std::vector<int64_t> sizes(static_cast<size_t>(parts), size);
   sizes.back() = extent - size * (parts - 1);
   node.inputs.push_back(AddConstant(node, "split", Tensor::From<int64_t>({parts}, sizes)));
-  return absl::OkStatus();
-}
-
-absl::Status Normalizer::RewritePad(Node& node) {
-  if (!HasInput(node, 3)) return absl::OkStatus();
-  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, ConstantInts(node, 3));
-  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, ConstantInts(node, 1));
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
-  if (pads.size() != 2 * axes.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("it has ", pads.size(), " pads for ",
-                                                   axes.size(), " axes; each axis needs two"));
-  }
-  const auto rank = static_cast<int64_t>(shape.size());
-  std::vector<int64_t> full(shape.size() * 2, 0);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    DS_ASSIGN_OR_RETURN(const int64_t axis, InRange(axes[i], rank));
-    full[axis] = pads[i];
-    full[axis + rank] = pads[axes.size() + i];
-  }
-  node.inputs[1] = AddConstant(node, "pads", Tensor::From<int64_t>({rank * 2}, full));
-  node.inputs.resize(3);
-  return absl::OkStatus();
-}
-
-absl::Status Normalizer::RewriteResize(Node& node) {
-  DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "antialias", 0));
-  DS_RETURN_IF_ERROR(DropIfNeutral<std::string>(node, "keep_aspect_ratio_policy", "stretch"));
-  // Before opset 13 roi and scales were required: an empty tensor said "none".
-  for (size_t slot = 1; slot < node.inputs.size(); ++slot) {
-    if (!HasInput(node, slot)) continue;
-    const Tensor* constant = graph_.Constant(node.inputs[slot]);
-    if (constant != nullptr && constant->num_elements() == 0) node.inputs[slot] = kNoValue;
-  }
-  DS_ASSIGN_OR_RETURN(const auto axes, Get<std::vector<int64_t>>(node, "axes", {}));
-  node.attributes.erase("axes");
-  if (axes.empty()) return absl::OkStatus();
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(HasInput(node, 0) ? node.inputs[0] : kNoValue));
-  const auto rank = static_cast<int64_t>(shape.size());
-  const size_t slot = HasInput(node, 3) ? 3 : 2;
-  const Tensor* given = HasInput(node, slot) ? graph_.Constant(node.inputs[slot]) : nullptr;
-  const DType wanted = slot == 3 ? DType::kInt64 : DType::kFloat32;
-  if (given == nullptr || given->dtype() != wanted ||
-      given->num_elements() != static_cast<int64_t>(axes.size())) {
-    return absl::InvalidArgumentError(
-        "with \"axes\", its scales (float) or sizes (int64) must be a constant with a value an "
-        "axis");
-  }
-  std::vector<float> scales(shape.size(), 1.0F);
-  std::vector<int64_t> sizes = shape;
-  for (size_t i = 0; i < axes.size(); ++i) {
-    DS_ASSIGN_OR_RETURN(const int64_t axis, InRange(axes[i], rank));
-    if (slot == 3) {
-      sizes[axis] = given->span<int64_t>()[i];
-    } else {
-      scales[axis] = given->span<float>()[i];
-    }
-  }
-  if (slot == 3 && std::count(sizes.begin(), sizes.end(), kDynamicDim) > 0) {
-    return absl::UnimplementedError(absl::StrCat("sizes for some axes of shape ",
-                                                 ShapeString(shape),
-                                                 " are not supported; give scales instead"));
-  }
-  node.inputs[slot] = slot == 3 ? AddConstant(node, "sizes", Tensor::From<int64_t>({rank}, sizes))
-                                : AddConstant(node, "scales", Tensor::From<float>({rank}, scales));
   return absl::OkStatus();
 }
 

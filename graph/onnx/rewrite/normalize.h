@@ -28,19 +28,27 @@ class Normalizer {
   std::vector<std::string> Notes() const;
 
   // True for an op that Append turns into supported ones.
-  static bool IsRewritten(absl::string_view op) { return op == "Swish" || IsExpanded(op); }
+  static bool IsRewritten(absl::string_view op) {
+    return op == "Swish" || op == "CastLike" || op == "Upsample" || IsExpanded(op);
+  }
 
  private:
   absl::StatusOr<bool> Expand(const Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status Rewrite(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status KeepFirstOutput(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status RewriteBatchNorm(Node& node);
+  // Outputs that nobody reads, from the last on.
+  void DropUnused(Node& node, const absl::flat_hash_set<ValueId>& used);
   absl::Status RewriteSoftmax(Node& node);
   absl::Status RewriteDropout(Node& node);
   absl::Status RewriteReduction(Node& node);
   absl::Status RewriteSplit(Node& node);
   absl::Status RewritePad(Node& node);
   absl::Status RewriteResize(Node& node);
+  absl::Status RewriteUpsample(Node& node);
+  absl::Status RewriteGridSample(Node& node);
+  absl::Status RewriteGroupNormalization(Node& node);
+  absl::Status RewriteCastLike(Node& node);
   absl::Status RewriteSwish(Node& node);
   absl::Status RewriteQuantization(Node& node);
 
