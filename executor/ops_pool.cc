@@ -68,6 +68,41 @@ at::Tensor MaxPool(const at::Tensor& x, const Window& window) {
   return PlainMaxPool(padded, window, std::vector<int64_t>(rank, 0));
 }
 
+// The largest of each window and where it lies: in the whole input, counted with the last spatial
+// axis fastest, or the first.
+std::pair<at::Tensor, at::Tensor> MaxPoolAndIndices(const at::Tensor& x, const Window& window,
+                                                    bool last_fastest) {
+  const size_t rank = window.kernel.size();
+  const at::IntArrayRef spatial = x.sizes().slice(2);
+  const std::vector<int64_t> end = WholeWindows(window, spatial);
+  const at::Tensor padded =
+      PadSpatial(x, window.pad_begin, end, -std::numeric_limits<double>::infinity());
+  const std::vector<int64_t> none(rank, 0);
+  const auto [largest, found] =
+      rank == 3 ? at::max_pool3d_with_indices(padded, window.kernel, window.strides, none,
+                                              window.dilations)
+                : at::max_pool2d_with_indices(padded, window.kernel, window.strides, none,
+                                              window.dilations);
+  at::Tensor rest = found;  // the index in the padded plane, axis by axis from the last
+  at::Tensor offset = at::zeros_like(found);
+  int64_t plane = 1;
+  for (const int64_t extent : spatial) plane *= extent;
+  int64_t step = last_fastest ? 1 : plane;
+  for (size_t i = rank; i-- > 0;) {
+    const int64_t extent = padded.size(static_cast<int64_t>(i) + 2);
+    if (!last_fastest) step /= spatial[i];
+    const at::Tensor at = at::sub(at::remainder(rest, extent), window.pad_begin[i]);
+    offset = at::add(offset, at, step);
+    if (last_fastest) step *= spatial[i];
+    rest = at::div(rest, extent, "floor");
+  }
+  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
+  shape[0] = x.size(0);
+  shape[1] = x.size(1);
+  const at::Tensor planes = at::arange(x.size(0) * x.size(1)).reshape(shape);
+  return {largest, at::add(offset, planes, plane)};
+}
+
 // The sum of each window of `padded`, which holds whole windows.
 at::Tensor WindowSums(const at::Tensor& padded, const Window& window) {
   const size_t rank = window.kernel.size();
@@ -130,17 +165,24 @@ template <PoolKind kKind>
 absl::StatusOr<Kernel> MakePool(const NodeView& view) {
   const bool count_padding = view.node.GetInt("count_include_pad", 0) != 0;
   const int64_t p = view.node.GetInt("p", 2);
-  return Kernel([node = view.node, kernel = view.node.GetInts("kernel_shape", {}), count_padding,
-                 p](const Call& call) {
+  const bool last_fastest = view.node.GetInt("storage_order", 0) == 0;
+  return Kernel([node = view.node, kernel = view.node.GetInts("kernel_shape", {}), count_padding, p,
+                 last_fastest](const Call& call) {
     const at::Tensor& x = call.In(0);
     const Window window = ResolveFor(node, kernel, x);
     at::Tensor image = x.dim() == 3 ? x.unsqueeze(2) : x;
     // Bytes have no pools, and no infinity to pad with.
     if (!at::isFloatingType(x.scalar_type())) image = image.to(at::kFloat);
+    const auto keep = [&](const at::Tensor& y) { return x.dim() == 3 ? y.squeeze(2) : y; };
+    if (call.outputs() > 1) {
+      const auto [largest, indices] = MaxPoolAndIndices(image, window, last_fastest);
+      call.Set(0, keep(largest).to(x.scalar_type()));
+      return call.Set(1, keep(indices));
+    }
     const at::Tensor out = kKind == PoolKind::kMax       ? MaxPool(image, window)
                            : kKind == PoolKind::kAverage ? AveragePool(image, window, count_padding)
                                                          : LpPool(image, window, p);
-    call.Set(0, (x.dim() == 3 ? out.squeeze(2) : out).to(x.scalar_type()));
+    call.Set(0, keep(out).to(x.scalar_type()));
   });
 }
 

@@ -82,10 +82,10 @@ double Weight(const Modes& modes, double distance) {
 Taps MakeTaps(const Modes& modes, const AxisPlan& axis) {
   const bool nearest = modes.interpolation == "nearest";
   const double width = modes.antialias ? std::min(axis.scale, 1.0) : 1.0;
-  // Beyond the whole input there is nothing to add.
+  // Sizes of one element or more make no filter wider than twice the input.
   const double filter = (modes.interpolation == "cubic" ? 2.0 : 1.0) / width;
   const auto reach =
-      static_cast<int64_t>(std::ceil(std::min(filter, static_cast<double>(axis.in) + 1.0)));
+      static_cast<int64_t>(std::ceil(std::min(filter, 2.0 * static_cast<double>(axis.in) + 2.0)));
   const size_t count = nearest ? 1 : static_cast<size_t>(2 * reach);
   const size_t out = static_cast<size_t>(axis.out);
   Taps taps;
@@ -110,8 +110,8 @@ Taps MakeTaps(const Modes& modes, const AxisPlan& axis) {
       const int64_t source = first + static_cast<int64_t>(k);
       const bool off = source < 0 || source >= axis.in;
       double weight = Weight(modes, (static_cast<double>(source) - position) * width);
-      // A filter wider than an element leaves out what is not there.
-      if (off && (modes.exclude_outside || modes.antialias)) weight = 0;
+      // What is off counts as the border, or not at all.
+      if (off && modes.exclude_outside) weight = 0;
       taps.index[k][i] = std::clamp<int64_t>(source, 0, axis.in - 1);
       taps.weight[k][i] = weight;
       sum += weight;

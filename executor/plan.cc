@@ -1,10 +1,8 @@
 #include "executor/plan.h"
 
-#include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "executor/batch_norm.h"
 #include "executor/unsigned.h"

@@ -72,7 +72,7 @@ Inferred InferPool(const InferenceContext& context) {
   }
   Shape out = {input[0], input[1]};
   out.insert(out.end(), window.output.begin(), window.output.end());
-  return One(context.InputDType(0), std::move(out));
+  return std::vector<InferredValue>{{context.InputDType(0), out}, {DType::kInt64, out}};
 }
 
 Inferred InferGlobalPool(const InferenceContext& context) {
@@ -98,6 +98,7 @@ void AddPooling(Table& table) {
          {String("auto_pad"), Int("ceil_mode"), Ints("dilations"), Required(Ints("kernel_shape")),
           Ints("pads"), Int("storage_order"), Ints("strides")},
          InferPool));
+  table.back().max_outputs = 2;  // the indices
   table.push_back(
       Op("AveragePool", 1, 1,
          {String("auto_pad"), Int("ceil_mode"), Int("count_include_pad"), Ints("dilations"),

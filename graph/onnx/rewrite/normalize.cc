@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/expand.h"
 #include "graph/onnx/rewrite/node_attributes.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
+
 absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& used) {
   while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
   DS_RETURN_IF_ERROR(UpdateOldForm(graph_, node, opset_));
@@ -38,8 +38,9 @@ absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>&
     return KeepFirstOutput(node, used);
   }
   if (op == "MaxPool") {
-    node.attributes.erase("storage_order");  // it is about the indices, which are not supported
-    return KeepFirstOutput(node, used);
+    DropUnused(node, used);
+    if (node.outputs.size() < 2) node.attributes.erase("storage_order");  // about the indices
+    return absl::OkStatus();
   }
   if (op == "LayerNormalization" || op == "RMSNormalization") {
     DropUnused(node, used);
