@@ -1,4 +1,4 @@
-// Pad, and Resize of resize.cc.
+// Pad, and Resize of functions/resize.cc.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
