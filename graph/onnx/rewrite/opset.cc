@@ -154,6 +154,12 @@ int NeedsOfForm(const Graph& graph, const Node& node) {
     return 15;
   }
   if (node.GetInt("block_size", 0) != 0) return kFourBitOpset;
+  if (node.GetInt("layout", 0) != 0) return 14;  // of LSTM, GRU and RNN
+  if (op == "RoiAlign" && node.attributes.contains("coordinate_transformation_mode")) return 16;
+  if (op.starts_with("Scatter")) {
+    const std::string reduction = node.GetString("reduction", "none");
+    return reduction == "none" ? 0 : reduction == "max" || reduction == "min" ? 18 : 16;
+  }
   if (op.starts_with("Reduce") && op != "ReduceSum") {
     const bool newer = HasInput(node, 1) || node.GetInt("noop_with_empty_axes", 0) != 0;
     return newer ? 18 : 0;

@@ -1,4 +1,5 @@
-// Resize in all its modes. The attributes are checked here once; executor/functions/resize.cc computes.
+// Resize in all its modes. The attributes are checked here once; executor/functions/resize.cc
+// computes.
 #include <algorithm>
 #include <cmath>
 
