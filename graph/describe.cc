@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/schema/schema.h"
+#include "graph/trained_values.h"
 
 namespace ds {
 
@@ -16,17 +17,6 @@ constexpr size_t kColumns = 5;
 using Row = std::array<std::string, kColumns>;
 // The numbers stand on the right.
 constexpr std::array<bool, kColumns> kRightAligned = {false, false, false, true, true};
-
-// 1234567 -> "1,234,567".
-std::string Grouped(int64_t number) {
-  const std::string digits = std::to_string(number);
-  std::string grouped;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) grouped += ',';
-    grouped += digits[i];
-  }
-  return grouped;
-}
 
 std::string ShapeText(const Graph& graph, const Node& node) {
   std::string text;
@@ -82,11 +72,12 @@ std::string Describe(const Graph& graph) {
   std::set<ValueId> counted;
   for (const Node& node : graph.nodes()) {
     rows.push_back({node.name, node.op, ShapeText(graph, node),
-                    Grouped(NewParameters(graph, node, counted)),
-                    Grouped(MultiplyAccumulates(graph, node))});
+                    GroupedDigits(NewParameters(graph, node, counted)),
+                    GroupedDigits(MultiplyAccumulates(graph, node))});
   }
   rows.push_back({"total", absl::StrCat(graph.nodes().size(), " nodes"), "",
-                  Grouped(graph.ParameterCount()), Grouped(TotalMultiplyAccumulates(graph))});
+                  GroupedDigits(graph.ParameterCount()),
+                  GroupedDigits(TotalMultiplyAccumulates(graph))});
   std::string text = absl::StrCat("graph ", graph.name.empty() ? "(unnamed)" : graph.name, "\n");
   for (ValueId id : graph.inputs()) {
     const Value& value = graph.value(id);
@@ -98,7 +89,7 @@ std::string Describe(const Graph& graph) {
     absl::StrAppend(&text, "output ", value.name, " ", std::string(Name(value.dtype)),
                     value.shape ? ShapeString(*value.shape) : "", "\n");
   }
-  return absl::StrCat(text, "\n", Render(rows));
+  return absl::StrCat(text, TrainedValuesText(graph), "\n\n", Render(rows));
 }
 
 }  // namespace ds

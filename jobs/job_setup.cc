@@ -14,6 +14,8 @@
 #include "comm/hosts.h"
 #include "comm/while_others_wait.h"
 #include "executor/memory.h"
+#include "graph/passes/passes.h"
+#include "graph/trained_values.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/data_setup.h"
 #include "jobs/model_factory.h"
@@ -83,8 +85,13 @@ absl::Status SetUpCompute(const RunConfig& run, Communicator& communicator) {
 
 absl::Status OpenDataAndModel(TrainConfig& config, JobObjects& job) {
   DS_ASSIGN_OR_RETURN(job.splits, OpenSplits(config));
+  std::vector<std::string> notes;
   DS_ASSIGN_OR_RETURN(Graph graph,
-                      MakeModel(config.model, job.splits.train->info(), config.run.seed));
+                      MakeModel(config.model, job.splits.train->info(), config.run.seed, &notes));
+  // Rounding in training is of weights as their layers read them.
+  if (config.quantization.mode == "qat") DS_RETURN_IF_ERROR(FoldWeights(graph));
+  job.notes = {absl::StrCat("model: ", TrainedValuesText(graph))};
+  for (const std::string& note : notes) job.notes.push_back(absl::StrCat("model: ", note));
   DS_ASSIGN_OR_RETURN(job.module, GraphModule::Create(std::move(graph)));
   if (!job.module->parameters().empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(

@@ -19,6 +19,7 @@ namespace ds {
 // Everything a run trains with. Destroyed in reverse order of declaration.
 struct JobObjects {
   DataSplits splits;
+  std::vector<std::string> notes;  // on the model: what trains, what import changed
   std::unique_ptr<DataLoader> train_loader;
   std::unique_ptr<DataLoader> test_loader;
   std::unique_ptr<GraphModule> module;

@@ -6,8 +6,9 @@
 #include "base/status.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/dynamic_batch.h"
 #include "graph/replace_head.h"
-#include "graph/schema/schema.h"
+#include "graph/trained_values.h"
 #include "graph/zoo/zoo.h"
 #include "trainer/input_binding.h"
 
@@ -37,8 +38,8 @@ absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
 }
 
 absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data,
-                                        uint64_t seed) {
-  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx));
+                                        uint64_t seed, std::vector<std::string>* notes) {
+  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx, {.notes = notes}));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
   DS_RETURN_IF_ERROR(CheckInputs(graph, data, config.onnx));
   if (graph.outputs().empty()) {
@@ -57,35 +58,8 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
 
 }  // namespace
 
-absl::Status MakeBatchDynamic(Graph& graph) {
-  if (graph.inputs().empty()) return absl::InvalidArgumentError("the model has no input");
-  const std::optional<Shape> first = graph.value(graph.inputs()[0]).shape;
-  if (!first || first->empty() || first->front() == kDynamicDim) return absl::OkStatus();
-  const int64_t batch = first->front();
-  for (const ValueId input : graph.inputs()) {
-    std::optional<Shape>& shape = graph.mutable_value(input).shape;
-    if (shape && !shape->empty() && shape->front() == batch) shape->front() = kDynamicDim;
-  }
-  // Targets may be shared between Reshapes and other readers: each changed one becomes an
-  // initialiser of its own.
-  for (Node& node : graph.mutable_nodes()) {
-    if (node.op != "Reshape" || node.inputs.size() < 2) continue;
-    const Tensor* target = graph.Constant(node.inputs[1]);
-    if (target == nullptr || target->dtype() != DType::kInt64 || target->num_elements() == 0)
-      continue;
-    Tensor changed = target->Clone();
-    absl::Span<int64_t> extents = changed.mutable_span<int64_t>();
-    if (extents[0] != batch) continue;
-    bool has_inferred = false;
-    for (int64_t extent : extents) has_inferred |= extent == -1;
-    extents[0] = has_inferred ? 0 : -1;
-    node.inputs[1] = graph.AddInitializer(node.name + "_shape", std::move(changed), false);
-  }
-  return InferShapes(graph);
-}
-
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
-  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
+  DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path, {.read_weights = false}));
   ModelConfig model = {.onnx = path};
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
@@ -97,9 +71,11 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
                                                  "; give the data that it was trained on"));
 }
 
-absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed) {
+absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed,
+                                std::vector<std::string>* notes) {
   if (!config.onnx.empty()) {
-    DS_ASSIGN_OR_RETURN(Graph graph, LoadForFineTuning(config, data, seed));
+    DS_ASSIGN_OR_RETURN(Graph graph, LoadForFineTuning(config, data, seed, notes));
+    DS_RETURN_IF_ERROR(Annotate(ChooseTrained(graph, config.freeze, config.train), config.onnx));
     DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), config.onnx));
     return graph;
   }
@@ -109,6 +85,7 @@ absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& da
   DS_RETURN_IF_ERROR(CheckClasses(options.classes, data));
   DS_ASSIGN_OR_RETURN(Graph graph, BuildModel(config.name, options));
   DS_RETURN_IF_ERROR(CheckInputs(graph, data, config.name));
+  DS_RETURN_IF_ERROR(Annotate(ChooseTrained(graph, config.freeze, config.train), config.name));
   DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), config.name));
   return graph;
 }

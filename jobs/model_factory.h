@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
@@ -13,16 +14,15 @@ namespace ds {
 
 // A zoo or plugin model by name, sized by the data where the section says nothing, or an ONNX file
 // to fine-tune: its batch is made dynamic and its head replaced when the classes differ.
-// InvalidArgument when model and data do not fit, naming both shapes and what to change.
-absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed);
+// What trains is chosen by `config.freeze` and `config.train`. InvalidArgument when model and data
+// do not fit, naming both shapes and what to change. `notes`, where given: what import does
+// otherwise than the file says (OnnxImportOptions).
+absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& data, uint64_t seed,
+                                std::vector<std::string>* notes = nullptr);
 
 // The model section for a trained file that is to be worked on as it is: MakeModel would give a
 // network with other classes than the data's a new classifier. InvalidArgument: not one input, or
 // fewer classes than the data has.
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes);
-
-// Makes the first extent of the first input dynamic, and with it Reshape targets that had it
-// written out. No-op if it is dynamic already.
-absl::Status MakeBatchDynamic(Graph& graph);
 
 }  // namespace ds

@@ -88,12 +88,13 @@ absl::Status ReadInputShape(const std::string& text, ds::OnnxImportOptions& opti
   return absl::OkStatus();
 }
 
-absl::StatusOr<ds::Graph> Load(const Arguments& arguments) {
+absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::string>& notes) {
   if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
   if (absl::StartsWith(arguments.model, kZooPrefix)) {
     return ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo);
   }
-  ds::OnnxImportOptions options;
+  ds::OnnxImportOptions options = {
+      .read_weights = !arguments.output.empty() || arguments.lint_tensorrt, .notes = &notes};
   for (const std::string& text : arguments.input_shapes) {
     DS_RETURN_IF_ERROR(ReadInputShape(text, options));
   }
@@ -122,9 +123,11 @@ absl::Status RefuseProfile(const ds::Graph& graph, const Arguments& arguments) {
 }
 
 absl::Status Run(const Arguments& arguments) {
-  DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments));
+  std::vector<std::string> notes;
+  DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments, notes));
   if (!arguments.profile.empty()) return RefuseProfile(graph, arguments);
   if (arguments.describe) std::printf("%s", ds::Describe(graph).c_str());
+  for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   if (arguments.lint_tensorrt) std::printf("%s", ds::LintText(ds::LintForTensorRT(graph)).c_str());
   if (arguments.output.empty()) return absl::OkStatus();
   DS_RETURN_IF_ERROR(Write(graph, arguments));

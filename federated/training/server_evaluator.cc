@@ -11,6 +11,7 @@
 #include "federated/training/task_model.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/dynamic_batch.h"
 #include "jobs/compute_threads.h"
 #include "jobs/data_setup.h"
 #include "jobs/model_factory.h"

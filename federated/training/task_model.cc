@@ -13,6 +13,7 @@
 #include "federated/model/graph_model.h"
 #include "federated/training/model_vector.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/dynamic_batch.h"
 #include "graph/passes/passes.h"
 #include "jobs/model_factory.h"
 #include "jobs/train/quantized_training.h"

@@ -14,6 +14,11 @@ void RememberConstant(ValueId id, const Tensor& tensor, KnownInts& known);
 // from `known`.
 void EvaluateKnownInts(const InferenceContext& context, KnownInts& known);
 
+// InferShapes node by node, for passes that change a node by what is known of its inputs:
+// StartInference once, then InferNode for each node in order.
+absl::Status StartInference(Graph& graph, KnownInts& known);
+absl::Status InferNode(Graph& graph, const Node& node, KnownInts& known);
+
 // InferShapes that also says which integers it came to know.
 absl::Status InferShapesAndInts(Graph& graph, KnownInts& known);
 

@@ -78,6 +78,26 @@ std::string InputShapes(const Graph& graph, const Node& node) {
   return parts.empty() ? std::string("none") : absl::StrJoin(parts, ", ");
 }
 
+}  // namespace
+
+const OpSchema* FindSchema(absl::string_view op) {
+  const auto& table = SchemaTable();
+  auto it = std::lower_bound(table.begin(), table.end(), op,
+                             [](const OpSchema& a, absl::string_view b) { return a.name < b; });
+  return it != table.end() && it->name == op ? &*it : nullptr;
+}
+
+std::vector<std::string> SupportedOps() {
+  std::vector<std::string> names;
+  for (const OpSchema& op : SchemaTable()) names.push_back(op.name);
+  return names;
+}
+
+absl::Status InferShapes(Graph& graph) {
+  KnownInts known;
+  return InferShapesAndInts(graph, known);
+}
+
 absl::Status InferNode(Graph& graph, const Node& node, KnownInts& known) {
   const OpSchema* op = FindSchema(node.op);
   if (op == nullptr) {
@@ -109,27 +129,7 @@ absl::Status InferNode(Graph& graph, const Node& node, KnownInts& known) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-const OpSchema* FindSchema(absl::string_view op) {
-  const auto& table = SchemaTable();
-  auto it = std::lower_bound(table.begin(), table.end(), op,
-                             [](const OpSchema& a, absl::string_view b) { return a.name < b; });
-  return it != table.end() && it->name == op ? &*it : nullptr;
-}
-
-std::vector<std::string> SupportedOps() {
-  std::vector<std::string> names;
-  for (const OpSchema& op : SchemaTable()) names.push_back(op.name);
-  return names;
-}
-
-absl::Status InferShapes(Graph& graph) {
-  KnownInts known;
-  return InferShapesAndInts(graph, known);
-}
-
-absl::Status InferShapesAndInts(Graph& graph, KnownInts& known) {
+absl::Status StartInference(Graph& graph, KnownInts& known) {
   DS_RETURN_IF_ERROR(graph.Validate());
   for (ValueId id : graph.inputs()) {
     const Value& value = graph.value(id);
@@ -151,6 +151,11 @@ absl::Status InferShapesAndInts(Graph& graph, KnownInts& known) {
       if (id != kNoValue) graph.mutable_value(id).shape.reset();
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status InferShapesAndInts(Graph& graph, KnownInts& known) {
+  DS_RETURN_IF_ERROR(StartInference(graph, known));
   for (const Node& node : graph.nodes()) DS_RETURN_IF_ERROR(InferNode(graph, node, known));
   return absl::OkStatus();
 }

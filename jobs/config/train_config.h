@@ -36,6 +36,9 @@ struct ModelConfig {
   std::string name = "";    // zoo or plugin model; exclusive with `onnx`
   std::string onnx = "";    // ONNX file to fine-tune
   std::string plugin = "";  // shared library that registers models
+  // Patterns on names of initialisers: what does not train, and of that what does all the same.
+  std::vector<std::string> freeze;
+  std::vector<std::string> train;
   // Extents that are 0 are the data's. The seed is the run's.
   ModelOptions options = {
       .channels = 0, .height = 0, .width = 0, .classes = 0, .sequence_length = 0};

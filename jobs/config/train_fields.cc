@@ -38,6 +38,11 @@ void AddModel(ModelConfig& c, Fields& out) {
                  "ONNX file to fine-tune; its head is replaced where the classes differ"});
   out.push_back(
       {"model", "plugin", &c.plugin, Any(), "shared library that registers models of your own"});
+  out.push_back({"model", "freeze", &c.freeze, Any(),
+                 "patterns on names of tensors that shall not train (`block.0.*`); `ds_export "
+                 "--describe` names them"});
+  out.push_back({"model", "train", &c.train, Any(),
+                 "patterns on names of those that shall, also where `freeze` matches them"});
   out.push_back({"model", "channels", &c.options.channels, Between(0, kMaxSide),
                  "input channels; 0: the data's"});
   out.push_back({"model", "height", &c.options.height, Between(0, kMaxSide),

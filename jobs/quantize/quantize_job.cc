@@ -138,8 +138,8 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> test,
                       MakeLoader(config, splits.test, DataUse::kTest));
   DS_ASSIGN_OR_RETURN(config.model, ModelAsItIs(options.model, splits.train->info().classes));
-  DS_ASSIGN_OR_RETURN(const Graph graph,
-                      MakeModel(config.model, splits.train->info(), config.run.seed));
+  DS_ASSIGN_OR_RETURN(const Graph graph, MakeModel(config.model, splits.train->info(),
+                                                   config.run.seed, &summary.warnings));
   DS_ASSIGN_OR_RETURN(summary.float_accuracy, AccuracyOf("float", graph, *test));
 
   QuantizerOptions quantizer = options.quantizer.options;
@@ -168,7 +168,7 @@ absl::StatusOr<QuantizeSummary> RunQuantizeJob(TrainConfig config,
   summary.layers = std::move(model.layers);
   summary.activations = std::move(model.activations);
   summary.units = std::move(model.units);
-  summary.warnings = std::move(model.warnings);
+  for (std::string& warning : model.warnings) summary.warnings.push_back(std::move(warning));
   summary.mixed_bits = std::move(model.mixed_bits);
   summary.histograms = std::move(model.histograms);
   for (std::string& warning : DriftWarnings(summary.drift))

@@ -359,6 +359,7 @@ class TrainJob final : public TrainObserver {
             : absl::StrCat(" (", objects_->trainer->precision_reason(), ")"),
         local_steps() ? absl::StrCat(", ", config_.trainer.local_steps.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
+    for (const std::string& note : objects_->notes) reporter_->Note(note);
     if (!start_note_.empty()) reporter_->Note(start_note_);
   }
 

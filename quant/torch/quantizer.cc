@@ -58,6 +58,7 @@ double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rou
 }  // namespace
 
 absl::StatusOr<Graph> InferenceGraph(Graph graph) {
+  DS_RETURN_IF_ERROR(FoldWeights(graph));
   DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
   DS_RETURN_IF_ERROR(SplitGatedActivations(graph));
   for (const Node& node : graph.nodes()) {
