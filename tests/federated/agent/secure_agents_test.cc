@@ -144,17 +144,17 @@ TEST(SecureAgentTest, ASiteAnswersWhileItsTrainingHangs) {
   }
 }
 
-// Waits, before secrets of round 0 are dropped, for a training of round 1.
+// Waits, before secrets of the first round are dropped, for the second training.
 class WaitingVault final : public TestVault {
  public:
-  explicit WaitingVault(const std::atomic<int64_t>& training) : training_(training) {}
+  explicit WaitingVault(const std::atomic<int>& trainings) : trainings_(trainings) {}
   absl::Status Put(const std::string& name, absl::string_view value) override {
     // Keys are written when they are made, and when their shares have served; then they are
     // dropped.
     if (absl::StrContains(name, ".keys.0") && ++keys_ > 2) {
       const Deadline deadline = Deadline::In(absl::Seconds(20));
-      while (training_ < 1 && !deadline.IsPast()) absl::SleepFor(absl::Milliseconds(1));
-      if (training_ < 1) return absl::DataLossError("the round waits for the disk");
+      while (trainings_ < 2 && !deadline.IsPast()) absl::SleepFor(absl::Milliseconds(1));
+      if (trainings_ < 2) return absl::DataLossError("the round waits for the disk");
       dropped = true;
     }
     return TestVault::Put(name, value);
@@ -162,7 +162,7 @@ class WaitingVault final : public TestVault {
   std::atomic<bool> dropped = false;
 
  private:
-  const std::atomic<int64_t>& training_;
+  const std::atomic<int>& trainings_;
   std::atomic<int> keys_ = 0;
 };
 
@@ -176,10 +176,10 @@ class NotingTrainer final : public LocalTrainer {
   absl::StatusOr<TrainedUpdate> Train(int64_t round, absl::Span<const float> weights,
                                       absl::Span<const float> control,
                                       absl::Span<const float> own_control) override {
-    training = round;
+    ++trainings;
     return trainer_->Train(round, weights, control, own_control);
   }
-  std::atomic<int64_t> training = -1;
+  std::atomic<int> trainings = 0;
 
  private:
   const std::unique_ptr<LocalTrainer> trainer_;
@@ -190,7 +190,7 @@ TEST(SecureAgentTest, ARoundDoesNotWaitUntilOldSecretsAreDropped) {
   options.round.minimum = 4;
   Federation federation(4, options);
   NotingTrainer trainer(federation.problem, federation.sites[0].site);
-  const auto vault = std::make_shared<WaitingVault>(trainer.training);
+  const auto vault = std::make_shared<WaitingVault>(trainer.trainings);
   federation.sites[0].vault = vault;
   const std::unique_ptr<Aggregator> aggregator = federation.OpenAggregator();
   Others others(federation, *aggregator);
