@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -27,10 +28,10 @@ struct WordTarget {
 };
 
 // Where a value lies in the program's own structs. For all but a word the pointer's type is the
-// value's; a list of one kind holds values of that kind.
-using FieldTarget =
-    std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::vector<double>*,
-                 std::vector<int64_t>*, std::vector<std::string>*, WordTarget>;
+// value's; a list of one kind holds values of that kind; what may be absent is written "none" then.
+using FieldTarget = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*,
+                                 std::optional<int64_t>*, std::vector<double>*,
+                                 std::vector<int64_t>*, std::vector<std::string>*, WordTarget>;
 
 // `table`: each word and the value that it stands for. A value without a word, which only C++ can
 // set, prints as "", which nobody reads back.

@@ -147,6 +147,14 @@ absl::Status ReadValue(const Field& field, const YamlNode& node, std::string* ou
   return absl::OkStatus();
 }
 
+absl::Status ReadValue(const Field& field, const YamlNode& node, std::optional<int64_t>* out) {
+  if (node.kind == YamlNode::Kind::kScalar && node.text == "none") {
+    out->reset();
+    return absl::OkStatus();
+  }
+  return ReadValue(field, node, &out->emplace());
+}
+
 template <typename T>
 absl::Status ReadValue(const Field& field, const YamlNode& node, std::vector<T>* out) {
   constexpr bool kInteger = std::is_integral_v<T>;
@@ -207,6 +215,9 @@ template <typename T>
 std::string FormatValue(T value) requires std::is_integral_v<T> {
   return absl::StrCat(value);
 }
+std::string FormatValue(const std::optional<int64_t>& value) {
+  return value.has_value() ? absl::StrCat(*value) : "none";
+}
 template <typename T>
 std::string FormatValue(const std::vector<T>& values) {
   return absl::StrCat("[",
@@ -230,6 +241,7 @@ const char* TypeName(const std::string*) { return "string"; }
 const char* TypeName(const WordTarget&) { return "string"; }
 const char* TypeName(const bool*) { return "bool"; }
 const char* TypeName(const double*) { return "number"; }
+const char* TypeName(const std::optional<int64_t>*) { return "integer"; }
 const char* TypeName(const std::vector<double>*) { return "list of numbers"; }
 const char* TypeName(const std::vector<int64_t>*) { return "list of integers"; }
 const char* TypeName(const std::vector<std::string>*) { return "list of strings"; }

@@ -41,7 +41,7 @@ absl::Status Train(const std::string& output) {
   DS_ASSIGN_OR_RETURN(ds::TrainResult result, trainer.train(*training, /*epochs=*/3));
   DS_ASSIGN_OR_RETURN(ds::Evaluation evaluation, trainer.evaluate(*test));
   std::printf("%lld steps, accuracy %.3f\n", static_cast<long long>(result.steps),
-              evaluation.accuracy);
+              evaluation.metric());
   return ds::ExportOnnx(model->ExportGraph(), output);
 }
 

@@ -55,7 +55,7 @@ absl::StatusOr<ChannelImportance> MeasureChannelImportance(const TrainConfig& co
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
                       MakeLoader(config, splits.train, DataUse::kCalibrate));
   DS_RETURN_IF_ERROR(loader->StartEpoch(0));
-  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
+  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::ForModel(config.loss, graph));
   const auto value = [&loss](const at::Tensor& output,
                              const at::Tensor& labels) -> absl::StatusOr<at::Tensor> {
     DS_ASSIGN_OR_RETURN(const LossResult result, loss(output, labels));

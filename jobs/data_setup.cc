@@ -85,6 +85,7 @@ absl::StatusOr<DatasetPtr> OpenSplit(const TrainConfig& config, const std::strin
   options.limit = train ? data.train_limit : data.test_limit;
   if (!train) options.size = std::max<int64_t>(1, options.size / 5);
   options.seed = config.run.seed;
+  if (config.loss.ignore_index.has_value()) options.ignored_label = *config.loss.ignore_index;
   const bool for_classes = config.loss.name == "cross_entropy" || config.loss.name == "nll";
   if (options.target_type == "auto" && options.targets.size() == 1 && for_classes)
     options.target_type = "class";

@@ -124,7 +124,7 @@ absl::StatusOr<std::unique_ptr<JobObjects>> SetUpJob(TrainConfig& config,
                       Optimizer::Create(job->module->parameters(), config.optimizer));
   DS_ASSIGN_OR_RETURN(job->schedule, Schedule::Create(MakeScheduleOptions(
                                          config, job->train_loader->batches_per_epoch())));
-  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create(config.loss));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::ForModel(config.loss, job->module->graph()));
   job->trainer = std::make_unique<MixedPrecisionTrainer>(
       *job->module, *job->optimizer, std::move(loss), MakeTrainerOptions(config),
       MakeParts(options, job->schedule.get(), &communicator));
@@ -136,7 +136,7 @@ absl::Status ReplaceModel(const TrainConfig& config, const JobSetupOptions& opti
                           Communicator& communicator, JobObjects& job) {
   DS_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer,
                       Optimizer::Create(module->parameters(), config.optimizer));
-  DS_ASSIGN_OR_RETURN(Loss loss, Loss::Create(config.loss));
+  DS_ASSIGN_OR_RETURN(Loss loss, Loss::ForModel(config.loss, module->graph()));
   TrainerParts parts = MakeParts(options, job.schedule.get(), &communicator);
   parts.objective = std::move(objective);
   auto trainer = std::make_unique<MixedPrecisionTrainer>(

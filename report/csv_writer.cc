@@ -24,16 +24,22 @@ std::string Rounded(double value) {
   return std::isnan(value) ? "" : absl::StrFormat("%.3f", value);
 }
 
+std::string Metrics(const std::vector<double>& values) {
+  return absl::StrJoin(
+      values, ",", [](std::string* out, double value) { absl::StrAppend(out, Precise(value)); });
+}
+
 // The part of an earlier file that a run resumed after `step` would have written.
-absl::StatusOr<std::string> KeptRows(const std::string& path, int64_t step) {
-  const std::string heading = MetricsHeading() + "\n";
+absl::StatusOr<std::string> KeptRows(const std::string& path, const std::string& heading,
+                                     int64_t step) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return heading;
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   if (text.empty()) return heading;
   if (text.compare(0, heading.size(), heading) != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, ":1: the columns are not those of this version; move the file away"));
+        absl::StrCat(path, ":1: the columns are not those of this version and loss.metrics; move ",
+                     "the file away"));
   }
   std::string kept = heading;
   size_t begin = heading.size();
@@ -49,14 +55,16 @@ absl::StatusOr<std::string> KeptRows(const std::string& path, int64_t step) {
 
 }  // namespace
 
-std::string MetricsHeading() {
-  return "step,epoch,split,loss,accuracy,learning_rate,images_per_second,loss_scale,skipped_steps,"
-         "data_ms,forward_ms,backward_ms,exchange_ms,exchange_exposed_ms,optimiser_ms";
+std::string MetricsHeading(const std::vector<std::string>& metrics) {
+  return absl::StrCat(
+      "step,epoch,split,loss,", absl::StrJoin(metrics, ","),
+      ",learning_rate,images_per_second,loss_scale,skipped_steps,data_ms,forward_ms,backward_ms,"
+      "exchange_ms,exchange_exposed_ms,optimiser_ms");
 }
 
 std::string FormatMetricsRow(const MetricsRow& row) {
   return absl::StrCat(absl::StrJoin({absl::StrCat(row.step), absl::StrCat(row.epoch), row.split,
-                                     Precise(row.loss), Precise(row.accuracy),
+                                     Precise(row.loss), Metrics(row.metrics),
                                      Precise(row.learning_rate), Rounded(row.images_per_second),
                                      Precise(row.loss_scale), absl::StrCat(row.skipped_steps)},
                                     ","),
@@ -67,11 +75,11 @@ std::string FormatMetricsRow(const MetricsRow& row) {
                                     ","));
 }
 
-absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(const std::string& path,
-                                                                   int64_t resume_step) {
-  std::string text = MetricsHeading() + "\n";
+absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(
+    const std::string& path, int64_t resume_step, const std::vector<std::string>& metrics) {
+  std::string text = MetricsHeading(metrics) + "\n";
   if (resume_step >= 0) {
-    DS_ASSIGN_OR_RETURN(text, KeptRows(path, resume_step));
+    DS_ASSIGN_OR_RETURN(text, KeptRows(path, text, resume_step));
   }
   DS_RETURN_IF_ERROR(WriteFileAtomically(path, text));
   DS_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,7 +23,7 @@ struct MetricsRow {
   int64_t epoch = 0;            // counted from 1
   std::string split = "train";  // train | test
   double loss = kNone;
-  double accuracy = kNone;  // share, 0..1
+  std::vector<double> metrics = {kNone};  // as many as the heading names; shares 0..1
   double learning_rate = kNone;
   double images_per_second = kNone;  // all ranks
   double loss_scale = kNone;         // fp16
@@ -35,8 +36,8 @@ struct MetricsRow {
   double optimiser_ms = kNone;
 };
 
-// The heading, without '\n'.
-std::string MetricsHeading();
+// The heading, without '\n'; `metrics`: the names of what is measured beside the loss.
+std::string MetricsHeading(const std::vector<std::string>& metrics = {"accuracy"});
 // One row, without '\n'. Losses, accuracies and rates to 9 digits (a float exactly), speeds and
 // times to 3 places.
 std::string FormatMetricsRow(const MetricsRow& row);
@@ -47,8 +48,9 @@ class MetricsWriter {
   // drops the rest (and a torn last line), so that a resumed run's file is that of a run that never
   // stopped. FailedPrecondition if the existing file has other columns; otherwise the system's own
   // words.
-  static absl::StatusOr<std::unique_ptr<MetricsWriter>> Open(const std::string& path,
-                                                             int64_t resume_step = -1);
+  static absl::StatusOr<std::unique_ptr<MetricsWriter>> Open(
+      const std::string& path, int64_t resume_step = -1,
+      const std::vector<std::string>& metrics = {"accuracy"});
 
   absl::Status Write(const MetricsRow& row);
   // The rows so far are on the disk: before a checkpoint is written, which a resumed run's rows go

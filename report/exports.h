@@ -1,6 +1,7 @@
 // Integer files that a run wrote, as summaries list them.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "nlohmann/json.hpp"
@@ -8,6 +9,8 @@
 
 namespace ds {
 
-nlohmann::ordered_json ExportsJson(const std::vector<QuantizedExport>& exports);
+// `metric` names what `accuracy` is.
+nlohmann::ordered_json ExportsJson(const std::vector<QuantizedExport>& exports,
+                                   const std::string& metric = "accuracy");
 
 }  // namespace ds

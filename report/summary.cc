@@ -7,6 +7,7 @@
 #include "base/file/file.h"
 #include "report/exports.h"
 #include "report/json.h"
+#include "report/metric_text.h"
 #include "report/progress.h"
 #include "report/table.h"
 
@@ -36,7 +37,8 @@ std::string Milliseconds(double ms, double total_ms) {
 
 std::string Accuracy(const RunSummary& summary) {
   if (std::isnan(summary.test_accuracy)) return "not tested";
-  return absl::StrFormat("%.2f%% (epoch %d)", 100 * summary.test_accuracy, summary.best_epoch);
+  return absl::StrCat(MetricText(summary.metric, summary.test_accuracy), " (epoch ",
+                      summary.best_epoch, ")");
 }
 
 // With local steps, what they and compression save together.
@@ -67,13 +69,13 @@ void AddGates(const RunSummary& summary, TextTable& table) {
 
 }  // namespace
 
-Json ExportsJson(const std::vector<QuantizedExport>& exports) {
+Json ExportsJson(const std::vector<QuantizedExport>& exports, const std::string& metric) {
   Json list = Json::array();
   for (const QuantizedExport& one : exports) {
     list.push_back({{"file", one.file},
                     {"bits", one.bits},
                     {"activation_bits", one.activation_bits},
-                    {"accuracy", one.accuracy},
+                    {metric, one.accuracy},
                     {"bytes", one.bytes}});
   }
   return list;
@@ -82,14 +84,18 @@ Json ExportsJson(const std::vector<QuantizedExport>& exports) {
 std::string SummaryJson(const RunSummary& summary) {
   Json versions = Json::object();
   for (const auto& [name, version] : summary.versions) versions[name] = version;
+  Json metrics = Json::object();
+  for (const auto& [name, value] : summary.final_test_metrics) metrics[name] = value;
   const Json json = {{"name", summary.name},
                      {"model", summary.model},
                      {"parameters", summary.parameters},
                      {"seed", summary.seed},
-                     {"test_accuracy", summary.test_accuracy},
+                     {"metric", summary.metric},
+                     {"test_" + summary.metric, summary.test_accuracy},
                      {"test_loss", summary.test_loss},
                      {"best_epoch", summary.best_epoch},
-                     {"final_test_accuracy", summary.final_test_accuracy},
+                     {"final_test_" + summary.metric, summary.final_test_accuracy},
+                     {"final_test_metrics", metrics},
                      {"train_images_per_second", summary.train_images_per_second},
                      {"precision", summary.precision},
                      {"world_size", summary.world_size},
@@ -106,8 +112,8 @@ std::string SummaryJson(const RunSummary& summary) {
                      {"skipped_steps", summary.skipped_steps},
                      {"loss_scale", summary.loss_scale},
                      {"quantization", summary.quantization},
-                     {"float_accuracy", summary.float_accuracy},
-                     {"exports", ExportsJson(summary.exports)},
+                     {"float_" + summary.metric, summary.float_accuracy},
+                     {"exports", ExportsJson(summary.exports, summary.metric)},
                      {"pruning", summary.pruning},
                      {"pruned_share", summary.pruned_share},
                      {"gating", summary.gating},
@@ -133,16 +139,17 @@ std::string SummaryTable(const RunSummary& summary) {
     table.AddRow(
         {"pruned", absl::StrFormat("%s, %.1f%%", summary.pruning, 100 * summary.pruned_share)});
   }
-  table.AddRow({"test accuracy", Accuracy(summary)});
+  table.AddRow({"test " + summary.metric, Accuracy(summary)});
   if (!std::isnan(summary.final_test_accuracy)) {
     table.AddRow(
-        {"  after the last epoch", absl::StrFormat("%.2f%%", 100 * summary.final_test_accuracy)});
+        {"  after the last epoch", MetricText(summary.metric, summary.final_test_accuracy)});
   }
   if (!std::isnan(summary.float_accuracy))
-    table.AddRow({"float model", absl::StrFormat("%.2f%%", 100 * summary.float_accuracy)});
+    table.AddRow({"float model", MetricText(summary.metric, summary.float_accuracy)});
   if (!std::isnan(summary.macs_needed)) AddGates(summary, table);
   for (const QuantizedExport& one : summary.exports) {
-    table.AddRow({one.file, absl::StrFormat("%.2f%%, %d bytes", 100 * one.accuracy, one.bytes)});
+    table.AddRow({one.file, absl::StrCat(MetricText(summary.metric, one.accuracy), ", ", one.bytes,
+                                         " bytes")});
   }
   table.AddRow(
       {"training speed", absl::StrFormat("%.0f images/s", summary.train_images_per_second)});

@@ -27,7 +27,7 @@ struct QuantizedExport {
   std::string file;  // its name in the run's folder
   int bits = 0;      // of weights
   int activation_bits = 0;
-  double accuracy = 0;  // of the file, executed with its integers, share 0..1
+  double accuracy = 0;  // of the file, executed with its integers, by the run's metric
   int64_t bytes = 0;
 };
 
@@ -42,9 +42,11 @@ struct RunSummary {
   int64_t world_size = 1;
   int64_t epochs = 0;                  // done
   int64_t best_epoch = 0;              // counted from 1; 0: none was tested
-  double test_accuracy = kNone;        // of the best evaluation, share 0..1
+  std::string metric = "accuracy";     // by which the best evaluation was chosen
+  double test_accuracy = kNone;        // of that evaluation, by `metric`: a share 0..1, or an error
   double test_loss = kNone;            // of the same
-  double final_test_accuracy = kNone;  // of the last one
+  double final_test_accuracy = kNone;  // of the last one, by `metric`
+  std::vector<std::pair<std::string, double>> final_test_metrics;  // of the last one, all
   double train_images_per_second = 0;  // all ranks, without evaluations and checkpoints
   int64_t local_steps =
       1;  // from one exchange to the next; 1: gradients are exchanged at every step

@@ -1,6 +1,8 @@
 #include "trainer/mixed_precision_trainer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -65,8 +67,10 @@ StepTimings& StepTimings::operator+=(const StepTimings& other) {
 }
 
 struct MixedPrecisionTrainer::Sums {
-  double loss = 0;  // sum over samples
+  double loss = 0;  // times its weight
+  double weight = 0;
   int64_t correct = 0;
+  int64_t counted = 0;
   int64_t samples = 0;
 };
 
@@ -152,7 +156,7 @@ absl::Status MixedPrecisionTrainer::ConnectRanks() {
 }
 
 absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackward(
-    const Batch& batch, int64_t global_samples, StepTimings& times) {
+    const Batch& batch, double share, StepTimings& times) {
   Sums sums;
   // A rank may have run out of samples in the last batch: its gradient counts as zeros.
   if (batch.size() == 0) return sums;
@@ -168,16 +172,12 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
       DS_ASSIGN_OR_RETURN(minimised, parts_.objective(inputs, outputs[0], result.loss));
       middle = SteadyMicros();
     }
-    // The exchange takes the mean over ranks; a rank's share of the samples makes it the mean over
-    // samples.
-    const double weight = static_cast<double>(batch.size()) * communicator_->size() /
-                          static_cast<double>(global_samples);
     at::Tensor scaled = minimised;
-    const double factor = weight * scaler_.scale();
+    const double factor = share * scaler_.scale();
     if (factor != 1.0) scaled = scaled * factor;
     if (parts_.loss_fault) parts_.loss_fault(step_, scaled);
     scaled.backward();
-    sums.loss = result.loss.item<double>() * static_cast<double>(result.count);
+    sums.loss = result.loss.item<double>() * result.weight;
     sums.correct = result.correct.item<int64_t>();
   } catch (const c10::Error& error) {
     return absl::InternalError(
@@ -185,7 +185,11 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("backward pass of step ", step_, ": ", error.what()));
   }
-  sums.samples = result.count;
+  sums.weight = result.weight;
+  sums.counted = result.count;
+  const bool of_tokens = loss_.target_kind() == TargetKind::kClass && targets.dim() == 2 &&
+                         targets.dtype() == at::kLong;
+  sums.samples = of_tokens ? targets.numel() : batch.size();
   const int64_t end = SteadyMicros();
   times.forward += MsBetween(start, middle);
   times.backward += MsBetween(middle, end);
@@ -233,6 +237,8 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
     optimizer_.set_learning_rate(parts_.schedule->LearningRate(step_));
   }
   report.learning_rate = optimizer_.learning_rate();
+  // Before anything of the step has happened: an error here leaves it untaken on all ranks.
+  DS_ASSIGN_OR_RETURN(const std::vector<double> shares, ShareOfMean(micro_batches, global_samples));
   step_buffers_->Take();
   buffers_agree_ = false;
   if (local_steps_ != nullptr && round_steps_ == 0) {
@@ -242,7 +248,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
   // Alone, autograd may hand over its own tensors; among ranks the gradients live in buckets.
   optimizer_.ZeroGrad(/*drop=*/communicator_->size() == 1 || local_steps_ != nullptr);
   const SyncStep round = {.step = step_, .loss_scale = scaler_.scale()};
-  const absl::Status computed = Accumulate(micro_batches, global_samples, round, report);
+  const absl::Status computed = Accumulate(micro_batches, shares, round, report);
   // A rank that failed takes part in the exchange all the same: the others skip the step, and do
   // not wait for it.
   absl::StatusOr<SyncStats> sync =
@@ -260,20 +266,55 @@ void MixedPrecisionTrainer::SetDropoutKey(size_t micro_batch) {
                          static_cast<uint64_t>(communicator_->rank()));
 }
 
+// What each micro-batch's loss is multiplied by: the exchange takes the mean over ranks, and a
+// rank's share of what counts makes it the mean over what counts.
+absl::StatusOr<std::vector<double>> MixedPrecisionTrainer::ShareOfMean(
+    const std::vector<Batch>& micro_batches, int64_t global_samples) {
+  const double ranks = communicator_->size();
+  std::vector<double> shares;
+  if (!loss_.weight_varies()) {
+    for (const Batch& batch : micro_batches) {
+      shares.push_back(static_cast<double>(batch.size()) * ranks /
+                       static_cast<double>(global_samples));
+    }
+    return shares;
+  }
+  double total = 0;
+  for (const Batch& batch : micro_batches) {
+    double weight = 0;
+    // Data without targets, or with others than the loss takes, fails in the forward pass.
+    if (batch.size() > 0 && batch.targets.has_value())
+      weight = loss_.Weight(ToTorch(*batch.targets));
+    shares.push_back(weight);
+    total += weight;
+  }
+  // Local steps are steps of one rank, by what counts there.
+  if (local_steps_ != nullptr) {
+    total *= ranks;
+  } else {
+    DS_RETURN_IF_ERROR(
+        communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(&total, 1)), ReduceOp::kSum));
+  }
+  for (double& share : shares) share = total > 0 ? share * ranks / total : 0;
+  return shares;
+}
+
 absl::Status MixedPrecisionTrainer::Accumulate(const std::vector<Batch>& micro_batches,
-                                               int64_t global_samples, const SyncStep& round,
-                                               StepReport& report) {
+                                               const std::vector<double>& shares,
+                                               const SyncStep& round, StepReport& report) {
   model_.set_training(true);
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     SetDropoutKey(i);
     if (i + 1 == micro_batches.size()) DS_RETURN_IF_ERROR(synchronizer_->Begin(round));
     DS_ASSIGN_OR_RETURN(const Sums sums,
-                        ForwardBackward(micro_batches[i], global_samples, report.times));
+                        ForwardBackward(micro_batches[i], shares[i], report.times));
     report.loss += sums.loss;
+    report.weight += sums.weight;
     report.correct += sums.correct;
+    report.counted += sums.counted;
     report.samples += sums.samples;
   }
-  if (report.samples > 0) report.loss /= static_cast<double>(report.samples);
+  if (report.weight > 0) report.loss /= report.weight;
   // A variance that overflows hides behind gradients of 0.
   if (step_buffers_->LostFiniteness()) synchronizer_->Refuse();
   return absl::OkStatus();
@@ -330,8 +371,10 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, 
     report.times.data = data_ms;
     report.step_in_epoch = epoch.steps++;
     report.steps_per_epoch = steps_per_epoch;
-    sums.loss += report.loss * static_cast<double>(report.samples);
+    sums.loss += report.loss * report.weight;
+    sums.weight += report.weight;
     sums.correct += report.correct;
+    sums.counted += report.counted;
     sums.samples += report.samples;
     times += report.times;
     wire_bytes += report.wire_bytes;
@@ -340,15 +383,16 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, 
       DS_RETURN_IF_ERROR(CheckStepsWereTaken(epoch.steps, micro_batches));
   }
   const double seconds = std::max<int64_t>(1, SteadyMicros() - start) * 1e-6;
-  double totals[3] = {sums.loss, static_cast<double>(sums.correct),
-                      static_cast<double>(sums.samples)};
+  double totals[] = {sums.loss, sums.weight, static_cast<double>(sums.correct),
+                     static_cast<double>(sums.counted), static_cast<double>(sums.samples)};
   DS_RETURN_IF_ERROR(
       communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
-  const double samples = std::max(1.0, totals[2]);
   const double steps = static_cast<double>(std::max<int64_t>(1, epoch.steps));
-  epoch.train_loss = totals[0] / samples;
-  epoch.train_accuracy = totals[1] / samples;
-  epoch.images_per_second = totals[2] / seconds;
+  epoch.train_loss = totals[1] > 0 ? totals[0] / totals[1] : 0;
+  epoch.train_accuracy = loss_.target_kind() == TargetKind::kValues
+                             ? std::numeric_limits<double>::quiet_NaN()
+                             : totals[2] / std::max(1.0, totals[3]);
+  epoch.images_per_second = totals[4] / seconds;
   epoch.mean_times = {
       times.data / steps,     times.forward / steps,          times.backward / steps,
       times.exchange / steps, times.exchange_exposed / steps, times.optimizer / steps};
@@ -403,16 +447,14 @@ absl::StatusOr<Evaluation> MixedPrecisionTrainer::evaluate(DataLoader& loader) {
     DS_ASSIGN_OR_RETURN(sums, SumEvaluation(model_, loss_, loader));
     return absl::OkStatus();
   }));
-  double totals[3] = {sums.loss, sums.hits, sums.samples};
-  DS_RETURN_IF_ERROR(
-      communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
-  if (!std::isfinite(totals[0])) {
+  DS_RETURN_IF_ERROR(sums.AddRanks(*communicator_));
+  if (!std::isfinite(sums.loss)) {
     const bool trained = step_ > 0;
     if (trained && sums.not_finite.has_value()) sums.not_finite->step = step_;
     return DivergenceError(absl::StrCat(trained ? "training has diverged: " : "", kLossIsNotFinite),
                            sums.not_finite, *communicator_);
   }
-  return EvaluationSums{totals[0], totals[1], totals[2], std::nullopt}.Mean();
+  return sums.Mean();
 }
 
 void MixedPrecisionTrainer::Trace(const char* name, int64_t start_us, int64_t end_us) {

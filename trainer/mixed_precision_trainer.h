@@ -59,9 +59,11 @@ struct StepReport {
   int64_t step = 0;   // optimiser steps of the run before this one, skipped ones included
   int64_t step_in_epoch = 0;
   int64_t steps_per_epoch = 0;
-  double loss = 0;      // this rank's mean over the step's samples
-  int64_t correct = 0;  // this rank's arg max hits
-  int64_t samples = 0;  // this rank's (text: tokens)
+  double loss = 0;      // this rank's mean over what counts in the step
+  double weight = 0;    // of that mean among those of other ranks and steps
+  int64_t correct = 0;  // this rank's hits; of numbers 0
+  int64_t counted = 0;  // what they are out of
+  int64_t samples = 0;  // this rank's (one class a token: tokens)
   double learning_rate = 0;
   double clip_factor = 1;  // what clipping to clip_norm multiplied the gradients by
   double loss_scale = 1;
@@ -78,7 +80,7 @@ struct StepReport {
 struct EpochReport {
   int64_t epoch = 0;
   double train_loss = 0;         // over all ranks
-  double train_accuracy = 0;     // 0..1
+  double train_accuracy = 0;     // share of hits, 0..1; NaN where the loss is of numbers
   double images_per_second = 0;  // over all ranks, training part of the epoch
   StepTimings mean_times;        // a step, this rank
   int64_t steps = 0;
@@ -152,6 +154,7 @@ class MixedPrecisionTrainer {
   // are the same on all ranks at an epoch's end and after evaluate().
   absl::Status WithAveragedWeights(const std::function<absl::Status()>& body);
 
+  const Loss& loss() const { return loss_; }
   Precision precision() const;
   const std::string& precision_reason() const { return precision_reason_; }
   // Fixes the precision before Prepare (resume: what `auto` chose then).
@@ -188,13 +191,15 @@ class MixedPrecisionTrainer {
   absl::Status AgreeOnBuffers();
   absl::Status ConnectRanks();
   absl::StatusOr<EpochReport> RunEpoch(DataLoader& loader, bool last);
-  absl::Status Accumulate(const std::vector<Batch>& micro_batches, int64_t global_samples,
-                          const SyncStep& round, StepReport& report);
+  absl::StatusOr<std::vector<double>> ShareOfMean(const std::vector<Batch>& micro_batches,
+                                                  int64_t global_samples);
+  absl::Status Accumulate(const std::vector<Batch>& micro_batches,
+                          const std::vector<double>& shares, const SyncStep& round,
+                          StepReport& report);
   absl::Status EndStep(StepReport& report, const SyncStats& sync,
                        const std::vector<Batch>& micro_batches, bool end_of_epoch);
   void SetDropoutKey(size_t micro_batch);
-  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, int64_t global_samples,
-                                       StepTimings& times);
+  absl::StatusOr<Sums> ForwardBackward(const Batch& batch, double share, StepTimings& times);
   absl::Status ApplyGradients(StepReport& report, const SyncStats& sync,
                               const std::vector<Batch>& micro_batches);
   // Whether the run is still finite (run_health.cc); collective but for the first three.

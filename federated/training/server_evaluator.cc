@@ -71,7 +71,8 @@ class TorchEvaluator final : public ServerEvaluator {
                           MakeLoader(evaluator->config_, evaluator->splits_.test, DataUse::kTest));
     }
     DS_ASSIGN_OR_RETURN(evaluator->model_, TaskModel::Create(evaluator->task_, model_file, info));
-    DS_ASSIGN_OR_RETURN(evaluator->loss_, Loss::Create(evaluator->task_.train.loss));
+    DS_ASSIGN_OR_RETURN(evaluator->loss_,
+                        Loss::ForModel(evaluator->task_.train.loss, evaluator->model_->graph()));
     evaluator->first_ = {.layout = evaluator->model_->layout(),
                          .weights = evaluator->model_->first_weights()};
     return evaluator;

@@ -48,7 +48,7 @@ class TorchTrainer final : public LocalTrainer {
     config_ = OnSite(task_, options_.config);
     DS_RETURN_IF_ERROR(OpenData());
     DS_ASSIGN_OR_RETURN(model_, TaskModel::Create(task_, model_file, &train_->info()));
-    DS_ASSIGN_OR_RETURN(loss_, Loss::Create(task_.train.loss));
+    DS_ASSIGN_OR_RETURN(loss_, Loss::ForModel(task_.train.loss, model_->graph()));
     ScheduleOptions schedule = task_.train.schedule;
     schedule.peak = task_.train.optimizer.learning_rate;
     schedule.steps_per_epoch = 1;
@@ -192,7 +192,7 @@ class TorchTrainer final : public LocalTrainer {
         task_.local.steps > 0 ? task_.local.steps : task_.local.epochs * epoch_steps;
     const int64_t epochs = (wanted + epoch_steps - 1) / epoch_steps;
     double loss = 0;
-    int64_t samples = 0;
+    double weight = 0;
     StepDistance distance(task_.train.optimizer);
     for (int64_t step = 0; step < wanted; ++step) {
       if (interrupted_) return absl::CancelledError(absl::StrCat("round ", round, " was given up"));
@@ -204,12 +204,12 @@ class TorchTrainer final : public LocalTrainer {
       DS_ASSIGN_OR_RETURN(const StepReport report, trainer.Step(micro_batches, size));
       if (report.skipped) continue;
       distance.Add(report.learning_rate, report.clip_factor);
-      loss += report.loss * static_cast<double>(report.samples);
-      samples += report.samples;
+      loss += report.loss * report.weight;
+      weight += report.weight;
     }
     precision_ = PrecisionName(module.precision());
     RoundResult result;
-    result.loss = loss / static_cast<double>(std::max<int64_t>(1, samples));
+    result.loss = weight > 0 ? loss / weight : 0;
     result.distance = distance.total();
     if (2 * trainer.skipped_steps() < wanted) return result;
     return absl::InvalidArgumentError(absl::StrCat(

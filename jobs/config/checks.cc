@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "trainer/optim/metric_names.h"
 
 namespace ds {
 namespace {
@@ -72,6 +74,31 @@ absl::Status CheckOptimizer(const OptimizerOptions& optimizer, const PositionOf&
     return YamlError(at("optimizer.momentum"),
                      "'optimizer.nesterov' needs a momentum above 0; set "
                      "'nesterov: false' for plain sgd");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLoss(const TrainConfig& config, const PositionOf& at) {
+  const LossOptions& loss = config.loss;
+  for (const std::string& metric : loss.metrics) {
+    if (GoesWith(metric, loss.name)) continue;
+    return YamlError(at("loss.metrics"),
+                     absl::StrCat("'", metric, "' does not go with 'loss.name: ", loss.name,
+                                  "'; use ", absl::StrJoin(MetricsOf(loss.name), ", ")));
+  }
+  const bool of_numbers = !IsOfClasses(loss.name) && loss.name != "bce";
+  if (of_numbers &&
+      (loss.label_smoothing > 0 || !loss.class_weights.empty() || loss.ignore_index.has_value())) {
+    return YamlError(at("loss"),
+                     absl::StrCat("'loss.name: ", loss.name,
+                                  "' is of numbers; 'label_smoothing', 'class_weights' and "
+                                  "'ignore_index' are for cross_entropy, nll and bce"));
+  }
+  if (config.quantization.distillation.weight > 0 && !IsOfClasses(loss.name)) {
+    return YamlError(at("quantization.distillation"),
+                     absl::StrCat("'quantization.distillation' is of shares of classes, and "
+                                  "'loss.name' is ",
+                                  loss.name));
   }
   return absl::OkStatus();
 }
@@ -271,6 +298,7 @@ absl::Status CheckTrainConfig(const TrainConfig& config, const PositionOf& posit
   DS_RETURN_IF_ERROR(CheckModel(config.model, position_of));
   DS_RETURN_IF_ERROR(CheckData(config.data, position_of));
   DS_RETURN_IF_ERROR(CheckOptimizer(config.optimizer, position_of));
+  DS_RETURN_IF_ERROR(CheckLoss(config, position_of));
   DS_RETURN_IF_ERROR(CheckCompression(config.trainer.exchange.compression, position_of));
   DS_RETURN_IF_ERROR(CheckSync(config, position_of));
   DS_RETURN_IF_ERROR(CheckQuantization(config, position_of));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "codec/option_words.h"
+#include "trainer/optim/metric_names.h"
 
 namespace ds {
 namespace {
@@ -296,9 +297,22 @@ void AddGating(GatingConfig& c, Fields& out) {
 }
 
 void AddLoss(LossOptions& c, Fields& out) {
-  out.push_back({"loss", "name", &c.name, OneOf({"cross_entropy"}), "loss"});
+  out.push_back(
+      {"loss", "name", &c.name, OneOf(LossNames()),
+       "cross_entropy, nll: one class a sample, token or pixel; bce: several labels, each "
+       "yes or no; mse, l1, huber: numbers"});
   out.push_back({"loss", "label_smoothing", &c.label_smoothing, Fraction(),
                  "share of the target spread over all classes"});
+  out.push_back({"loss", "ignore_index", &c.ignore_index, Any(),
+                 "cross_entropy, nll, bce: the target that does not count; none: all count"});
+  out.push_back({"loss", "class_weights", &c.class_weights, Above(0),
+                 "cross_entropy, nll: how much each class counts; bce: how much a positive of each "
+                 "label counts; empty: all alike"});
+  out.push_back({"loss", "huber_delta", &c.huber_delta, Above(0),
+                 "huber: the error where the square becomes a line"});
+  out.push_back({"loss", "metrics", &c.metrics, OneOf(MetricNames()),
+                 "what evaluations measure, the first decides which epoch is best; empty: by the "
+                 "loss and the model's output"});
 }
 
 void AddPrecision(std::string& mode, LossScalerOptions& c, Fields& out) {

@@ -12,7 +12,7 @@
 #include "jobs/channel_importance.h"
 #include "jobs/compute_threads.h"
 #include "jobs/data_setup.h"
-#include "jobs/graph_accuracy.h"
+#include "jobs/graph_evaluation.h"
 #include "jobs/model_factory.h"
 #include "jobs/model_output.h"
 
@@ -64,9 +64,12 @@ absl::StatusOr<PruneSummary> RunPruneJob(TrainConfig config, const PruneJobOptio
   DS_ASSIGN_OR_RETURN(Graph graph, MakeModel(config.model, splits.train->info(), config.run.seed));
   DS_ASSIGN_OR_RETURN(const std::string whole, ExportOnnxToBytes(graph));
   summary.bytes_before = static_cast<int64_t>(whole.size());
-  DS_ASSIGN_OR_RETURN(summary.accuracy_before, GraphAccuracy(graph, *test));
+  DS_ASSIGN_OR_RETURN(const Evaluation before, EvaluateGraph(graph, config.loss, *test));
+  summary.metric = before.metrics.front().name;
+  summary.accuracy_before = before.metric();
   DS_RETURN_IF_ERROR(Prune(config, splits, options, graph, summary));
-  DS_ASSIGN_OR_RETURN(summary.accuracy_after, GraphAccuracy(graph, *test));
+  DS_ASSIGN_OR_RETURN(const Evaluation after, EvaluateGraph(graph, config.loss, *test));
+  summary.accuracy_after = after.metric();
   DS_ASSIGN_OR_RETURN(const std::string pruned, ExportOnnxToBytes(graph));
   summary.bytes_after = static_cast<int64_t>(pruned.size());
 

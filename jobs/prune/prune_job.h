@@ -27,9 +27,10 @@ struct PruneSummary {
   std::string output;
   std::string pattern;
   std::string importance;
-  double accuracy_before = 0;  // on the test split, share 0..1
-  double accuracy_after = 0;   // of the written graph, before any fine-tuning
-  int64_t bytes_before = 0;    // of the two files
+  std::string metric = "accuracy";  // the loss' first, which the next two are
+  double accuracy_before = 0;       // on the test split; shares 0..1
+  double accuracy_after = 0;        // of the written graph, before any fine-tuning
+  int64_t bytes_before = 0;         // of the two files
   int64_t bytes_after = 0;
   PruneReport report;                  // of channels
   std::vector<TwoFourLayer> two_four;  // of 2:4

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "jobs/prune/prune_job.h"
 #include "report/json.h"
+#include "report/metric_text.h"
 #include "report/table.h"
 
 namespace ds {
@@ -49,8 +50,8 @@ std::string PruneSummaryJson(const PruneSummary& summary) {
                                  {"output", summary.output},
                                  {"pattern", summary.pattern},
                                  {"importance", summary.importance},
-                                 {"accuracy_before", summary.accuracy_before},
-                                 {"accuracy_after", summary.accuracy_after},
+                                 {summary.metric + "_before", summary.accuracy_before},
+                                 {summary.metric + "_after", summary.accuracy_after},
                                  {"bytes_before", summary.bytes_before},
                                  {"bytes_after", summary.bytes_after}};
   const PruneReport& report = summary.report;
@@ -84,9 +85,9 @@ std::string PruneSummaryTable(const PruneSummary& summary) {
   totals.AddRow({"bytes", absl::StrCat(summary.bytes_before), absl::StrCat(summary.bytes_after),
                  absl::StrFormat("%.1f %%", 100.0 * static_cast<double>(summary.bytes_after) /
                                                 static_cast<double>(summary.bytes_before))});
-  totals.AddRow({"accuracy, not fine-tuned",
-                 absl::StrFormat("%.2f %%", 100 * summary.accuracy_before),
-                 absl::StrFormat("%.2f %%", 100 * summary.accuracy_after)});
+  totals.AddRow({summary.metric + ", not fine-tuned",
+                 MetricText(summary.metric, summary.accuracy_before),
+                 MetricText(summary.metric, summary.accuracy_after)});
   const std::string layers =
       summary.pattern == "channels" ? GroupTable(summary.report) : TwoFourTable(summary.two_four);
   return absl::StrCat(layers, "\n", totals.ToString());

@@ -81,7 +81,8 @@ class Counter {
 
 }  // namespace
 
-absl::StatusOr<GateUse> MeasureGateUse(Graph graph, DataLoader& loader) {
+absl::StatusOr<GateUse> MeasureGateUse(Graph graph, const LossOptions& options,
+                                       DataLoader& loader) {
   DS_RETURN_IF_ERROR(InferShapes(graph));
   const std::vector<ChannelGate> gates = FindChannelGates(graph);
   if (gates.empty()) {
@@ -94,7 +95,7 @@ absl::StatusOr<GateUse> MeasureGateUse(Graph graph, DataLoader& loader) {
   Counter counter(gates, cost);
   module->set_value_observer(
       [&counter](ValueId id, const at::Tensor& value) { counter.Observe(id, value); });
-  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::Create({}));
+  DS_ASSIGN_OR_RETURN(const Loss loss, Loss::ForModel(options, module->graph()));
   DS_RETURN_IF_ERROR(Evaluate(*module, loss, loader).status());
   return counter.Use();
 }

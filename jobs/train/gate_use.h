@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "data/loader.h"
 #include "graph/graph.h"
+#include "trainer/optim/options.h"
 
 namespace ds {
 
@@ -15,8 +16,8 @@ struct GateUse {
   double macs_needed = 0;  // mean over images: of open channels, and of the gates' own layers
 };
 
-// Runs `graph` in evaluation mode over all of the loader's batches, image by image. InvalidArgument
-// if it has no gates, or the data holds nothing.
-absl::StatusOr<GateUse> MeasureGateUse(Graph graph, DataLoader& loader);
+// Runs `graph` in evaluation mode over all of the loader's batches, image by image, with the loss
+// of `options`. InvalidArgument if it has no gates, or the data holds nothing.
+absl::StatusOr<GateUse> MeasureGateUse(Graph graph, const LossOptions& options, DataLoader& loader);
 
 }  // namespace ds

@@ -83,7 +83,7 @@ absl::Status GatedTraining::AddUse(const DataSplits& splits, const std::string& 
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(model));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
                       MakeLoader(config_, splits.test, DataUse::kTest));
-  DS_ASSIGN_OR_RETURN(const GateUse use, MeasureGateUse(std::move(graph), *loader));
+  DS_ASSIGN_OR_RETURN(const GateUse use, MeasureGateUse(std::move(graph), config_.loss, *loader));
   summary.zero_gate_share = use.zero_share;
   summary.always_shut_share = use.always_shut;
   summary.never_shut_share = use.never_shut;

@@ -39,10 +39,10 @@ absl::Status VerifyJobReplicas(const RunProgress& progress, const QatModule* qua
                                const PrunedTraining* pruning, const GatedTraining* gating,
                                int64_t step, Communicator& communicator) {
   ReplicaCheck check;
-  check.Add("best accuracy", progress.best_accuracy);
+  check.Add("best metric", progress.best_metric);
   check.Add("best loss", progress.best_loss);
   check.Add("best epoch", static_cast<double>(progress.best_epoch));
-  check.Add("float accuracy", progress.float_accuracy);
+  check.Add("float metric", progress.float_metric);
   check.Add("precision", progress.precision);
   if (quantized != nullptr) {
     const QuantPlan plan = quantized->Plan();

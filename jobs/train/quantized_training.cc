@@ -12,7 +12,7 @@
 #include "graph/onnx/onnx.h"
 #include "graph/passes/passes.h"
 #include "jobs/calibration_samples.h"
-#include "jobs/graph_accuracy.h"
+#include "jobs/graph_evaluation.h"
 #include "jobs/train/plan_exchange.h"
 #include "quant/torch/quantizer.h"
 #include "trainer/qat/distillation.h"
@@ -53,7 +53,8 @@ absl::StatusOr<double> FileAccuracy(const TrainConfig& config, const DataSplits&
   DS_ASSIGN_OR_RETURN(const Graph graph, ImportOnnx(path));
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<DataLoader> loader,
                       MakeLoader(config, splits.test, DataUse::kTest));
-  return GraphAccuracy(graph, *loader);
+  DS_ASSIGN_OR_RETURN(const Evaluation measured, EvaluateGraph(graph, config.loss, *loader));
+  return measured.metric();
 }
 
 QatBits MakeBits(const QuantizationConfig& config, int weights, int activations) {
@@ -113,7 +114,13 @@ absl::StatusOr<QatModule*> StartQuantizedTraining(const TrainConfig& config,
   QatModule* const model = module.get();
   Objective objective;
   if (quantization.distillation.weight > 0) {
-    Distillation distillation(float_model, quantization.distillation);
+    DS_ASSIGN_OR_RETURN(const Loss of_model, Loss::ForModel(config.loss, graph));
+    // Pixels have their classes behind the sample, all others last.
+    const auto to_logits = [of_model](const at::Tensor& output) {
+      const at::Tensor logits = of_model.Logits(output);
+      return logits.dim() >= 4 ? logits.movedim(1, -1) : logits;
+    };
+    Distillation distillation(float_model, quantization.distillation, to_logits);
     objective = [distillation, model](const std::vector<at::Tensor>& inputs,
                                       const at::Tensor& output, const at::Tensor& loss) mutable {
       return distillation(inputs, output, loss, model->precision());

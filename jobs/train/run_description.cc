@@ -15,9 +15,10 @@ RunSummary DescribeRun(const TrainConfig& config, const JobObjects& objects,
   summary.precision = progress.precision;
   summary.world_size = world_size;
   summary.epochs = trainer.epoch();
+  summary.metric = trainer.loss().metrics().front();
   summary.best_epoch = progress.best_epoch + 1;
   if (progress.best_epoch >= 0) {
-    summary.test_accuracy = progress.best_accuracy;
+    summary.test_accuracy = progress.best_metric;
     summary.test_loss = progress.best_loss;
   }
   summary.local_steps = config.trainer.local_steps.every;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <utility>
 
@@ -11,17 +12,20 @@
 #include "base/tensor/safetensors.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
+#include "report/metric_text.h"
 #include "report/terminal.h"
 #include "report/trace.h"
 
 namespace ds {
 
 absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConfig& config,
+                                                                 std::vector<std::string> metrics,
                                                                  std::optional<RunFolder> folder,
                                                                  int world_size, bool print,
                                                                  int64_t resume_step) {
   auto reporter = std::unique_ptr<RunReporter>(new RunReporter());
   reporter->config_ = config;
+  reporter->metrics_names_ = std::move(metrics);
   reporter->folder_ = std::move(folder);
   reporter->world_size_ = world_size;
   reporter->print_ = print;
@@ -32,8 +36,9 @@ absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConf
   options.out = print ? &std::cout : nullptr;
   reporter->progress_ = std::make_unique<Progress>(options);
   if (reporter->folder_.has_value()) {
-    DS_ASSIGN_OR_RETURN(reporter->metrics_,
-                        MetricsWriter::Open(reporter->folder_->metrics(), resume_step));
+    DS_ASSIGN_OR_RETURN(
+        reporter->metrics_,
+        MetricsWriter::Open(reporter->folder_->metrics(), resume_step, reporter->metrics_names_));
     if (config.log.tensorboard) {
       DS_ASSIGN_OR_RETURN(reporter->events_,
                           TensorBoardWriter::Open(reporter->folder_->events(), resume_step));
@@ -42,20 +47,34 @@ absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConf
   return reporter;
 }
 
+bool RunReporter::Measures(const std::string& metric) const {
+  return std::find(metrics_names_.begin(), metrics_names_.end(), metric) != metrics_names_.end();
+}
+
+std::vector<double> RunReporter::TrainMetrics(double accuracy) const {
+  std::vector<double> cells;
+  for (const std::string& name : metrics_names_)
+    cells.push_back(name == "accuracy" ? accuracy : MetricsRow::kNone);
+  return cells;
+}
+
 absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, bool scaled) {
   times_ += report.times;
-  loss_ += report.loss * static_cast<double>(report.samples);
+  loss_ += report.loss * report.weight;
+  weight_ += report.weight;
   correct_ += report.correct;
-  samples_ += report.samples;
+  counted_ += report.counted;
   ++steps_;
-  const double samples = static_cast<double>(std::max<int64_t>(1, samples_));
   ProgressState state;
   state.epoch = report.epoch + 1;
   state.epochs = config_.run.epochs;
   state.step = report.step_in_epoch + 1;
   state.steps_per_epoch = report.steps_per_epoch;
-  state.loss = loss_ / samples;
-  state.accuracy = static_cast<double>(correct_) / samples;
+  state.loss = weight_ > 0 ? loss_ / weight_ : 0;
+  if (Measures("accuracy")) {
+    state.accuracy =
+        static_cast<double>(correct_) / static_cast<double>(std::max<int64_t>(1, counted_));
+  }
   state.learning_rate = report.learning_rate;
   state.loss_scale = scaled ? report.loss_scale : 0;
   state.skipped_steps = skipped_steps;
@@ -68,7 +87,7 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
     row.step = report.step + 1;
     row.epoch = state.epoch;
     row.loss = state.loss;
-    row.accuracy = state.accuracy;
+    row.metrics = TrainMetrics(state.accuracy);
     row.learning_rate = state.learning_rate;
     row.images_per_second = progress_->images_per_second();
     if (scaled) row.loss_scale = report.loss_scale;
@@ -83,37 +102,45 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
   }
   if (events_ != nullptr) {
     DS_RETURN_IF_ERROR(events_->AddScalar("loss/train", report.step + 1, state.loss));
-    DS_RETURN_IF_ERROR(events_->AddScalar("accuracy/train", report.step + 1, state.accuracy));
+    if (Measures("accuracy"))
+      DS_RETURN_IF_ERROR(events_->AddScalar("accuracy/train", report.step + 1, state.accuracy));
     DS_RETURN_IF_ERROR(events_->AddScalar("learning_rate", report.step + 1, state.learning_rate));
     if (scaled)
       DS_RETURN_IF_ERROR(events_->AddScalar("loss_scale", report.step + 1, report.loss_scale));
   }
   times_ = {};
-  loss_ = 0;
-  correct_ = samples_ = steps_ = 0;
+  loss_ = weight_ = 0;
+  correct_ = counted_ = steps_ = 0;
   return absl::OkStatus();
 }
 
 absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& evaluation,
                                 int64_t step) {
-  Note(
-      absl::StrFormat("epoch %d: train loss %.4f, accuracy %.2f %%; test loss %.4f, accuracy %.2f "
-                      "%%; %.0f images/s",
-                      epoch.epoch + 1, epoch.train_loss, 100 * epoch.train_accuracy,
-                      evaluation.loss, 100 * evaluation.accuracy, epoch.images_per_second));
+  std::string line =
+      absl::StrFormat("epoch %d: train loss %.4f", epoch.epoch + 1, epoch.train_loss);
+  if (Measures("accuracy"))
+    absl::StrAppend(&line, ", accuracy ", MetricText("accuracy", epoch.train_accuracy));
+  absl::StrAppendFormat(&line, "; test loss %.4f", evaluation.loss);
+  for (const MetricValue& one : evaluation.metrics)
+    absl::StrAppend(&line, ", ", one.name, " ", MetricText(one.name, one.value));
+  absl::StrAppendFormat(&line, "; %.0f images/s", epoch.images_per_second);
+  Note(line);
   if (metrics_ != nullptr) {
     MetricsRow row;
     row.step = step;
     row.epoch = epoch.epoch + 1;
     row.split = "test";
     row.loss = evaluation.loss;
-    row.accuracy = evaluation.accuracy;
+    row.metrics.clear();
+    for (const MetricValue& one : evaluation.metrics) row.metrics.push_back(one.value);
     row.skipped_steps = epoch.skipped_steps;
     DS_RETURN_IF_ERROR(metrics_->Write(row));
   }
   if (events_ == nullptr) return absl::OkStatus();
   DS_RETURN_IF_ERROR(events_->AddScalar("loss/test", step, evaluation.loss));
-  return events_->AddScalar("accuracy/test", step, evaluation.accuracy);
+  for (const MetricValue& one : evaluation.metrics)
+    DS_RETURN_IF_ERROR(events_->AddScalar(one.name + "/test", step, one.value));
+  return absl::OkStatus();
 }
 
 absl::Status RunReporter::Sync() {

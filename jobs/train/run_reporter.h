@@ -23,7 +23,9 @@ class RunReporter {
  public:
   // `folder` absent: nothing is written (other ranks, dry runs). `resume_step` >= 0: rows after it
   // are dropped.
+  // `metrics`: the names of what evaluations measure.
   static absl::StatusOr<std::unique_ptr<RunReporter>> Create(const TrainConfig& config,
+                                                             std::vector<std::string> metrics,
                                                              std::optional<RunFolder> folder,
                                                              int world_size, bool print,
                                                              int64_t resume_step);
@@ -47,7 +49,12 @@ class RunReporter {
  private:
   RunReporter() = default;
 
+  bool Measures(const std::string& metric) const;
+  // A training row's cells: of what steps count, accuracy alone.
+  std::vector<double> TrainMetrics(double accuracy) const;
+
   TrainConfig config_;
+  std::vector<std::string> metrics_names_;
   std::optional<RunFolder> folder_;
   int world_size_ = 1;
   bool print_ = false;
@@ -56,8 +63,8 @@ class RunReporter {
   std::unique_ptr<TensorBoardWriter> events_;
   // Since the last row of metrics.
   StepTimings times_;
-  double loss_ = 0;
-  int64_t correct_ = 0, samples_ = 0, steps_ = 0;
+  double loss_ = 0, weight_ = 0;
+  int64_t correct_ = 0, counted_ = 0, steps_ = 0;
 };
 
 }  // namespace ds

@@ -1,6 +1,7 @@
 #include "jobs/train/train_job.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -20,8 +21,10 @@
 #include "jobs/train/run_reporter.h"
 #include "jobs/train/step_medians.h"
 #include "jobs/train/trace_gather.h"
+#include "report/metric_text.h"
 #include "torch/version.h"
 #include "trainer/optim/auto_precision.h"
+#include "trainer/optim/metric_names.h"
 #include "trainer/state/rank_state.h"
 #include "trainer/state/run_checkpoint.h"
 #include "trainer/state/run_state.h"
@@ -57,8 +60,8 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(
         WorkAtOwnPace(communicator_, "open the run's records", [&]() -> absl::Status {
           DS_ASSIGN_OR_RETURN(
-              reporter_, RunReporter::Create(config_, std::move(folder), communicator_.size(),
-                                             options_.print && root(),
+              reporter_, RunReporter::Create(config_, loss().metrics(), std::move(folder),
+                                             communicator_.size(), options_.print && root(),
                                              options_.resume ? objects_->trainer->step() : -1));
           return absl::OkStatus();
         }));
@@ -112,8 +115,7 @@ class TrainJob final : public TrainObserver {
     }
     objects_->schedule->ReportEpoch(last_evaluation_.loss);
     DS_RETURN_IF_ERROR(reporter_->Epoch(epoch, last_evaluation_, objects_->trainer->step()));
-    if (last_evaluation_.accuracy > progress_.best_accuracy)
-      DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
+    if (IsBest(last_evaluation_.metric())) DS_RETURN_IF_ERROR(KeepBest(epoch.epoch));
     const int64_t done = epoch.epoch + 1;
     if (gating_ != nullptr && !gating_->Counts(done)) ForgetBest();
     if (config_.trainer.verify_replicas) {
@@ -134,6 +136,13 @@ class TrainJob final : public TrainObserver {
   static constexpr size_t kMaxTraceSpans = 20000;
 
   bool root() const { return communicator_.rank() == 0; }
+  const Loss& loss() const { return objects_->trainer->loss(); }
+  const std::string& metric() const { return loss().metrics().front(); }
+
+  bool IsBest(double value) const {
+    if (progress_.best_epoch < 0) return true;
+    return HigherIsBetter(metric()) ? value > progress_.best_metric : value < progress_.best_metric;
+  }
 
   // A run that fails says what it leaves behind.
   absl::Status WithWhatIsLeft(const absl::Status& status) const {
@@ -141,8 +150,8 @@ class TrainJob final : public TrainObserver {
     std::string left;
     if (progress_.best_epoch >= 0) {
       absl::StrAppend(&left, "; the best model so far, of epoch ", progress_.best_epoch + 1,
-                      absl::StrFormat(" with %.2f %%", 100 * progress_.best_accuracy),
-                      ", stays in ", reporter_->folder()->path());
+                      " with ", MetricText(metric(), progress_.best_metric), ", stays in ",
+                      reporter_->folder()->path());
     }
     if (checkpointed_) {
       absl::StrAppend(&left, "; --resume goes on from the last checkpoint in ",
@@ -211,10 +220,7 @@ class TrainJob final : public TrainObserver {
   }
 
   // From here on the model is another one.
-  void ForgetBest() {
-    progress_.best_accuracy = -1;
-    progress_.best_epoch = -1;
-  }
+  void ForgetBest() { progress_.best_epoch = -1; }
 
   // Up to the last pruning. Results before it are another model's: the best epoch is looked for
   // behind it.
@@ -242,7 +248,7 @@ class TrainJob final : public TrainObserver {
         graph = objects_->module->ExportGraph();
         return absl::OkStatus();
       }));
-      progress_.float_accuracy = in_float.accuracy;
+      progress_.float_metric = in_float.metric();
       ForgetBest();
     }
     DS_ASSIGN_OR_RETURN(float_model_, GraphModule::Create(std::move(graph)));
@@ -250,9 +256,8 @@ class TrainJob final : public TrainObserver {
                                                            communicator_, *objects_));
     const QatBits bits = StageAt(config_.quantization, objects_->trainer->epoch()).bits;
     start_note_ = absl::StrFormat(
-        "quantisation-aware training from here on: weights %d bits, activations %d; in float %.2f "
-        "%%",
-        bits.weights, bits.activations, 100 * progress_.float_accuracy);
+        "quantisation-aware training from here on: weights %d bits, activations %d; in float %s",
+        bits.weights, bits.activations, MetricText(metric(), progress_.float_metric));
     if (reporter_ != nullptr) reporter_->Note(start_note_);
     return absl::OkStatus();
   }
@@ -285,8 +290,7 @@ class TrainJob final : public TrainObserver {
     const QuantizationConfig& quantization = config_.quantization;
     summary.quantization = quantization.mode;
     if (quantization.mode == "none") return absl::OkStatus();
-    summary.float_accuracy =
-        trains_quantized() ? progress_.float_accuracy : progress_.best_accuracy;
+    summary.float_accuracy = trains_quantized() ? progress_.float_metric : progress_.best_metric;
     return OnRoot("write the quantised files", [&]() -> absl::Status {
       const RunFolder& folder = *reporter_->folder();
       if (!trains_quantized()) {
@@ -360,11 +364,13 @@ class TrainJob final : public TrainObserver {
         local_steps() ? absl::StrCat(", ", config_.trainer.local_steps.every, " local steps") : "",
         options_.resume ? absl::StrCat(", resumed after epoch ", objects_->trainer->epoch()) : ""));
     for (const std::string& note : objects_->notes) reporter_->Note(note);
+    if (!loss().note().empty()) reporter_->Note(loss().note());
     if (!start_note_.empty()) reporter_->Note(start_note_);
   }
 
   absl::Status KeepBest(int64_t epoch) {
-    progress_.best_accuracy = last_evaluation_.accuracy;
+    // What is not defined (auc of labels that are all alike) is worse than all that is.
+    progress_.best_metric = std::isnan(last_evaluation_.metric()) ? -1 : last_evaluation_.metric();
     progress_.best_loss = last_evaluation_.loss;
     progress_.best_epoch = epoch;
     if (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)
@@ -431,8 +437,9 @@ class TrainJob final : public TrainObserver {
     DS_RETURN_IF_ERROR(PrepareTrainer());
     DS_RETURN_IF_ERROR(objects_->train_loader->StartEpoch(0));
     DS_ASSIGN_OR_RETURN(const std::optional<Batch> batch, objects_->train_loader->Next());
-    DS_ASSIGN_OR_RETURN(reporter_, RunReporter::Create(config_, std::nullopt, communicator_.size(),
-                                                       options_.print && root(), -1));
+    DS_ASSIGN_OR_RETURN(reporter_,
+                        RunReporter::Create(config_, loss().metrics(), std::nullopt,
+                                            communicator_.size(), options_.print && root(), -1));
     DS_RETURN_IF_ERROR(
         objects_->trainer
             ->Step({*batch}, batch->size() * communicator_.size(), /*end_of_epoch=*/true)
@@ -445,7 +452,9 @@ class TrainJob final : public TrainObserver {
 
   RunSummary Summarize() const {
     RunSummary summary = DescribeRun(config_, *objects_, progress_, communicator_.size());
-    if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.accuracy;
+    if (last_evaluation_.samples > 0) summary.final_test_accuracy = last_evaluation_.metric();
+    for (const MetricValue& one : last_evaluation_.metrics)
+      summary.final_test_metrics.emplace_back(one.name, one.value);
     const double epochs = static_cast<double>(std::max<int64_t>(1, epochs_here_));
     summary.train_images_per_second = images_per_second_ / epochs;
     summary.wire_bytes_per_step = last_epoch_.wire_bytes_per_step;

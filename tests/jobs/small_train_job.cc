@@ -10,7 +10,7 @@
 #include "graph/onnx/onnx.h"
 #include "gtest/gtest.h"
 #include "jobs/data_setup.h"
-#include "jobs/graph_accuracy.h"
+#include "jobs/graph_evaluation.h"
 #include "jobs/train/train_job.h"
 #include "tests/support/temp_folder.h"
 
@@ -43,9 +43,10 @@ std::optional<double> FileAccuracy(TrainConfig config, const std::string& path) 
   EXPECT_TRUE(graph.ok()) << graph.status();
   const auto splits = OpenSplits(config);
   EXPECT_TRUE(splits.ok()) << splits.status();
-  const auto accuracy = GraphAccuracy(*graph, **MakeLoader(config, splits->test, DataUse::kTest));
+  const auto accuracy =
+      EvaluateGraph(*graph, config.loss, **MakeLoader(config, splits->test, DataUse::kTest));
   EXPECT_TRUE(accuracy.ok()) << accuracy.status();
-  return accuracy.ok() ? std::optional(*accuracy) : std::nullopt;
+  return accuracy.ok() ? std::optional(accuracy->metric()) : std::nullopt;
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ TEST(Replicas, WhatIsEvaluatedIsWhatIsExported) {
               const auto own = Evaluate(**module, *Loss::Create({}), *TestData(0, 1));
               ASSERT_TRUE(own.ok()) << own.status();
               ASSERT_EQ(told->samples, own->samples);
-              EXPECT_EQ(told->accuracy, own->accuracy);
+              EXPECT_EQ(told->metric(), own->metric());
               // The same losses, added in another order.
               EXPECT_NEAR(told->loss, own->loss, 1e-6 * own->loss);
             });

@@ -2,7 +2,10 @@
 // fills. Torch-free. (Loss scaling and schedules, themselves torch-free, have theirs beside them.)
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace ds {
 
@@ -17,9 +20,19 @@ struct OptimizerOptions {
                                // norms and biases
 };
 
+// What it takes and computes is in loss.h.
 struct LossOptions {
+  // cross_entropy | nll | bce | mse | l1 | huber
   std::string name = "cross_entropy";
-  double label_smoothing = 0.0;  // [0, 1)
+  double label_smoothing = 0.0;         // cross_entropy, nll, bce: [0, 1)
+  std::optional<int64_t> ignore_index;  // cross_entropy, nll, bce: the target that does not count
+  // cross_entropy, nll: how much each class counts; bce: how much a positive of each label counts.
+  // > 0; empty: all alike.
+  std::vector<double> class_weights;
+  double huber_delta = 1.0;  // huber: where the square becomes a line, > 0
+  // What evaluations measure (metrics.h); the first decides which epoch was best. Empty: by the
+  // loss and the model's output.
+  std::vector<std::string> metrics;
 };
 
 // Moving average of the weights (ema.h).

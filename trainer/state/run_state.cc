@@ -135,10 +135,10 @@ absl::StatusOr<Checkpoint> CaptureRun(const RunObjects& objects, const RunProgre
                       {"precision", progress.precision},
                       {"compression", {{"method", exchange.method}, {"bits", exchange.bits}}},
                       {"best",
-                       {{"accuracy", progress.best_accuracy},
+                       {{"accuracy", progress.best_metric},
                         {"epoch", static_cast<double>(progress.best_epoch)},
                         {"loss", progress.best_loss},
-                        {"float_accuracy", progress.float_accuracy},
+                        {"float_accuracy", progress.float_metric},
                         {"wall_seconds", progress.wall_seconds}}}};
   checkpoint.state_json = state.dump(2);
   return checkpoint;
@@ -201,11 +201,11 @@ absl::Status RestoreRun(const Checkpoint& checkpoint, const RunObjects& objects,
   DS_RETURN_IF_ERROR(objects.schedule->LoadState(schedule));
   DS_RETURN_IF_ERROR(objects.trainer->LoadState(trainer));
   objects.trainer->set_exchange_state(std::move(exchange));
-  progress->best_accuracy = best["accuracy"];
+  progress->best_metric = best["accuracy"];
   progress->best_epoch = static_cast<int64_t>(best["epoch"]);
   progress->best_loss = best["loss"];
   progress->wall_seconds = best["wall_seconds"];
-  progress->float_accuracy = best["float_accuracy"];  // 0 where it is not there: runs in float
+  progress->float_metric = best["float_accuracy"];  // 0 where it is not there: runs in float
   progress->precision = state["precision"].get<std::string>();
   return absl::OkStatus();
 }

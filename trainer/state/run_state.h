@@ -21,12 +21,12 @@ struct RunObjects {
 
 // What the job itself remembers from one epoch to the next.
 struct RunProgress {
-  double best_accuracy = -1;  // 0..1, -1: none yet
-  int64_t best_epoch = -1;    // 0-based
+  double best_metric = -1;  // by the loss' first metric
+  int64_t best_epoch = -1;  // 0-based; -1: none yet
   double best_loss = 0;
   std::string precision;      // what `auto` chose
   double wall_seconds = 0;    // of training so far, earlier runs included
-  double float_accuracy = 0;  // of the model that quantisation-aware training began with, 0..1
+  double float_metric = 0;    // of the model that quantisation-aware training began with
 };
 
 // Without what ranks have of their own (rank_state.h).

@@ -122,6 +122,18 @@ TEST(TrainFields, EveryDefaultButTheModelIsAllowed) {
   }
 }
 
+TEST(TrainFields, AnIntegerMayBeAbsent) {
+  const char kModel[] = "model: {name: mlp}\n";
+  const auto read = [&](const std::string& loss) {
+    return ParseTrainConfig(kModel + loss, "test.yaml", {});
+  };
+  EXPECT_EQ(read("")->loss.ignore_index, std::nullopt);
+  EXPECT_EQ(read("loss: {ignore_index: none}")->loss.ignore_index, std::nullopt);
+  EXPECT_EQ(read("loss: {ignore_index: -100}")->loss.ignore_index, -100);
+  const std::string printed = PrintTrainConfig(*read("loss: {ignore_index: -100}"));
+  EXPECT_EQ(ParseTrainConfig(printed, "printed", {})->loss.ignore_index, -100);
+}
+
 TEST(ConfigReference, TheDocumentedReferenceIsTheReadersOwn) {
   const std::string path = std::string(DS_SOURCE_DIR) + "/docs/configuration.md";
   std::ifstream file(path);
