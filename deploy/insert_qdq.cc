@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "deploy/qdq/check.h"
 #include "deploy/qdq/fate.h"
+#include "deploy/qdq/layouts.h"
 #include "deploy/qdq/placement.h"
 #include "deploy/qdq/prepare.h"
 #include "deploy/qdq/weights.h"
@@ -62,10 +63,12 @@ absl::StatusOr<Graph> InsertQdq(const Graph& folded, const QuantPlan& plan,
   DS_RETURN_IF_ERROR(InferShapes(inferred));
   DS_RETURN_IF_ERROR(qdq::CheckPlan(inferred, plan));
   DS_ASSIGN_OR_RETURN(qdq::Prepared prepared, qdq::Prepare(inferred, plan));
+  QuantPlan separated = plan;
+  DS_RETURN_IF_ERROR(qdq::SeparateLayouts(prepared.graph, separated));
   if (options.profile == QdqProfile::kTensorRT) {
-    return qdq::InsertForTensorRT(std::move(prepared), plan, options, report);
+    return qdq::InsertForTensorRT(std::move(prepared), separated, options, report);
   }
-  return qdq::InsertForOnnxRuntime(std::move(prepared), plan, options, report);
+  return qdq::InsertForOnnxRuntime(std::move(prepared), separated, options, report);
 }
 
 }  // namespace ds

@@ -24,7 +24,8 @@ namespace ds {
 //   is then not quantised, even if the plan has it.
 // - Operators that only move elements (Flatten, Reshape, Transpose, MaxPool, ...) pass on the
 //   parameters of their input, whatever the plan has for their result.
-// - A weight in plan.weights becomes an integer initialiser and a DequantizeLinear.
+// - A weight in plan.weights becomes an integer initialiser and a DequantizeLinear; one that is
+//   read in two layouts becomes two (qdq/layouts.h).
 // - A bias becomes int32 (kept as int16 and cast where that saves bytes) with scale input scale *
 // weight scale, zero point 0. Where |bias| / scale
 //   would exceed 2^30 (the other half of the range is left to the sum of products), or the scale

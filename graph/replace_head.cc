@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +20,7 @@ struct Head {
   ValueId weight = kNoValue;
   int class_axis = 0;
   ValueId bias = kNoValue;
+  std::vector<int> reshapes;  // nodes behind it whose target may name the classes
 };
 
 absl::Status NoHead(const Graph& graph, const std::string& why) {
@@ -30,10 +33,24 @@ absl::Status NoHead(const Graph& graph, const std::string& why) {
 
 bool IsPassedOver(const std::string& op) {
   static const auto& ops = *new std::set<std::string>{
-      "Softmax",   "LogSoftmax",        "Sigmoid",   "Identity", "Flatten",
-      "Reshape",   "Squeeze",           "Cast",      "Dropout",  "Unsqueeze",
-      "Transpose", "GlobalAveragePool", "ReduceMean"};
+      "Softmax", "LogSoftmax", "Sigmoid",    "Identity",   "Flatten",   "Reshape",
+      "Squeeze", "Cast",       "Dropout",    "Relu",       "Unsqueeze", "GlobalAveragePool",
+      "Resize",  "Transpose",  "ReduceMean", "AveragePool"};
   return ops.contains(op);
+}
+
+// Div, Mul, Add or Sub with one constant number, a temperature say; which input that leaves, -1 for
+// other nodes.
+int ScaledInput(const Graph& graph, const Node& node) {
+  if (node.op != "Div" && node.op != "Mul" && node.op != "Add" && node.op != "Sub") return -1;
+  for (const int constant : {1, 0}) {
+    const Tensor* number = graph.Constant(node.inputs[static_cast<size_t>(constant)]);
+    if (number == nullptr || number->num_elements() != 1) continue;
+    // One number in a vector may be a bias, of a single class.
+    const bool may_be_bias = node.op == "Add" && number->rank() == 1;
+    if (!may_be_bias) return 1 - constant;
+  }
+  return -1;
 }
 
 bool IsVector(const Graph& graph, ValueId id) {
@@ -78,12 +95,17 @@ absl::StatusOr<Head> FindHead(const Graph& graph) {
       }
       return head;
     }
+    if (const int scaled = ScaledInput(graph, node); scaled >= 0) {
+      id = node.inputs[static_cast<size_t>(scaled)];
+      continue;
+    }
     if (node.op == "Add" && added == kNoValue) {
       const int constant = IsVector(graph, node.inputs[0]) ? 0 : 1;
       added = node.inputs[constant];
       id = node.inputs[1 - constant];
       if (IsVector(graph, added)) continue;
     } else if (IsPassedOver(node.op)) {
+      if (node.op == "Reshape") head.reshapes.push_back(index);
       id = node.inputs[0];
       continue;
     }
@@ -103,6 +125,30 @@ void Renew(Graph& graph, ValueId id, int axis, int64_t classes, int64_t fan_in, 
   initializer = {.data = UniformWeights(shape, bound, seed, value.name), .trainable = true};
   value.dtype = DType::kFloat32;
   value.shape = std::move(shape);
+}
+
+// A Reshape's written-out classes become the new ones. The target may have other readers, so it
+// gets an initialiser of its own. InvalidArgument where it is not clear which extent that is.
+absl::Status ReshapeTo(Graph& graph, int index, int64_t old_classes, int64_t classes) {
+  const Node& node = graph.nodes()[static_cast<size_t>(index)];
+  const Tensor* target = node.inputs.size() > 1 ? graph.Constant(node.inputs[1]) : nullptr;
+  if (target == nullptr || target->dtype() != DType::kInt64) return absl::OkStatus();
+  Tensor changed = target->Clone();
+  int named = 0;
+  for (int64_t& extent : changed.mutable_span<int64_t>()) {
+    if (extent != old_classes) continue;
+    extent = classes;
+    ++named;
+  }
+  if (named == 0) return absl::OkStatus();
+  if (named > 1) {
+    return NoHead(graph, absl::StrCat("the target of node '", node.name, "' names ", old_classes,
+                                      " twice, and which of them are the classes is not clear"));
+  }
+  const std::string name = node.name + ".classes";
+  graph.mutable_nodes()[static_cast<size_t>(index)].inputs[1] =
+      graph.AddInitializer(name, std::move(changed), /*trainable=*/false);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,7 +174,11 @@ absl::Status ReplaceClassifier(Graph& graph, int64_t classes, uint64_t seed) {
   const int64_t fan_in = old_classes == 0 ? 0 : weight.num_elements() / old_classes;
   Renew(graph, head.weight, head.class_axis, classes, fan_in, seed);
   if (head.bias != kNoValue) Renew(graph, head.bias, 0, classes, fan_in, seed);
-  const absl::Status status = InferShapes(graph);
+  absl::Status status;
+  for (const int index : head.reshapes) {
+    status.Update(ReshapeTo(graph, index, old_classes, classes));
+  }
+  status.Update(InferShapes(graph));
   if (status.ok()) return status;
   graph = before;
   return NoHead(graph, absl::StrCat("with ", classes, " classes, ", std::string(status.message())));

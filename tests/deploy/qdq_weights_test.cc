@@ -128,6 +128,37 @@ TEST(QdqWeightsTest, ASharedWeightIsWrittenOnceWithScalesThatFitBothBiases) {
 }
 
 // With scale 1, as calibration gives it, the bias would be rounded to steps of the input's scale.
+// What ONNX Runtime fuses takes scales for output channels, whatever axis they are for.
+TEST(QdqWeightsTest, AWeightThatIsReadInTwoLayoutsIsWrittenOnceALayout) {
+  Builder b("net", 1);
+  ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 5});
+  const ValueId w = b.Parameter(
+      "w", Tensor::From<float>({3, 5}, {1, 2, 3, 4, 5, -1, 1, -1, 1, -1, .1f, .2f, .3f, .4f, .5f}));
+  x = b.Op("Gemm", {x, w}, {{"transB", int64_t{1}}}, "first");
+  x = b.Op("Gemm", {x, w}, {}, "back");
+  b.Output(b.Op("Gemm", {x, w}, {{"transB", int64_t{1}}}, "again"), "y");
+  const Graph graph = *b.Finish();
+  QuantPlan plan;
+  plan.weights = {{"w", Weight(3, 8, 0.05f)}};
+  const Graph out = Insert(graph, plan);
+  const auto weight_of = [&](const std::string& name) -> const Node& {
+    for (const Node& node : out.nodes()) {
+      if (node.name == name) return Maker(out, node.inputs[1]);
+    }
+    ADD_FAILURE() << "no node " << name;
+    return out.nodes()[0];
+  };
+  EXPECT_EQ(weight_of("first").GetInt("axis", -1), 0);
+  EXPECT_EQ(weight_of("back").GetInt("axis", -1), 1);
+  EXPECT_EQ(weight_of("first").outputs, weight_of("again").outputs);
+  const Tensor& scales = *out.Constant(weight_of("back").inputs[1]);
+  ASSERT_EQ(scales.num_elements(), 5);
+  for (int64_t column = 0; column < 5; ++column) {
+    const float most = std::max(1.0f, static_cast<float>(column + 1));
+    EXPECT_FLOAT_EQ(scales.span<float>()[column], most / 127);
+  }
+}
+
 TEST(QdqWeightsTest, AChannelOfZerosKeepsItsBias) {
   Graph graph = ConvThen("");
   Tensor& weight = graph.mutable_initializers().at(graph.FindValue("c.weight")).data;

@@ -299,13 +299,44 @@ TEST(ReplaceClassifierTest, GemmMatMulAndConvHeadsGetNewClasses) {
 TEST(ReplaceClassifierTest, SaysWhereTheSearchEnded) {
   Builder b("g");
   ValueId x = b.Input("x", DType::kFloat32, {kAny, 8});
-  b.Output(b.Op("Relu", {b.Linear(x, "fc", 4)}, {}, "last"), "scores");
+  b.Output(b.Op("Tanh", {b.Linear(x, "fc", 4)}, {}, "last"), "scores");
   Graph graph = b.Finish().value();
   const std::string message(ReplaceClassifier(graph, 3, 0).message());
-  EXPECT_THAT(message, testing::AllOf(HasSubstr("'scores'"), HasSubstr("'last' (Relu)")));
+  EXPECT_THAT(message, testing::AllOf(HasSubstr("'scores'"), HasSubstr("'last' (Tanh)")));
   Graph detector = BuildModel("yolo_nano", {}).value();
   EXPECT_THAT(std::string(ReplaceClassifier(detector, 3, 0).message()), HasSubstr("3 outputs"));
   EXPECT_FALSE(ReplaceClassifier(graph, 0, 0).ok());
+}
+
+TEST(ReplaceClassifierTest, ATemperatureAndAReshapeThatNamesTheClassesStandBehindTheHead) {
+  Builder b("g", 1);
+  ValueId x = b.Input("x", DType::kFloat32, {kAny, 8, 4, 4});
+  x = b.Relu(b.Conv(x, "head", {.channels = 10, .kernel = 1, .bias = true}));
+  x = b.Reshape(b.GlobalAveragePool(x), {-1, 10});
+  b.Output(b.Op("Div", {x, b.Scalar(0.5f)}), "y");
+  Graph graph = b.Finish().value();
+  ASSERT_TRUE(ReplaceClassifier(graph, 7, 3).ok());
+  EXPECT_EQ(graph.value(graph.outputs()[0]).shape, (Shape{kAny, 7}));
+  EXPECT_EQ(graph.ParameterCount(), 7 * 8 + 7);
+  EXPECT_TRUE(graph.Validate().ok());
+}
+
+TEST(ReplaceClassifierTest, OneClassWithABiasOfOneNumberBecomesSeveral) {
+  Builder b("g", 1);
+  b.Output(b.TokenLinear(b.Input("x", DType::kFloat32, {kAny, 8}), "head", 1), "y");
+  Graph graph = b.Finish().value();
+  ASSERT_TRUE(ReplaceClassifier(graph, 3, 3).ok());
+  EXPECT_EQ(graph.ParameterCount(), 8 * 3 + 3) << "the bias too, not one for all classes";
+}
+
+TEST(ReplaceClassifierTest, WhereAReshapeNamesTheirNumberTwiceItIsNotGuessed) {
+  Builder b("g", 1);
+  ValueId x = b.Linear(b.Input("x", DType::kFloat32, {kAny, 8}), "fc", 4);
+  b.Output(b.Reshape(b.Reshape(x, {-1, 4, 1}), {4, 4}), "y");
+  Graph graph = b.Finish().value();
+  const std::string message(ReplaceClassifier(graph, 3, 0).message());
+  EXPECT_THAT(message, HasSubstr("twice"));
+  EXPECT_EQ(graph.ParameterCount(), 4 * 8 + 4) << "as it was";
 }
 
 TEST(ReplaceClassifierTest, ALaterFixedShapeLeavesTheGraphAsItWas) {
