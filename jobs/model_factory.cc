@@ -49,8 +49,10 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
   if (data.kind == SampleKind::kTensors && config.options.classes == 0) return graph;
   const int64_t classes = Sized(config.options, data).classes;
   DS_RETURN_IF_ERROR(CheckClasses(classes, data));
-  const Value& output = graph.value(graph.outputs()[0]);
-  if (output.shape && !output.shape->empty() && output.shape->back() != classes) {
+  const auto& output = graph.value(graph.outputs()[0]).shape;
+  // Of pixels the classes are behind the sample, else last.
+  const size_t axis = !output || output->empty() ? 0 : output->size() >= 4 ? 1 : output->size() - 1;
+  if (output && !output->empty() && (*output)[axis] != classes) {
     DS_RETURN_IF_ERROR(Annotate(ReplaceClassifier(graph, classes, seed), config.onnx));
   }
   return graph;
@@ -68,6 +70,23 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
   if (model.options.classes >= data_classes) return model;
   return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.options.classes,
                                                  " classes apart, the data has ", data_classes,
+                                                 "; give the data that it was trained on"));
+}
+
+absl::StatusOr<Graph> LoadAsItIs(const std::string& path, const DatasetInfo& data,
+                                 std::vector<std::string>* notes) {
+  DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(path, {.notes = notes}));
+  DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), path));
+  DS_RETURN_IF_ERROR(CheckInputs(graph, data, path));
+  DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), path));
+  if (graph.outputs().empty())
+    return absl::InvalidArgumentError(absl::StrCat("model ", path, " has no output"));
+  const auto& shape = graph.value(graph.outputs()[0]).shape;
+  const bool classifies = graph.outputs().size() == 1 && shape && shape->size() == 2 &&
+                          shape->back() > 1 && data.kind != SampleKind::kTensors;
+  if (!classifies || shape->back() >= data.classes) return graph;
+  return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", shape->back(),
+                                                 " classes apart, the data has ", data.classes,
                                                  "; give the data that it was trained on"));
 }
 

@@ -25,4 +25,10 @@ absl::StatusOr<Graph> MakeModel(const ModelConfig& config, const DatasetInfo& da
 // fewer classes than the data has.
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes);
 
+// A file that is quantised as it is, whatever its inputs and outputs: its batch is made dynamic.
+// InvalidArgument where it does not take the data, or is a classifier (one output of two axes) of
+// fewer classes than the data has. `notes`: what the import has to say, added.
+absl::StatusOr<Graph> LoadAsItIs(const std::string& path, const DatasetInfo& data,
+                                 std::vector<std::string>* notes = nullptr);
+
 }  // namespace ds

@@ -1,10 +1,12 @@
 // ds_quantize: makes an integer model for ONNX Runtime or TensorRT from a float ONNX file and
-// calibration data.
+// calibration data, which needs no labels, or random inputs (--data random).
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "jobs/config/train_schema.h"
 #include "jobs/quantize/quantize_job.h"
@@ -13,12 +15,19 @@
 
 namespace {
 
+// As --data, instead of a file.
+constexpr char kRandom[] = "random";
+// Random samples to calibrate on, where --samples does not say how many: more tell nothing new.
+constexpr int64_t kRandomSamples = 32;
+
 struct Arguments {
   ds::DataFlags yaml;
   std::string bits, activation_bits;  // a number, or auto
   std::vector<std::string> bits_of;
   bool direct_weights = false;
   bool tight = false;
+  std::vector<std::string> input_shapes;
+  bool samples_given = false;
   ds::QuantizeJobOptions job;
 };
 
@@ -94,6 +103,43 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
 }
 
+void DeclareChecks(CLI::App& app, Arguments& arguments) {
+  app.add_option("--input-shape", arguments.input_shapes,
+                 "--data random: NAME=AxBxC, the extents of one sample of an input, for those that "
+                 "the file leaves open (224 for the sides of pictures, else 16); may be repeated")
+      ->allow_extra_args(false);
+  app.add_flag("--verify", arguments.job.verify,
+               "run the written file in ONNX Runtime too, if this Python has it, and fail where "
+               "its results are further from the float model than they should be");
+  app.add_option("--python", arguments.job.runtime.python, "--verify: the Python with onnxruntime")
+      ->capture_default_str();
+}
+
+// Takes --input-shape into the options.
+absl::Status ResolveShapes(Arguments& arguments) {
+  for (const std::string& given : arguments.input_shapes) {
+    const size_t equals = given.rfind('=');
+    ds::Shape shape;
+    bool good = equals != std::string::npos && equals > 0;
+    for (const absl::string_view extent :
+         absl::StrSplit(good ? given.substr(equals + 1) : "", 'x')) {
+      int64_t number = 0;
+      good = good && absl::SimpleAtoi(extent, &number) && number > 0;
+      shape.push_back(number);
+    }
+    if (!good) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--input-shape ", given,
+                       ": give NAME=AxBxC without the batch, for instance --input-shape "
+                       "image=3x224x224"));
+    }
+    arguments.job.random_samples.shapes[given.substr(0, equals)] = shape;
+  }
+  if (!arguments.input_shapes.empty() && !arguments.job.random)
+    return absl::InvalidArgumentError("--input-shape is for --data random");
+  return absl::OkStatus();
+}
+
 // Takes --bits-of into the options.
 absl::Status ResolveNamedBits(Arguments& arguments) {
   for (const std::string& given : arguments.bits_of) {
@@ -151,7 +197,16 @@ void ResolveWeightsOnly(Arguments& arguments) {
 absl::Status Run(Arguments arguments) {
   if (absl::Status status = ResolveBits(arguments); !status.ok()) return status;
   if (absl::Status status = ResolveNamedBits(arguments); !status.ok()) return status;
-  auto config = ds::ReadTrainConfig(arguments.yaml.file, arguments.yaml.overrides);
+  arguments.job.random = arguments.yaml.file == kRandom;
+  if (absl::Status status = ResolveShapes(arguments); !status.ok()) return status;
+  if (arguments.job.random) {
+    if (!arguments.yaml.overrides.empty())
+      return absl::InvalidArgumentError("--data random reads no YAML: leave the overrides out");
+    if (!arguments.samples_given) arguments.job.quantizer.samples = kRandomSamples;
+    return ds::RunQuantizeJob({}, arguments.job).status();
+  }
+  auto config = ds::ReadTrainConfig(arguments.yaml.file,
+                                    ds::OverridesFor(arguments.yaml, arguments.job.model));
   if (!config.ok()) return config.status();
   return ds::RunQuantizeJob(*std::move(config), arguments.job).status();
 }
@@ -162,8 +217,10 @@ int main(int argc, char** argv) {
   CLI::App app("Quantises a model: 2 to 8 bits, calibrated, for ONNX Runtime or TensorRT.");
   Arguments arguments;
   Declare(app, arguments);
+  DeclareChecks(app, arguments);
   CLI11_PARSE(app, argc, argv);
   ResolveWeightsOnly(arguments);
+  arguments.samples_given = app.count("--samples") > 0;
   if (arguments.direct_weights) arguments.job.qdq.small_weights = ds::SmallWeights::kDirect;
   arguments.job.quantizer.options.symmetric_activations =
       arguments.job.qdq.profile == ds::QdqProfile::kTensorRT;

@@ -26,13 +26,28 @@ void AddModelJobFlags(CLI::App& app, const std::string& purpose, const std::stri
       ->required();
   app.add_option("--data", flags.file,
                  "YAML whose data section says what to " + purpose +
-                     " on, for instance a run's config.yaml")
+                     " on, for instance a run's config.yaml; no other section is needed")
       ->required();
   app.add_option("--output", job.output,
                  "ONNX file to write; the report goes beside it as " + reports)
       ->required();
   app.add_option("overrides", flags.overrides, "key.path=value of the YAML, e.g. data.path=DIR");
   app.add_option("--threads", job.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+}
+
+// The overrides, with `model` in the place of what the YAML may say of a model: what is changed is
+// the file.
+inline std::vector<std::string> OverridesFor(const DataFlags& flags, const std::string& model) {
+  std::vector<std::string> overrides = flags.overrides;
+  std::string quoted;
+  for (const char c : model) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  overrides.push_back("model.onnx=\"" + quoted + "\"");
+  overrides.push_back("model.name=\"\"");
+  overrides.push_back("model.plugin=\"\"");
+  return overrides;
 }
 
 // The program's exit code; an error goes to stderr.

@@ -8,6 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "jobs/quantize/accuracy_size_plot.h"
 #include "report/html.h"
+#include "report/metric_text.h"
+#include "trainer/optim/metric_names.h"
 
 namespace ds {
 namespace {
@@ -76,20 +78,57 @@ std::string HistogramSvg(const Histogram& histogram, const ActivationReport& act
 }
 
 std::string Totals(const QuantizeSummary& summary) {
-  std::string table = "<table class=\"totals\">\n" +
-                      Row("th", {"model", "accuracy", "difference, points", "bytes", "of fp32"});
-  const auto row = [&](const std::string& name, double accuracy, int64_t bytes) {
-    absl::StrAppend(&table,
-                    Row("td", {EscapeHtml(name), absl::StrFormat("%.2f %%", 100 * accuracy),
-                               absl::StrFormat("%+.2f", 100 * (accuracy - summary.float_accuracy)),
-                               absl::StrCat(bytes),
-                               absl::StrFormat("%.1f %%", 100.0 * static_cast<double>(bytes) /
-                                                              static_cast<double>(std::max<int64_t>(
-                                                                  1, summary.float_bytes)))}));
+  std::vector<std::string> heading = {"model"};
+  for (const MetricValue& metric : summary.float_metrics) {
+    heading.push_back(metric.name);
+    heading.push_back("difference");
+  }
+  heading.push_back("bytes");
+  heading.push_back("of fp32");
+  std::string table = "<table class=\"totals\">\n" + Row("th", heading);
+  const auto row = [&](const std::string& name, const std::vector<MetricValue>& metrics,
+                       int64_t bytes) {
+    std::vector<std::string> cells = {EscapeHtml(name)};
+    for (size_t i = 0; i < metrics.size(); ++i) {
+      const MetricValue& metric = metrics[i];
+      const double difference = metric.value - summary.float_metrics[i].value;
+      cells.push_back(MetricText(metric.name, metric.value));
+      cells.push_back(
+          absl::StrCat(difference >= 0 ? "+" : "", MetricText(metric.name, difference)));
+    }
+    cells.push_back(absl::StrCat(bytes));
+    cells.push_back(absl::StrFormat(
+        "%.1f %%", 100.0 * static_cast<double>(bytes) /
+                       static_cast<double>(std::max<int64_t>(1, summary.float_bytes))));
+    absl::StrAppend(&table, Row("td", cells));
   };
-  row("fp32", summary.float_accuracy, summary.float_bytes);
-  row(WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes);
+  row("fp32", summary.float_metrics, summary.float_bytes);
+  row(WidthsName(summary), summary.quantized_metrics, summary.quantized_bytes);
   return table + "</table>\n";
+}
+
+std::string Outputs(const QuantizeSummary& summary) {
+  std::string table =
+      "<table class=\"outputs\">\n" + Row("th", {"output", "SNR, dB", "same highest"});
+  for (const OutputAgreement& output : summary.outputs) {
+    const auto cell = [](double value, const std::string& text) {
+      return std::isnan(value) ? std::string("-") : text;
+    };
+    absl::StrAppend(
+        &table,
+        Row("td",
+            {EscapeHtml(output.output), cell(output.snr_db, absl::StrFormat("%.1f", output.snr_db)),
+             cell(output.same_share, absl::StrFormat("%.2f %%", 100 * output.same_share))}));
+  }
+  return table + "</table>\n";
+}
+
+// Accuracy against size, where labels gave shares.
+std::string Plot(const QuantizeSummary& summary) {
+  if (summary.float_metrics.empty() || !HigherIsBetter(summary.metric)) return "";
+  return AccuracySizePlot(
+      {{"fp32", summary.float_accuracy, summary.float_bytes},
+       {WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes}});
 }
 
 std::string Layers(const QuantizeSummary& summary) {
@@ -138,12 +177,9 @@ std::string QuantizeSummaryHtml(const QuantizeSummary& summary) {
   return absl::StrCat(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><title>",
       EscapeHtml(summary.output), "</title><style>", kStyle, "</style></head><body>\n<h1>",
-      EscapeHtml(summary.output), "</h1>\n<p>From ", EscapeHtml(summary.model), "</p>\n",
-      Totals(summary),
-      AccuracySizePlot(
-          {{"fp32", summary.float_accuracy, summary.float_bytes},
-           {WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes}}),
-      "\n", warnings, "<h2>Layers</h2>\n", Layers(summary), "<h2>Activations</h2>\n",
+      EscapeHtml(summary.output), "</h1>\n<p>From ", EscapeHtml(summary.model), "</p>\n", "<p>",
+      EscapeHtml(summary.samples), "</p>\n", Totals(summary), Plot(summary), "\n", Outputs(summary),
+      warnings, "<h2>Layers</h2>\n", Layers(summary), "<h2>Activations</h2>\n",
       "<p>Counts on a logarithmic scale; red: beyond the range that the codes span.</p>\n",
       Activations(summary), "</body></html>\n");
 }

@@ -1,8 +1,10 @@
-// Quantises an ONNX model on the data of a configuration and writes it for ONNX Runtime or
-// TensorRT: what `ds_quantize` does after it has read its arguments.
+// Quantises an ONNX model on the data of a configuration, with labels or without, or on random
+// inputs, and writes it for ONNX Runtime or TensorRT: what `ds_quantize` does after it has read its
+// arguments.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,8 +12,12 @@
 #include "absl/status/statusor.h"
 #include "deploy/insert_qdq.h"
 #include "jobs/config/train_config.h"
+#include "jobs/quantize/agreement.h"
+#include "jobs/quantize/runtime_check.h"
+#include "jobs/quantize/sample_source.h"
 #include "quant/torch/drift_monitor.h"
 #include "quant/torch/quantizer.h"
+#include "trainer/metrics.h"
 
 namespace ds {
 
@@ -27,7 +33,14 @@ struct QuantizeJobOptions {
   // up to batches.
   int64_t held_out = 4096;
   int64_t drift_samples =
-      2048;           // of the test split, from all over it, to look for drift in; 0: none
+      2048;  // of the test split, from all over it, to look for drift in; 0: none
+  // No data: inputs are drawn, and the configuration's data section is not looked at.
+  bool random = false;
+  RandomSamplesOptions random_samples;
+  // Run the written file in ONNX Runtime too. Errors then: FailedPrecondition where it refuses the
+  // file, Internal where an output is further from the float model than it may be.
+  bool verify = false;
+  RuntimeCheckOptions runtime;
   int threads = 0;    // compute threads; 0: as UseThreads
   bool print = true;  // tables on stdout
 };
@@ -36,9 +49,16 @@ struct QuantizeSummary {
   std::string model;
   std::string output;
   int bits = 8, activation_bits = 8;
-  double float_accuracy = 0;      // on the test split, share 0..1
-  double quantized_accuracy = 0;  // of the written graph, executed with its integers
-  int64_t float_bytes = 0;        // of the two files
+  std::string samples;  // what was calibrated and tested on, in words
+  // Of the test split by its labels; without labels NaN. `metric` is the loss' first: a share 0..1,
+  // or an error. The quantised ones are of the written graph, executed with its integers.
+  std::string metric = "accuracy";
+  double float_accuracy = std::numeric_limits<double>::quiet_NaN();
+  double quantized_accuracy = std::numeric_limits<double>::quiet_NaN();
+  std::vector<MetricValue> float_metrics, quantized_metrics;  // all of them; empty without labels
+  std::vector<OutputAgreement> outputs;                       // of the two models, output by output
+  RuntimeCheck runtime;                                       // with options.verify
+  int64_t float_bytes = 0;                                    // of the two files
   int64_t quantized_bytes = 0;
   std::vector<LayerReport> layers;
   std::vector<ActivationReport> activations;

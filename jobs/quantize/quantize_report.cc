@@ -1,11 +1,16 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "jobs/quantize/quantize_job.h"
 #include "report/json.h"
+#include "report/metric_text.h"
 #include "report/table.h"
+#include "trainer/optim/metric_names.h"
 
 namespace ds {
 namespace {
@@ -62,6 +67,55 @@ nlohmann::ordered_json MixedBitsJson(const MixedBits& mixed) {
   return json;
 }
 
+// "-" where there is nothing to say.
+std::string Or(double value, const std::string& text) { return std::isnan(value) ? "-" : text; }
+
+std::string OutputTable(const std::vector<OutputAgreement>& outputs) {
+  TextTable table({{"output"}, {"SNR dB", Align::kRight}, {"same highest", Align::kRight}});
+  for (const OutputAgreement& output : outputs) {
+    table.AddRow({output.output, Or(output.snr_db, absl::StrFormat("%.1f", output.snr_db)),
+                  Or(output.same_share, absl::StrFormat("%.2f %%", 100 * output.same_share))});
+  }
+  return table.ToString();
+}
+
+// One line an output, or why there is none; nothing where nobody asked.
+std::string RuntimeLines(const RuntimeCheck& check) {
+  if (!check.absent.empty())
+    return absl::StrCat("not verified in ONNX Runtime: ", check.absent, "\n\n");
+  if (check.version.empty()) return "";
+  std::string lines;
+  for (const RuntimeOutput& output : check.outputs) {
+    absl::StrAppendFormat(&lines,
+                          "ONNX Runtime %s, output '%s': %.1f dB from the float model (our "
+                          "executor %.1f), %.1f dB between the two\n",
+                          check.version, output.output, output.runtime_db, output.ours_db,
+                          output.between_db);
+  }
+  return lines + "\n";
+}
+
+nlohmann::ordered_json MetricsJson(const QuantizeSummary& summary) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < summary.float_metrics.size(); ++i) {
+    json[summary.float_metrics[i].name] = {{"float", summary.float_metrics[i].value},
+                                           {"quantized", summary.quantized_metrics[i].value}};
+  }
+  return json;
+}
+
+nlohmann::ordered_json RuntimeJson(const RuntimeCheck& check) {
+  if (check.version.empty() && check.absent.empty()) return nullptr;
+  nlohmann::ordered_json json = {{"version", check.version}, {"absent", check.absent}};
+  for (const RuntimeOutput& output : check.outputs) {
+    json["outputs"].push_back({{"output", output.output},
+                               {"ours_db", output.ours_db},
+                               {"runtime_db", output.runtime_db},
+                               {"between_db", output.between_db}});
+  }
+  return json;
+}
+
 // One line, or nothing where no rounding was learnt.
 std::string LearntLine(const std::vector<UnitReconstruction>& units) {
   if (units.empty()) return "";
@@ -109,9 +163,13 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
       {"widths", WidthsName(summary)},
       {"bits", summary.bits},
       {"activation_bits", summary.activation_bits},
-      {"float_accuracy", summary.float_accuracy},
-      {"quantized_accuracy", summary.quantized_accuracy},
-      {"drop_points", 100 * (summary.float_accuracy - summary.quantized_accuracy)},
+      {"samples", summary.samples},
+      {"metric", summary.float_metrics.empty() ? nlohmann::ordered_json() : summary.metric},
+      {"float_" + summary.metric, summary.float_accuracy},
+      {"quantized_" + summary.metric, summary.quantized_accuracy},
+      {"drop_points", HigherIsBetter(summary.metric)
+                          ? 100 * (summary.float_accuracy - summary.quantized_accuracy)
+                          : std::numeric_limits<double>::quiet_NaN()},
       {"float_bytes", summary.float_bytes},
       {"quantized_bytes", summary.quantized_bytes}};
   if (summary.mixed_bits.bits.empty()) {
@@ -146,6 +204,12 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
                                    {"clipped_share", activation.clipped_share},
                                    {"snr_db", activation.snr_db}});
   }
+  for (const OutputAgreement& output : summary.outputs) {
+    json["outputs"].push_back(
+        {{"output", output.output}, {"snr_db", output.snr_db}, {"same_share", output.same_share}});
+  }
+  json["metrics"] = MetricsJson(summary);
+  json["runtime"] = RuntimeJson(summary.runtime);
   for (const ValueDrift& value : summary.drift) {
     json["drift"].push_back({{"value", value.value},
                              {"stability_index", value.drift.stability_index},
@@ -164,21 +228,32 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
 }
 
 std::string QuantizeSummaryTable(const QuantizeSummary& summary) {
-  TextTable totals(
-      {{""}, {"accuracy", Align::kRight}, {"bytes", Align::kRight}, {"of float", Align::kRight}});
-  const auto row = [&](const std::string& name, double accuracy, int64_t bytes) {
-    totals.AddRow({name, absl::StrFormat("%.2f %%", 100 * accuracy), absl::StrCat(bytes),
-                   absl::StrFormat("%.1f %%", 100.0 * static_cast<double>(bytes) /
-                                                  static_cast<double>(summary.float_bytes))});
+  std::vector<TextTable::Column> columns = {{""}};
+  for (const MetricValue& metric : summary.float_metrics)
+    columns.push_back({metric.name, Align::kRight});
+  columns.push_back({"bytes", Align::kRight});
+  columns.push_back({"of float", Align::kRight});
+  TextTable totals(columns);
+  const auto row = [&](const std::string& name, const std::vector<MetricValue>& metrics,
+                       int64_t bytes) {
+    std::vector<std::string> cells = {name};
+    for (const MetricValue& metric : metrics)
+      cells.push_back(MetricText(metric.name, metric.value));
+    cells.push_back(absl::StrCat(bytes));
+    cells.push_back(absl::StrFormat(
+        "%.1f %%", 100.0 * static_cast<double>(bytes) / static_cast<double>(summary.float_bytes)));
+    totals.AddRow(cells);
   };
-  row("float", summary.float_accuracy, summary.float_bytes);
-  row(WidthsName(summary), summary.quantized_accuracy, summary.quantized_bytes);
+  row("float", summary.float_metrics, summary.float_bytes);
+  row(WidthsName(summary), summary.quantized_metrics, summary.quantized_bytes);
   std::string text =
       absl::StrCat(LayerTable(summary.layers), "\n", ActivationTable(summary.activations), "\n",
                    LearntLine(summary.units));
   for (const std::string& warning : summary.warnings)
     absl::StrAppend(&text, "warning: ", warning, "\n");
-  return absl::StrCat(text, summary.warnings.empty() ? "" : "\n", totals.ToString());
+  return absl::StrCat(text, summary.warnings.empty() ? "" : "\n", summary.samples,
+                      summary.samples.empty() ? "" : "\n\n", OutputTable(summary.outputs), "\n",
+                      RuntimeLines(summary.runtime), totals.ToString());
 }
 
 }  // namespace ds

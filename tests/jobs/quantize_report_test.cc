@@ -16,6 +16,10 @@ QuantizeSummary Summary() {
   summary.bits = 4;
   summary.float_accuracy = 0.9117;
   summary.quantized_accuracy = 0.9042;
+  summary.float_metrics = {{"accuracy", 0.9117}};
+  summary.quantized_metrics = {{"accuracy", 0.9042}};
+  summary.outputs = {{"y<", 31.25, 0.985}, {"z", OutputAgreement::kNone, OutputAgreement::kNone}};
+  summary.samples = "10 samples & more";
   summary.float_bytes = 1000000;
   summary.quantized_bytes = 130000;
   summary.layers = {
@@ -62,8 +66,9 @@ TEST(QuantizeReport, ThePageLoadsNothing) {
 
 TEST(QuantizeReport, ThePageShowsWhatWasMeasured) {
   const std::string html = QuantizeSummaryHtml(Summary());
-  for (const char* text : {"91.17 %", "90.42 %", "-0.75", "13.0 %", "W4A8", "19.3", "20.2",
-                           "0.125 to 0.5", "158", "0.0117", ">85<", "25.000 %", "has drifted"}) {
+  for (const char* text :
+       {"91.17%", "90.42%", "-0.75%", "31.2", "98.50 %", "10 samples &amp; more", "13.0 %", "W4A8",
+        "19.3", "20.2", "0.125 to 0.5", "158", "0.0117", ">85<", "25.000 %", "has drifted"}) {
     EXPECT_NE(html.find(text), std::string::npos) << text;
   }
   // The range's two ends, and four values in four columns, of which one is beyond it.
