@@ -7,7 +7,6 @@
 #include "base/file/file.h"
 #include "report/exports.h"
 #include "report/json.h"
-#include "report/metric_text.h"
 #include "report/progress.h"
 #include "report/table.h"
 
@@ -79,6 +78,11 @@ Json ExportsJson(const std::vector<QuantizedExport>& exports, const std::string&
                     {"bytes", one.bytes}});
   }
   return list;
+}
+
+std::string MetricText(const std::string& name, double value) {
+  if (name == "mae" || name == "rmse") return absl::StrFormat("%.5g", value);
+  return absl::StrFormat("%.2f%%", 100 * value);
 }
 
 std::string SummaryJson(const RunSummary& summary) {

@@ -4,7 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "jobs/prune/prune_job.h"
 #include "report/json.h"
-#include "report/metric_text.h"
+#include "report/summary.h"
 #include "report/table.h"
 
 namespace ds {

@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "jobs/quantize/accuracy_size_plot.h"
 #include "report/html.h"
-#include "report/metric_text.h"
+#include "report/summary.h"
 #include "trainer/optim/metric_names.h"
 
 namespace ds {

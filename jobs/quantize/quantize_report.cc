@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "jobs/quantize/quantize_job.h"
 #include "report/json.h"
-#include "report/metric_text.h"
+#include "report/summary.h"
 #include "report/table.h"
 #include "trainer/optim/metric_names.h"
 

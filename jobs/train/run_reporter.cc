@@ -12,7 +12,7 @@
 #include "base/tensor/safetensors.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
-#include "report/metric_text.h"
+#include "report/summary.h"
 #include "report/terminal.h"
 #include "report/trace.h"
 

@@ -21,7 +21,7 @@
 #include "jobs/train/run_reporter.h"
 #include "jobs/train/step_medians.h"
 #include "jobs/train/trace_gather.h"
-#include "report/metric_text.h"
+#include "report/summary.h"
 #include "torch/version.h"
 #include "trainer/optim/auto_precision.h"
 #include "trainer/optim/metric_names.h"
