@@ -164,7 +164,8 @@ std::string QuantizeSummaryJson(const QuantizeSummary& summary) {
       {"bits", summary.bits},
       {"activation_bits", summary.activation_bits},
       {"samples", summary.samples},
-      {"metric", summary.float_metrics.empty() ? nlohmann::ordered_json() : summary.metric},
+      {"metric", summary.float_metrics.empty() ? nlohmann::ordered_json()
+                                               : nlohmann::ordered_json(summary.metric)},
       {"float_" + summary.metric, summary.float_accuracy},
       {"quantized_" + summary.metric, summary.quantized_accuracy},
       {"drop_points", HigherIsBetter(summary.metric)
