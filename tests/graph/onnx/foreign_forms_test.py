@@ -64,6 +64,9 @@ def old_cases(x, rng):
     yield "ReduceMean", 7, 8, [node("ReduceMean", "x", axes=[2, 3])], {}
     yield "Resize of opset 10", 10, 10, [node("Resize", ["x", "scales"], mode="nearest")], {"scales": np.array([1, 1, 2, 1.5], F)}
     yield "Resize of opset 10, linear", 10, 10, [node("Resize", ["x", "scales"], mode="linear")], {"scales": np.array([1, 1, 2, 2], F)}
+    yield "Upsample with attributes", 7, 8, [node("Upsample", "x", scales=[1.0, 1.0, 2.0, 3.0])], {}
+    yield "Upsample with an input, linear", 9, 9, [node("Upsample", ["x", "scales"], mode="linear")], {"scales": np.array([1, 1, 2, 2], F)}
+    yield "TopK with an attribute", 7, 9, [node("TopK", "x", ["y", "at"], k=3, axis=3)], {}
     yield "Scatter", 9, 10, [node("Scatter", ["x", "i", "u"], axis=3)], {"i": np.zeros((2, 3, 8, 1), np.int64), "u": rng.standard_normal((2, 3, 8, 1)).astype(F)}
 
 
