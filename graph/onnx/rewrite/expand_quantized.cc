@@ -13,6 +13,9 @@
 namespace ds::onnx_io {
 namespace {
 
+// A damaged file must not make us allocate at will.
+constexpr int64_t kMaxSteps = 1 << 20;
+
 class Expansion {
  public:
   Expansion(Graph& graph, const Node& node) : emit_(graph, node), node_(node) {}
@@ -115,26 +118,26 @@ class Expansion {
     return absl::OkStatus();
   }
 
-  // Differences to the zero point, as reals with a step of one.
-  ValueId Shifted(size_t slot, size_t zero) {
-    return RealOf(emit_.In(slot), One(), emit_.In(zero));
-  }
-
-  // A zero point for each output channel or column has steps of as many.
-  absl::Status RefuseManyZeroPoints(size_t slot) {
-    if (!emit_.Has(slot)) return absl::OkStatus();
-    DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(slot)));
-    if (shape.empty() || shape == Shape{1}) return absl::OkStatus();
-    return absl::UnimplementedError(absl::StrCat(
-        "input ", slot, " is a zero point of shape ", ShapeString(shape),
-        "; only one for the whole tensor is supported: quantise the model per tensor"));
+  // Differences to the zero point, as reals with a step of one; zero points for each index of
+  // `axis` have steps of as many.
+  absl::StatusOr<ValueId> Shifted(size_t slot, size_t zero, int64_t axis) {
+    if (!emit_.Has(zero)) return RealOf(emit_.In(slot), One(), kNoValue);
+    DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(zero)));
+    if (shape.empty() || shape == Shape{1}) return RealOf(emit_.In(slot), One(), emit_.In(zero));
+    if (shape.size() != 1 || shape[0] < 1 || shape[0] > kMaxSteps) {
+      return absl::UnimplementedError(
+          absl::StrCat("input ", zero, " is a zero point of shape ", ShapeString(shape),
+                       "; it must be a scalar, or known and of one axis"));
+    }
+    const std::vector<float> ones(static_cast<size_t>(shape[0]), 1.0F);
+    const ValueId steps = emit_.Constant("ones", Tensor::From<float>(shape, ones));
+    return RealOf(emit_.In(slot), steps, emit_.In(zero), axis);
   }
 
   absl::Status ConvInteger() {
     DS_RETURN_IF_ERROR(Need(2));
-    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(3));
-    const ValueId x = Shifted(0, 2);
-    const ValueId w = Shifted(1, 3);
+    DS_ASSIGN_OR_RETURN(const ValueId x, Shifted(0, 2, 1));
+    DS_ASSIGN_OR_RETURN(const ValueId w, Shifted(1, 3, 0));
     const ValueId sum = emit_.Op("Conv", {x, w}, node_.attributes);
     emit_.Finish("Cast", {sum}, {{"to", OnnxTypeNumber(DType::kInt32)}});
     return absl::OkStatus();
@@ -142,10 +145,10 @@ class Expansion {
 
   absl::Status MatMulInteger() {
     DS_RETURN_IF_ERROR(Need(2));
-    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(2));
-    DS_RETURN_IF_ERROR(RefuseManyZeroPoints(3));
-    const ValueId a = Shifted(0, 2);
-    const ValueId b = Shifted(1, 3);
+    DS_ASSIGN_OR_RETURN(const int64_t rows, MatrixAxis(0, 2));
+    DS_ASSIGN_OR_RETURN(const int64_t columns, MatrixAxis(1, 1));
+    DS_ASSIGN_OR_RETURN(const ValueId a, Shifted(0, 2, rows));
+    DS_ASSIGN_OR_RETURN(const ValueId b, Shifted(1, 3, columns));
     emit_.Finish("Cast", {emit_.Op("MatMul", {a, b})}, {{"to", OnnxTypeNumber(DType::kInt32)}});
     return absl::OkStatus();
   }
