@@ -25,12 +25,13 @@ std::string ParseError(const std::string& text) {
 TEST(Csv, FieldsAreReadAsTheStandardWritesThem) {
   const std::string text =
       "\xef\xbb\xbf"
-      "a, b ,\"c, d\"\r\n1, two ,\"say \"\"three\"\"\"\r\n\r\n4,\"five\nlines\",6";
+      "a, b ,\"c, d\"\r\n1, two ,\"say \"\"three\"\"\"\r\n\r\n4,\"five\nlines\",6\n7,8,9\n";
   const auto table = ParseCsv(text, "t.csv", ',');
   ASSERT_TRUE(table.ok()) << table.status();
   EXPECT_THAT(table->names, ElementsAre("a", "b", "c, d"));
-  EXPECT_THAT(table->cells, ElementsAre("1", "two", "say \"three\"", "4", "five\nlines", "6"));
-  EXPECT_THAT(table->lines, ElementsAre(2, 4));
+  EXPECT_THAT(table->cells,
+              ElementsAre("1", "two", "say \"three\"", "4", "five\nlines", "6", "7", "8", "9"));
+  EXPECT_THAT(table->lines, ElementsAre(2, 4, 6));
 }
 
 TEST(Csv, WhatIsNoTableIsRefusedWithItsLine) {

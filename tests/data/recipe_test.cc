@@ -49,6 +49,7 @@ TEST(ResizedCrop, PartsHaveTheAreaAndTheRatioThatWasAskedFor) {
     const double area = static_cast<double>(box.height * box.width) / (kHeight * kWidth);
     const double ratio = std::log(static_cast<double>(box.width) / static_cast<double>(box.height));
     ASSERT_GT(area, 0.079);
+    ASSERT_LE(std::abs(ratio), std::log(4.0 / 3) + 0.01);
     // Large parts of a long shape do not fit and are drawn again: only what always fits is uniform.
     if (area < 0.7) ++areas[static_cast<size_t>((area - 0.079999) / (0.7 - 0.079999) * 10)];
     if (area < 0.7 && std::abs(ratio) < std::log(4.0 / 3))
