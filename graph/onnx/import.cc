@@ -325,6 +325,7 @@ class Importer {
   absl::Status Normalize(int opset) {
     const std::vector<Node> nodes = std::exchange(graph_.mutable_nodes(), {});
     const std::vector<ValueId> outputs = std::exchange(graph_.mutable_outputs(), {});
+    const size_t own_values = graph_.values().size();
     Normalizer normalizer(graph_, opset);
     for (const Node& node : nodes) {
       const absl::Status appended = normalizer.Append(node, used_);
@@ -333,6 +334,10 @@ class Importer {
       }
     }
     graph_.mutable_outputs() = outputs;
+    // What the rewriting made up is no one's parameter.
+    for (const auto& [id, initializer] : graph_.initializers()) {
+      if (static_cast<size_t>(id) >= own_values) unnamed_.insert(id);
+    }
     if (options_.notes != nullptr) {
       for (std::string& note : normalizer.Notes()) options_.notes->push_back(std::move(note));
     }

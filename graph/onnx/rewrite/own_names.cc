@@ -72,8 +72,8 @@ bool IsParameterName(absl::string_view name, bool is_scalar) {
   if (part == "logit_scale") return true;
   const size_t dot = name.rfind('.');
   const bool below_module = dot != absl::string_view::npos && dot > 0 && dot + 1 < name.size();
-  if (below_module) return true;
-  if (is_scalar) return false;
+  if (below_module && !is_scalar) return true;
+  if (is_scalar && !below_module) return false;
   static constexpr const char* kWords[] = {
       "weight",    "weights",    "bias",    "biases",    "gamma",      "beta",   "kernel",
       "token",     "tokens",     "embed",   "embedding", "embeddings", "pos",    "position",

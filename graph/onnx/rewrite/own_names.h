@@ -8,8 +8,8 @@ namespace ds::onnx_io {
 // True for a name that people gave a parameter ("block.0.weight", "cls_token", "bn1_gamma"), not
 // for one that an exporter made up ("onnx::Mul_123", "/Constant_output_0", "val_7") and not for
 // what models keep beside their parameters (masks, means, anchors, frequencies: IsBufferName).
-// `is_scalar`: a tensor of one element, which counts only below a module ("act.alpha") or as
-// "logit_scale".
+// `is_scalar`: a tensor of one element, which counts only below a module and by a parameter's
+// word ("act.alpha"), or as "logit_scale".
 bool IsParameterName(absl::string_view name, bool is_scalar);
 
 // True for names of constants that take part in what a model computes and do not train:

@@ -175,7 +175,8 @@ TEST(OnnxTest, FilesAreWrittenAndRead) {
 Graph Added(const std::vector<float>& constant, bool trainable) {
   Graph graph;
   const ValueId x = graph.AddInput("x", DType::kFloat32, {kDynamicDim, 4});
-  const ValueId c = graph.AddInitializer("c", Tensor::From<float>({4}, constant), trainable);
+  const ValueId c =
+      graph.AddInitializer("block.bias", Tensor::From<float>({4}, constant), trainable);
   const ValueId y = graph.AddValue("y");
   graph.AddNode({.name = "node", .op = "Add", .inputs = {x, c}, .outputs = {y}});
   graph.MarkOutput(y);
