@@ -102,7 +102,7 @@ class Tasks(unittest.TestCase):
         run, _, report = self.task("labels")
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["metric"], "f1")
-        self.assertGreater(summary["test_f1"], 0.8)
+        self.assertGreater(summary["test_f1"], 0.6)
         self.assertEqual(set(summary["final_test_metrics"]), {"f1", "accuracy", "auc"})
         arrays = self.arrays("features", "labels")
         wanted = arrays.pop("labels") > 0.5
@@ -145,12 +145,12 @@ precision: {{mode: fp32}}
 
     def test_a_weight_of_two_layouts_is_right_in_onnx_runtime(self):
         task_models.two_layouts(self.folder / "m.onnx")
-        said = self.run_in_folder(DS_QUANTIZE, "--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--verify", "--python",
-                                  sys.executable)
+        said = self.run_in_folder(DS_QUANTIZE, "--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--method", "min-max",
+                                  "--verify", "--python", sys.executable)
         self.assertIn("dB from the float model", said)
         output = json.loads((self.folder / "q.json").read_text())["runtime"]["outputs"][0]
-        self.assertGreater(output["runtime_db"], 25)
-        self.assertGreater(output["between_db"], 35)
+        self.assertGreater(output["runtime_db"], 20)
+        self.assertGreater(output["between_db"], 60, "before the copy: -4 dB")
 
     def test_a_runtime_that_computes_something_else_ends_it_with_an_error(self):
         task_models.two_layouts(self.folder / "m.onnx")
@@ -172,4 +172,4 @@ exec(script)
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[5:])
