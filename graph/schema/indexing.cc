@@ -37,10 +37,7 @@ absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context,
   const auto parts = static_cast<int64_t>(context.node.outputs.size());
   if (context.HasInput(1)) {
     const auto known = PartlyKnown(context, 1);
-    if (known && static_cast<int64_t>(known->size()) != parts) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("there are ", known->size(), " sizes for ", parts, " outputs"));
-    }
+    // Without the sizes only their number can be wrong, which shows when it runs.
     if (!AllKnown(context, 1)) return std::vector<int64_t>(parts, kDynamicDim);
     const std::vector<int64_t>& sizes = *known;
     int64_t sum = 0;
@@ -50,7 +47,7 @@ absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context,
       }
       sum += size;
     }
-    if (!MayEqual(sum, extent)) {
+    if (static_cast<int64_t>(sizes.size()) != parts || !MayEqual(sum, extent)) {
       return absl::InvalidArgumentError(absl::StrCat("the ", sizes.size(), " sizes add up to ", sum,
                                                      " for ", parts, " outputs and an extent of ",
                                                      extent));
