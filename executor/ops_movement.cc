@@ -33,6 +33,8 @@ absl::StatusOr<Kernel> MakeSplit(const NodeView& view) {
                   " cannot be split into ", call.outputs(), " equal parts");
       parts.assign(static_cast<size_t>(call.outputs()), x.size(axis) / call.outputs());
     }
+    TORCH_CHECK(static_cast<int>(parts.size()) == call.outputs(), parts.size(), " sizes for ",
+                call.outputs(), " outputs");
     const std::vector<at::Tensor> out = at::split_with_sizes(x, parts, axis);
     for (int i = 0; i < call.outputs(); ++i) call.Set(i, out[static_cast<size_t>(i)]);
   });

@@ -37,8 +37,13 @@ absl::StatusOr<std::vector<int64_t>> SplitSizes(const InferenceContext& context,
   const auto parts = static_cast<int64_t>(context.node.outputs.size());
   if (context.HasInput(1)) {
     const auto known = PartlyKnown(context, 1);
-    // Without the sizes only their number can be wrong, which shows when it runs.
-    if (!AllKnown(context, 1)) return std::vector<int64_t>(parts, kDynamicDim);
+    if (!AllKnown(context, 1)) {
+      if (!known || static_cast<int64_t>(known->size()) == parts) {
+        return std::vector<int64_t>(parts, kDynamicDim);
+      }
+      return absl::InvalidArgumentError(
+          absl::StrCat("there are ", known->size(), " sizes for ", parts, " outputs"));
+    }
     const std::vector<int64_t>& sizes = *known;
     int64_t sum = 0;
     for (int64_t size : sizes) {
