@@ -37,6 +37,18 @@ absl::StatusOr<ValueId> Copy(Graph& graph, QuantPlan& plan, ValueId id, int axis
   return copy;
 }
 
+// Whether some reader wants the scales where the plan has them: otherwise the plan is another one's
+// to judge.
+bool FitsAReader(const Graph& graph, ValueId id, const QuantParams& params) {
+  for (const Node& node : graph.nodes()) {
+    for (const int slot : WeightSlots(node)) {
+      if (node.inputs[static_cast<size_t>(slot)] != id) continue;
+      if (WantedAxis(node, slot, graph.Constant(id)->rank(), params) == params.axis) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status SeparateLayouts(Graph& graph, QuantPlan& plan) {
@@ -53,6 +65,7 @@ absl::Status SeparateLayouts(Graph& graph, QuantPlan& plan) {
       if (axis < 0 || axis == planned->second.axis) continue;
       auto copy = copies.find({id, axis});
       if (copy == copies.end()) {
+        if (!FitsAReader(graph, id, planned->second)) continue;
         DS_ASSIGN_OR_RETURN(const ValueId made, Copy(graph, plan, id, axis));
         copy = copies.emplace(std::make_pair(id, axis), made).first;
       }
