@@ -53,7 +53,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--profile", arguments.profile,
                  "refused: the runtime is chosen where a model is quantised, ds_quantize --profile")
       ->check(CLI::IsMember(ds::WordsOf(ds::QdqProfileWords())));
-  app.add_option("--opset", arguments.onnx.opset, "ONNX opset to write, or the least later one that holds the model")
+  app.add_option("--opset", arguments.onnx.opset,
+                 "ONNX opset to write, or the least later one that holds the model")
       ->check(CLI::Range(13, 28))
       ->capture_default_str();
   const auto extent = [&app](const char* flag, int64_t& field, int64_t most, const char* what) {

@@ -45,8 +45,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
 }
 
 absl::Status Run(const Arguments& arguments) {
-  auto config = ds::ReadTrainConfig(
-      arguments.yaml.file, ds::OverridesFor(arguments.yaml, arguments.job.model));
+  auto config = ds::ReadTrainConfig(arguments.yaml.file,
+                                    ds::OverridesFor(arguments.yaml, arguments.job.model));
   if (!config.ok()) return config.status();
   return ds::RunPruneJob(*std::move(config), arguments.job).status();
 }

@@ -22,7 +22,6 @@
 #include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
-#include "quant/torch/output_error.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"

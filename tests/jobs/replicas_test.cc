@@ -82,7 +82,7 @@ absl::StatusOr<StepReport> StepOn(JobObjects& job, int rank, int world) {
     batches.push_back(*std::move(batch));
   }
   if (rank == 1 && job.trainer->step() == kBadStep) {
-    for (float& pixel : batches[0].inputs.mutable_span<float>()) pixel = INFINITY;
+    for (float& pixel : batches[0].inputs[0].values.mutable_span<float>()) pixel = INFINITY;
   }
   return job.trainer->Step(batches, samples);
 }

@@ -24,9 +24,9 @@ struct RunProgress {
   double best_metric = -1;  // by the loss' first metric
   int64_t best_epoch = -1;  // 0-based; -1: none yet
   double best_loss = 0;
-  std::string precision;      // what `auto` chose
-  double wall_seconds = 0;    // of training so far, earlier runs included
-  double float_metric = 0;    // of the model that quantisation-aware training began with
+  std::string precision;    // what `auto` chose
+  double wall_seconds = 0;  // of training so far, earlier runs included
+  double float_metric = 0;  // of the model that quantisation-aware training began with
 };
 
 // Without what ranks have of their own (rank_state.h).
