@@ -60,6 +60,11 @@ absl::Status Normalizer::Rewrite(Node& node, const absl::flat_hash_set<ValueId>&
     return absl::OkStatus();
   }
   if (op == "Softmax" || op == "LogSoftmax" || op == "Hardmax") return RewriteSoftmax(node);
+  if (op == "MeanVarianceNormalization") {
+    // onnx.checker expands the operator without its attributes' defaults.
+    node.attributes.try_emplace("axes", std::vector<int64_t>{0, 2, 3});
+    return absl::OkStatus();
+  }
   if (op == "Dropout") {
     DropUnused(node, used);
     return RewriteDropout(node);
