@@ -42,9 +42,9 @@ double SourcePosition(const std::string& mode, int64_t i, const AxisPlan& axis) 
   const double last = static_cast<double>(axis.in - 1);
   if (mode == "asymmetric") return x / axis.scale;
   if (mode == "align_corners") {
-    // By the size that the scale asks for, of which the result's extent is the whole part.
-    const double asked = axis.scale * static_cast<double>(axis.in);
-    return axis.out == 1 || asked == 1 ? 0.0 : x * last / (asked - 1);
+    // By the result's extent, as PyTorch and ONNX Runtime have it; ONNX's own reference takes the
+    // size that the scale asks for, which may have a fraction.
+    return axis.out == 1 ? 0.0 : x * last / static_cast<double>(axis.out - 1);
   }
   if (mode == "tf_crop_and_resize") {
     if (axis.out == 1) return 0.5 * (axis.begin + axis.end) * last;

@@ -96,6 +96,18 @@ void WeightsByInputs(Graph& graph) {
   }
 }
 
+// What a model has instead of float32 weights, for a message: "" or "; ...".
+std::string OtherWeights(const Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    if (node.op != "Conv" && node.op != "Gemm" && node.op != "MatMul") continue;
+    const Tensor* weight = graph.Constant(node.inputs[1]);
+    if (weight == nullptr || weight->dtype() == DType::kFloat32) continue;
+    return absl::StrCat("; the weight \"", graph.value(node.inputs[1]).name, "\" is ",
+                        std::string(Name(weight->dtype())), ": export the model in float32");
+  }
+  return "";
+}
+
 // Of what is selected the weights of Gemm and MatMul with two axes.
 void KeepMatrices(const Graph& graph, QuantSelection& selection) {
   QuantSelection kept;
@@ -236,16 +248,19 @@ class Quantizer::Impl {
     if (options_.equalization == "auto" && !options_.for_training && !options_.weights_only) {
       DS_ASSIGN_OR_RETURN(spread_, DepthwiseSpread(graph_));
     }
-    const bool blocks = options_.group > 0 || MayBlockClassifier();
-    if (blocks) WeightsByInputs(graph_);
     selection_ = SelectForQuantization(graph_, WantsConstants());
+    const bool blocks = MayBlockClassifier() && LargeClassifier() != kNoValue;
+    if (options_.group > 0 || blocks) {
+      WeightsByInputs(graph_);
+      selection_ = SelectForQuantization(graph_, WantsConstants());
+    }
     if (options_.weights_only) KeepMatrices(graph_, selection_);
     if (MayBlockClassifier()) classifier_ = LargeClassifier();
     if (selection_.weights.empty()) {
       return absl::UnimplementedError(absl::StrCat(
           "the model \"", graph_.name, "\" has no ", options_.weights_only ? "" : "Conv, ",
-          "Gemm or MatMul with constant float32 weights: there is nothing to "
-          "quantise"));
+          "Gemm or MatMul with constant float32 weights: there is nothing to quantise",
+          OtherWeights(graph_)));
     }
     DS_RETURN_IF_ERROR(widths_.CheckNames());
     DS_ASSIGN_OR_RETURN(collector_, Collector::Create(graph_, selection_));

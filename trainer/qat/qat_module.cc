@@ -241,6 +241,12 @@ class LsqModule final : public QatModule {
     }
     QuantSite site;
     site.id = counterparts.Of(id);
+    if (site.id == kNoValue) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("weight \"", name,
+                       "\" is not in the model that trains: make the plan for training "
+                       "(QuantizerOptions::for_training)"));
+    }
     const std::string& own_name = this->graph().value(site.id).name;
     const auto found =
         std::find_if(inner_->parameters().begin(), inner_->parameters().end(),

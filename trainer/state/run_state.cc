@@ -74,9 +74,10 @@ absl::Status RestoreModel(const Checkpoint& checkpoint, const std::string& secti
     if (found->second.sizes() != tensor.sizes() ||
         found->second.scalar_type() != tensor.scalar_type()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "tensor '", name, "' of the checkpoint has shape ",
+          "tensor '", name, "' of the checkpoint is ", c10::toString(found->second.scalar_type()),
           ShapeString({found->second.sizes().data(), found->second.sizes().size()}),
-          ", the model's has ", ShapeString({tensor.sizes().data(), tensor.sizes().size()})));
+          ", the model's is ", c10::toString(tensor.scalar_type()),
+          ShapeString({tensor.sizes().data(), tensor.sizes().size()}), ": it is of another model"));
     }
   }
   DS_RETURN_IF_ERROR(CheckFinite(saved, "the checkpoint's"));

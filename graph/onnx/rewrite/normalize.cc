@@ -312,7 +312,9 @@ absl::StatusOr<Shape> Normalizer::ShapeOf(ValueId value) {
 }
 
 ValueId Normalizer::AddConstant(const Node& node, const std::string& what, Tensor tensor) {
-  return graph_.AddInitializer(absl::StrCat(node.name, ".", what), std::move(tensor), false);
+  // A name that says it is no parameter (own_names.h), also when our own file is read again.
+  return graph_.AddInitializer(absl::StrCat("const:", node.name, ".", what), std::move(tensor),
+                               false);
 }
 
 ValueId Normalizer::Emit(const Node& like, std::string op, std::vector<ValueId> inputs,

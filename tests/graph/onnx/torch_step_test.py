@@ -127,7 +127,7 @@ model: {{onnx: {file}}}
 data: {{type: idx, path: {root}, batch_size: {SAMPLES}, mean: [0.5], stddev: [0.25]}}
 optimizer: {{name: sgd, learning_rate: {RATE}, momentum: 0, nesterov: false, weight_decay: 0}}
 schedule: {{name: constant}}
-precision: {mode: fp32}
+precision: {{mode: fp32}}
 checkpoint: {{enabled: false}}
 """)
             done = subprocess.run([program, "--config", str(config), *overrides], capture_output=True, text=True, timeout=300)

@@ -62,6 +62,7 @@ QuantizedModel Calibrated(int bits, const Graph& network) {
   options.bits = options.activation_bits = bits;
   options.method = "mse";
   options.bias_correction = false;
+  options.for_training = true;
   auto model = Quantizer(network, options).calibrate(Batches({Images(64, 1)})).convert();
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
