@@ -1,6 +1,7 @@
 #include "quant/selection.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -81,8 +82,11 @@ class Selector {
 
   bool IsJoinableConstant(const Node& node, ValueId id) const {
     const Tensor* constant = graph_.Constant(id);
-    return constants_ && constant != nullptr && constant->dtype() == DType::kFloat32 &&
-           (node.op == "Add" || node.op == "Mul");
+    if (!constants_ || constant == nullptr || constant->dtype() != DType::kFloat32) return false;
+    const auto values = constant->span<float>();  // a mask of -Inf has no codes
+    const bool finite =
+        std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+    return finite && (node.op == "Add" || node.op == "Mul");
   }
 
   void AddConstant(ValueId id) {

@@ -71,7 +71,10 @@ absl::StatusOr<Kernel> MakeSize(const NodeView&) {
 }
 
 absl::StatusOr<Kernel> MakeEyeLike(const NodeView& view) {
-  const DType dtype = view.graph.value(view.node.outputs[0]).dtype;
+  DType dtype = view.graph.value(view.node.inputs[0]).dtype;
+  if (view.node.attributes.contains("dtype")) {
+    DS_ASSIGN_OR_RETURN(dtype, DTypeFromOnnxTypeNumber(view.node.GetInt("dtype", 1)));
+  }
   DS_ASSIGN_OR_RETURN(const at::ScalarType type, TorchType(dtype));
   const int64_t k = view.node.GetInt("k", 0);
   return Kernel([type, k](const Call& call) {

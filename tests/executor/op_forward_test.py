@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented  # noqa: A004
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
@@ -304,15 +305,22 @@ def main():
     op_forward_rare.add_cases(case, rand, ints, RNG)
     with tempfile.TemporaryDirectory() as folder:
         ours = run_ours(runner, Path(folder))
-        failures = 0
+        failures = skipped = 0
         for test in CASES:
-            for i, expected in enumerate(reference(test)):
+            try:
+                outputs = reference(test)
+            except NotImplemented as error:
+                print(f"skipped: {test['name']}: {str(error).split(' : ')[-1]}")
+                skipped += 1
+                continue
+            for i, expected in enumerate(outputs):
                 mine = ours.get(f"{test['name']}.{i}")
                 fault = "no result" if mine is None else difference(mine, expected, test["terms"])
                 if fault:
                     failures += 1
                     print(f"{test['name']}: {fault} (seed {SEED})")
-    print(f"{len(CASES)} cases of {len({t['op'] for t in CASES})} operators, {failures} failures")
+    print(f"{len(CASES)} cases of {len({t['op'] for t in CASES})} operators, {failures} failures, {skipped} that ONNX Runtime has no kernel for")
+    assert skipped <= len(CASES) // 20, "too few cases have an oracle"
     return 1 if failures else 0
 
 

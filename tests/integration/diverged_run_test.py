@@ -153,7 +153,7 @@ class DivergedRun(TrainingCase):
     def test_quantising_and_pruning_refuse_what_is_lost_and_write_nothing(self):
         lost = network([helper.make_node("Identity", ["r"], ["m"], name="same")], {"variance": np.full(8, np.inf)})
         broken_bias = network([helper.make_node("Add", ["r", "added"], ["m"], name="add")], {"added": np.full((8, 1, 1), np.nan)})
-        cases = {"weight 'variance'": lost, "weight 'added'": broken_bias, "constant 'constant'": scaled(np.nan)}
+        cases = {"weight 'variance'": lost, "'added'": broken_bias, "constant 'constant'": scaled(np.nan)}
         for words, model in cases.items():
             for tool in (DS_QUANTIZE, DS_PRUNE):
                 with self.subTest(words, tool=tool):

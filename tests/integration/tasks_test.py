@@ -116,7 +116,7 @@ class Tasks(unittest.TestCase):
         self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", "only_data.yaml", "--output", "bare.onnx")
         bare = json.loads((self.folder / "bare.json").read_text())
         self.assertIsNone(bare["metric"])
-        self.assertAlmostEqual(bare["outputs"][0]["snr_db"], report["outputs"][0]["snr_db"], delta=3)
+        self.assertAlmostEqual(bare["outputs"][0]["snr_db"], report["outputs"][0]["snr_db"], delta=5)
         # And with nothing at all.
         said = self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", "random", "--output", "random.onnx")
         self.assertIn("'features' [1, 8] normal(0, 1)", said)
