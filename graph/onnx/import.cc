@@ -145,7 +145,11 @@ class Importer {
     constexpr int64_t kMostElements = 1 << 16;
     std::vector<Node> kept;
     for (Node& node : graph_.mutable_nodes()) {
-      const Tensor* data = node.op == "Identity" ? graph_.Constant(node.inputs[0]) : nullptr;
+      const bool copies =
+          node.op == "Identity" && node.inputs.size() == 1 && node.outputs.size() == 1;
+      const Tensor* data = copies && node.inputs[0] != kNoValue && node.outputs[0] != kNoValue
+                               ? graph_.Constant(node.inputs[0])
+                               : nullptr;
       const bool is_output =
           data != nullptr &&
           std::count(graph_.outputs().begin(), graph_.outputs().end(), node.outputs[0]) > 0;

@@ -15,7 +15,9 @@
 namespace ds {
 namespace {
 
-constexpr int64_t kPixels = 224, kOther = 16;  // extents that a file leaves open
+// Extents that a file leaves open. Several samples a batch: an average of ranges over batches of one
+// would cut most of them off.
+constexpr int64_t kBatch = 8, kPixels = 224, kOther = 16;
 
 struct RandomInput {
   std::string name;
@@ -72,7 +74,7 @@ absl::StatusOr<RandomInput> MakeInput(const Graph& graph, ValueId id,
   for (size_t i = 0; i < input.shape.size(); ++i) {
     if (input.shape[i] != kDynamicDim) continue;
     const bool pixels = input.shape.size() == 4 && i >= 2;
-    input.shape[i] = i == 0 ? 1 : pixels ? kPixels : kOther;
+    input.shape[i] = i == 0 ? kBatch : pixels ? kPixels : kOther;
   }
   if (!IsFloatingPoint(value.dtype)) input.rows = RowsIndexed(graph, id);
   return input;

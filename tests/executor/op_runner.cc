@@ -9,6 +9,7 @@
 #include "base/tensor/int_tensor.h"
 #include "base/tensor/safetensors.h"
 #include "executor/graph_module.h"
+#include "graph/schema/schema.h"
 #include "nlohmann/json.hpp"
 
 namespace ds {
@@ -61,6 +62,7 @@ absl::StatusOr<std::vector<at::Tensor>> Run(const Json& test, const TensorMap& t
     graph.MarkOutput(node.outputs.back());
   }
   graph.AddNode(std::move(node));
+  DS_RETURN_IF_ERROR(InferShapes(graph));  // wide unsigned results are told by their type
   DS_ASSIGN_OR_RETURN(const auto module, GraphModule::Create(std::move(graph)));
   return module->Forward(inputs);
 }

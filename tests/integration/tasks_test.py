@@ -119,7 +119,7 @@ class Tasks(unittest.TestCase):
         self.assertAlmostEqual(bare["outputs"][0]["snr_db"], report["outputs"][0]["snr_db"], delta=5)
         # And with nothing at all.
         said = self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", "random", "--output", "random.onnx")
-        self.assertIn("'features' [1, 8] normal(0, 1)", said)
+        self.assertIn("'features' [8, 8] normal(0, 1)", said)
         self.assertGreater(json.loads((self.folder / "random.json").read_text())["outputs"][0]["snr_db"], 20)
 
     def test_a_model_that_ends_in_softmax_trains_like_one_of_logits(self):
