@@ -15,8 +15,8 @@
 namespace ds {
 namespace {
 
-// Extents that a file leaves open. Several samples a batch: an average of ranges over batches of one
-// would cut most of them off.
+// Extents that a file leaves open. Several samples a batch: an average of ranges over batches of
+// one would cut most of them off.
 constexpr int64_t kBatch = 8, kPixels = 224, kOther = 16;
 
 struct RandomInput {
