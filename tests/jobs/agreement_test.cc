@@ -95,10 +95,10 @@ TEST(RandomSamplesTest, FollowTheFilesInputsAndSayHow) {
   ASSERT_TRUE(ExportOnnx(TwoOutputs(), path).ok());
   auto source = RandomSamples(path, {.shapes = {{"image", {3, 5, 8}}}});
   ASSERT_TRUE(source.ok()) << source.status();
-  EXPECT_THAT((*source)->Describe(), HasSubstr("'ids' [1, 16] uniform in 0..10"));
-  EXPECT_THAT((*source)->Describe(), HasSubstr("'mask' [1, 16] ones"));
-  EXPECT_THAT((*source)->Describe(), HasSubstr("'image' [1, 3, 5, 8] normal(0, 1)"));
-  const auto calibration = (*source)->Calibration(3);
+  EXPECT_THAT((*source)->Describe(), HasSubstr("'ids' [8, 16] uniform in 0..10"));
+  EXPECT_THAT((*source)->Describe(), HasSubstr("'mask' [8, 16] ones"));
+  EXPECT_THAT((*source)->Describe(), HasSubstr("'image' [8, 3, 5, 8] normal(0, 1)"));
+  const auto calibration = (*source)->Calibration(24);
   ASSERT_TRUE(calibration.ok());
   int batches = 0;
   double sum = 0, squares = 0, count = 0;
@@ -108,10 +108,10 @@ TEST(RandomSamplesTest, FollowTheFilesInputsAndSayHow) {
     EXPECT_EQ((**batch)[0].scalar_type(), at::kLong);
     EXPECT_LE((**batch)[0].max().item<int64_t>(), 10);
     EXPECT_GE((**batch)[0].min().item<int64_t>(), 0);
-    EXPECT_EQ((**batch)[2].sizes(), (std::vector<int64_t>{1, 3, 5, 8}));
+    EXPECT_EQ((**batch)[2].sizes(), (std::vector<int64_t>{8, 3, 5, 8}));
     sum += (**batch)[2].sum().item<double>();
     squares += (**batch)[2].square().sum().item<double>();
-    count += 120;
+    count += 960;
   }
   EXPECT_EQ(batches, 3);
   EXPECT_NEAR(sum / count, 0, 0.25);
