@@ -134,6 +134,16 @@ TEST(MergeParallelConvs, ConvolutionsThatDoNotLieInOneAnotherStay) {
             (std::map<std::string, int>{{"Conv", 4}, {"Pad", 1}, {"Add", 3}, {"Mul", 1}}));
 }
 
+TEST(MergeParallelConvs, ConvolutionsOfDifferentValuesStay) {
+  Builder b("different", kSeed);
+  const ValueId x = Input(b);
+  const ValueId sum =
+      b.Add(b.Conv(x, "one", {.channels = 8}), b.Conv(b.Relu(x), "two", {.channels = 8}));
+  b.Output(sum, "y");
+  EXPECT_EQ(After(b.Finish().value(), {MergeParallelConvs}),
+            (std::map<std::string, int>{{"Conv", 2}, {"Relu", 1}, {"Add", 1}}));
+}
+
 TEST(NormsToConvolutions, ANormBehindAConcatenationIsADepthwiseConvolution) {
   Builder b("dense", kSeed);
   const ValueId x = Input(b);
@@ -208,6 +218,17 @@ TEST(Selection, WhatIsSplitAndScaledBetweenProductsHasIntegers) {
   ASSERT_TRUE(model.ok()) << model.status();
   for (const ValueId id : {scaled, scores, weights, mixed}) {
     EXPECT_TRUE(model->plan.activations.contains(graph.value(id).name)) << graph.value(id).name;
+  }
+}
+
+TEST(Selection, AGateThatNothingMultipliesStaysFloat) {
+  Builder b("last gate", kSeed);
+  const ValueId y = b.Relu(b.Conv(Input(b), "conv", {.channels = 8}));
+  const ValueId gated = b.Mul(y, b.Op("Sigmoid", {y}));
+  b.Output(gated, "y");
+  const Graph graph = b.Finish().value();
+  for (const ActivationSite& site : SelectForQuantization(graph, true).activations) {
+    EXPECT_NE(site.value, gated);
   }
 }
 
