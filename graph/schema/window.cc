@@ -7,13 +7,8 @@
 
 namespace ds {
 
-namespace {
-
-// Bounds every sum and product below, whatever a file claims.
-constexpr int64_t kMaxWindowNumber = int64_t{1} << 20;
-
-absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::string& key,
-                                              size_t count, int64_t fallback, int64_t least) {
+absl::StatusOr<std::vector<int64_t>> WindowInts(const Node& node, const std::string& key,
+                                                size_t count, int64_t fallback, int64_t least) {
   std::vector<int64_t> numbers = node.GetInts(key, std::vector<int64_t>(count, fallback));
   if (numbers.size() != count) {
     return absl::InvalidArgumentError(absl::StrCat("attribute '", key, "' has ", numbers.size(),
@@ -27,6 +22,22 @@ absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::strin
   }
   return numbers;
 }
+
+absl::Status CheckKernel(absl::Span<const int64_t> kernel, size_t spatial_axes) {
+  if (kernel.size() != spatial_axes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the kernel has ", kernel.size(), " spatial axes but the input has ", spatial_axes));
+  }
+  for (const int64_t extent : kernel) {
+    if (extent < 1 || extent > kMaxWindowNumber) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the kernel has the extent ", extent, ", outside 1 to ", kMaxWindowNumber));
+    }
+  }
+  return absl::OkStatus();
+}
+
+namespace {
 
 int64_t Extent(const Window& window, size_t axis) {
   return window.dilations[axis] * (window.kernel[axis] - 1) + 1;
@@ -67,19 +78,10 @@ absl::StatusOr<Window> ResolveWindow(const Node& node, absl::Span<const int64_t>
   const size_t rank = spatial.size();
   Window window;
   window.kernel.assign(kernel.begin(), kernel.end());
-  if (kernel.size() != rank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the kernel has ", kernel.size(), " spatial axes but the input has ", rank));
-  }
-  for (int64_t extent : kernel) {
-    if (extent < 1 || extent > kMaxWindowNumber) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the kernel has the extent ", extent, ", outside 1 to ", kMaxWindowNumber));
-    }
-  }
-  DS_ASSIGN_OR_RETURN(window.strides, ReadInts(node, "strides", rank, 1, 1));
-  DS_ASSIGN_OR_RETURN(window.dilations, ReadInts(node, "dilations", rank, 1, 1));
-  DS_ASSIGN_OR_RETURN(std::vector<int64_t> pads, ReadInts(node, "pads", 2 * rank, 0, 0));
+  DS_RETURN_IF_ERROR(CheckKernel(kernel, rank));
+  DS_ASSIGN_OR_RETURN(window.strides, WindowInts(node, "strides", rank, 1, 1));
+  DS_ASSIGN_OR_RETURN(window.dilations, WindowInts(node, "dilations", rank, 1, 1));
+  DS_ASSIGN_OR_RETURN(std::vector<int64_t> pads, WindowInts(node, "pads", 2 * rank, 0, 0));
   const std::string mode = node.GetString("auto_pad", "NOTSET");
   const bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
   if (!same && mode != "NOTSET" && mode != "VALID" && !mode.empty()) {

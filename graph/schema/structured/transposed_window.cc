@@ -4,29 +4,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/schema/window.h"
 
 namespace ds {
 
 namespace {
-
-// Bounds every sum and product below, whatever a file claims.
-constexpr int64_t kMaxWindowNumber = int64_t{1} << 20;
-
-absl::StatusOr<std::vector<int64_t>> ReadInts(const Node& node, const std::string& key,
-                                              size_t count, int64_t fallback, int64_t least) {
-  std::vector<int64_t> numbers = node.GetInts(key, std::vector<int64_t>(count, fallback));
-  if (numbers.size() != count) {
-    return absl::InvalidArgumentError(absl::StrCat("attribute '", key, "' has ", numbers.size(),
-                                                   " numbers; the input needs ", count));
-  }
-  for (int64_t number : numbers) {
-    if (number < least || number > kMaxWindowNumber) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "attribute '", key, "' holds ", number, ", outside ", least, " to ", kMaxWindowNumber));
-    }
-  }
-  return numbers;
-}
 
 // `output` extents wanted of a full result of `full`: what is too much goes from both ends.
 void CropTo(TransposedWindow& window, size_t axis, int64_t full, int64_t padding, int64_t output,
@@ -44,25 +26,16 @@ absl::StatusOr<TransposedWindow> ResolveTransposedWindow(const Node& node,
                                                          absl::Span<const int64_t> kernel,
                                                          absl::Span<const int64_t> spatial) {
   const size_t rank = spatial.size();
-  if (kernel.size() != rank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the kernel has ", kernel.size(), " spatial axes but the input has ", rank));
-  }
-  for (const int64_t extent : kernel) {
-    if (extent < 1 || extent > kMaxWindowNumber) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the kernel has the extent ", extent, ", outside 1 to ", kMaxWindowNumber));
-    }
-  }
+  DS_RETURN_IF_ERROR(CheckKernel(kernel, rank));
   TransposedWindow window;
-  DS_ASSIGN_OR_RETURN(window.strides, ReadInts(node, "strides", rank, 1, 1));
-  DS_ASSIGN_OR_RETURN(window.dilations, ReadInts(node, "dilations", rank, 1, 1));
-  DS_ASSIGN_OR_RETURN(std::vector<int64_t> pads, ReadInts(node, "pads", 2 * rank, 0, 0));
-  DS_ASSIGN_OR_RETURN(const auto more, ReadInts(node, "output_padding", rank, 0, 0));
+  DS_ASSIGN_OR_RETURN(window.strides, WindowInts(node, "strides", rank, 1, 1));
+  DS_ASSIGN_OR_RETURN(window.dilations, WindowInts(node, "dilations", rank, 1, 1));
+  DS_ASSIGN_OR_RETURN(std::vector<int64_t> pads, WindowInts(node, "pads", 2 * rank, 0, 0));
+  DS_ASSIGN_OR_RETURN(const auto more, WindowInts(node, "output_padding", rank, 0, 0));
   const bool sized = node.attributes.contains("output_shape");
   std::vector<int64_t> wanted;
   if (sized) {
-    DS_ASSIGN_OR_RETURN(wanted, ReadInts(node, "output_shape", rank, 0, 1));
+    DS_ASSIGN_OR_RETURN(wanted, WindowInts(node, "output_shape", rank, 0, 1));
   }
   const std::string mode = node.GetString("auto_pad", "NOTSET");
   const bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
