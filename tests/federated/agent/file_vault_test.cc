@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/faulty_file_system.h"
+#include "tests/support/forwarding_file_system.h"
 #include "tests/support/temp_folder.h"
 
 namespace ds::federated {
@@ -57,30 +58,12 @@ TEST(FileVaultTest, KeepsValuesByAnyName) {
 }
 
 // Whose first sync of a file waits until another one is under way.
-class MeetingFileSystem final : public FileSystem {
+class MeetingFileSystem final : public ForwardingFileSystem {
  public:
   absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path,
                                                      OpenMode mode) override {
     DS_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, PosixFileSystem().Open(path, mode));
     return std::make_unique<File>(*this, std::move(file));
-  }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    return PosixFileSystem().Rename(from, to);
-  }
-  absl::Status RemoveFile(const std::string& path) override {
-    return PosixFileSystem().RemoveFile(path);
-  }
-  absl::Status RemoveFolder(const std::string& path) override {
-    return PosixFileSystem().RemoveFolder(path);
-  }
-  absl::StatusOr<bool> MakeFolder(const std::string& path) override {
-    return PosixFileSystem().MakeFolder(path);
-  }
-  absl::Status SyncFolder(const std::string& path) override {
-    return PosixFileSystem().SyncFolder(path);
-  }
-  absl::StatusOr<std::vector<Entry>> List(const std::string& path) override {
-    return PosixFileSystem().List(path);
   }
 
  private:

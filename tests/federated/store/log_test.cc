@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/faulty_file_system.h"
+#include "tests/support/forwarding_file_system.h"
 #include "tests/support/temp_folder.h"
 
 namespace ds::federated {
@@ -131,7 +132,7 @@ TEST(Log, AfterAnErrorNothingMoreIsAppended) {
 }
 
 // The machine's files, on a disk that takes its time to sync.
-class SlowDisk final : public FileSystem {
+class SlowDisk final : public ForwardingFileSystem {
  public:
   explicit SlowDisk(absl::Duration sync) : sync_(sync), before_(ReplaceDefault(this)) {}
   ~SlowDisk() override { ReplaceDefault(before_); }
@@ -144,24 +145,6 @@ class SlowDisk final : public FileSystem {
     auto file = PosixFileSystem().Open(path, mode);
     if (!file.ok()) return file.status();
     return std::make_unique<File>(*this, std::move(*file));
-  }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    return PosixFileSystem().Rename(from, to);
-  }
-  absl::Status RemoveFile(const std::string& path) override {
-    return PosixFileSystem().RemoveFile(path);
-  }
-  absl::Status RemoveFolder(const std::string& path) override {
-    return PosixFileSystem().RemoveFolder(path);
-  }
-  absl::StatusOr<bool> MakeFolder(const std::string& path) override {
-    return PosixFileSystem().MakeFolder(path);
-  }
-  absl::Status SyncFolder(const std::string& path) override {
-    return PosixFileSystem().SyncFolder(path);
-  }
-  absl::StatusOr<std::vector<Entry>> List(const std::string& path) override {
-    return PosixFileSystem().List(path);
   }
 
  private:
