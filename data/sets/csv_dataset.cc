@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 // Words, sorted, to their numbers.
 using Codes = std::map<std::string, int64_t, std::less<>>;
 
-class CsvSet final : public Dataset {
+class CsvSet final : public OnlyTensors {
  public:
   CsvSet(DatasetInfo info, std::vector<float> inputs, std::vector<float> values,
          std::vector<int64_t> labels)
@@ -35,12 +35,6 @@ class CsvSet final : public Dataset {
         labels_(std::move(labels)) {}
 
   const DatasetInfo& info() const override { return info_; }
-  absl::Status ReadImage(int64_t, absl::Span<uint8_t>, int64_t*) const override {
-    return WrongKind(info_.kind, SampleKind::kImage);
-  }
-  absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
-    return WrongKind(info_.kind, SampleKind::kText);
-  }
   absl::Status ReadTensors(int64_t index, absl::Span<const absl::Span<std::byte>> inputs,
                            absl::Span<std::byte> target) const override {
     DS_RETURN_IF_ERROR(CheckReadTensors(info_, index, inputs, target));

@@ -19,6 +19,17 @@ absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options);
 absl::StatusOr<DatasetPtr> OpenText(const DatasetOptions& options);
 absl::StatusOr<DatasetPtr> OpenSynthetic(const DatasetOptions& options);
 
+// Data sets whose samples are tensors, and neither images nor text.
+class OnlyTensors : public Dataset {
+ public:
+  absl::Status ReadImage(int64_t, absl::Span<uint8_t>, int64_t*) const final {
+    return WrongKind(info().kind, SampleKind::kImage);
+  }
+  absl::Status ReadText(int64_t, absl::Span<int64_t>) const final {
+    return WrongKind(info().kind, SampleKind::kText);
+  }
+};
+
 absl::StatusOr<DatasetPtr> OpenTensors(const DatasetOptions& options);
 absl::StatusOr<DatasetPtr> OpenCsv(const DatasetOptions& options);
 

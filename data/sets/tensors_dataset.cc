@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSampleBytes = int64_t{1} << 31;
 
-class TensorSet final : public Dataset {
+class TensorSet final : public OnlyTensors {
  public:
   // `rows`: which of the arrays' rows are samples; empty: the first info.size.
   TensorSet(DatasetInfo info, std::vector<StoredArray> inputs, std::optional<TargetArray> target,
@@ -35,13 +35,6 @@ class TensorSet final : public Dataset {
         rows_(std::move(rows)) {}
 
   const DatasetInfo& info() const override { return info_; }
-  absl::Status ReadImage(int64_t, absl::Span<uint8_t>, int64_t*) const override {
-    return WrongKind(info_.kind, SampleKind::kImage);
-  }
-  absl::Status ReadText(int64_t, absl::Span<int64_t>) const override {
-    return WrongKind(info_.kind, SampleKind::kText);
-  }
-
   absl::Status ReadTensors(int64_t index, absl::Span<const absl::Span<std::byte>> inputs,
                            absl::Span<std::byte> target) const override {
     DS_RETURN_IF_ERROR(CheckReadTensors(info_, index, inputs, target));
