@@ -20,6 +20,9 @@ bool IsLayout(const Graph& graph, const Node& node);
 // where its input is none, the shapes are not inferred or memory is short.
 std::optional<Tensor> ComputeLayout(const Graph& graph, const Node& node);
 
+// A matrix of two axes with rows for columns; 16, 32 or 64 bits an element.
+Tensor TransposedMatrix(const Tensor& matrix);
+
 // The node's one output, computed in double precision from its initialisers, as the type that the
 // value has. Shapes must be inferred. Nothing where an input is no initialiser, where the operator
 // is none of those that layers' weights are made with (layouts, arithmetic, roots, means and sums,

@@ -120,6 +120,10 @@ std::optional<Tensor> Converted(const Tensor& from, DType type) {
 
 }  // namespace
 
+Tensor TransposedMatrix(const Tensor& matrix) {
+  return Transposed(Node{}, matrix, {matrix.dim(1), matrix.dim(0)}).value();
+}
+
 bool IsLayout(const Graph& graph, const Node& node) {
   const std::string& op = node.op;
   if (op == "Cast") {

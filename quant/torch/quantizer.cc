@@ -14,6 +14,7 @@
 #include "graph/schema/schema.h"
 #include "quant/affine.h"
 #include "quant/gaussian_bound.h"
+#include "quant/preparation.h"
 #include "quant/repair/bias_repair.h"
 #include "quant/repair/channel_spread.h"
 #include "quant/repair/equalization.h"
@@ -33,9 +34,7 @@ namespace {
 constexpr double kMostSpread = 4;
 constexpr int64_t kComparedSamples = 32;
 
-// A last layer that large gets blocks of few bits, if its outputs' relative squared error allows.
-constexpr int64_t kLeastClassifier = 1 << 15;   // elements
-constexpr double kLeastClassifierShare = 0.05;  // of all weights
+// A large last layer gets blocks of few bits, if its outputs' relative squared error allows.
 constexpr int64_t kClassifierBlock = 32;
 constexpr double kMostClassifierError = 0.01;
 
@@ -68,67 +67,6 @@ absl::StatusOr<Graph> InferenceGraph(Graph graph) {
   DS_RETURN_IF_ERROR(InferShapes(graph));
   return graph;
 }
-
-namespace {
-
-// [N, K] of a Gemm as [K, N]: ONNX Runtime multiplies by blocks of integers only where they lie
-// along the first axis.
-void WeightsByInputs(Graph& graph) {
-  std::map<ValueId, ValueId> turned;
-  for (Node& node : graph.mutable_nodes()) {
-    const Tensor* weight = node.op == "Gemm" ? graph.Constant(node.inputs[1]) : nullptr;
-    if (weight == nullptr || node.GetInt("transB", 0) == 0) continue;
-    if (weight->dtype() != DType::kFloat32) continue;
-    const auto [entry, added] = turned.try_emplace(node.inputs[1], kNoValue);
-    if (added) {
-      const int64_t rows = weight->dim(0), columns = weight->dim(1);
-      Tensor transposed(DType::kFloat32, {columns, rows});
-      const auto from = weight->span<float>();
-      auto to = transposed.mutable_span<float>();
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
-      }
-      entry->second = graph.AddInitializer(graph.value(node.inputs[1]).name + ".by_inputs",
-                                           std::move(transposed), true);
-    }
-    node.inputs[1] = entry->second;
-    node.attributes["transB"] = int64_t{0};
-  }
-}
-
-// What a model has instead of float32 weights, for a message: "" or "; ...".
-std::string OtherWeights(const Graph& graph) {
-  for (const Node& node : graph.nodes()) {
-    if (node.op != "Conv" && node.op != "Gemm" && node.op != "MatMul") continue;
-    const Tensor* weight = graph.Constant(node.inputs[1]);
-    if (weight == nullptr || weight->dtype() == DType::kFloat32) continue;
-    return absl::StrCat("; the weight \"", graph.value(node.inputs[1]).name, "\" is ",
-                        std::string(Name(weight->dtype())), ": export the model in float32");
-  }
-  return "";
-}
-
-// Of what is selected the weights of Gemm and MatMul with two axes.
-void KeepMatrices(const Graph& graph, QuantSelection& selection) {
-  QuantSelection kept;
-  for (const WeightSite& site : selection.weights) {
-    const Node& node = graph.nodes()[static_cast<size_t>(site.node)];
-    if (node.op == "Conv" || graph.Constant(site.weight)->rank() != 2) continue;
-    kept.weights.push_back(site);
-    kept.multipliers.push_back(site.node);
-  }
-  selection = std::move(kept);
-}
-
-// Fewer layers that compute the same.
-absl::Status MergeLayers(Graph& graph) {
-  DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
-  DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
-  DS_RETURN_IF_ERROR(MergeParallelConvs(graph));
-  return InferShapes(graph);
-}
-
-}  // namespace
 
 class Quantizer::Impl {
  public:
@@ -273,22 +211,11 @@ class Quantizer::Impl {
            !options_.symmetric_activations;
   }
 
-  // The last layer's weight, if it is a matrix and a good part of all weights.
+  // A large last matrix whose bits nobody gave by name.
   ValueId LargeClassifier() const {
-    if (selection_.weights.empty()) return kNoValue;
-    const WeightSite& last = selection_.weights.back();
-    const Tensor& weight = *graph_.Constant(last.weight);
-    int64_t all = 0;
-    for (const WeightSite& site : selection_.weights) {
-      all += graph_.Constant(site.weight)->num_elements();
-    }
-    const bool large = weight.num_elements() >= kLeastClassifier &&
-                       static_cast<double>(weight.num_elements()) >=
-                           kLeastClassifierShare * static_cast<double>(all);
-    const bool is_matrix = graph_.nodes()[static_cast<size_t>(last.node)].op != "Conv" &&
-                           weight.rank() == 2 && last.node == selection_.multipliers.back();
-    const bool named = options_.named_bits.contains(graph_.value(last.weight).name);
-    return large && is_matrix && !named ? last.weight : kNoValue;
+    const ValueId last = LargeLastMatrix(graph_, selection_);
+    const bool named = last != kNoValue && options_.named_bits.contains(graph_.value(last).name);
+    return named ? kNoValue : last;
   }
 
   // Whether the large last layer bears blocks of few bits.
