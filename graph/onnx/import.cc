@@ -126,7 +126,7 @@ class Importer {
     DS_RETURN_IF_ERROR(ReadOutputs(proto));
     DS_RETURN_IF_ERROR(graph_.SortTopologically());
     DS_RETURN_IF_ERROR(Normalize(opset));
-    SeparateEqualTensors();
+    SeparateEqualTensors(graph_);
     // What trains is known before constants are folded, so that no weight is taken for one.
     DS_RETURN_IF_ERROR(
         MarkTrainable(graph_, {.unnamed = std::move(unnamed_),
@@ -138,33 +138,6 @@ class Importer {
   }
 
  private:
-  // An exporter keeps one of several equal tensors (batch norms' ones and zeros) and calls the
-  // others an Identity of it, by their own names: they are weights of their own. Equal tensors that
-  // are large are one weight with several readers.
-  void SeparateEqualTensors() {
-    constexpr int64_t kMostElements = 1 << 16;
-    std::vector<Node> kept;
-    for (Node& node : graph_.mutable_nodes()) {
-      const bool copies =
-          node.op == "Identity" && node.inputs.size() == 1 && node.outputs.size() == 1;
-      const Tensor* data = copies && node.inputs[0] != kNoValue && node.outputs[0] != kNoValue
-                               ? graph_.Constant(node.inputs[0])
-                               : nullptr;
-      const bool is_output =
-          data != nullptr &&
-          std::count(graph_.outputs().begin(), graph_.outputs().end(), node.outputs[0]) > 0;
-      if (data == nullptr || is_output || data->num_elements() > kMostElements) {
-        kept.push_back(std::move(node));
-        continue;
-      }
-      Tensor own = data->Clone();
-      graph_.mutable_value(node.outputs[0]).dtype = own.dtype();
-      graph_.mutable_value(node.outputs[0]).shape = own.shape();
-      graph_.mutable_initializers()[node.outputs[0]] = {.data = std::move(own), .trainable = false};
-    }
-    graph_.mutable_nodes() = std::move(kept);
-  }
-
   // What importing `part` tells of the values `names` (InlineBranches).
   static absl::StatusOr<std::vector<ProbedValue>> ProbeValues(
       ExternalData& external, const onnx::ModelProto& part, const std::vector<std::string>& names) {

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/passes/channel_affine.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/uses.h"
 #include "graph/schema/schema.h"
@@ -15,11 +16,6 @@ namespace {
 
 // One number for each channel of [N, C, ...], or one for all.
 using Channels = std::vector<double>;
-
-const Tensor* FloatConstant(const Graph& graph, ValueId id) {
-  const Tensor* tensor = id == kNoValue ? nullptr : graph.Constant(id);
-  return tensor != nullptr && tensor->dtype() == DType::kFloat32 ? tensor : nullptr;
-}
 
 // The constant as it broadcasts against [N, channels, ...] of `rank`, if it is the same for every
 // sample and place.
@@ -37,13 +33,8 @@ std::optional<Channels> PerChannel(const Graph& graph, ValueId id, int64_t chann
   return all;
 }
 
-// y = scale * x + shift, channel by channel.
-struct Affine {
-  Channels scale, shift;
-};
-
-std::optional<Affine> AffineOf(const Graph& graph, const Node& node, ValueId x, int64_t channels,
-                               int rank) {
+std::optional<ChannelAffine> AffineOf(const Graph& graph, const Node& node, ValueId x,
+                                      int64_t channels, int rank) {
   const Channels ones(static_cast<size_t>(channels), 1.0), zeros(static_cast<size_t>(channels));
   const bool first = node.inputs[0] == x;
   const bool commutes = node.op == "Add" || node.op == "Mul";
@@ -55,68 +46,29 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, ValueId x, 
     if (node.op == "Div") value = 1.0 / value;
     if (!std::isfinite(value)) return std::nullopt;
   }
-  if (node.op == "Add" || node.op == "Sub") return Affine{ones, *std::move(by)};
-  return Affine{*std::move(by), zeros};
-}
-
-// Folds `affine` into a convolution with constant weight and bias: it writes `result` then.
-void FoldInto(Graph& graph, Node& conv, const Affine& affine, ValueId result) {
-  Tensor weight = FloatConstant(graph, conv.inputs[1])->Clone();
-  const Tensor* old = conv.inputs.size() > 2 ? FloatConstant(graph, conv.inputs[2]) : nullptr;
-  Tensor bias(DType::kFloat32, {weight.dim(0)});
-  auto w = weight.mutable_span<float>();
-  auto b = bias.mutable_span<float>();
-  const size_t row = w.size() / b.size();
-  for (size_t c = 0; c < b.size(); ++c) {
-    for (size_t i = c * row; i < (c + 1) * row; ++i) {
-      w[i] = static_cast<float>(w[i] * affine.scale[c]);
-    }
-    const double before = old == nullptr ? 0.0 : old->span<float>()[c];
-    b[c] = static_cast<float>(before * affine.scale[c] + affine.shift[c]);
-  }
-  conv.inputs.resize(3, kNoValue);
-  conv.inputs[1] =
-      graph.AddInitializer(absl::StrCat(conv.name, ".folded_weight"), std::move(weight), true);
-  conv.inputs[2] =
-      graph.AddInitializer(absl::StrCat(conv.name, ".folded_bias"), std::move(bias), true);
-  conv.outputs[0] = result;
-}
-
-bool HasConstants(const Graph& graph, const Node& conv) {
-  const bool has_bias = conv.inputs.size() > 2 && conv.inputs[2] != kNoValue;
-  return FloatConstant(graph, conv.inputs[1]) != nullptr &&
-         (!has_bias || FloatConstant(graph, conv.inputs[2]) != nullptr);
+  if (node.op == "Add" || node.op == "Sub") return ChannelAffine{ones, zeros, *std::move(by)};
+  return ChannelAffine{*std::move(by), zeros, zeros};
 }
 
 // A batch norm of [N, C, H, W] as a convolution of 1x1 in which every channel is its own group.
-void ToConvolution(Graph& graph, Node& norm, int64_t channels) {
-  const auto floats = [&graph](ValueId id) { return FloatConstant(graph, id)->span<float>(); };
-  const auto gamma = floats(norm.inputs[1]), beta = floats(norm.inputs[2]);
-  const auto mean = floats(norm.inputs[3]), variance = floats(norm.inputs[4]);
-  const double epsilon = norm.GetFloat("epsilon", 1e-5f);
-  Tensor weight(DType::kFloat32, {channels, 1, 1, 1}), bias(DType::kFloat32, {channels});
-  for (size_t c = 0; c < gamma.size(); ++c) {
-    const double scale = gamma[c] / std::sqrt(variance[c] + epsilon);
-    weight.mutable_span<float>()[c] = static_cast<float>(scale);
-    bias.mutable_span<float>()[c] = static_cast<float>(beta[c] - mean[c] * scale);
-  }
+void ToConvolution(Graph& graph, Node& norm) {
+  const ChannelAffine affine = AffineOfNorm(graph, norm);
+  const auto channels = static_cast<int64_t>(affine.scale.size());
+  Tensor ones(DType::kFloat32, {channels, 1, 1, 1});
+  for (float& weight : ones.mutable_span<float>()) weight = 1;
+  const ValueId result = norm.outputs[0];
   norm.op = "Conv";
-  norm.inputs = {
-      norm.inputs[0],
-      graph.AddInitializer(absl::StrCat(norm.name, ".as_weight"), std::move(weight), true),
-      graph.AddInitializer(absl::StrCat(norm.name, ".as_bias"), std::move(bias), true)};
+  norm.inputs = {norm.inputs[0],
+                 graph.AddInitializer(absl::StrCat(norm.name, ".ones"), std::move(ones), true)};
   norm.outputs.resize(1);
   norm.attributes = {{"group", channels}, {"kernel_shape", std::vector<int64_t>{1, 1}}};
+  FoldAffine(graph, norm, affine, result);
 }
 
 bool IsLoneNorm(const Graph& graph, const Node& node) {
   if (node.op != "BatchNormalization" || node.GetInt("training_mode", 0) != 0) return false;
   const auto& shape = graph.value(node.inputs[0]).shape;
-  if (!shape.has_value() || shape->size() != 4) return false;
-  for (size_t i = 1; i < 5; ++i) {
-    if (FloatConstant(graph, node.inputs[i]) == nullptr) return false;
-  }
-  return true;
+  return shape.has_value() && shape->size() == 4 && HasConstantStatistics(graph, node);
 }
 
 }  // namespace
@@ -137,13 +89,13 @@ absl::Status FoldChannelAffine(Graph& graph) {
       const auto found = convs.find(x);
       if (found == convs.end() || uses.Count(x) != 1) continue;
       const int producer = found->second;
-      if (!HasConstants(graph, nodes[producer])) continue;
+      if (!HasConstantWeights(graph, nodes[producer])) continue;
       const auto& shape = graph.value(x).shape;
       const int64_t channels = FloatConstant(graph, nodes[producer].inputs[1])->dim(0);
       if (!shape.has_value()) continue;
       const auto affine = AffineOf(graph, nodes[i], x, channels, static_cast<int>(shape->size()));
       if (!affine) continue;
-      FoldInto(graph, nodes[producer], *affine, nodes[i].outputs[0]);
+      FoldAffine(graph, nodes[producer], *affine, nodes[i].outputs[0]);
       convs[nodes[i].outputs[0]] = producer;  // so that chains fold
       removed[i] = true;
       break;
@@ -161,7 +113,7 @@ absl::Status NormsToConvolutions(Graph& graph) {
   DS_RETURN_IF_ERROR(InferShapes(graph));
   for (Node& node : graph.mutable_nodes()) {
     if (!IsLoneNorm(graph, node)) continue;
-    ToConvolution(graph, node, graph.Constant(node.inputs[1])->num_elements());
+    ToConvolution(graph, node);
   }
   return EliminateDeadNodes(graph);
 }

@@ -28,6 +28,11 @@ absl::Status EliminateIdentities(Graph& graph);
 // float32 constants.
 absl::Status FoldBatchNorms(Graph& graph);
 
+// An exporter keeps one of several equal tensors (batch norms' ones and zeros) and calls the others
+// an Identity of it, by their own names: they are weights of their own, and become initialisers.
+// Equal tensors that are large are one weight with several readers. Nodes need not be checked yet.
+void SeparateEqualTensors(Graph& graph);
+
 // For integers, which have no SiLU and no HardSwish: SiLU -> x * Sigmoid(x), HardSwish -> x *
 // HardSigmoid(x). What FuseActivations makes of them, undone.
 absl::Status SplitGatedActivations(Graph& graph);

@@ -28,7 +28,8 @@ float FloatOr(const Node& node, const std::string& key, float fallback) {
 }
 
 ValueId Emitter::Constant(const std::string& what, Tensor tensor) {
-  return graph_.AddInitializer(absl::StrCat(like_.name, ".", what), std::move(tensor), false);
+  return graph_.AddInitializer(absl::StrCat("const:", like_.name, ".", what), std::move(tensor),
+                               false);
 }
 
 ValueId Emitter::Op(const std::string& op, std::vector<ValueId> inputs, Attributes attributes) {
@@ -50,6 +51,13 @@ void Emitter::Finish(const std::string& op, std::vector<ValueId> inputs, Attribu
                   .inputs = std::move(inputs),
                   .outputs = {like_.outputs[slot]},
                   .attributes = std::move(attributes)});
+}
+
+absl::Status Emitter::Need(size_t inputs) const {
+  for (size_t i = 0; i < inputs; ++i) {
+    if (!Has(i)) return absl::InvalidArgumentError(absl::StrCat("it lacks input ", i));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Shape> Emitter::ShapeOf(ValueId value) {

@@ -14,6 +14,12 @@ namespace ds::onnx_io {
 int64_t IntOr(const Node& node, const std::string& key, int64_t fallback);
 float FloatOr(const Node& node, const std::string& key, float fallback);
 
+// What an expansion answers: that the node is done, or why it cannot be.
+inline absl::StatusOr<bool> Done(const absl::Status& status) {
+  if (!status.ok()) return status;
+  return true;
+}
+
 class Emitter {
  public:
   // Both must outlive this; names are made of `like`'s.
@@ -28,6 +34,7 @@ class Emitter {
     return Has(slot) ? graph_.Constant(like_.inputs[slot]) : nullptr;
   }
 
+  // Its name says that it is no parameter (own_names.h), also when our own file is read again.
   ValueId Constant(const std::string& what, Tensor tensor);
   // A node of one output, which is returned.
   ValueId Op(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});
@@ -36,6 +43,8 @@ class Emitter {
               size_t slot = 0);
   // Shape of a value, after inference of what is in the graph so far.
   absl::StatusOr<Shape> ShapeOf(ValueId value);
+  // InvalidArgument where one of the first `inputs` inputs is absent.
+  absl::Status Need(size_t inputs) const;
 
   Graph& graph() { return graph_; }
   const Node& node() const { return like_; }

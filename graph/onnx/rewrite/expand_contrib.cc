@@ -34,18 +34,6 @@ class Expansion {
   }
 
  private:
-  static absl::StatusOr<bool> Done(const absl::Status& status) {
-    if (!status.ok()) return status;
-    return true;
-  }
-
-  absl::Status Need(size_t inputs) const {
-    for (size_t i = 0; i < inputs; ++i) {
-      if (!emit_.Has(i)) return absl::InvalidArgumentError(absl::StrCat("it lacks input ", i));
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status RefuseUsed(size_t slot) const {
     if (slot >= node_.outputs.size() || !used_.contains(node_.outputs[slot])) {
       return absl::OkStatus();
@@ -55,14 +43,14 @@ class Expansion {
   }
 
   absl::Status Gelu(const std::string& kind) {
-    DS_RETURN_IF_ERROR(Need(1));
+    DS_RETURN_IF_ERROR(emit_.Need(1));
     const ValueId x = emit_.Has(1) ? emit_.Op("Add", {emit_.In(0), emit_.In(1)}) : emit_.In(0);
     emit_.Finish("Gelu", {x}, {{"approximate", kind}});
     return absl::OkStatus();
   }
 
   absl::Status QuickGelu() {
-    DS_RETURN_IF_ERROR(Need(1));
+    DS_RETURN_IF_ERROR(emit_.Need(1));
     const ValueId alpha =
         emit_.Constant("alpha", Tensor::Scalar(FloatOr(node_, "alpha", kQuickGeluAlpha)));
     const ValueId gate = emit_.Op("Sigmoid", {emit_.Op("Mul", {emit_.In(0), alpha})});
@@ -81,7 +69,7 @@ class Expansion {
   }
 
   absl::Status MatMul() {
-    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(emit_.Need(2));
     if (IntOr(node_, "transBatchA", 0) != 0 || IntOr(node_, "transBatchB", 0) != 0) {
       return absl::UnimplementedError(
           "attributes 'transBatchA' and 'transBatchB' are not supported");
@@ -149,7 +137,7 @@ class Expansion {
   }
 
   absl::Status Conv() {
-    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(emit_.Need(2));
     Attributes attributes = node_.attributes;
     const Activation activation = TakeActivation(attributes);
     ValueId y = emit_.Op("Conv", {emit_.In(0), emit_.In(1), emit_.In(2)}, attributes);
@@ -158,7 +146,7 @@ class Expansion {
   }
 
   absl::Status Gemm() {
-    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(emit_.Need(2));
     Attributes attributes = node_.attributes;
     const Activation activation = TakeActivation(attributes);
     return Activate(emit_.Op("Gemm", {emit_.In(0), emit_.In(1), emit_.In(2)}, attributes),
@@ -167,7 +155,7 @@ class Expansion {
 
   // Inputs input, skip, gamma, beta, bias; outputs result, mean, inverse deviation, sum.
   absl::Status SkipNorm() {
-    DS_RETURN_IF_ERROR(Need(3));
+    DS_RETURN_IF_ERROR(emit_.Need(3));
     DS_RETURN_IF_ERROR(RefuseUsed(1));
     DS_RETURN_IF_ERROR(RefuseUsed(2));
     ValueId sum = emit_.Op("Add", {emit_.In(0), emit_.In(1)});
@@ -182,7 +170,7 @@ class Expansion {
 
   // x / sqrt(mean(x^2) + epsilon) * scale over the last axis.
   absl::Status RmsNorm() {
-    DS_RETURN_IF_ERROR(Need(2));
+    DS_RETURN_IF_ERROR(emit_.Need(2));
     DS_RETURN_IF_ERROR(RefuseUsed(1));
     DS_ASSIGN_OR_RETURN(const Shape shape, emit_.ShapeOf(emit_.In(0)));
     const auto last = static_cast<int64_t>(shape.size()) - 1;

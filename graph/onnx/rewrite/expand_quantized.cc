@@ -46,15 +46,8 @@ class Expansion {
   }
 
  private:
-  static absl::StatusOr<bool> Done(const absl::Status& status) {
-    if (!status.ok()) return status;
-    return true;
-  }
-
   absl::Status Need(size_t inputs) const {
-    for (size_t i = 0; i < inputs; ++i) {
-      if (!emit_.Has(i)) return absl::InvalidArgumentError(absl::StrCat("it lacks input ", i));
-    }
+    DS_RETURN_IF_ERROR(emit_.Need(inputs));
     if (node_.outputs.size() != 1) return absl::InvalidArgumentError("it must have one output");
     return absl::OkStatus();
   }

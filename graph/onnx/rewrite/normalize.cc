@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/onnx/rewrite/emitter.h"
 #include "graph/onnx/rewrite/expand.h"
 #include "graph/onnx/rewrite/node_attributes.h"
 #include "graph/schema/schema.h"
@@ -100,16 +101,17 @@ void Normalizer::DropUnused(Node& node, const absl::flat_hash_set<ValueId>& used
 // Before opset 13 Softmax saw its input as a matrix [extents before axis, extents from axis on] and
 // normalised the rows.
 absl::Status Normalizer::RewriteSoftmax(Node& node) {
+  Emitter emit(graph_, node);
   if (opset_ >= 13 || node.inputs.empty() || node.outputs.empty()) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(int64_t axis, Get<int64_t>(node, "axis", 1));
   node.attributes["axis"] = int64_t{-1};
   if (axis == -1) return absl::OkStatus();
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
   const auto rank = static_cast<int64_t>(shape.size());
   DS_ASSIGN_OR_RETURN(axis, InRange(axis, rank));
   if (axis == rank - 1) return absl::OkStatus();
-  const ValueId matrix = Emit(node, "Flatten", {node.inputs[0]}, {{"axis", axis}});
-  const ValueId rows = Emit(node, node.op, {matrix}, node.attributes);
+  const ValueId matrix = emit.Op("Flatten", {node.inputs[0]}, {{"axis", axis}});
+  const ValueId rows = emit.Op(node.op, {matrix}, node.attributes);
   if (std::count(shape.begin(), shape.end(), kDynamicDim) > 1) {
     return absl::UnimplementedError(absl::StrCat(
         "over several axes of shape ", ShapeString(shape),
@@ -117,17 +119,18 @@ absl::Status Normalizer::RewriteSoftmax(Node& node) {
   }
   node.op = "Reshape";  // the one unknown extent is written -1
   node.attributes.clear();
-  node.inputs = {rows, AddConstant(node, "shape", Tensor::From<int64_t>({rank}, shape))};
+  node.inputs = {rows, emit.Constant("shape", Tensor::From<int64_t>({rank}, shape))};
   return absl::OkStatus();
 }
 
 absl::Status Normalizer::RewriteDropout(Node& node) {
+  Emitter emit(graph_, node);
   node.attributes.erase("seed");
   if (node.attributes.contains("ratio")) {
     DS_ASSIGN_OR_RETURN(const float ratio, Get<float>(node, "ratio", 0.5F));
     node.attributes.erase("ratio");
     node.inputs.resize(1, kNoValue);
-    node.inputs.push_back(AddConstant(node, "ratio", Tensor::Scalar(ratio)));
+    node.inputs.push_back(emit.Constant("ratio", Tensor::Scalar(ratio)));
   }
   // Training or not is the executor's choice, not the file's.
   const Tensor* trains = HasInput(node, 2) ? graph_.Constant(node.inputs[2]) : nullptr;
@@ -169,10 +172,11 @@ absl::Status Normalizer::RewriteReduction(Node& node) {
 
 // Opset 18 had a scale and a bias for each group; the graph has them for each channel.
 absl::Status Normalizer::RewriteGroupNormalization(Node& node) {
+  Emitter emit(graph_, node);
   DS_RETURN_IF_ERROR(DropIfNeutral<int64_t>(node, "stash_type", 1));
   if (opset_ >= 21 || node.inputs.size() != 3) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const int64_t groups, Get<int64_t>(node, "num_groups", 0));
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
   if (shape.size() < 2 || shape[1] == kDynamicDim || groups < 1 || shape[1] % groups != 0) {
     return absl::UnimplementedError(
         absl::StrCat("num_groups ", groups, " of shape ", ShapeString(shape),
@@ -180,20 +184,21 @@ absl::Status Normalizer::RewriteGroupNormalization(Node& node) {
   }
   for (size_t slot = 1; slot < 3; ++slot) {
     const std::string what = slot == 1 ? "scale" : "bias";
-    const ValueId column = AddConstant(node, what + ".column", Ints({groups, 1}));
-    const ValueId spread = AddConstant(node, what + ".spread", Ints({groups, shape[1] / groups}));
-    const ValueId flat = AddConstant(node, what + ".flat", Ints({shape[1]}));
-    const ValueId matrix = Emit(node, "Reshape", {node.inputs[slot], column}, {});
-    const ValueId wide = Emit(node, "Expand", {matrix, spread}, {});
-    node.inputs[slot] = Emit(node, "Reshape", {wide, flat}, {});
+    const ValueId column = emit.Constant(what + ".column", Ints({groups, 1}));
+    const ValueId spread = emit.Constant(what + ".spread", Ints({groups, shape[1] / groups}));
+    const ValueId flat = emit.Constant(what + ".flat", Ints({shape[1]}));
+    const ValueId matrix = emit.Op("Reshape", {node.inputs[slot], column});
+    const ValueId wide = emit.Op("Expand", {matrix, spread});
+    node.inputs[slot] = emit.Op("Reshape", {wide, flat});
   }
   return absl::OkStatus();
 }
 
 absl::Status Normalizer::RewriteCastLike(Node& node) {
+  Emitter emit(graph_, node);
   node.attributes.clear();  // about float8 only
   if (node.inputs.size() != 2) return absl::InvalidArgumentError("it must have two inputs");
-  DS_RETURN_IF_ERROR(ShapeOf(node.inputs[1]).status());  // infers the type, too
+  DS_RETURN_IF_ERROR(emit.ShapeOf(node.inputs[1]).status());  // infers the type, too
   node.attributes["to"] = OnnxTypeNumber(graph_.value(node.inputs[1]).dtype);
   node.inputs.resize(1);
   node.op = "Cast";
@@ -201,6 +206,7 @@ absl::Status Normalizer::RewriteCastLike(Node& node) {
 }
 
 absl::Status Normalizer::RewriteSplit(Node& node) {
+  Emitter emit(graph_, node);
   if (opset_ < 13) {
     AttributeToInput(node, "split", 1);
     return absl::OkStatus();
@@ -214,7 +220,7 @@ absl::Status Normalizer::RewriteSplit(Node& node) {
                                                    node.outputs.size(), " outputs and ",
                                                    node.inputs.size(), " inputs"));
   }
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(axis, InRange(axis, static_cast<int64_t>(shape.size())));
   const int64_t extent = shape[axis];
   if (extent == kDynamicDim) return absl::OkStatus();  // equal parts, checked when it runs
@@ -222,11 +228,12 @@ absl::Status Normalizer::RewriteSplit(Node& node) {
   const int64_t size = (extent + parts - 1) / parts;
   std::vector<int64_t> sizes(static_cast<size_t>(parts), size);
   sizes.back() = extent - size * (parts - 1);
-  node.inputs.push_back(AddConstant(node, "split", Tensor::From<int64_t>({parts}, sizes)));
+  node.inputs.push_back(emit.Constant("split", Tensor::From<int64_t>({parts}, sizes)));
   return absl::OkStatus();
 }
 
 absl::Status Normalizer::RewriteSwish(Node& node) {
+  Emitter emit(graph_, node);
   DS_ASSIGN_OR_RETURN(const float alpha, Get<float>(node, "alpha", 1.0F));
   node.attributes.erase("alpha");
   if (alpha == 1.0F || node.inputs.size() != 1) {
@@ -234,9 +241,9 @@ absl::Status Normalizer::RewriteSwish(Node& node) {
     return absl::OkStatus();
   }
   const ValueId x = node.inputs[0];
-  const ValueId scale = AddConstant(node, "alpha", Tensor::Scalar(alpha));
-  const ValueId scaled = Emit(node, "Mul", {x, scale}, {});
-  const ValueId gate = Emit(node, "Sigmoid", {scaled}, {});
+  const ValueId scale = emit.Constant("alpha", Tensor::Scalar(alpha));
+  const ValueId scaled = emit.Op("Mul", {x, scale});
+  const ValueId gate = emit.Op("Sigmoid", {scaled});
   node.op = "Mul";
   node.inputs = {x, gate};
   return absl::OkStatus();
@@ -244,6 +251,7 @@ absl::Status Normalizer::RewriteSwish(Node& node) {
 
 // The graph has the type of codes from the zero point alone, and that of reals from the scale.
 absl::Status Normalizer::RewriteQuantization(Node& node) {
+  Emitter emit(graph_, node);
   node.attributes.erase("saturate");  // about float8 only
   if (!HasInput(node, 1)) return absl::OkStatus();
   const DType real = graph_.value(node.inputs[1]).dtype;
@@ -271,11 +279,12 @@ absl::Status Normalizer::RewriteQuantization(Node& node) {
   }
   DS_ASSIGN_OR_RETURN(Tensor zeros, Tensor::Create(wanted, scale->shape()));
   node.inputs.resize(3, kNoValue);
-  node.inputs[2] = AddConstant(node, "zero_point", std::move(zeros));
+  node.inputs[2] = emit.Constant("zero_point", std::move(zeros));
   return absl::OkStatus();
 }
 
 void Normalizer::AttributeToInput(Node& node, const std::string& key, size_t slot) {
+  Emitter emit(graph_, node);
   auto it = node.attributes.find(key);
   if (it == node.attributes.end()) return;
   const auto* values = std::get_if<std::vector<int64_t>>(&it->second);
@@ -283,7 +292,7 @@ void Normalizer::AttributeToInput(Node& node, const std::string& key, size_t slo
   const Shape shape = {static_cast<int64_t>(values->size())};
   const Tensor tensor = Tensor::From<int64_t>(shape, *values);
   node.inputs.resize(std::max(node.inputs.size(), slot + 1), kNoValue);
-  node.inputs[slot] = AddConstant(node, key, tensor);
+  node.inputs[slot] = emit.Constant(key, tensor);
   node.attributes.erase(it);
 }
 
@@ -295,38 +304,6 @@ absl::StatusOr<std::vector<int64_t>> Normalizer::ConstantInts(const Node& node, 
   }
   const absl::Span<const int64_t> values = tensor->span<int64_t>();
   return std::vector<int64_t>(values.begin(), values.end());
-}
-
-absl::StatusOr<Shape> Normalizer::ShapeOf(ValueId value) {
-  if (value == kNoValue) return absl::InvalidArgumentError("its first input is absent");
-  if (!graph_.value(value).shape.has_value()) {
-    graph_.MarkOutput(value);  // inference wants an output to exist
-    const absl::Status inferred = InferShapes(graph_);
-    graph_.mutable_outputs().pop_back();
-    DS_RETURN_IF_ERROR(inferred);
-  }
-  if (!graph_.value(value).shape.has_value()) {
-    return absl::UnimplementedError("the rank of its input is not known");
-  }
-  return *graph_.value(value).shape;
-}
-
-ValueId Normalizer::AddConstant(const Node& node, const std::string& what, Tensor tensor) {
-  // A name that says it is no parameter (own_names.h), also when our own file is read again.
-  return graph_.AddInitializer(absl::StrCat("const:", node.name, ".", what), std::move(tensor),
-                               false);
-}
-
-ValueId Normalizer::Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
-                         Attributes attributes) {
-  const ValueId output = graph_.AddValue(absl::StrCat(like.name, ".", op));
-  Node node{.name = graph_.value(output).name,
-            .op = std::move(op),
-            .inputs = std::move(inputs),
-            .outputs = {output},
-            .attributes = std::move(attributes)};
-  graph_.AddNode(std::move(node));
-  return output;
 }
 
 }  // namespace ds::onnx_io

@@ -56,10 +56,6 @@ class Normalizer {
   void AttributeToInput(Node& node, const std::string& key, size_t slot);
   // Elements of a constant integer input; FailedPrecondition where it is computed at run time.
   absl::StatusOr<std::vector<int64_t>> ConstantInts(const Node& node, size_t slot) const;
-  absl::StatusOr<Shape> ShapeOf(ValueId value);
-  ValueId AddConstant(const Node& node, const std::string& what, Tensor tensor);
-  ValueId Emit(const Node& like, std::string op, std::vector<ValueId> inputs,
-               Attributes attributes);
 
   Graph& graph_;
   const int opset_;

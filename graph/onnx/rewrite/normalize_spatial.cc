@@ -3,12 +3,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/onnx/rewrite/emitter.h"
 #include "graph/onnx/rewrite/node_attributes.h"
 #include "graph/onnx/rewrite/normalize.h"
 
 namespace ds::onnx_io {
 
 absl::Status Normalizer::RewritePad(Node& node) {
+  Emitter emit(graph_, node);
   if (!HasInput(node, 3)) return absl::OkStatus();
   // What is known only when the graph runs stays as it is.
   if (graph_.Constant(node.inputs[3]) == nullptr || graph_.Constant(node.inputs[1]) == nullptr) {
@@ -16,7 +18,7 @@ absl::Status Normalizer::RewritePad(Node& node) {
   }
   DS_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, ConstantInts(node, 3));
   DS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, ConstantInts(node, 1));
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
   if (pads.size() != 2 * axes.size()) {
     return absl::InvalidArgumentError(absl::StrCat("it has ", pads.size(), " pads for ",
                                                    axes.size(), " axes; each axis needs two"));
@@ -28,12 +30,13 @@ absl::Status Normalizer::RewritePad(Node& node) {
     full[axis] = pads[i];
     full[axis + rank] = pads[axes.size() + i];
   }
-  node.inputs[1] = AddConstant(node, "pads", Tensor::From<int64_t>({rank * 2}, full));
+  node.inputs[1] = emit.Constant("pads", Tensor::From<int64_t>({rank * 2}, full));
   node.inputs.resize(3);
   return absl::OkStatus();
 }
 
 absl::Status Normalizer::RewriteResize(Node& node) {
+  Emitter emit(graph_, node);
   DS_ASSIGN_OR_RETURN(const int64_t antialias, Get<int64_t>(node, "antialias", 0));
   DS_ASSIGN_OR_RETURN(const std::string policy,
                       Get<std::string>(node, "keep_aspect_ratio_policy", "stretch"));
@@ -53,7 +56,8 @@ absl::Status Normalizer::RewriteResize(Node& node) {
   if (axes.empty() || policy != "stretch" || coordinates == "tf_crop_and_resize") {
     return absl::OkStatus();
   }
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(HasInput(node, 0) ? node.inputs[0] : kNoValue));
+  DS_ASSIGN_OR_RETURN(const Shape shape,
+                      emit.ShapeOf(HasInput(node, 0) ? node.inputs[0] : kNoValue));
   const auto rank = static_cast<int64_t>(shape.size());
   const size_t slot = HasInput(node, 3) ? 3 : 2;
   const Tensor* given = HasInput(node, slot) ? graph_.Constant(node.inputs[slot]) : nullptr;
@@ -77,13 +81,14 @@ absl::Status Normalizer::RewriteResize(Node& node) {
     return absl::OkStatus();  // an unknown batch has no size to give
   }
   node.attributes.erase("axes");
-  node.inputs[slot] = slot == 3 ? AddConstant(node, "sizes", Tensor::From<int64_t>({rank}, sizes))
-                                : AddConstant(node, "scales", Tensor::From<float>({rank}, scales));
+  node.inputs[slot] = slot == 3 ? emit.Constant("sizes", Tensor::From<int64_t>({rank}, sizes))
+                                : emit.Constant("scales", Tensor::From<float>({rank}, scales));
   return absl::OkStatus();
 }
 
 // Opsets 7 and 9: Resize of the modes nearest and linear, which counts from corners of elements.
 absl::Status Normalizer::RewriteUpsample(Node& node) {
+  Emitter emit(graph_, node);
   DS_ASSIGN_OR_RETURN(const std::string mode, Get<std::string>(node, "mode", "nearest"));
   DS_ASSIGN_OR_RETURN(const auto scales, Get<std::vector<float>>(node, "scales", {}));
   if (node.inputs.empty() || node.inputs.size() > 2) {
@@ -92,7 +97,7 @@ absl::Status Normalizer::RewriteUpsample(Node& node) {
   ValueId given = node.inputs.size() == 2 ? node.inputs[1] : kNoValue;
   if (given == kNoValue) {
     const Shape shape = {static_cast<int64_t>(scales.size())};
-    given = AddConstant(node, "scales", Tensor::From<float>(shape, scales));
+    given = emit.Constant("scales", Tensor::From<float>(shape, scales));
   }
   node.op = "Resize";
   node.inputs = {node.inputs[0], kNoValue, given};

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/onnx/rewrite/emitter.h"
 #include "graph/onnx/rewrite/normalize.h"
 #include "graph/passes/derived.h"
 
@@ -23,6 +24,7 @@ std::string Counted(const std::vector<std::string>& names, absl::string_view op)
 // Whether statistics are gathered is the executor's business. But the statistics of a weight are
 // part of the model: that is a standardisation, which is written out.
 absl::Status Normalizer::RewriteBatchNorm(Node& node) {
+  Emitter emit(graph_, node);
   const auto mode = node.attributes.find("training_mode");
   bool trains = opset_ < kFirstWithTrainingMode && node.outputs.size() > 1;
   if (mode != node.attributes.end()) {
@@ -35,7 +37,7 @@ absl::Status Normalizer::RewriteBatchNorm(Node& node) {
     training_norms_.push_back(node.name);
     return absl::OkStatus();
   }
-  DS_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
   if (shape.size() < 2) return absl::OkStatus();  // left for the schema to refuse
   std::vector<int64_t> axes(shape.size());
   std::iota(axes.begin(), axes.end(), 0);
@@ -49,17 +51,16 @@ absl::Status Normalizer::RewriteBatchNorm(Node& node) {
   const auto vector = [&](ValueId id) {
     if (behind.empty()) return id;
     const auto count = static_cast<int64_t>(behind.size());
-    return Emit(node, "Unsqueeze",
-                {id, AddConstant(node, "axes", Tensor::From<int64_t>({count}, behind))}, {});
+    return emit.Op("Unsqueeze",
+                   {id, emit.Constant("axes", Tensor::From<int64_t>({count}, behind))});
   };
-  const ValueId centred = Emit(node, "Sub", {x, Emit(node, "ReduceMean", {x}, reduce)}, {});
-  const ValueId variance =
-      Emit(node, "ReduceMean", {Emit(node, "Mul", {centred, centred}, {})}, reduce);
+  const ValueId centred = emit.Op("Sub", {x, emit.Op("ReduceMean", {x}, reduce)});
+  const ValueId variance = emit.Op("ReduceMean", {emit.Op("Mul", {centred, centred})}, reduce);
   const ValueId epsilon =
-      AddConstant(node, "epsilon", Tensor::Scalar(given == nullptr ? kDefaultEpsilon : *given));
-  const ValueId deviation = Emit(node, "Sqrt", {Emit(node, "Add", {variance, epsilon}, {})}, {});
-  const ValueId unit = Emit(node, "Div", {centred, deviation}, {});
-  const ValueId scaled = Emit(node, "Mul", {unit, vector(node.inputs[1])}, {});
+      emit.Constant("epsilon", Tensor::Scalar(given == nullptr ? kDefaultEpsilon : *given));
+  const ValueId deviation = emit.Op("Sqrt", {emit.Op("Add", {variance, epsilon})});
+  const ValueId unit = emit.Op("Div", {centred, deviation});
+  const ValueId scaled = emit.Op("Mul", {unit, vector(node.inputs[1])});
   node.inputs = {scaled, vector(node.inputs[2])};
   node.op = "Add";
   node.attributes.clear();
