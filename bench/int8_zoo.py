@@ -1,18 +1,19 @@
-"""INT8 files of image classifiers in ONNX Runtime: ds_quantize against quantize_static, model by model, on one thread.
+"""INT8 files of image models in ONNX Runtime: ds_quantize against quantize_static, model by model, on one thread.
 
     bench/export_zoo.py FOLDER                         (in an environment with timm and torchvision)
     .venv/bin/python bench/int8_zoo.py FOLDER [NAME ...] [--samples 32] [--output DIR]
 
-Both calibrate on as many synthetic pictures (smooth patterns and noise, normalised) and are compared on others of the same kind: signal to noise of
-the logits against the float model, and time, least of rounds that take turns (a shared machine only ever adds). quantize_static is set up as ONNX
-Runtime advises for its CPU kernels: its preprocessing, QDQ, weights s8 per channel, activations u8, ranges by min-max. Weights are random, so that decibels
-are lower than a trained model's; they compare the two, and say little else. A model whose classes are not 1000, or that has several outputs, is left out and named.
+Both calibrate on the same synthetic pictures (smooth patterns and noise, normalised) and are compared on others of the same kind: signal to noise of
+the outputs against the float model's (logits, maps of segmentation, boxes and scores of detection: the worst output counts), and time, least of rounds that
+take turns (a shared machine only ever adds). quantize_static is set up as ONNX Runtime advises for its CPU kernels: its preprocessing, QDQ, weights s8 per
+channel, activations u8, ranges by min-max. Weights are random, so that decibels are lower than a trained model's; they compare the two, and say little else.
 """
 import argparse
 import collections
 import json
 import logging
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,11 +26,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CONFIG = """
-model: {{name: resnet8}}
-data: {{type: synthetic, channels: 3, height: {side}, width: {side}, classes: {classes}, size: {size}, test_batch_size: 4, mean: [0.5, 0.5, 0.5],
-       stddev: [0.25, 0.25, 0.25]}}
-"""
 ROUNDS, RUNS, TEST = 7, 4, 8
 NOT_COMPUTED = {"QuantizeLinear", "DequantizeLinear", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Gather", "Slice", "Concat", "Cast",
                 "Identity", "Split", "Expand", "ConstantOfShape", "Constant"}
@@ -61,9 +57,15 @@ def session(path, optimised=None):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def ours(source, target, side, classes, samples, flags):
+def ours(source, target, calibration, test, flags):
+    """ds_quantize without labels: each input's arrays by its name."""
+    data = target.with_suffix(".data")
+    data.mkdir(exist_ok=True)
+    np.savez(data / "train.npz", **calibration)
+    np.savez(data / "test.npz", **test)
     config = target.with_suffix(".yaml")
-    config.write_text(CONFIG.format(side=side, classes=classes, size=samples + 8))
+    config.write_text(f"data: {{type: tensors, path: {data}, test_batch_size: 4}}\n")
+    samples = len(next(iter(calibration.values())))
     done = subprocess.run([ROOT / "build/bin/ds_quantize", "--model", source, "--data", config, "--output", target, "--samples", str(samples)] + flags,
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -81,6 +83,11 @@ def theirs(source, target, name, samples):
 def snr(expected, found):
     noise = np.square(found.astype(np.float64) - expected).sum()
     return 10 * np.log10(np.square(expected.astype(np.float64)).sum() / max(noise, 1e-300))
+
+
+def worst_snr(expected, found):
+    """Least over the outputs; the samples of one are taken together."""
+    return min(snr(np.concatenate(x), np.concatenate(y)) for x, y in zip(zip(*expected), zip(*found)))
 
 
 def times(sessions, feed):
@@ -103,15 +110,12 @@ def left_in_float(path):
 def compare(source, folder, samples, flags):
     run = session(source)
     first = run.get_inputs()[0]
-    side, outputs = first.shape[2], run.get_outputs()
-    classes = outputs[0].shape[-1]
-    if len(outputs) != 1 or len(outputs[0].shape) != 2 or not isinstance(classes, int):
-        return f"| {source.stem} | no classifier of a known number of classes | | | | | | |"
+    side = first.shape[2]
     rng = np.random.default_rng(5)
     calibration, test = pictures(samples, side, rng), pictures(TEST, side, rng)
     files = {"ours": folder / f"{source.stem}.ours.onnx", "static": folder / f"{source.stem}.static.onnx"}
     failed, sessions = {}, {"fp32": run}
-    for key, make in (("ours", lambda: ours(source, files["ours"], side, classes, samples, flags)),
+    for key, make in (("ours", lambda: ours(source, files["ours"], {first.name: calibration}, {first.name: test}, flags)),
                       ("static", lambda: theirs(source, files["static"], first.name, calibration))):
         try:
             make()
@@ -119,8 +123,8 @@ def compare(source, folder, samples, flags):
         except Exception as error:  # noqa: BLE001 - a model that one of the two cannot do is a line of the table
             failed[key] = str(error).splitlines()[0][:100]
     least = times(sessions, {first.name: test[:1]})
-    results = {key: np.concatenate([s.run(None, {first.name: x[None]})[0] for x in test]) for key, s in sessions.items()}
-    near = {key: f"{snr(results['fp32'], y):.1f}" for key, y in results.items()}
+    results = {key: [s.run(None, {first.name: x[None]}) for x in test] for key, s in sessions.items()}
+    near = {key: f"{worst_snr(results['fp32'], y):.1f}" for key, y in results.items()}
     cell = lambda key: f"{least[key] * 1e3:.2f} | {near[key]}" if key in sessions else f"failed: {failed[key]} | "  # noqa: E731
     ratio = lambda key: f"{least['ours'] / least[key]:.2f}" if "ours" in sessions and key in sessions else ""  # noqa: E731
     floats = ", ".join(f"{n} {op}" for op, n in sorted(left_in_float(folder / "ours.optimised.onnx").items())) if "ours" in sessions else ""
@@ -146,8 +150,8 @@ def main():
         for path in paths:
             print(compare(path, folder, args.samples, args.flags.split()), flush=True)
             if not args.output:
-                for file in folder.iterdir():
-                    file.unlink()
+                shutil.rmtree(folder)
+                folder.mkdir()
 
 
 if __name__ == "__main__":
