@@ -23,9 +23,14 @@ absl::StatusOr<std::unique_ptr<Collector>> Collector::Create(const Graph& graph,
 
 absl::Status Collector::Add(const std::vector<at::Tensor>& inputs) {
   const at::NoGradGuard no_grad;
-  status_ = absl::OkStatus();
-  DS_RETURN_IF_ERROR(module_->Forward(inputs).status());
+  status_ = infinities_ = absl::OkStatus();
+  DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, module_->Forward(inputs));
   DS_RETURN_IF_ERROR(status_);
+  // Infinities that do not reach an output are masks.
+  const bool all_finite = std::all_of(outputs.begin(), outputs.end(), [](const at::Tensor& output) {
+    return !output.is_floating_point() || output.isfinite().all().item<bool>();
+  });
+  if (!all_finite) DS_RETURN_IF_ERROR(infinities_);
   if (!inputs.empty() && inputs[0].dim() > 0) samples_ += inputs[0].size(0);
   return absl::OkStatus();
 }
@@ -40,10 +45,13 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
   activation.statistics.Add(values);
   const Histogram& histogram = activation.statistics.histogram();
   if (histogram.nans() + histogram.infinities() > 0) {
-    status_ = absl::InvalidArgumentError(
-        absl::StrCat("calibration: value \"", module_->graph().value(value).name, "\" holds ",
-                     histogram.nans(), " NaN and ", histogram.infinities(),
-                     " infinities; look at the data and at the model's weights"));
+    absl::Status& status = histogram.nans() > 0 ? status_ : infinities_;
+    if (status.ok()) {
+      status = absl::InvalidArgumentError(
+          absl::StrCat("calibration: value \"", module_->graph().value(value).name, "\" holds ",
+                       histogram.nans(), " NaN and ", histogram.infinities(),
+                       " infinities; look at the data and at the model's weights"));
+    }
     return;
   }
   if (tensor.dim() == 4 || tensor.dim() == 2) {

@@ -25,8 +25,9 @@ class Collector {
   static absl::StatusOr<std::unique_ptr<Collector>> Create(const Graph& graph,
                                                            const QuantSelection& selection);
 
-  // Adds one batch. InvalidArgument naming the value that holds NaN or Inf, or what does not fit
-  // the model.
+  // Adds one batch. InvalidArgument naming the value that holds NaN, or that was the first to hold
+  // infinities which reached an output (those that reach none are masks), or what does not fit the
+  // model.
   absl::Status Add(const std::vector<at::Tensor>& inputs);
   int64_t samples() const { return samples_; }
   const CollectedActivation& at(ValueId value) const { return activations_.at(value); }
@@ -45,7 +46,7 @@ class Collector {
   std::unique_ptr<GraphModule> module_;
   std::map<ValueId, CollectedActivation> activations_;
   std::map<ValueId, at::Tensor> kept_;
-  absl::Status status_;
+  absl::Status status_, infinities_;  // of the batch at hand
   int64_t samples_ = 0;
 };
 

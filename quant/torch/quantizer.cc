@@ -23,6 +23,7 @@
 #include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
+#include "quant/torch/masks.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
@@ -76,6 +77,7 @@ class Quantizer::Impl {
   void Calibrate(const CalibrationData& data) {
     ranges_.clear();
     if (status_.ok()) status_ = Collect(data);
+    if (status_.ok()) KeepMasksFloat(graph_, *collector_, selection_);
   }
 
   // Equalisation is worth a try.
