@@ -7,6 +7,7 @@
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
 #include "graph/passes/dynamic_batch.h"
+#include "graph/passes/passes.h"
 #include "graph/replace_head.h"
 #include "graph/trained_values.h"
 #include "graph/zoo/zoo.h"
@@ -40,6 +41,7 @@ absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
 absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data,
                                         uint64_t seed, std::vector<std::string>* notes) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx, {.notes = notes}));
+  DS_RETURN_IF_ERROR(Annotate(WidenHalves(graph, notes), config.onnx));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), config.onnx));
   DS_RETURN_IF_ERROR(CheckInputs(graph, data, config.onnx));
   if (graph.outputs().empty()) {
@@ -76,6 +78,7 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
 absl::StatusOr<Graph> LoadAsItIs(const std::string& path, const DatasetInfo& data,
                                  std::vector<std::string>* notes) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(path, {.notes = notes}));
+  DS_RETURN_IF_ERROR(Annotate(WidenHalves(graph, notes), path));
   DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), path));
   DS_RETURN_IF_ERROR(CheckInputs(graph, data, path));
   DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), path));

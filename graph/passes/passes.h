@@ -2,6 +2,9 @@
 // the values it leaves alone and the names of inputs and outputs, and may be run again at no harm.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "absl/status/status.h"
 #include "graph/graph.h"
 
@@ -67,6 +70,11 @@ absl::Status FoldWeights(Graph& graph);
 // x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, and
 // 0.5 * x * (1 + Erf(x / sqrt(2))) -> Gelu, in any order of the factors.
 absl::Status FuseActivations(Graph& graph);
+
+// For training and quantising: float16 and bfloat16 become float32 throughout, inputs and outputs
+// too, and casts between them go away. Weights keep their values. `notes`, if given, receives a
+// sentence that says so. Simplifies what changed.
+absl::Status WidenHalves(Graph& graph, std::vector<std::string>* notes);
 
 // FoldConstants, EliminateIdentities, FuseActivations and EliminateDeadNodes, then InferShapes:
 // what an imported graph goes through before it is trained.

@@ -10,6 +10,7 @@
 #include "executor/graph_module.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/passes.h"
 #include "jobs/quantize/sample_source.h"
 
 namespace ds {
@@ -87,6 +88,7 @@ class RandomSampleSource final : public SampleSource {
     auto source = std::unique_ptr<RandomSampleSource>(new RandomSampleSource());
     source->options_ = options;
     DS_ASSIGN_OR_RETURN(source->graph_, ImportOnnx(model, {.notes = &source->notes_}));
+    DS_RETURN_IF_ERROR(Annotate(WidenHalves(source->graph_, &source->notes_), model));
     const Graph& graph = source->graph_;
     DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), model));
     if (graph.inputs().empty())
