@@ -1,124 +1,17 @@
 #include "federated/update/integers.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstring>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "federated/update/packing.h"
 
 namespace ds::federated {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "values lie in memory as they travel: least significant byte first");
-
 constexpr int64_t kGroup = 8;  // values, which take a whole number of bytes at any bits
 constexpr int64_t kUnpackedAtOnce = 4096;
-
-// `field` bits of ones, repeated every `period` bits.
-constexpr uint64_t Mask(int field, int period) {
-  uint64_t mask = 0;
-  for (int at = 0; at < 64; at += period) mask |= (~uint64_t{0} >> (64 - field)) << at;
-  return mask;
-}
-
-// Fields of kField bits in lanes of kLane bits join to one field: neighbours to pairs, pairs to
-// fours.
-template <int kField, int kLane>
-inline uint64_t Squeeze(uint64_t x) {
-  if constexpr (kLane == 64 || kField == kLane) {
-    return x;
-  } else {
-    constexpr uint64_t kLower = Mask(kField, 2 * kLane);
-    return Squeeze<2 * kField, 2 * kLane>((x & kLower) |
-                                          ((x >> (kLane - kField)) & (kLower << kField)));
-  }
-}
-
-// The way back; what lies above the fields is ignored.
-template <int kField, int kLane>
-inline uint64_t Spread(uint64_t x) {
-  if constexpr (kLane == 64 || kField == kLane) {
-    return x;
-  } else {
-    x = Spread<2 * kField, 2 * kLane>(x);
-    constexpr uint64_t kLower = Mask(kField, 2 * kLane);
-    return (x & kLower) | ((x << (kLane - kField)) & (kLower << kLane));
-  }
-}
-
-// Eight values lie in kWords words of 64 bits, which squeezed leave kPart bits each.
-template <int kBits>
-struct Eight {
-  static constexpr int kLane = 8 * NaturalWidth(kBits);
-  static constexpr int kWords = kLane / 8;
-  static constexpr int kPart = 64 / kLane * kBits;
-
-  static void Pack(const std::byte* in, std::byte* out) {
-    uint64_t joined[kWords + 1] = {};
-    for (int w = 0; w < kWords; ++w) {
-      uint64_t word;
-      std::memcpy(&word, in + 8 * w, 8);
-      word = Squeeze<kBits, kLane>(word);
-      const int at = w * kPart / 64, shift = w * kPart % 64;
-      joined[at] |= word << shift;
-      if (shift + kPart > 64) joined[at + 1] |= word >> ((64 - shift) % 64);
-    }
-    std::memcpy(out, joined, kBits);
-  }
-
-  static void Unpack(const std::byte* in, std::byte* out) {
-    uint64_t joined[kWords + 1] = {};
-    std::memcpy(joined, in, kBits);
-    for (int w = 0; w < kWords; ++w) {
-      const int at = w * kPart / 64, shift = w * kPart % 64;
-      uint64_t word = joined[at] >> shift;
-      if (shift + kPart > 64) word |= joined[at + 1] << ((64 - shift) % 64);
-      word = Spread<kBits, kLane>(word);
-      std::memcpy(out + 8 * w, &word, 8);
-    }
-  }
-};
-
-template <int kBits>
-void PackGroups(const std::byte* in, int64_t count, std::byte* out) {
-  constexpr int kWidth = NaturalWidth(kBits);
-  int64_t i = 0;
-  for (; i + kGroup <= count; i += kGroup, out += kBits) Eight<kBits>::Pack(in + i * kWidth, out);
-  if (i == count) return;
-  std::byte values[kGroup * kWidth] = {}, packed[kBits];
-  std::memcpy(values, in + i * kWidth, static_cast<size_t>((count - i) * kWidth));
-  Eight<kBits>::Pack(values, packed);
-  std::memcpy(out, packed, static_cast<size_t>(PackedSize(count - i, kBits)));
-}
-
-template <int kBits>
-void UnpackGroups(const std::byte* in, int64_t count, std::byte* out) {
-  constexpr int kWidth = NaturalWidth(kBits);
-  int64_t i = 0;
-  for (; i + kGroup <= count; i += kGroup, in += kBits) Eight<kBits>::Unpack(in, out + i * kWidth);
-  if (i == count) return;
-  std::byte values[kGroup * kWidth], packed[kBits] = {};
-  std::memcpy(packed, in, static_cast<size_t>(PackedSize(count - i, kBits)));
-  Eight<kBits>::Unpack(packed, values);
-  std::memcpy(out + i * kWidth, values, static_cast<size_t>((count - i) * kWidth));
-}
-
-using Transfer = void (*)(const std::byte* in, int64_t count, std::byte* out);
-
-template <int... kIndex>
-constexpr std::array<Transfer, kMostBits> Packers(std::integer_sequence<int, kIndex...>) {
-  return {PackGroups<kIndex + 1>...};
-}
-template <int... kIndex>
-constexpr std::array<Transfer, kMostBits> Unpackers(std::integer_sequence<int, kIndex...>) {
-  return {UnpackGroups<kIndex + 1>...};
-}
-constexpr auto kPackers = Packers(std::make_integer_sequence<int, kMostBits>());
-constexpr auto kUnpackers = Unpackers(std::make_integer_sequence<int, kMostBits>());
 
 // Calls f with a null pointer to the type of `width` bytes.
 template <typename Function>
@@ -203,7 +96,8 @@ void PackValues(const IntegerVector& values, int64_t first, int64_t count,
   DS_CHECK(first >= 0 && count >= 0 && first + count <= values.size() &&
            static_cast<int64_t>(out.size()) == PackedSize(count, values.bits()))
       << first << " + " << count << " of " << values.size() << " into " << out.size() << " bytes";
-  kPackers[values.bits() - 1](values.bytes().data() + first * values.width(), count, out.data());
+  BestPacking().pack[values.bits() - 1](values.bytes().data() + first * values.width(), count,
+                                        out.data());
 }
 
 std::vector<std::byte> Pack(const IntegerVector& values) {
@@ -216,7 +110,7 @@ void UnpackValues(absl::Span<const std::byte> packed, int bits, int64_t count, s
   DS_CHECK(bits >= 1 && bits <= kMostBits &&
            static_cast<int64_t>(packed.size()) >= PackedSize(count, bits))
       << count << " values of " << bits << " bits in " << packed.size() << " bytes";
-  kUnpackers[bits - 1](packed.data(), count, out);
+  BestPacking().unpack[bits - 1](packed.data(), count, out);
 }
 
 absl::Status CheckPackedEnd(absl::Span<const std::byte> packed, int bits, int64_t count) {

@@ -2,6 +2,7 @@
 #include "federated/update/integers.h"
 
 #include "base/random.h"
+#include "federated/update/packing.h"
 #include "gtest/gtest.h"
 
 namespace ds::federated {
@@ -36,6 +37,43 @@ TEST(FederatedIntegersTest, PackingIsBitByBitAndUnpackingBringsBack) {
       const auto back = Unpack(packed, bits, count);
       ASSERT_TRUE(back.ok()) << back.status();
       ASSERT_EQ(back->bytes(), values.bytes()) << bits << " bits, " << count << " values";
+    }
+  }
+}
+
+// What the processor's own functions give is what PackingIsBitByBit... has tested.
+TEST(FederatedIntegersTest, EveryInstructionSetPacksAlike) {
+  for (int bits = 1; bits <= kMostBits; ++bits) {
+    for (const int64_t count : {1, 7, 8, 16, 63, 64, 72, 1021}) {
+      const IntegerVector values = Random(bits, count, static_cast<uint64_t>(bits));
+      const std::vector<std::byte> packed = Pack(values);
+      // No byte behind the last one is touched.
+      std::vector<std::byte> portable(packed.size() + 8, std::byte{0xa5});
+      PortablePacking().pack[bits - 1](values.bytes().data(), count, portable.data());
+      ASSERT_EQ(absl::MakeConstSpan(portable).first(packed.size()), absl::MakeConstSpan(packed))
+          << bits << " bits, " << count << " values";
+      for (size_t i = packed.size(); i < portable.size(); ++i)
+        ASSERT_EQ(portable[i], std::byte{0xa5}) << bits << " bits, " << count << " values";
+      IntegerVector back(bits, count);
+      PortablePacking().unpack[bits - 1](packed.data(), count, back.bytes().data());
+      ASSERT_EQ(back.bytes(), values.bytes()) << bits << " bits, " << count << " values";
+    }
+  }
+}
+
+TEST(FederatedIntegersTest, NothingBehindAPieceIsWritten) {
+  for (int bits = 1; bits <= kMostBits; ++bits) {
+    for (const int64_t count : {1, 8, 16, 24, 72, 73}) {
+      const IntegerVector values = Random(bits, count, 8);
+      const auto size = static_cast<size_t>(PackedSize(count, bits));
+      std::vector<std::byte> packed(size + 40, std::byte{0xa5});
+      PackValues(values, 0, count, absl::MakeSpan(packed).first(size));
+      std::vector<std::byte> back(values.bytes().size() + 40, std::byte{0xa5});
+      UnpackValues(absl::MakeConstSpan(packed).first(size), bits, count, back.data());
+      for (size_t i = 0; i < 40; ++i) {
+        ASSERT_EQ(packed[size + i], std::byte{0xa5}) << bits << " bits, " << count << " values";
+        ASSERT_EQ(back[values.bytes().size() + i], std::byte{0xa5}) << bits << " bits, " << count;
+      }
     }
   }
 }
