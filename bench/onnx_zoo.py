@@ -6,7 +6,8 @@ Every .onnx file below FOLDER (unpacked packages, say) is imported by ds_export 
 Runtime against the original in ONNX Runtime; "executor": our executor (LibTorch) on the written file against the same. Both are the largest
 absolute difference over all outputs as a share of the output's range, on random inputs. Extents that a file leaves open are taken from
 INPUTS, by the file's name, else 2 for the batch and 64 for others; those marked fixed are given to ds_export --input-shape, since the model
-branches on them.
+branches on them, and inputs of "given" to --input-value: silero_vad.onnx is two networks, for 16 and for 8 kHz, of which neither takes the
+other's input.
 """
 import argparse
 import json
@@ -35,7 +36,7 @@ INPUTS = {
     "ch_PP-OCRv4_rec_infer.onnx": {"x": [2, 3, 48, 320]},
     "ch_ppocr_mobile_v2.0_cls_infer.onnx": {"x": [2, 3, 48, 192]},
     "openwakeword/resources/models/silero_vad.onnx": {"input": [1, 512], "h": [2, 1, 64], "c": [2, 1, 64], "sr": 16000, "fixed": True},
-    "silero_vad.onnx": {"input": [1, 512], "state": [2, 1, 128], "sr": 16000, "fixed": True},
+    "silero_vad.onnx": {"input": [1, 576], "state": [2, 1, 128], "sr": 16000, "fixed": True, "given": ["sr"]},
     "silero_vad_16k_op15.onnx": {"input": [1, 512], "state": [2, 1, 128], "sr": 16000, "fixed": True},
     "silero_vad_half.onnx": {"input": [1, 512], "state": [2, 1, 128], "fixed": True},
     "silero_vad_op18_ifless.onnx": {"input": [1, 512], "state": [2, 1, 128], "sr": 16000},
@@ -116,6 +117,8 @@ def measure(path, args, folder):
         for name, value in feeds.items():
             if value.ndim:
                 command += ["--input-shape", f"{name}={'x'.join(map(str, value.shape))}"]
+    for name in stated(path).get("given", []):
+        command += ["--input-value", f"{name}={stated(path)[name]}"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         return row | dict(why=done.stderr.strip().split(".onnx: ", 1)[-1])

@@ -30,6 +30,17 @@ at::Tensor MasterCopy(const Tensor& data) {
   return at::empty(host.sizes(), at::TensorOptions(type), format).copy_(host);
 }
 
+bool IsHalf(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+
+// What was computed in another precision than the model says, in the one it says.
+at::Tensor WithType(const at::Tensor& value, DType declared) {
+  if (declared == DType::kFloat32)
+    return IsHalf(value.scalar_type()) ? value.to(at::kFloat) : value;
+  const bool half = declared == DType::kFloat16 || declared == DType::kBFloat16;
+  if (!half || !value.is_floating_point()) return value;
+  return value.to(declared == DType::kFloat16 ? at::kHalf : at::kBFloat16);
+}
+
 std::string Describe(const at::Tensor& tensor) {
   if (!tensor.defined()) return "absent";
   return absl::StrCat(c10::toString(tensor.scalar_type()), ShapeString(tensor.sizes().vec()));
@@ -253,10 +264,8 @@ class TorchGraphModule : public GraphModule {
     std::vector<at::Tensor> outputs;
     for (const ValueId id : graph_.outputs()) {
       const at::Tensor& value = values_.full[static_cast<size_t>(id)];
-      const DType declared = graph_.value(id).dtype;
-      const bool low = value.scalar_type() == at::kBFloat16 || value.scalar_type() == at::kHalf;
       // Losses are computed in fp32; only a model that says so gives less.
-      outputs.push_back(low && declared == DType::kFloat32 ? value.to(at::kFloat) : value);
+      outputs.push_back(WithType(value, graph_.value(id).dtype));
     }
     return outputs;
   }

@@ -19,7 +19,8 @@ bool IsHalf(at::ScalarType type) { return type == at::kBFloat16 || type == at::k
 
 at::Tensor Call::Low(int i) const {
   const at::Tensor& full = In(i);
-  if (!run.low_precision() || full.scalar_type() != at::kFloat) return full;
+  if (!run.low_precision()) return IsHalf(full.scalar_type()) ? full.to(at::kFloat) : full;
+  if (full.scalar_type() != at::kFloat) return full;
   at::Tensor& low = values_.low[static_cast<size_t>(inputs_[i])];
   if (!low.defined()) low = full.to(run.low_type());
   return low;

@@ -60,7 +60,8 @@ class Call {
   int outputs() const { return static_cast<int>(outputs_.size()); }
   bool Has(int i) const { return i < inputs() && inputs_[i] != kNoValue; }
   const at::Tensor& In(int i) const { return values_.full[static_cast<size_t>(inputs_[i])]; }
-  // Input i in the precision of matrix products: cast down where the run asks for it, once a value.
+  // Input i in the precision of matrix products: cast down where the run asks for it, once a value;
+  // else in fp32 what a file has in half precision, as its weights are.
   at::Tensor Low(int i) const;
   // Input i of an operator of several operands, another of which is `other`: low-precision
   // activations stay so, and an initialiser that meets one is cast to it.
@@ -145,7 +146,7 @@ void AddPooling(FactoryTable& table);
 void AddMovement(FactoryTable& table);  // Concat, Split, Slice, Gather, Pad
 void AddResize(FactoryTable& table);
 void AddQuantization(FactoryTable& table);  // QuantizeLinear, DequantizeLinear
-void AddRecurrent(FactoryTable& table);     // LSTM, GRU, RNN
+void AddRecurrent(FactoryTable& table);     // LSTM, GRU, RNN, DynamicQuantizeLSTM
 void AddConvTranspose(FactoryTable& table);
 void AddScatter(FactoryTable& table);    // GatherND, ScatterND, GatherElements, ScatterElements
 void AddDetection(FactoryTable& table);  // NonMaxSuppression, RoiAlign

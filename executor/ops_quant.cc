@@ -6,6 +6,7 @@
 #include "ATen/Parallel.h"
 #include "base/status.h"
 #include "base/tensor/int_tensor.h"
+#include "executor/dynamic_codes.h"
 #include "executor/kernel.h"
 #include "executor/kernels/quant_kernels.h"
 
@@ -112,24 +113,27 @@ absl::StatusOr<Kernel> MakeDequantizeLinear(const NodeView& view) {
   });
 }
 
-// 256 codes over the tensor's own range, zero within.
 absl::StatusOr<Kernel> MakeDynamicQuantizeLinear(const NodeView&) {
   return Kernel([](const Call& call) {
-    const at::Tensor x = call.In(0).to(at::kFloat);
-    const at::Tensor zero = at::zeros({}, x.options());
-    const at::Tensor low = x.numel() == 0 ? zero : at::minimum(x.min(), zero);
-    const at::Tensor high = x.numel() == 0 ? zero : at::maximum(x.max(), zero);
-    at::Tensor scale = at::div(at::sub(high, low), 255.0);
-    scale = at::where(at::eq(scale, 0.0), at::ones_like(scale), scale);
-    const at::Tensor zero_point = at::clamp(at::round(at::neg(at::div(low, scale))), 0, 255);
-    const at::Tensor codes = at::add(at::round(at::div(x, scale)), zero_point);
-    call.Set(0, at::clamp(codes, 0, 255).to(at::kByte));
-    if (call.outputs() > 1) call.Set(1, scale);
-    if (call.outputs() > 2) call.Set(2, zero_point.to(at::kByte));
+    const DynamicCodes made = CodesOfOwnRange(call.In(0).to(at::kFloat));
+    call.Set(0, made.codes.to(at::kByte));
+    if (call.outputs() > 1) call.Set(1, made.scale);
+    if (call.outputs() > 2) call.Set(2, made.zero_point.to(at::kByte));
   });
 }
 
 }  // namespace
+
+DynamicCodes CodesOfOwnRange(const at::Tensor& x) {
+  const at::Tensor zero = at::zeros({}, x.options());
+  const at::Tensor low = x.numel() == 0 ? zero : at::minimum(x.min(), zero);
+  const at::Tensor high = x.numel() == 0 ? zero : at::maximum(x.max(), zero);
+  at::Tensor scale = at::div(at::sub(high, low), 255.0);
+  scale = at::where(at::eq(scale, 0.0), at::ones_like(scale), scale);
+  const at::Tensor zero_point = at::clamp(at::round(at::neg(at::div(low, scale))), 0, 255);
+  const at::Tensor codes = at::add(at::round(at::div(x, scale)), zero_point);
+  return {at::clamp(codes, 0, 255), scale, zero_point};
+}
 
 void AddQuantization(FactoryTable& table) {
   table["QuantizeLinear"] = MakeQuantizeLinear;

@@ -49,7 +49,8 @@ int64_t RecurrentProducts(const Graph& graph, const Node& node) {
 
 int64_t MultiplyAccumulates(const Graph& graph, const Node& node) {
   if (node.op == "ConvTranspose") return TransposedProducts(graph, node);
-  if (node.op == "LSTM" || node.op == "GRU" || node.op == "RNN") {
+  if (node.op == "LSTM" || node.op == "GRU" || node.op == "RNN" ||
+      node.op == "DynamicQuantizeLSTM") {
     return RecurrentProducts(graph, node);
   }
   const Shape* out = ShapeOf(graph, node.outputs, 0);

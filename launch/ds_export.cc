@@ -31,6 +31,7 @@ struct Arguments {
   std::string output;
   std::string profile;
   std::vector<std::string> input_shapes;
+  std::vector<std::string> input_values;
   bool describe = false;
   bool lint_tensorrt = false;
   ds::ModelOptions zoo;
@@ -43,6 +44,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
       "--input-shape", arguments.input_shapes,
       "NAME=1x3x224x224: fixes extents of an input that the file leaves open (? keeps one "
       "open); may be given for each input");
+  app.add_option("--input-value", arguments.input_values,
+                 "NAME=16000: the value of an input that is the same at every run (several with "
+                 "commas between them); the input becomes a constant; may be given for each input");
   app.add_option("--plugin", arguments.plugin, "shared library that registers more zoo models");
   app.add_option("--format", arguments.format, "what to write")
       ->check(CLI::IsMember({"onnx", "safetensors"}));
@@ -89,6 +93,26 @@ absl::Status ReadInputShape(const std::string& text, ds::OnnxImportOptions& opti
   return absl::OkStatus();
 }
 
+// "NAME=1,2.5": an input's values.
+absl::Status ReadInputValue(const std::string& text, ds::OnnxImportOptions& options) {
+  const size_t equals = text.rfind('=');
+  std::vector<double> values;
+  bool read = equals != std::string::npos && equals > 0;
+  if (read) {
+    for (const absl::string_view part : absl::StrSplit(text.substr(equals + 1), ',')) {
+      double value = 0;
+      read = read && absl::SimpleAtod(part, &value);
+      values.push_back(value);
+    }
+  }
+  if (!read) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--input-value ", text, ": write it as NAME=16000, or NAME=1,2,3 for several numbers"));
+  }
+  options.input_values[text.substr(0, equals)] = std::move(values);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::string>& notes) {
   if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
   if (absl::StartsWith(arguments.model, kZooPrefix)) {
@@ -98,6 +122,9 @@ absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::stri
       .read_weights = !arguments.output.empty() || arguments.lint_tensorrt, .notes = &notes};
   for (const std::string& text : arguments.input_shapes) {
     DS_RETURN_IF_ERROR(ReadInputShape(text, options));
+  }
+  for (const std::string& text : arguments.input_values) {
+    DS_RETURN_IF_ERROR(ReadInputValue(text, options));
   }
   return ds::ImportOnnx(arguments.model, options);
 }

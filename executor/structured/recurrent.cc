@@ -1,19 +1,26 @@
 // LSTM, GRU and RNN, step by step: ONNX's gates, peepholes, sequence lengths and directions, with
 // autograd through every step. The product with the input is one multiplication for all steps.
+// DynamicQuantizeLSTM is ONNX Runtime's: an LSTM that rounds its input, all steps together, and at
+// each step its state, to 256 codes of their own range; gradients pass the rounding as they are.
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "executor/dynamic_codes.h"
 #include "executor/kernel.h"
 
 namespace ds::executor {
 
 namespace {
 
+// Inputs of DynamicQuantizeLSTM behind those of LSTM; a zero point follows each scale.
+constexpr int kScaleOfW = 8, kScaleOfR = 10;
+
 struct Options {
   int64_t hidden = 0;
   bool linear_before_reset = false;  // GRU
+  bool rounds = false;               // DynamicQuantizeLSTM: input and state
   std::string activation = "tanh";   // RNN's, in this direction
 };
 
@@ -38,15 +45,22 @@ at::Tensor Peeped(const at::Tensor& gate, const at::Tensor& c, int64_t i, const 
   return weights.peepholes.defined() ? gate + Part(weights.peepholes, i, options) * c : gate;
 }
 
-at::Tensor FromState(const State& state, const Weights& weights) {
-  const at::Tensor product = at::matmul(state.h, weights.r.t());
+// By its own codes forward, by itself backward.
+at::Tensor Rounded(const at::Tensor& x, const Options& options) {
+  if (!options.rounds) return x;
+  const at::Tensor plain = x.detach();
+  return x + (CodesOfOwnRange(plain).Reals() - plain);
+}
+
+at::Tensor FromState(const State& state, const Weights& weights, const Options& options) {
+  const at::Tensor product = at::matmul(Rounded(state.h, options), weights.r.t());
   return weights.r_bias.defined() ? product + weights.r_bias : product;
 }
 
 // Gates in the order i, o, f, c.
 State LstmStep(const at::Tensor& from_input, const State& state, const Weights& weights,
                const Options& options) {
-  const at::Tensor gates = from_input + FromState(state, weights);
+  const at::Tensor gates = from_input + FromState(state, weights, options);
   const at::Tensor i = at::sigmoid(Peeped(Part(gates, 0, options), state.c, 0, weights, options));
   const at::Tensor f = at::sigmoid(Peeped(Part(gates, 2, options), state.c, 2, weights, options));
   const at::Tensor c = f * state.c + i * at::tanh(Part(gates, 3, options));
@@ -62,7 +76,7 @@ State GruStep(const at::Tensor& from_input, const State& state, const Weights& w
   const at::Tensor x_new = Part(from_input, 2, options);
   at::Tensor z, r, h_new;
   if (options.linear_before_reset) {
-    const at::Tensor h_all = FromState(state, weights);
+    const at::Tensor h_all = FromState(state, weights, options);
     const at::Tensor gates = at::sigmoid(x_gates + at::slice(h_all, -1, 0, 2 * hidden));
     z = Part(gates, 0, options);
     r = Part(gates, 1, options);
@@ -83,7 +97,7 @@ State GruStep(const at::Tensor& from_input, const State& state, const Weights& w
 
 State RnnStep(const at::Tensor& from_input, const State& state, const Weights& weights,
               const Options& options) {
-  const at::Tensor sum = from_input + FromState(state, weights);
+  const at::Tensor sum = from_input + FromState(state, weights, options);
   if (options.activation == "relu") return {at::relu(sum), {}};
   if (options.activation == "sigmoid") return {at::sigmoid(sum), {}};
   return {at::tanh(sum), {}};
@@ -101,7 +115,7 @@ State Kept(const State& next, const State& before, const at::Tensor& active) {
 std::pair<at::Tensor, State> RunDirection(const at::Tensor& x, State state, const Weights& weights,
                                           const at::Tensor& lengths, bool reverse, Step step,
                                           const Options& options) {
-  at::Tensor from_input = at::matmul(x, weights.w.t());
+  at::Tensor from_input = at::matmul(Rounded(x, options), weights.w.t());
   if (weights.w_bias.defined()) from_input = from_input + weights.w_bias;
   const int64_t steps = x.size(0);
   std::vector<at::Tensor> outputs(static_cast<size_t>(steps));
@@ -124,8 +138,17 @@ std::pair<at::Tensor, State> RunDirection(const at::Tensor& x, State state, cons
   return {at::stack(outputs), std::move(state)};
 }
 
-Weights DirectionWeights(const Call& call, int64_t direction) {
-  Weights weights{call.In(1)[direction], call.In(2)[direction], {}, {}, {}};
+// Codes [I, G*H] of one direction, scale and zero point [] or [G*H], as reals [G*H, I].
+at::Tensor RealMatrix(const Call& call, int codes, int scale, int64_t direction) {
+  const at::Tensor reals = call.In(codes)[direction].to(at::kFloat);
+  const at::Tensor zero_point = call.In(scale + 1)[direction].to(at::kFloat);
+  return at::mul(at::sub(reals, zero_point), call.In(scale)[direction]).t();
+}
+
+Weights DirectionWeights(const Call& call, int64_t direction, bool codes) {
+  Weights weights;
+  weights.w = codes ? RealMatrix(call, 1, kScaleOfW, direction) : call.In(1)[direction];
+  weights.r = codes ? RealMatrix(call, 2, kScaleOfR, direction) : call.In(2)[direction];
   if (call.Has(3)) {
     const std::vector<at::Tensor> halves = at::chunk(call.In(3)[direction], 2);
     weights.w_bias = halves[0];
@@ -143,18 +166,20 @@ at::Tensor Initial(const Call& call, int i, int64_t direction, const at::Tensor&
 
 void Run(const Call& call, std::vector<Options> directions, bool first_reverse, Step step,
          bool has_cell) {
-  const at::Tensor x = call.In(0).to(call.In(1).scalar_type());
+  const bool rounds = directions[0].rounds;
+  const at::Tensor x = call.In(0).to(rounds ? at::kFloat : call.In(1).scalar_type());
   at::Tensor lengths;
   if (call.Has(4)) lengths = call.In(4).to(at::kLong);
   std::vector<at::Tensor> outputs, h, c;
   for (size_t d = 0; d < directions.size(); ++d) {
     const auto direction = static_cast<int64_t>(d);
-    directions[d].hidden = call.In(2).size(2);
+    directions[d].hidden = call.In(2).size(rounds ? 1 : 2);
     State state{Initial(call, 5, direction, x, directions[d].hidden), {}};
     if (has_cell) state.c = Initial(call, 6, direction, x, directions[d].hidden);
     const bool reverse = d == 1 || first_reverse;
-    auto [output, last] = RunDirection(x, std::move(state), DirectionWeights(call, direction),
-                                       lengths, reverse, step, directions[d]);
+    auto [output, last] =
+        RunDirection(x, std::move(state), DirectionWeights(call, direction, rounds), lengths,
+                     reverse, step, directions[d]);
     outputs.push_back(std::move(output));
     h.push_back(last.h);
     if (has_cell) c.push_back(last.c);
@@ -178,8 +203,10 @@ absl::StatusOr<Kernel> MakeRecurrent(const NodeView& view) {
       directions[d].activation = absl::AsciiStrToLower(activations[d]);
     }
   }
-  const Step step = node.op == "LSTM" ? LstmStep : node.op == "GRU" ? GruStep : RnnStep;
-  const bool has_cell = node.op == "LSTM";
+  const bool rounds = node.op == "DynamicQuantizeLSTM";
+  for (Options& options : directions) options.rounds = rounds;
+  const bool has_cell = node.op == "LSTM" || rounds;
+  const Step step = has_cell ? LstmStep : node.op == "GRU" ? GruStep : RnnStep;
   return Kernel([directions, step, has_cell, reverse = direction == "reverse"](const Call& call) {
     Run(call, directions, reverse, step, has_cell);
   });
@@ -188,7 +215,7 @@ absl::StatusOr<Kernel> MakeRecurrent(const NodeView& view) {
 }  // namespace
 
 void AddRecurrent(FactoryTable& table) {
-  for (const char* op : {"LSTM", "GRU", "RNN"}) table[op] = MakeRecurrent;
+  for (const char* op : {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}) table[op] = MakeRecurrent;
 }
 
 }  // namespace ds::executor

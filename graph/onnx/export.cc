@@ -10,6 +10,7 @@
 #include "graph/onnx/proto.h"
 #include "graph/onnx/rewrite/decompose.h"
 #include "graph/onnx/rewrite/dim_names.h"
+#include "graph/onnx/rewrite/expand.h"
 #include "graph/onnx/rewrite/opset.h"
 #include "graph/onnx/rewrite/shorten.h"
 #include "graph/onnx/tensor_proto.h"
@@ -73,6 +74,7 @@ void WriteType(const Graph& graph, ValueId id, const DimNames& names, onnx::Valu
 void WriteNode(const Graph& graph, const Node& node, bool named, onnx::NodeProto* proto) {
   if (named) proto->set_name(node.name);
   proto->set_op_type(node.op);
+  if (IsContrib(node.op)) proto->set_domain(kContribDomain);
   for (const ValueId id : node.inputs) proto->add_input(id == kNoValue ? "" : graph.value(id).name);
   for (const ValueId id : node.outputs)
     proto->add_output(id == kNoValue ? "" : graph.value(id).name);
@@ -118,6 +120,12 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExpo
   onnx::OperatorSetIdProto* opset = model.add_opset_import();
   opset->set_domain("");
   opset->set_version(least);
+  if (std::any_of(lowered->nodes().begin(), lowered->nodes().end(),
+                  [](const Node& node) { return onnx_io::IsContrib(node.op); })) {
+    onnx::OperatorSetIdProto* contrib = model.add_opset_import();
+    contrib->set_domain(onnx_io::kContribDomain);
+    contrib->set_version(1);
+  }
   for (const auto& [key, value] : graph.metadata) {
     onnx::StringStringEntryProto* entry = model.add_metadata_props();
     entry->set_key(key);

@@ -12,8 +12,8 @@
 #include "base/status.h"
 #include "graph/finite_weights.h"
 #include "graph/onnx/external_data.h"
+#include "graph/onnx/given_inputs.h"
 #include "graph/onnx/inline.h"
-#include "graph/onnx/input_shapes.h"
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
@@ -30,8 +30,6 @@
 namespace ds {
 namespace onnx_io {
 namespace {
-
-constexpr char kContribDomain[] = "com.microsoft";
 
 bool IsOnnxDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -74,7 +72,8 @@ absl::Status CheckOp(const onnx::NodeProto& node) {
                      " is not supported, only ai.onnx's and some fused ones of com.microsoft; "
                      "export it as ONNX operators"));
   }
-  if (FindSchema(node.op_type()) != nullptr || Normalizer::IsRewritten(node.op_type())) {
+  const bool ours = FindSchema(node.op_type()) != nullptr && !IsContrib(node.op_type());
+  if (ours || Normalizer::IsRewritten(node.op_type())) {
     return absl::OkStatus();
   }
   return absl::UnimplementedError(
@@ -113,9 +112,10 @@ class Importer {
   absl::StatusOr<Graph> Run(onnx::ModelProto& model) {
     DS_ASSIGN_OR_RETURN(const int opset, CheckVersions(model));
     DS_RETURN_IF_ERROR(InlineFunctions(model));
-    DS_RETURN_IF_ERROR(InlineBranches(model, [this](const auto& part, const auto& names) {
-      return ProbeValues(external_, part, names);
-    }));
+    DS_RETURN_IF_ERROR(InlineBranches(
+        model,
+        [this](const auto& part, const auto& names) { return ProbeValues(external_, part, names); },
+        options_.notes));
     onnx::GraphProto& proto = *model.mutable_graph();
     graph_.name = proto.name();
     for (const auto& entry : model.metadata_props()) graph_.metadata[entry.key()] = entry.value();
@@ -376,8 +376,8 @@ absl::StatusOr<Graph> Import(absl::string_view bytes, absl::string_view origin, 
   std::vector<absl::string_view> weights;
   if (slim.has_value()) weights = std::move(slim->weights);
   ExternalData external(std::move(folder), options.read_weights);
-  const absl::Status shaped = ApplyInputShapes(options.input_shapes, model);
-  if (!shaped.ok()) return Annotate(shaped, file);
+  const absl::Status given = ApplyGivenInputs(options, model);
+  if (!given.ok()) return Annotate(given, file);
   absl::StatusOr<Graph> graph = Importer(external, std::move(weights), options).Run(model);
   if (!graph.ok()) {
     const absl::Status named = Annotate(graph.status(), file);

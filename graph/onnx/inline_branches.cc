@@ -18,6 +18,7 @@ constexpr int kMaxBranches = 4096;
 constexpr int kMaxDepth = 64;
 // Weights larger than this are not read to infer shapes.
 constexpr int64_t kMaxProbedElements = 4096;
+constexpr char kUndecided[] = "; both branches must be computed, since the condition of If ";
 
 using NodeList = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 
@@ -42,6 +43,27 @@ bool HasData(const onnx::TensorProto& tensor) {
          ElementCount(tensor) == 0;
 }
 
+// What an If's condition follows from, of the model's inputs.
+struct Deciders {
+  std::vector<std::string> values, extents;
+};
+
+std::string Mend(const Deciders& deciders) {
+  std::string text;
+  if (!deciders.values.empty()) {
+    const std::string& name = deciders.values.front();
+    absl::StrAppend(&text, "; it follows from the value of input ", Quoted(name),
+                    ": if that is the same at every run, give it (ds_export --input-value ", name,
+                    "=NUMBER)");
+  }
+  if (!deciders.extents.empty()) {
+    const std::string& name = deciders.extents.front();
+    absl::StrAppend(&text, "; it follows from the extents of input ", Quoted(name),
+                    ": fix them (ds_export --input-shape ", name, "=1x512)");
+  }
+  return text.empty() ? "; export the model without control flow" : text;
+}
+
 // Stands for a weight where only its type and shape matter.
 void DescribeAsInput(const onnx::TensorProto& tensor, onnx::ValueInfoProto& input) {
   input.set_name(tensor.name());
@@ -57,6 +79,19 @@ class BranchInliner {
  public:
   BranchInliner(onnx::ModelProto& model, const Prober& probe)
       : model_(model), graph_(*model.mutable_graph()), probe_(probe), names_(graph_) {}
+
+  // About the Ifs that run both branches; empty where there is none.
+  std::string Note() const {
+    if (undecided_.empty()) return "";
+    const std::string what =
+        undecided_.size() == 1
+            ? absl::StrCat("node ", Quoted(undecided_[0]), " (If) runs")
+            : absl::StrCat(undecided_.size(), " If nodes (first ", Quoted(undecided_[0]), ") run");
+    return absl::StrCat(what,
+                        " both branches, and a Where chooses: the condition is known only "
+                        "at run time",
+                        first_mend_);
+  }
 
   absl::Status Run() {
     NodeList nodes;
@@ -99,8 +134,25 @@ class BranchInliner {
       }
       return absl::OkStatus();
     }
-    DS_ASSIGN_OR_RETURN(const auto then_results, AddBranch(*yes, node, depth));
-    DS_ASSIGN_OR_RETURN(const auto else_results, AddBranch(*no, node, depth));
+    return AddBoth(*yes, *no, node, depth);
+  }
+
+  absl::Status AddBoth(const onnx::GraphProto& yes, const onnx::GraphProto& no,
+                       const onnx::NodeProto& node, int depth) {
+    const std::string mend = Mend(FindDeciders(node.input(0)));
+    if (undecided_.empty()) first_mend_ = mend;
+    undecided_.push_back(node.name());
+    const absl::Status added = ChooseByWhere(yes, no, node, depth);
+    if (added.ok() || added.message().find(kUndecided) != absl::string_view::npos) return added;
+    // A branch may be made for inputs that the other one cannot take.
+    return absl::Status(added.code(), absl::StrCat(added.message(), kUndecided, Quoted(node.name()),
+                                                   " is not known before the model runs", mend));
+  }
+
+  absl::Status ChooseByWhere(const onnx::GraphProto& yes, const onnx::GraphProto& no,
+                             const onnx::NodeProto& node, int depth) {
+    DS_ASSIGN_OR_RETURN(const auto then_results, AddBranch(yes, node, depth));
+    DS_ASSIGN_OR_RETURN(const auto else_results, AddBranch(no, node, depth, ".else_branch"));
     DS_RETURN_IF_ERROR(CheckEqualShapes(then_results, else_results));
     const std::string condition_name = ScalarOf(node);
     for (int i = 0; i < node.output_size(); ++i) {
@@ -110,9 +162,14 @@ class BranchInliner {
     return absl::OkStatus();
   }
 
-  // Adds the nodes and initialisers of a branch; returns the names of its outputs.
+  // Adds the nodes and initialisers of a branch; returns the names of its outputs. `suffix`: behind
+  // names that the model has already.
   absl::StatusOr<std::vector<std::string>> AddBranch(const onnx::GraphProto& branch,
-                                                     const onnx::NodeProto& owner, int depth) {
+                                                     const onnx::NodeProto& owner, int depth,
+                                                     absl::string_view suffix = "") {
+    const auto fresh = [&](const std::string& name) {
+      return names_.Fresh(names_.IsTaken(name) ? absl::StrCat(name, suffix) : name);
+    };
     if (branch.input_size() > 0 || branch.sparse_initializer_size() > 0) {
       return absl::UnimplementedError("a branch has inputs or sparse initialisers");
     }
@@ -120,12 +177,12 @@ class BranchInliner {
     for (const auto& tensor : branch.initializer()) {
       onnx::TensorProto& copy = *graph_.add_initializer();
       copy = tensor;
-      copy.set_name(names_.Fresh(tensor.name()));
+      copy.set_name(fresh(tensor.name()));
       renames[tensor.name()] = copy.name();
     }
     for (const auto& node : branch.node()) {
       for (const std::string& output : node.output()) {
-        if (!output.empty()) renames[output] = names_.Fresh(output);
+        if (!output.empty()) renames[output] = fresh(output);
       }
     }
     for (const auto& node : branch.node()) {
@@ -157,13 +214,33 @@ class BranchInliner {
         equal = a[d] == b[d] || a[d] == kDynamicDim || b[d] == kDynamicDim;
       }
       if (equal) continue;
-      return absl::UnimplementedError(absl::StrCat(
-          "its condition is not known before the model runs, and its branches give the shapes ",
-          ShapeString(a), " and ", ShapeString(b),
-          "; fix the extents of the model's inputs (ds_export --input-shape NAME=1x512), so that "
-          "the condition is known, or export without control flow"));
+      return absl::UnimplementedError(
+          absl::StrCat("its branches give the shapes ", ShapeString(a), " and ", ShapeString(b)));
     }
     return absl::OkStatus();
+  }
+
+  // Inputs that the condition follows from: by value, or through Shape and Size alone.
+  Deciders FindDeciders(const std::string& condition) const {
+    absl::flat_hash_set<std::string> inputs;
+    for (const auto& input : graph_.input()) inputs.insert(input.name());
+    Deciders found;
+    absl::flat_hash_set<std::string> seen;
+    std::vector<std::pair<std::string, bool>> open = {{condition, false}};
+    while (!open.empty()) {
+      const auto [name, shape_only] = std::move(open.back());
+      open.pop_back();
+      if (!seen.insert(absl::StrCat(name, shape_only ? ":shape" : ":value")).second) continue;
+      if (inputs.contains(name)) (shape_only ? found.extents : found.values).push_back(name);
+      auto it = producers_.find(name);
+      if (it == producers_.end()) continue;
+      const onnx::NodeProto& node = graph_.node(it->second);
+      const bool of_shape = shape_only || node.op_type() == "Shape" || node.op_type() == "Size";
+      for (const std::string& input : node.input()) {
+        if (!input.empty()) open.emplace_back(input, of_shape);
+      }
+    }
+    return found;
   }
 
   // The condition without axes, so that it broadcasts against anything.
@@ -231,14 +308,21 @@ class BranchInliner {
   const Prober& probe_;
   Names names_;
   absl::flat_hash_map<std::string, int> producers_;  // value -> node of graph_
+  std::vector<std::string> undecided_;               // Ifs that run both branches
+  std::string first_mend_;
   int count_ = 0;
 };
 
 }  // namespace
 
-absl::Status InlineBranches(onnx::ModelProto& model, const Prober& probe) {
+absl::Status InlineBranches(onnx::ModelProto& model, const Prober& probe,
+                            std::vector<std::string>* notes) {
   if (!HasIf(model.graph())) return absl::OkStatus();
-  return BranchInliner(model, probe).Run();
+  BranchInliner inliner(model, probe);
+  DS_RETURN_IF_ERROR(inliner.Run());
+  std::string note = inliner.Note();
+  if (notes != nullptr && !note.empty()) notes->push_back(std::move(note));
+  return absl::OkStatus();
 }
 
 }  // namespace ds::onnx_io

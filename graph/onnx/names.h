@@ -18,6 +18,7 @@ class Names {
 
   // `wanted` if it is free, else with a number behind it; taken from then on.
   std::string Fresh(const std::string& wanted);
+  bool IsTaken(const std::string& name) const { return taken_.contains(name); }
 
  private:
   absl::flat_hash_set<std::string> taken_;

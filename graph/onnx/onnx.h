@@ -32,6 +32,9 @@ struct OnnxImportOptions {
   // Extents of inputs by name that the file leaves open: a fixed size, or kDynamicDim to leave one
   // so. What depends on them alone is then computed, and branches on them decided.
   std::map<std::string, Shape> input_shapes;
+  // Values of inputs by name, for those that are the same at every run: one for all elements, or
+  // as many as it has. The input becomes a constant, and branches that depend on it are decided.
+  std::map<std::string, std::vector<double>> input_values;
 };
 
 // Reads a model. Errors: NotFound (file), InvalidArgument (not ONNX, damaged, shapes that do not

@@ -112,7 +112,10 @@ class BatchFollower {
     if (node.op == "Reshape") return AdaptReshape(node);
     if (node.op == "Expand") return AdaptExpand(node);
     if (node.op == "Concat") return AdaptConcat(node);
-    if (node.op == "LSTM" || node.op == "GRU" || node.op == "RNN") return AdaptRecurrent(node);
+    if (node.op == "LSTM" || node.op == "GRU" || node.op == "RNN" ||
+        node.op == "DynamicQuantizeLSTM") {
+      return AdaptRecurrent(node);
+    }
     return AdaptBroadcast(node);
   }
 

@@ -1,8 +1,9 @@
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <optional>
 
 #include "base/status.h"
+#include "graph/passes/derived.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/internal.h"
 #include "graph/schema/known_ints.h"
@@ -32,55 +33,23 @@ std::optional<Tensor> FromInts(DType dtype, const Shape& shape, const std::vecto
 }
 
 // A small float32 constant that training does not change.
-const Tensor* FloatConstant(const Graph& graph, ValueId id) {
+bool IsSmallConstant(const Graph& graph, ValueId id) {
   auto it = id == kNoValue ? graph.initializers().end() : graph.initializers().find(id);
-  if (it == graph.initializers().end() || it->second.trainable) return nullptr;
+  if (it == graph.initializers().end() || it->second.trainable) return false;
   const Tensor& tensor = it->second.data;
-  const bool fits = tensor.dtype() == DType::kFloat32 && tensor.num_elements() <= kMaxFloatElements;
-  return fits ? &tensor : nullptr;
+  return tensor.dtype() == DType::kFloat32 && tensor.num_elements() <= kMaxFloatElements;
 }
 
-using Unary = float (*)(float);
-using Binary = float (*)(float, float);
-
-Unary FindUnary(const std::string& op) {
-  if (op == "Sqrt") return [](float x) { return std::sqrt(x); };
-  if (op == "Reciprocal") return [](float x) { return 1.0f / x; };
-  if (op == "Neg") return [](float x) { return -x; };
-  if (op == "Identity") return [](float x) { return x; };
-  return nullptr;
-}
-
-Binary FindBinary(const std::string& op) {
-  if (op == "Add") return [](float a, float b) { return a + b; };
-  if (op == "Sub") return [](float a, float b) { return a - b; };
-  if (op == "Mul") return [](float a, float b) { return a * b; };
-  if (op == "Div") return [](float a, float b) { return a / b; };
-  return nullptr;
-}
-
-std::optional<Tensor> EvaluateFloats(const Graph& graph, const Node& node, const Shape& shape) {
-  const Tensor* a = FloatConstant(graph, node.inputs.empty() ? kNoValue : node.inputs[0]);
-  if (a == nullptr) return std::nullopt;
-  Tensor out(DType::kFloat32, shape);
-  auto result = out.mutable_span<float>();
-  const auto x = a->span<float>();
-  if (const Unary unary = FindUnary(node.op)) {
-    for (size_t i = 0; i < result.size(); ++i) result[i] = unary(x[i]);
-    return out;
-  }
-  const Binary binary = FindBinary(node.op);
-  const Tensor* b = binary == nullptr ? nullptr : FloatConstant(graph, node.inputs[1]);
-  if (b == nullptr) return std::nullopt;
-  const auto y = b->span<float>();
-  // Scalars against anything and equal shapes; other broadcasts are left to the executor.
-  const bool simple =
-      (x.size() == 1 || a->shape() == shape) && (y.size() == 1 || b->shape() == shape);
-  if (!simple) return std::nullopt;
-  for (size_t i = 0; i < result.size(); ++i) {
-    result[i] = binary(x[x.size() == 1 ? 0 : i], y[y.size() == 1 ? 0 : i]);
-  }
-  return out;
+// Arithmetic of scalars and short vectors, as exporters write scales and epsilons; what layers'
+// weights are made with is FoldWeights' business.
+std::optional<Tensor> FoldArithmetic(const Graph& graph, const Node& node) {
+  static constexpr const char* kArithmetic[] = {"Add",  "Sub",        "Mul", "Div",
+                                                "Sqrt", "Reciprocal", "Neg", "Identity"};
+  if (std::find(std::begin(kArithmetic), std::end(kArithmetic), node.op) == std::end(kArithmetic))
+    return std::nullopt;
+  const bool constant = std::all_of(node.inputs.begin(), node.inputs.end(),
+                                    [&graph](ValueId id) { return IsSmallConstant(graph, id); });
+  return constant ? ComputeFloats(graph, node) : std::nullopt;
 }
 
 std::optional<Tensor> CastInts(const Graph& graph, const Node& node, const KnownInts& known) {
@@ -102,7 +71,7 @@ std::optional<Tensor> Fold(const Graph& graph, const Node& node, const KnownInts
   if (node.op == "Cast") return CastInts(graph, node, known);
   if (out.dtype != DType::kFloat32 || !schema::KnownProduct(*out.shape)) return std::nullopt;
   if (*schema::KnownProduct(*out.shape) > kMaxFloatElements) return std::nullopt;
-  return EvaluateFloats(graph, node, *out.shape);
+  return FoldArithmetic(graph, node);
 }
 
 }  // namespace

@@ -31,9 +31,10 @@ absl::StatusOr<DType> DTypeFromOnnxTypeNumber(int64_t number) {
   for (const auto& [type, known] : kNumbers) {
     if (known == number) return type;
   }
+  constexpr int64_t kString = 8;
   return absl::InvalidArgumentError(
-      absl::StrCat("element type ", number,
-                   " (onnx.TensorProto.DataType) is not supported; use a "
+      absl::StrCat("element type ", number, number == kString ? " (string)" : "",
+                   " of onnx.TensorProto.DataType is not supported; use a "
                    "float, integer or bool type, float32 is 1 and int64 is 7"));
 }
 

@@ -13,6 +13,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     DS_CHECK(!graph.status().message().empty());
     return 0;
   }
+  if (!graph->inputs().empty()) {  // the same with an input that is always 1
+    ds::OnnxImportOptions given;
+    given.input_values[graph->value(graph->inputs()[0]).name] = {1};
+    const absl::StatusOr<ds::Graph> fixed = ds::ImportOnnxFromBytes(bytes, "given.onnx", given);
+    DS_CHECK(!fixed.ok() || fixed->Validate().ok()) << fixed->Validate();
+  }
   DS_CHECK(graph->Validate().ok()) << graph->Validate();
   const absl::StatusOr<std::string> written = ds::ExportOnnxToBytes(*graph);
   if (!written.ok()) return 0;  // opset 17 lacks int4, say

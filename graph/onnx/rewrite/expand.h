@@ -9,15 +9,20 @@
 
 namespace ds::onnx_io {
 
-// Before the name of an operator of ONNX Runtime's own domain.
+// ONNX Runtime's own domain, and what stands before the name of an operator of it.
+inline constexpr char kContribDomain[] = "com.microsoft";
 inline constexpr char kContribPrefix[] = "com.microsoft.";
+
+// True for an operator of the graph that is ONNX Runtime's own in a file, too.
+bool IsContrib(absl::string_view op);
 
 // Brings `node` from `opset` to the form that the operator has in opset 13, where that differs:
 // attributes that became inputs, and operators that were renamed. Appends what it needs to `graph`.
 absl::Status UpdateOldForm(Graph& graph, Node& node, int opset);
 
 // QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger and ONNX Runtime's of that kind, as
-// DequantizeLinear, the float operator and QuantizeLinear; appends them and returns true. Products
+// DequantizeLinear, the float operator and QuantizeLinear (but for DynamicQuantizeLSTM, which the
+// graph has); appends them and returns true. Products
 // of integers are added up in float32: exact below 2^24, and within one code of the integers'
 // result beyond. False for another operator.
 absl::StatusOr<bool> ExpandQuantized(Graph& graph, const Node& node);

@@ -198,6 +198,8 @@ absl::StatusOr<bool> ExpandContrib(Graph& graph, const Node& node,
   return Expansion(graph, node, used).Run();
 }
 
+bool IsContrib(absl::string_view op) { return op == "DynamicQuantizeLSTM"; }
+
 bool IsExpanded(absl::string_view op) {
   static constexpr absl::string_view kOperators[] = {"QLinearConv",
                                                      "QLinearMatMul",
@@ -215,6 +217,7 @@ bool IsExpanded(absl::string_view op) {
                                                      "com.microsoft.FusedMatMul",
                                                      "com.microsoft.Gelu",
                                                      "com.microsoft.MatMulIntegerToFloat",
+                                                     "com.microsoft.MatMulNBits",
                                                      "com.microsoft.QGemm",
                                                      "com.microsoft.QLinearAdd",
                                                      "com.microsoft.QLinearAveragePool",
@@ -224,6 +227,7 @@ bool IsExpanded(absl::string_view op) {
                                                      "com.microsoft.QLinearMul",
                                                      "com.microsoft.QLinearSigmoid",
                                                      "com.microsoft.QLinearSoftmax",
+                                                     "com.microsoft.QLinearWhere",
                                                      "com.microsoft.QuantizeLinear",
                                                      "com.microsoft.QuickGelu",
                                                      "com.microsoft.SimplifiedLayerNormalization",

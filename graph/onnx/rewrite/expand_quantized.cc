@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
 #include "graph/onnx/rewrite/expand.h"
+#include "graph/passes/derived.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
@@ -15,6 +16,82 @@ namespace {
 
 // A damaged file must not make us allocate at will.
 constexpr int64_t kMaxSteps = 1 << 20;
+constexpr int64_t kMaxExtent = 1 << 30;
+
+// How MatMulNBits packs a matrix of `columns` x `rows`: row by row of its transpose, each cut into
+// blocks of equal scale, in codes of 4 or 8 bits, the first one in a byte's low bits.
+struct NBits {
+  int64_t rows, columns, block, bits;
+
+  int64_t Blocks() const { return (columns + block - 1) / block; }
+  int64_t BytesOf(int64_t codes) const { return (codes * bits + 7) / 8; }
+
+  absl::Status Check(const Tensor& codes, const Tensor& scales, const Tensor* zero_points) const {
+    if ((bits != 4 && bits != 8) || block < 16 || (block & (block - 1)) != 0 || rows < 1 ||
+        columns < 1 || rows > kMaxExtent || columns > kMaxExtent || block > kMaxExtent) {
+      return absl::UnimplementedError(absl::StrCat(
+          "attributes N ", rows, ", K ", columns, ", bits ", bits, " and block_size ", block,
+          " are not supported; bits must be 4 or 8, block_size a power of 2 from 16 on"));
+    }
+    if (scales.dtype() != DType::kFloat32 || codes.dtype() != DType::kUInt8 ||
+        (zero_points != nullptr && zero_points->dtype() != DType::kUInt8)) {
+      return absl::UnimplementedError(
+          "its scales must be float32, its weights and zero points packed in uint8");
+    }
+    const int64_t blocks = Blocks();
+    if (codes.num_elements() != rows * blocks * BytesOf(block) ||
+        scales.num_elements() != rows * blocks ||
+        (zero_points != nullptr && zero_points->num_elements() != rows * BytesOf(blocks))) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "its weights ", ShapeString(codes.shape()), " and scales ", ShapeString(scales.shape()),
+          " do not fit N ", rows, ", K ", columns, " and block_size ", block));
+    }
+    return absl::OkStatus();
+  }
+
+  DType Type() const { return bits == 4 ? DType::kUInt4 : DType::kUInt8; }
+
+  uint8_t Get(const std::byte* from, int64_t i) const {
+    if (bits == 8) return std::to_integer<uint8_t>(from[i]);
+    return static_cast<uint8_t>(std::to_integer<int>(from[i / 2]) >> (i % 2 * 4) & 15);
+  }
+
+  void Put(std::byte* to, int64_t i, uint8_t code) const {
+    if (bits == 8) {
+      to[i] = std::byte{code};
+    } else {
+      to[i / 2] |= static_cast<std::byte>(code << (i % 2 * 4));
+    }
+  }
+
+  Tensor Codes(const Tensor& packed) const {
+    Tensor out(Type(), {columns, rows});
+    const int64_t row_bytes = Blocks() * BytesOf(block);
+    for (int64_t n = 0; n < rows; ++n) {
+      const std::byte* row = packed.data() + n * row_bytes;
+      for (int64_t k = 0; k < columns; ++k) Put(out.mutable_data(), k * rows + n, Get(row, k));
+    }
+    return out;
+  }
+
+  Tensor Scales(const Tensor& given) const {
+    return TransposedMatrix(*given.Reshape({rows, Blocks()}));
+  }
+
+  // The middle code where there are none.
+  Tensor ZeroPoints(const Tensor* packed) const {
+    const int64_t blocks = Blocks();
+    Tensor out(Type(), {blocks, rows});
+    for (int64_t n = 0; n < rows; ++n) {
+      for (int64_t b = 0; b < blocks; ++b) {
+        const uint8_t code = packed == nullptr ? static_cast<uint8_t>(1 << (bits - 1))
+                                               : Get(packed->data() + n * BytesOf(blocks), b);
+        Put(out.mutable_data(), b * rows + n, code);
+      }
+    }
+    return out;
+  }
+};
 
 class Expansion {
  public:
@@ -37,7 +114,12 @@ class Expansion {
     if (op == "QGemm") return Done(Gemm());
     if (op == "MatMulIntegerToFloat") return Done(MatMulToFloat());
     if (op == "DynamicQuantizeMatMul") return Done(DynamicMatMul());
-    if (op == "DynamicQuantizeLSTM") return Done(DynamicLstm());
+    if (op == "MatMulNBits") return Done(MatMulBlocks());
+    if (op == "QLinearWhere") return Done(Where());
+    if (op == "DynamicQuantizeLSTM") {
+      DynamicLstm();
+      return true;
+    }
     if (op == "QuantizeLinear" || op == "DequantizeLinear") {
       emit_.Finish(op, node_.inputs, node_.attributes);
       return true;
@@ -251,33 +333,44 @@ class Expansion {
     return absl::OkStatus();
   }
 
-  // Weights [directions, features, gates * hidden] with a step for each direction, as LSTM wants
-  // them. Its input is rounded as the runtime does; the state between steps is not.
-  absl::StatusOr<ValueId> LstmWeights(size_t slot, size_t scale_slot) {
-    DS_ASSIGN_OR_RETURN(const Shape scale, emit_.ShapeOf(emit_.In(scale_slot)));
-    if (scale.size() > 1) {
-      return absl::UnimplementedError(
-          absl::StrCat("input ", scale_slot, " has a scale for each row; quantise per tensor"));
-    }
-    const ValueId real = RealOf(emit_.In(slot), emit_.In(scale_slot), emit_.In(scale_slot + 1), 0);
-    return emit_.Op("Transpose", {real}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  // Inputs condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point.
+  absl::Status Where() {
+    DS_RETURN_IF_ERROR(Need(9));
+    const ValueId x = Real(1);
+    const ValueId y = Real(4);
+    Codes(emit_.Op("Where", {emit_.In(0), x, y}), 7);
+    return absl::OkStatus();
   }
 
-  absl::Status DynamicLstm() {
-    for (size_t slot : {0, 1, 2, 8, 10}) {
-      if (!emit_.Has(slot))
-        return absl::InvalidArgumentError(absl::StrCat("it lacks input ", slot));
-    }
-    DS_ASSIGN_OR_RETURN(const ValueId w, LstmWeights(1, 8));
-    DS_ASSIGN_OR_RETURN(const ValueId r, LstmWeights(2, 10));
-    std::vector<ValueId> inputs = {Rounded(emit_.In(0)), w, r};
-    for (size_t slot = 3; slot < 8; ++slot) inputs.push_back(emit_.In(slot));
-    while (inputs.back() == kNoValue) inputs.pop_back();
-    Node lstm = node_;
-    lstm.op = "LSTM";
-    lstm.inputs = std::move(inputs);
-    emit_.graph().AddNode(std::move(lstm));
+  // Inputs A [.., K], B [N, blocks, bytes of a block], scales [N, blocks], zero points, g_idx,
+  // bias.
+  absl::Status MatMulBlocks() {
+    DS_RETURN_IF_ERROR(Need(3));
+    const NBits layout = {.rows = IntOr(node_, "N", 0),
+                          .columns = IntOr(node_, "K", 0),
+                          .block = IntOr(node_, "block_size", 0),
+                          .bits = IntOr(node_, "bits", 4)};
+    if (emit_.Has(4)) return absl::UnimplementedError("its input g_idx is not supported");
+    const Tensor* codes = emit_.ConstantIn(1);
+    const Tensor* scales = emit_.ConstantIn(2);
+    if (codes == nullptr || scales == nullptr || (emit_.Has(3) && emit_.ConstantIn(3) == nullptr))
+      return absl::UnimplementedError("its weights, scales and zero points must be constants");
+    DS_RETURN_IF_ERROR(layout.Check(*codes, *scales, emit_.ConstantIn(3)));
+    const ValueId weight =
+        emit_.Op("DequantizeLinear",
+                 {emit_.Constant("codes", layout.Codes(*codes)),
+                  emit_.Constant("scales", layout.Scales(*scales)),
+                  emit_.Constant("zero_points", layout.ZeroPoints(emit_.ConstantIn(3)))},
+                 {{"axis", int64_t{0}}, {"block_size", layout.block}});
+    AddBias(emit_.Op("MatMul", {emit_.In(0), weight}), 5);
     return absl::OkStatus();
+  }
+
+  // Kept as it is: no operators of ONNX round a state between steps.
+  void DynamicLstm() {
+    Node lstm = node_;
+    lstm.op = std::string(absl::StripPrefix(node_.op, kContribPrefix));
+    emit_.graph().AddNode(std::move(lstm));
   }
 
   Emitter emit_;

@@ -24,7 +24,7 @@ bool IsIn(const std::string& op, std::initializer_list<const char*> ops) {
 bool IsArithmetic(const std::string& op) { return IsIn(op, {"Add", "Sub", "Mul", "Div"}); }
 
 bool IsQuantization(const std::string& op) {
-  return IsIn(op, {"QuantizeLinear", "DequantizeLinear"});
+  return IsIn(op, {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLSTM"});
 }
 
 bool IsNorm(const std::string& op) { return op.ends_with("Normalization"); }

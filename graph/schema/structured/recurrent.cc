@@ -1,5 +1,7 @@
-// LSTM, GRU and RNN. The importer has turned layout 1 into layout 0 with transposes.
+// LSTM, GRU and RNN. The importer has turned layout 1 into layout 0 with transposes. ONNX Runtime's
+// DynamicQuantizeLSTM has integer weights whose last two axes are exchanged.
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -11,10 +13,16 @@ namespace ds::schema {
 
 namespace {
 
-int64_t GateCount(const std::string& op) { return op == "LSTM" ? 4 : op == "GRU" ? 3 : 1; }
+constexpr char kDynamicLstm[] = "DynamicQuantizeLSTM";
+// Its inputs behind those of LSTM: scale and zero point of W, then those of R.
+constexpr int kScaleOfW = 8, kScaleOfR = 10, kDynamicInputs = 12;
+
+bool IsLstm(const std::string& op) { return op == "LSTM" || op == kDynamicLstm; }
+
+int64_t GateCount(const std::string& op) { return IsLstm(op) ? 4 : op == "GRU" ? 3 : 1; }
 
 std::vector<std::string> DefaultActivations(const std::string& op) {
-  if (op == "LSTM") return {"sigmoid", "tanh", "tanh"};
+  if (IsLstm(op)) return {"sigmoid", "tanh", "tanh"};
   if (op == "GRU") return {"sigmoid", "tanh"};
   return {"tanh"};
 }
@@ -80,10 +88,41 @@ absl::Status CheckOperand(const InferenceContext& context, int i, const char* wh
                                                  ShapeString(wanted)));
 }
 
+// Shape of W or R as LSTM has it.
+absl::StatusOr<Shape> MatrixShape(const InferenceContext& context, int i) {
+  DS_ASSIGN_OR_RETURN(Shape shape, context.InputShape(i));
+  if (context.node.op == kDynamicLstm && shape.size() == 3) std::swap(shape[1], shape[2]);
+  return shape;
+}
+
+absl::Status CheckMatrix(const InferenceContext& context, int i, const char* what,
+                         const Shape& wanted) {
+  if (context.node.op != kDynamicLstm) return CheckOperand(context, i, what, wanted);
+  const Shape stored = {wanted[0], wanted[2], wanted[1]};
+  const DType type = context.InputDType(i);
+  if (type != DType::kInt8 && type != DType::kUInt8) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " must have int8 or uint8 codes"));
+  }
+  const int scale = i == 1 ? kScaleOfW : kScaleOfR;
+  for (const int slot : {scale, scale + 1}) {
+    if (!context.HasInput(slot)) {
+      return absl::InvalidArgumentError(absl::StrCat("it lacks input ", slot, ", of ", what));
+    }
+    DS_ASSIGN_OR_RETURN(const Shape shape, context.InputShape(slot));
+    const Shape rows = shape.size() == 2 ? Shape{wanted[0], wanted[1]} : Shape{wanted[0]};
+    DS_RETURN_IF_ERROR(CheckOperand(context, slot, "a scale or zero point", rows));
+  }
+  if (context.InputDType(scale) != DType::kFloat32 || context.InputDType(scale + 1) != type) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the scale of ", what, " must be float32, its zero point of ", what, "'s type"));
+  }
+  return CheckOperand(context, i, what, stored);
+}
+
 Inferred InferRecurrent(const InferenceContext& context) {
   const Node& node = context.node;
   DS_ASSIGN_OR_RETURN(const Shape x, context.InputShape(0));
-  DS_ASSIGN_OR_RETURN(const Shape r, context.InputShape(2));
+  DS_ASSIGN_OR_RETURN(const Shape r, MatrixShape(context, 2));
   DS_ASSIGN_OR_RETURN(const int64_t directions, DirectionCount(node));
   DS_RETURN_IF_ERROR(CheckActivations(node, directions));
   DS_RETURN_IF_ERROR(CheckRareAttributes(node));
@@ -101,8 +140,8 @@ Inferred InferRecurrent(const InferenceContext& context) {
   }
   const int64_t rows = gates * hidden;
   const Shape state = {directions, x[1], hidden};
-  DS_RETURN_IF_ERROR(CheckOperand(context, 1, "W", {directions, rows, x[2]}));
-  DS_RETURN_IF_ERROR(CheckOperand(context, 2, "R", {directions, rows, hidden}));
+  DS_RETURN_IF_ERROR(CheckMatrix(context, 1, "W", {directions, rows, x[2]}));
+  DS_RETURN_IF_ERROR(CheckMatrix(context, 2, "R", {directions, rows, hidden}));
   DS_RETURN_IF_ERROR(CheckOperand(context, 3, "B", {directions, 2 * rows}));
   DS_RETURN_IF_ERROR(CheckOperand(context, 4, "sequence_lens", {x[1]}));
   DS_RETURN_IF_ERROR(CheckOperand(context, 5, "initial_h", state));
@@ -110,7 +149,7 @@ Inferred InferRecurrent(const InferenceContext& context) {
   DS_RETURN_IF_ERROR(CheckOperand(context, 7, "P", {directions, 3 * hidden}));
   const DType type = context.InputDType(0);
   std::vector<InferredValue> outputs = {{type, {x[0], directions, x[1], hidden}}, {type, state}};
-  if (node.op == "LSTM") outputs.push_back({type, state});
+  if (IsLstm(node.op)) outputs.push_back({type, state});
   return outputs;
 }
 
@@ -135,6 +174,9 @@ void AddRecurrent(Table& table) {
   table.push_back(Recurrent("LSTM", 8, 3, {Int("input_forget")}));
   table.push_back(Recurrent("GRU", 6, 2, {Int("linear_before_reset")}));
   table.push_back(Recurrent("RNN", 6, 2, {}));
+  OpSchema dynamic = Recurrent(kDynamicLstm, kDynamicInputs, 3, {Int("input_forget")});
+  dynamic.parameter_inputs = {};  // codes, and what belongs to them
+  table.push_back(std::move(dynamic));
 }
 
 }  // namespace ds::schema

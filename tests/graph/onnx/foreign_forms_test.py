@@ -152,6 +152,14 @@ def integer_cases(rng):
         yield op, [node(op, ["a", "as", "az", "ys", "yz"], domain="com.microsoft", **more)], {"a": a}, dict(two, ys=F(0.02)), u
     yield "QLinearGlobalAveragePool", [node("QLinearGlobalAveragePool", ["x", "xs", "xz", "ys", "yz"], domain="com.microsoft", channels_last=0)], \
         {"x": x}, dict(steps, ys=F(0.01)), u
+    yield "QLinearAveragePool", [node("QLinearAveragePool", ["x", "xs", "xz", "ys", "yz"], domain="com.microsoft", kernel_shape=[3, 2], strides=[2, 1],
+                                      pads=[1, 0, 1, 0])], {"x": x}, dict(steps, ys=F(0.01)), u
+    yield "QLinearSoftmax", [node("QLinearSoftmax", ["a", "as", "az", "ys", "yz"], domain="com.microsoft", axis=-1, opset=13)], {"a": a}, \
+        dict(two, ys=F(1 / 256), yz=u(0)), u
+    yield "QLinearWhere", [node("QLinearWhere", ["c", "a", "as", "az", "b", "bs", "bz", "ys", "yz"], domain="com.microsoft")], \
+        {"a": a, "b": codes(rng, u, 5, 8)}, dict(two, c=rng.integers(0, 2, (5, 1)).astype(np.bool_)), u
+    yield "QuantizeLinear of com.microsoft", [node("QuantizeLinear", ["x", "s", "z"], domain="com.microsoft")], {"x": values}, dict(s=F(0.02), z=u(7)), u
+    yield "DequantizeLinear of com.microsoft", [node("DequantizeLinear", ["a", "s", "z"], domain="com.microsoft")], {"a": a}, dict(s=F(0.02), z=u(7)), F
     yield "QLinearConcat", [node("QLinearConcat", ["ys", "yz", "a", "as", "az", "b", "bs", "bz"], domain="com.microsoft", axis=1)], \
         {"a": a, "b": codes(rng, u, 3, 2, 8)}, two, u
     yield "QGemm", [node("QGemm", ["a", "as", "az", "b", "bs", "bz", "c", "ys", "yz"], domain="com.microsoft", transB=1)], \
@@ -160,6 +168,47 @@ def integer_cases(rng):
         dict(b=b, az=u(128), bz=s(0), bs=F(0.03), bias=rng.standard_normal(6).astype(F), **{"as": F(0.02)}), F
     yield "DynamicQuantizeMatMul", [node("DynamicQuantizeMatMul", ["x", "b", "bs", "bz", "bias"], domain="com.microsoft")], {"x": values}, \
         dict(b=b, bs=F(0.03), bz=s(0), bias=rng.standard_normal(6).astype(F)), F
+
+
+def dynamic_lstm(rng, direction, kind, columns=False):
+    """The node, its feeds and its constants; scales a direction, or a column of each."""
+    directions, features, hidden = 2 if direction == "bidirectional" else 1, 5, 6
+    x = rng.standard_normal((7, 3, features)).astype(F)
+    constants = {"b": (0.1 * rng.standard_normal((directions, 8 * hidden))).astype(F)}
+    for name, rows in (("w", features), ("r", hidden)):
+        shape = (directions, 4 * hidden) if columns else (directions,)
+        constants |= {name: codes(rng, kind, directions, rows, 4 * hidden), f"{name}s": rng.uniform(0.003, 0.006, shape).astype(F),
+                      f"{name}z": (np.full(shape, 120) if kind == np.uint8 else np.zeros(shape)).astype(kind)}
+    made = node("DynamicQuantizeLSTM", ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"], ["y", "yh", "yc"], domain="com.microsoft",
+                hidden_size=hidden, direction=direction)
+    return made, {"x": x}, constants
+
+
+def dynamic_lstms(report, program, folder, rng):
+    """Kept as it is, state rounded at every step: the same bits."""
+    for direction in ("forward", "reverse", "bidirectional"):
+        for kind, columns in ((np.uint8, False), (np.int8, False), (np.int8, True)):
+            def same(direction=direction, kind=kind, columns=columns):
+                made, feeds, constants = dynamic_lstm(rng, direction, kind, columns)
+                model = model_of(13, [made], feeds, constants, ["y", "yh", "yc"])
+                onnx.save(model, folder / "in.onnx")
+                target = convert(program, folder / "in.onnx", folder / "out.onnx")
+                for expected, found in zip(run(folder / "in.onnx", feeds), run(target, feeds)):
+                    np.testing.assert_array_equal(expected, found)
+                done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+                assert "0 values in 0 tensors train" in done.stdout, done.stdout
+
+            report.case(f"DynamicQuantizeLSTM {direction} {np.dtype(kind).name}{' a column' if columns else ''}", same)
+
+    def refused():
+        made, feeds, constants = dynamic_lstm(rng, "forward", np.uint8)
+        for wrong, words in ({"ws": constants["ws"][:0]}, "scale or zero point"), ({"w": constants["w"].astype(np.int32)}, "int8 or uint8"), \
+                ({"wz": constants["wz"].astype(np.int8)}, "zero point of W"), ({"r": constants["r"][:, :, :-1]}, "R"):
+            onnx.save(model_of(13, [made], feeds, constants | wrong, ["y", "yh", "yc"]), folder / "in.onnx")
+            done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+            assert done.returncode == 1 and words in done.stderr, done.stderr
+
+    report.case("DynamicQuantizeLSTM of operands that do not fit", refused)
 
 
 def integers(report, program, folder, rng):
@@ -235,6 +284,29 @@ def quantised_files(report, program, folder, rng):
         report.case(f"quantize_dynamic {kind.name}", lambda kind=kind: dynamic(kind))
 
 
+def blocks_of_bits(report, program, folder, rng):
+    """MatMulNBits, as ONNX Runtime's weight-only quantiser writes it; its own quantiser makes the file."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    def same(bits, block, symmetric, features):
+        x = {"x": rng.standard_normal((2, 3, features)).astype(F)}
+        weights = {"w": rng.standard_normal((features, 24)).astype(F), "v": rng.standard_normal((24, 16)).astype(F)}
+        model = model_of(17, [node("MatMul", ["x", "w"], ["h"]), node("MatMul", ["h", "v"])], x, weights)
+        made = MatMulNBitsQuantizer(model, bits=bits, block_size=block, is_symmetric=symmetric)
+        made.process()
+        made.model.save_model_to_file(str(folder / "in.onnx"))
+        assert sum(n.op_type == "MatMulNBits" for n in onnx.load(str(folder / "in.onnx")).graph.node) == 2
+        target = convert(program, folder / "in.onnx", folder / "out.onnx")
+        error = largest_error(run(folder / "in.onnx", x), run(target, x))
+        assert error <= TOLERANCE, f"error {error:.2e} of the range"
+        assert [n.op_type for n in onnx.load(str(target)).graph.node].count("DequantizeLinear") == 2
+        return f"{error:.1e}"
+
+    for bits, block, symmetric, features in ((4, 32, True, 64), (4, 16, False, 48), (4, 32, False, 56), (8, 32, True, 64), (8, 32, False, 40)):
+        report.case(f"MatMulNBits of {bits} bits in blocks of {block}, {'symmetric' if symmetric else 'with zero points'}, K {features}",
+                    lambda b=bits, k=block, s=symmetric, f=features: same(b, k, s, f))
+
+
 def optimised_files(report, program, folder, rng):
     """What ONNX Runtime writes of a model it optimised: its fused operators."""
     def optimised(model, feeds, fused):
@@ -282,9 +354,9 @@ def main(program):
     rng = np.random.default_rng(SEED)
     print(f"seed {SEED}")
     with tempfile.TemporaryDirectory() as folder:
-        for cases in (old_forms, recurrent_layout, integers, quantised_files, optimised_files):
+        for cases in (old_forms, recurrent_layout, integers, dynamic_lstms, blocks_of_bits, quantised_files, optimised_files):
             cases(report, program, pathlib.Path(folder), rng)
-    report.finish(at_least=70)
+    report.finish(at_least=80)
 
 
 if __name__ == "__main__":

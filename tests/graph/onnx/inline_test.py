@@ -145,6 +145,66 @@ def branch_cases(report, program, folder, rng):
 
     report.case("--input-shape decides it", decided_by_shapes)
 
+    def clashing_weights():
+        """Both branches' weights are kept, and their names tell which is which."""
+        model = model_of([two_ways("c")], square | {"c": (TensorProto.BOOL, [])}, ["y"])
+        written = inlined(program, folder, model, [{"x": x, "c": np.array(True)}])
+        assert {"one", "one.else_branch"} <= {tensor.name for tensor in written.graph.initializer}, written.graph.initializer
+        done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+        note = [line for line in done.stderr.splitlines() if line.startswith("note:")]
+        assert len(note) == 1 and "\"choice\" (If) runs both branches" in note[0] and "--input-value c=" in note[0], done.stderr
+
+    report.case("both branches' weights and a note", clashing_weights)
+    two_rates = two_networks(rng)
+
+    def one_of_two_networks():
+        """Two networks in one file, of which neither takes the other's input, as silero_vad has them."""
+        for rate, width in ((16000, 6), (8000, 3)):
+            feeds = {"x": rng.standard_normal((2, width)).astype(np.float32), "sr": np.array(rate, np.int64)}
+            written = inlined(program, folder, two_rates, [feeds], "--input-value", f"sr={rate}", "--input-shape", f"x=?x{width}")
+            assert [value.name for value in written.graph.input] == ["x"]
+            assert [tensor.dims[0] for tensor in written.graph.initializer if len(tensor.dims) == 2] == [width], "the other network is there, too"
+            assert "Where" not in [node.op_type for node in written.graph.node]
+
+    report.case("--input-value keeps one of two networks", one_of_two_networks)
+
+    def refused_without_value():
+        onnx.save(two_rates, folder / "in.onnx")
+        done = ds_export(program, "--model", folder / "in.onnx", "--describe", "--input-shape", "x=?x6")
+        assert done.returncode == 1 and "--input-value sr=NUMBER" in done.stderr and "'rate' (If)" in done.stderr, done.stderr
+
+    report.case("without it the file is refused with the mend", refused_without_value)
+
+    def refused_values():
+        onnx.save(two_rates, folder / "in.onnx")
+        for text, words in (("sr", "write it as"), ("sr=fast", "write it as"), ("sr=0.5", "does not hold the value 0.5"), ("sr=1e30", "does not hold"),
+                            ("sr=1,2", "2 values do not fit"), ("rate=1", "no input"), ("x=1", "--input-shape")):
+            done = ds_export(program, "--model", folder / "in.onnx", "--describe", "--input-value", text)
+            assert done.returncode == 1 and words in done.stderr, f"{text}: {done.stderr}"
+
+    report.case("values that do not fit are refused", refused_values)
+
+    def given_values():
+        """Several values, a mask, a float; none of them trains."""
+        kinds = {"x": (FLOAT, [2, 3]), "scale.weight": (FLOAT, [3]), "mask": (TensorProto.BOOL, [3])}
+        model = model_of([helper.make_node("Mul", ["x", "scale.weight"], ["h"]), helper.make_node("Where", ["mask", "h", "x"], ["y"])], kinds, ["y"])
+        feeds = {"x": x[:2, :3], "scale.weight": np.array([0.5, -2, 1e-3], np.float32), "mask": np.array([True, False, True])}
+        written = inlined(program, folder, model, [feeds], "--input-value", "scale.weight=0.5,-2,1e-3", "--input-value", "mask=1,0,1")
+        assert [value.name for value in written.graph.input] == ["x"]
+        done = ds_export(program, "--model", folder / "out.onnx", "--describe")
+        assert "0 values in 0 tensors train" in done.stdout, done.stdout
+
+    report.case("given values are constants", given_values)
+
+
+def two_networks(rng):
+    def network(name, width):
+        w = rng.standard_normal((width, 2)).astype(np.float32)
+        return branch(name, [helper.make_node("MatMul", ["x", f"{name}.w"], ["h"]), helper.make_node("Tanh", ["h"], ["r"])], ["r"], [(f"{name}.w", w)])
+
+    nodes = [helper.make_node("Equal", ["sr", "wide"], ["c"]), choice("c", ["y"], network("fast", 6), network("slow", 3), "rate")]
+    return model_of(nodes, {"x": (FLOAT, ["n", "m"]), "sr": (TensorProto.INT64, [])}, ["y"], [("wide", np.int64(16000))])
+
 
 def function(name, inputs, outputs, nodes, attributes=(), defaults=(), opset=ONNX17):
     return helper.make_function("local", name, inputs, outputs, nodes, [opset, LOCAL], list(attributes), list(defaults))
@@ -205,7 +265,7 @@ def main(program):
     with tempfile.TemporaryDirectory() as folder:
         branch_cases(report, program, pathlib.Path(folder), rng)
         function_cases(report, program, pathlib.Path(folder), rng)
-    report.finish(at_least=17)
+    report.finish(at_least=22)
 
 
 if __name__ == "__main__":
