@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "graph/onnx/names.h"
 #include "graph/onnx/tensor_proto.h"
 
 namespace ds::onnx_io {
@@ -138,10 +139,22 @@ absl::Status ApplyValue(int index, const std::vector<double>& values, onnx::Grap
       return absl::InvalidArgumentError("it is an initialiser, which has its value in the file");
   }
   DS_ASSIGN_OR_RETURN(const Tensor tensor, ValueOf(input, values));
+  // A name that is no parameter's (own_names.h), also when our own file is read again.
+  const std::string name = input.name();
+  const std::string constant = Names(graph).Fresh(absl::StrCat(name, ".constant"));
+  for (auto& node : *graph.mutable_node()) RenameNode({{name, constant}}, node);
+  for (const auto& output : graph.output()) {
+    if (output.name() != name) continue;
+    onnx::NodeProto& copy = *graph.add_node();
+    copy.set_op_type("Identity");
+    copy.add_input(constant);
+    copy.add_output(name);
+    break;
+  }
   onnx::NodeProto& node = *graph.add_node();
   node.set_op_type("Constant");
-  node.set_name(absl::StrCat(input.name(), ".given"));
-  node.add_output(input.name());
+  node.set_name(absl::StrCat(name, ".given"));
+  node.add_output(constant);
   onnx::AttributeProto& attribute = *node.add_attribute();
   attribute.set_name("value");
   attribute.set_type(onnx::AttributeProto::TENSOR);

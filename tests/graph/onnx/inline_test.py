@@ -171,7 +171,7 @@ def branch_cases(report, program, folder, rng):
     def refused_without_value():
         onnx.save(two_rates, folder / "in.onnx")
         done = ds_export(program, "--model", folder / "in.onnx", "--describe", "--input-shape", "x=?x6")
-        assert done.returncode == 1 and "--input-value sr=NUMBER" in done.stderr and "'rate' (If)" in done.stderr, done.stderr
+        assert done.returncode == 1 and "--input-value sr=NUMBER" in done.stderr and 'If "rate"' in done.stderr, done.stderr
 
     report.case("without it the file is refused with the mend", refused_without_value)
 
@@ -187,7 +187,8 @@ def branch_cases(report, program, folder, rng):
     def given_values():
         """Several values, a mask, a float; none of them trains."""
         kinds = {"x": (FLOAT, [2, 3]), "scale.weight": (FLOAT, [3]), "mask": (TensorProto.BOOL, [3])}
-        model = model_of([helper.make_node("Mul", ["x", "scale.weight"], ["h"]), helper.make_node("Where", ["mask", "h", "x"], ["y"])], kinds, ["y"])
+        model = model_of([helper.make_node("Mul", ["x", "scale.weight"], ["h"]), helper.make_node("Where", ["mask", "h", "x"], ["y"])], kinds,
+                         ["y", "scale.weight"])
         feeds = {"x": x[:2, :3], "scale.weight": np.array([0.5, -2, 1e-3], np.float32), "mask": np.array([True, False, True])}
         written = inlined(program, folder, model, [feeds], "--input-value", "scale.weight=0.5,-2,1e-3", "--input-value", "mask=1,0,1")
         assert [value.name for value in written.graph.input] == ["x"]
