@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "executor/dynamic_codes.h"
 #include "executor/kernel.h"
+#include "executor/structured/dynamic_codes.h"
 
 namespace ds::executor {
 

@@ -32,8 +32,8 @@ using Prober = std::function<absl::StatusOr<std::vector<ProbedValue>>(
 // Every If becomes the branch that its condition chooses, where the condition follows from
 // constants and from shapes that are known; else both branches are computed and a Where chooses,
 // if their outputs have equal shapes (extents known only at run time are taken for equal; what is
-// not chosen costs its time, and a value in it that is not finite may reach gradients): one sentence
-// in `notes`, if given. A weight of the else branch whose name both have is then called
+// not chosen costs its time, and a value in it that is not finite may reach gradients): one
+// sentence in `notes`, if given. A weight of the else branch whose name both have is then called
 // NAME.else_branch. Unimplemented for any other If: the message names the inputs whose values or
 // extents decide it.
 absl::Status InlineBranches(onnx::ModelProto& model, const Prober& probe,
