@@ -126,7 +126,9 @@ class Importer {
     DS_RETURN_IF_ERROR(ReadOutputs(proto));
     DS_RETURN_IF_ERROR(graph_.SortTopologically());
     DS_RETURN_IF_ERROR(Normalize(opset));
-    SeparateEqualTensors(graph_);
+    for (const auto& [copy, original] : SeparateEqualTensors(graph_)) {
+      if (unnamed_.contains(original)) unnamed_.insert(copy);
+    }
     // What trains is known before constants are folded, so that no weight is taken for one.
     DS_RETURN_IF_ERROR(
         MarkTrainable(graph_, {.unnamed = std::move(unnamed_),

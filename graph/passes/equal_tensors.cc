@@ -1,8 +1,13 @@
 #include <algorithm>
+#include <map>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "graph/passes/passes.h"
+#include "graph/schema/schema.h"
 
 namespace ds {
 namespace {
@@ -19,9 +24,24 @@ const Tensor* Renamed(const Graph& graph, const Node& node) {
   return data != nullptr && data->num_elements() <= kMostElements ? data : nullptr;
 }
 
-}  // namespace
+// As layers begin: ones, zeros, or another number throughout.
+bool IsUniformVector(const Tensor& tensor) {
+  if (tensor.dtype() != DType::kFloat32 || tensor.rank() != 1) return false;
+  if (tensor.num_elements() < 2 || tensor.num_elements() > kMostElements) return false;
+  const absl::Span<const float> values = tensor.span<float>();
+  return std::ranges::all_of(values, [&](float x) { return x == values[0]; });
+}
 
-void SeparateEqualTensors(Graph& graph) {
+// Whether a vector that is the node's own may stand there.
+bool HasOwnVector(const Node& node, size_t slot) {
+  static const std::set<std::string> kArithmetic = {"Add", "Sub", "Mul", "Div"};
+  if (kArithmetic.contains(node.op) || (node.op == "BatchNormalization" && slot > 0)) return true;
+  const OpSchema* schema = FindSchema(node.op);
+  return schema != nullptr && slot > 0 &&
+         std::ranges::count(schema->parameter_inputs, static_cast<int>(slot)) > 0;
+}
+
+void SeparateRenamed(Graph& graph) {
   std::vector<Node> kept;
   for (Node& node : graph.mutable_nodes()) {
     const Tensor* data = Renamed(graph, node);
@@ -36,6 +56,40 @@ void SeparateEqualTensors(Graph& graph) {
     graph.mutable_initializers()[node.outputs[0]] = {.data = std::move(own), .trainable = false};
   }
   graph.mutable_nodes() = std::move(kept);
+}
+
+// Each layer has its own, but layers that are one: those that share their weight, too.
+std::vector<SeparatedTensor> SeparateShared(Graph& graph) {
+  std::vector<SeparatedTensor> separated;
+  // The first reader keeps the tensor; further layers are told by their weight.
+  std::map<ValueId, std::set<ValueId>> layers;
+  std::set<ValueId> uniform;
+  for (const auto& [id, initializer] : graph.initializers()) {
+    if (IsUniformVector(initializer.data)) uniform.insert(id);
+  }
+  for (Node& node : graph.mutable_nodes()) {
+    for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
+      const ValueId id = node.inputs[slot];
+      if (!uniform.contains(id) || !HasOwnVector(node, slot)) continue;
+      const bool is_bias = slot == 2 && graph.IsInitializer(node.inputs[1]);
+      const ValueId layer = is_bias && node.inputs[1] != id ? node.inputs[1] : kNoValue;
+      const bool is_first = !layers.contains(id);
+      const bool is_known = layer != kNoValue && layers[id].contains(layer);
+      layers[id].insert(layer);
+      if (is_first || is_known) continue;
+      node.inputs[slot] = graph.AddInitializer(absl::StrCat(graph.value(id).name, ".", node.name),
+                                               graph.Constant(id)->Clone(), /*trainable=*/false);
+      separated.push_back({.copy = node.inputs[slot], .original = id});
+    }
+  }
+  return separated;
+}
+
+}  // namespace
+
+std::vector<SeparatedTensor> SeparateEqualTensors(Graph& graph) {
+  SeparateRenamed(graph);
+  return SeparateShared(graph);
 }
 
 }  // namespace ds

@@ -31,10 +31,16 @@ absl::Status EliminateIdentities(Graph& graph);
 // float32 constants.
 absl::Status FoldBatchNorms(Graph& graph);
 
+struct SeparatedTensor {
+  ValueId copy = kNoValue, original = kNoValue;
+};
+
 // An exporter keeps one of several equal tensors (batch norms' ones and zeros) and calls the others
-// an Identity of it, by their own names: they are weights of their own, and become initialisers.
-// Equal tensors that are large are one weight with several readers. Nodes need not be checked yet.
-void SeparateEqualTensors(Graph& graph);
+// an Identity of it, by their own names, or has all their layers read the one: they are weights of
+// their own, and become initialisers. Equal tensors that are large, vectors whose elements differ,
+// and a bias of layers that share their weight, too, are one weight with several readers. Nodes
+// need not be checked yet. Returns the copies whose names were made here, of their originals'.
+std::vector<SeparatedTensor> SeparateEqualTensors(Graph& graph);
 
 // For integers, which have no SiLU and no HardSwish: SiLU -> x * Sigmoid(x), HardSwish -> x *
 // HardSigmoid(x). What FuseActivations makes of them, undone.

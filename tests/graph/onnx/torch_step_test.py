@@ -78,15 +78,24 @@ def batch_norms():
                          nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES))
 
 
+def as_layers_begin():
+    """Norms of ones and zeros: the newer exporter writes the equal ones of all layers as one tensor."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Linear(16, 16), nn.ReLU(), nn.LayerNorm(16),
+                         nn.Linear(16, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Linear(16, CLASSES))
+
+
 def idx(path, array):
     head = bytes([0, 0, 8, array.ndim]) + b"".join(int(extent).to_bytes(4, "big") for extent in array.shape)
     path.write_bytes(head + array.astype(np.uint8).tobytes())
 
 
-def export(network, path):
+def export(network, path, dynamo):
     """As docs/onnx.md says."""
     sample = torch.randn(2, 1, SIDE, SIDE)
     with contextlib.redirect_stdout(io.StringIO()):
+        if dynamo:
+            torch.onnx.export(network, (sample,), str(path), input_names=["x"], output_names=["y"], dynamic_shapes=({0: torch.export.Dim("batch")},))
+            return
         torch.onnx.export(network, sample, str(path), dynamo=False, opset_version=17, training=torch.onnx.TrainingMode.PRESERVE,
                           do_constant_folding=False, input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "batch"}})
 
@@ -113,12 +122,12 @@ def main(program):
             idx(root / f"{split}-labels-idx1-ubyte", labels)
         x = (pixels[:, None] / 255. - .5) / .25
 
-        def step(make, *overrides, frozen=()):
+        def step(make, *overrides, frozen=(), dynamo=False):
             torch.manual_seed(SEED)
             network = make()
             network.eval()
             file = root / "net.onnx"
-            export(network, file)
+            export(network, file, dynamo)
             parameters = sum(p.numel() for name, p in network.named_parameters() if name not in frozen)
             config = root / "c.yaml"
             config.write_text(f"""
@@ -152,7 +161,9 @@ checkpoint: {{enabled: false}}
         report.case("weight standardisation", lambda: step(standardised))
         report.case("batch norms", lambda: step(batch_norms))
         report.case("a frozen position", lambda: step(Transformer, "model.freeze=[pos_*]", frozen=("pos_embed",)))
-    report.finish(at_least=4)
+        report.case("a network as it begins", lambda: step(as_layers_begin))
+        report.case("a network as it begins, by the newer exporter", lambda: step(as_layers_begin, dynamo=True))
+    report.finish(at_least=6)
 
 
 if __name__ == "__main__":
