@@ -2,9 +2,14 @@
 
     build/bin/ds_train --config configs/text_gpt_nano.yaml data.path=TEXT
     .venv/bin/python bench/weight_only.py RUN [--bits 8 4] [--groups 32 64 128] [--threads 1]
+    .venv/bin/python bench/weight_only.py --random 6x384 [--tokens 1 16 128]
 
 RUN is the run's folder. Loss: mean over the bytes of the test split (the last tenth of the text), in nats; a file's tokens/s are the median over
 batches of one sequence, interleaved with the float file's. Every DequantizeLinear must have gone into a MatMulNBits; what has not is named.
+
+--random LAYERSxWIDTH times a GPT of that size with random weights instead, for size and speed alone, at each number of --tokens: 1 is a step of decoding,
+where every weight is read for one product. Beside ours stand ONNX Runtime's own tools: MatMulNBitsQuantizer of the same bits and blocks, and quantize_dynamic.
+Files take turns, one round after another; the least time of each counts.
 """
 import argparse
 import collections
@@ -62,14 +67,109 @@ def speed(sessions, name, x):
     return {key: len(x) / statistics.median(all_times) for key, all_times in times.items()}
 
 
+def random_gpt(path, layers, width, vocabulary=8192, heads=6):
+    """A decoder with random weights and as many tokens as it is fed, without a cache of keys and values."""
+    random, nodes, weights = np.random.default_rng(0), [], []
+
+    def constant(array):
+        weights.append(onnx.numpy_helper.from_array(array, f"c{len(weights)}"))
+        return weights[-1].name
+
+    def op(kind, *inputs, **attributes):
+        nodes.append(onnx.helper.make_node(kind, list(inputs), [f"v{len(nodes)}"], name=f"n{len(nodes)}", **attributes))
+        return f"v{len(nodes) - 1}"
+
+    def matrix(rows, columns):
+        return constant((random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32))
+
+    def linear(x, rows, columns):
+        return op("Add", op("MatMul", x, matrix(rows, columns)), constant(np.zeros(columns, np.float32)))
+
+    def norm(x):
+        return op("LayerNormalization", x, constant(np.ones(width, np.float32)), constant(np.zeros(width, np.float32)))
+
+    split = constant(np.array([0, 0, heads, width // heads]))
+    joined = constant(np.array([0, 0, width]))
+    x = op("Gather", matrix(vocabulary, width), "input")
+    for _ in range(layers):
+        y = norm(x)
+        q, k, v = (op("Transpose", op("Reshape", linear(y, width, width), split), perm=perm)
+                   for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]))
+        shares = op("Softmax", op("Mul", op("MatMul", q, k), constant(np.float32((width // heads) ** -0.5))), axis=-1)
+        y = op("Reshape", op("Transpose", op("MatMul", shares, v), perm=[0, 2, 1, 3]), joined)
+        x = op("Add", x, linear(y, width, width))
+        y = linear(norm(x), width, 4 * width)
+        y = op("Mul", op("Mul", y, constant(np.float32(0.5))), op("Add", op("Erf", op("Mul", y, constant(np.float32(0.5**0.5)))), constant(np.float32(1))))
+        x = op("Add", x, linear(y, 4 * width, width))
+    op("MatMul", norm(x), matrix(width, vocabulary))
+    nodes[-1].output[0] = "logits"
+    graph = onnx.helper.make_graph(nodes, "gpt", [onnx.helper.make_tensor_value_info("input", onnx.TensorProto.INT64, [1, "tokens"])],
+                                   [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, "tokens", vocabulary])], weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, str(path))
+
+
+def quantised_by_ort(source, path, bits, group):
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), bits=bits, block_size=group, is_symmetric=True, accuracy_level=4)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(path), False)
+
+
+def time_random(args):
+    """Sizes, and tokens/s by the number of tokens, of ours and of ONNX Runtime's own files."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    layers, width = (int(part) for part in args.random.split("x"))
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        paths = {"fp32": place / "fp32.onnx"}
+        random_gpt(paths["fp32"], layers, width)
+        for bits in args.bits:
+            for group in args.groups:
+                for whose in ("ours", "ONNX Runtime's"):
+                    key = f"{whose}, {bits} bits, blocks of {group}"
+                    paths[key] = place / f"{bits}g{group}{whose[:3]}.onnx"
+                    if whose == "ours":
+                        subprocess.run([ROOT / "build/bin/ds_quantize", "--model", paths["fp32"], "--data", "random", "--output", paths[key],
+                                        "--weights-only", "--bits", str(bits), "--group", str(group)], check=True, stdout=subprocess.DEVNULL)
+                    else:
+                        quantised_by_ort(paths["fp32"], paths[key], bits, group)
+        paths["quantize_dynamic, 8 bits"] = place / "dynamic.onnx"
+        quantize_dynamic(paths["fp32"], paths["quantize_dynamic, 8 bits"], weight_type=QuantType.QInt8)
+        sessions = {key: session(path, args.threads) for key, path in paths.items()}
+        least = collections.defaultdict(lambda: float("inf"))
+        for _ in range(args.rounds):
+            for tokens in args.tokens:
+                x = (np.arange(tokens)[None] * 37 % 8192).astype(np.int64)
+                for key, run in sessions.items():
+                    for _ in range(2):  # the first brings the weights back into the cache, as the step before it would
+                        start = time.perf_counter()
+                        run.run(None, {"input": x})
+                        least[key, tokens] = min(least[key, tokens], time.perf_counter() - start)
+        print("| file | bytes | of fp32 |" + "".join(f" tokens/s of {t} | of fp32 |" for t in args.tokens))
+        print("| --- | --- | --- |" + " --- | --- |" * len(args.tokens))
+        for key, path in paths.items():
+            size = path.stat().st_size
+            cells = "".join(f" {t / least[key, t]:,.0f} | {least['fp32', t] / least[key, t]:.2f}x |" for t in args.tokens)
+            print(f"| {key} | {size:,} | {100 * size / paths['fp32'].stat().st_size:.1f} % |{cells}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("run", type=pathlib.Path, nargs="?")
+    parser.add_argument("--random", metavar="LAYERSxWIDTH", help="a GPT with random weights instead of a run")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[1, 16, 128], help="with --random")
+    parser.add_argument("--rounds", type=int, default=20, help="with --random")
     parser.add_argument("--bits", type=int, nargs="*", default=[8, 4])
     parser.add_argument("--groups", type=int, nargs="*", default=[32, 64, 128])
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     onnxruntime.set_default_logger_severity(3)
+    if args.random:
+        return time_random(args)
+    if args.run is None:
+        parser.error("give a run's folder, or --random")
     config, settings = args.run / "config.yaml", (args.run / "config.yaml").read_text()
     settings = settings[settings.index("\ndata:"):]
     length = int(check_onnx.setting(settings, "sequence_length"))
