@@ -19,4 +19,8 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
+// What bounds of time and patience are multiplied by: ThreadSanitizer makes our code 5 to 20 times
+// slower, and waiting not at all.
+inline constexpr int kTimesSlower = kSanitized ? 10 : 1;
+
 }  // namespace ds

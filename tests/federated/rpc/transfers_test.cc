@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "tests/federated/rpc/relay.h"
 #include "tests/federated/rpc/testing.h"
+#include "tests/support/sanitized.h"
 
 namespace ds::federated {
 namespace {
@@ -94,18 +95,19 @@ TEST_F(Transfers, AWayOfAFewKilobytesASecondIsSlowNotBroken) {
   // An upload whose every message is stored only after a while: chunks of a megabyte would seem to
   // stand still, smaller ones do not.
   service_.interfere = [](const std::string& method) {
-    if (method == "Upload") absl::SleepFor(absl::Milliseconds(300));
+    if (method == "Upload") absl::SleepFor(kTimesSlower * absl::Milliseconds(300));
     return absl::OkStatus();
   };
   ConnectOptions options = federation().Connecting(server_->port(), federation().Identity("slow"));
-  options.stall = absl::Milliseconds(500);
-  options.patience = absl::Seconds(2);
+  options.stall = kTimesSlower * absl::Milliseconds(500);
+  options.patience = kTimesSlower * absl::Seconds(2);
   const std::string blob = RandomBytes(12 << 20, 8);
   const double began = SteadySeconds();
   const absl::Status status =
       Must(ConnectFederation(options))->Upload(Sha256Hex(blob), *ReaderOf(blob));
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_GT(SteadySeconds() - began, 3) << "longer than the patience, but never without progress";
+  EXPECT_GT(SteadySeconds() - began, kTimesSlower * 3)
+      << "longer than the patience, but never without progress";
 }
 
 }  // namespace
