@@ -1,6 +1,6 @@
 """What becomes of ONNX files that people have: import, round trip and execution, file by file.
 
-    .venv/bin/python bench/onnx_zoo.py FOLDER [--match TEXT] [--json FILE]
+    .venv/bin/python bench/onnx_zoo.py FOLDER [--match TEXT] [--json FILE] [--quantize [--samples 16] [--flags=FLAGS] [--keep DIR]]
 
 Every .onnx file below FOLDER (unpacked packages, say) is imported by ds_export and written again. "round trip": the written file in ONNX
 Runtime against the original in ONNX Runtime; "executor": our executor (LibTorch) on the written file against the same. Both are the largest
@@ -8,6 +8,8 @@ absolute difference over all outputs as a share of the output's range, on random
 INPUTS, by the file's name, else 2 for the batch and 64 for others; those marked fixed are given to ds_export --input-shape, since the model
 branches on them, and inputs of "given" to --input-value: silero_vad.onnx is two networks, for 16 and for 8 kHz, of which neither takes the
 other's input.
+
+--quantize: what imports goes through ds_quantize instead (bench/onnx_zoo_int8.py), on inputs like those that it was made for.
 """
 import argparse
 import json
@@ -19,6 +21,7 @@ import tempfile
 import numpy as np
 import onnx
 import onnxruntime
+import onnx_zoo_int8
 from safetensors.numpy import load_file, save_file
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -107,10 +110,8 @@ def run_ours(runner, path, feeds, folder):
     return [out[f"m.{i}"] for i in range(result["outputs"])]
 
 
-def measure(path, args, folder):
-    row = dict(file=str(path.relative_to(args.folder)), imports=False)
-    model = onnx.load(str(path))
-    feeds = feeds_of(model, path, np.random.default_rng(SEED))
+def exported(path, args, folder, feeds):
+    """The file as ds_export writes it again, or why it does not."""
     written = folder / "written.onnx"
     command = [args.program, "--model", path, "--format", "onnx", "--output", written]
     if stated(path).get("fixed"):
@@ -120,9 +121,19 @@ def measure(path, args, folder):
     for name in stated(path).get("given", []):
         command += ["--input-value", f"{name}={stated(path)[name]}"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    if done.returncode != 0:
-        return row | dict(why=done.stderr.strip().split(".onnx: ", 1)[-1])
+    return written, None if done.returncode == 0 else done.stderr.strip().split(".onnx: ", 1)[-1]
+
+
+def measure(path, args, folder):
+    row = dict(file=str(path.relative_to(args.folder)), imports=False)
+    model = onnx.load(str(path))
+    feeds = feeds_of(model, path, np.random.default_rng(SEED))
+    written, why = exported(path, args, folder, feeds)
+    if why:
+        return row | dict(why=why)
     row["imports"] = True
+    if args.quantize:
+        return row | onnx_zoo_int8.measure(path, written if stated(path).get("fixed") else path, args, folder)
     try:
         expected = run_onnx(path, feeds)
         kept = {value.name for value in onnx.load(str(written), load_external_data=False).graph.input}
@@ -140,21 +151,28 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/bin/ds_export")
     parser.add_argument("--runner", type=pathlib.Path, default=ROOT / "build/tests/executor/ds_executor_node_runner")
+    onnx_zoo_int8.add_arguments(parser)
     args = parser.parse_args()
     rows = []
-    print(f"{'file':64} {'imports':8} {'round trip':>10} {'executor':>10}")
+    print(onnx_zoo_int8.HEAD if args.quantize else f"{'file':64} {'imports':8} {'round trip':>10} {'executor':>10}")
     for path in sorted(args.folder.rglob("*.onnx")):
         if args.match not in str(path):
             continue
         with tempfile.TemporaryDirectory() as folder:
             row = measure(path, args, pathlib.Path(folder))
         rows.append(row)
+        if args.quantize:
+            print(onnx_zoo_int8.line(row), flush=True)
+            continue
         figures = [f"{row[key]:10.1e}" if key in row else f"{'':10}" for key in ("round_trip", "executor")]
         print(f"{row['file'][-64:]:64} {'yes' if row['imports'] else 'no':8} {' '.join(figures)} {row.get('why', '')[:200]}".rstrip(), flush=True)
     imported = [row for row in rows if row["imports"]]
-    within = [sum(row.get(key, 1) <= ROUND_TRIP for row in imported) for key in ("round_trip", "executor")]
-    print(f"{len(rows)} files, {len(imported)} import ({100 * len(imported) / max(len(rows), 1):.0f} %); within {ROUND_TRIP} of the range: "
-          f"{within[0]} round trips, {within[1]} in the executor")
+    print(f"{len(rows)} files, {len(imported)} import ({100 * len(imported) / max(len(rows), 1):.0f} %)")
+    if args.quantize:
+        print(onnx_zoo_int8.summary(imported))
+    else:
+        within = [sum(row.get(key, 1) <= ROUND_TRIP for row in imported) for key in ("round_trip", "executor")]
+        print(f"within {ROUND_TRIP} of the range: {within[0]} round trips, {within[1]} in the executor")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 

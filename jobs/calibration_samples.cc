@@ -20,7 +20,8 @@ CalibrationData FirstSamples(DataLoader& loader, const Graph& graph, int64_t sam
       left -= taken;
       // The batch's memory goes back to the loader.
       DS_ASSIGN_OR_RETURN(std::vector<at::Tensor> inputs, InputsToTorch(*batch, graph));
-      for (at::Tensor& input : inputs) input = input.narrow(0, 0, taken).clone();
+      const bool all = taken == batch->size();  // then whole inputs stay whole
+      for (at::Tensor& input : inputs) input = (all ? input : input.narrow(0, 0, taken)).clone();
       return inputs;
     }
     return std::nullopt;

@@ -1,5 +1,6 @@
 #include "jobs/model_factory.h"
 
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +61,21 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
   return graph;
 }
 
+// A model for one sample whose batch cannot be told apart runs on one at a time.
+absl::Status MakeBatchDynamicIfItCan(Graph& graph, std::vector<std::string>* notes) {
+  Graph dynamic = graph;
+  const absl::Status made = MakeBatchDynamic(dynamic);
+  if (made.ok()) {
+    graph = std::move(dynamic);
+    return made;
+  }
+  const auto& first = graph.value(graph.inputs()[0]).shape;
+  if (!first.has_value() || first->empty() || first->front() != 1) return made;
+  if (notes == nullptr) return absl::OkStatus();
+  notes->push_back(absl::StrCat("runs one sample at a time: ", made.message()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_classes) {
@@ -79,7 +95,7 @@ absl::StatusOr<Graph> LoadAsItIs(const std::string& path, const DatasetInfo& dat
                                  std::vector<std::string>* notes) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(path, {.notes = notes}));
   DS_RETURN_IF_ERROR(Annotate(WidenHalves(graph, notes), path));
-  DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamic(graph), path));
+  DS_RETURN_IF_ERROR(Annotate(MakeBatchDynamicIfItCan(graph, notes), path));
   DS_RETURN_IF_ERROR(CheckInputs(graph, data, path));
   DS_RETURN_IF_ERROR(Annotate(CheckFiniteWeights(graph), path));
   if (graph.outputs().empty())

@@ -93,6 +93,12 @@ void Declare(CLI::App& app, Arguments& arguments) {
                "where the error allows");
   app.add_flag("--bias-correction,!--no-bias-correction", quantizer.bias_correction,
                "take out what rounding adds on average");
+  app.add_option(
+         "--least-snr", quantizer.least_snr_db,
+         "dB of signal to noise that each output keeps on the calibration data with 8 bits: "
+         "values to blame for less stay float; 0: none do")
+      ->check(CLI::Range(0.0, 60.0))
+      ->capture_default_str();
   app.add_flag("--equalize{on},--no-equalize{off}", quantizer.equalization,
                "scale channels between layers to equal ranges first; by default where depthwise "
                "convolutions' channels are far apart and it helps");

@@ -37,6 +37,14 @@ absl::StatusOr<at::Tensor> Converted(const at::Tensor& tensor, DType have, const
                                             " cannot; look for it in the array"));
 }
 
+// Of a batch of one, the input as the model takes it.
+absl::StatusOr<at::Tensor> Whole(const Tensor& values, const Value& wanted) {
+  if (values.dim(0) == 1) return ToTorch(values).squeeze(0);
+  return absl::InvalidArgumentError(
+      absl::StrCat("input '", wanted.name, "' has no axis for samples in front and the batch has ",
+                   values.dim(0), "; set data.batch_size and data.test_batch_size to 1"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<at::Tensor>> InputsToTorch(const Batch& batch, const Graph& graph) {
@@ -47,9 +55,12 @@ absl::StatusOr<std::vector<at::Tensor>> InputsToTorch(const Batch& batch, const 
   std::vector<at::Tensor> tensors;
   for (size_t i = 0; i < order.size(); ++i) {
     const Tensor& values = batch.inputs[order[i]].values;
-    DS_ASSIGN_OR_RETURN(tensors.emplace_back(),
-                        Converted(images ? ImagesToTorch(batch, graph) : ToTorch(values),
-                                  values.dtype(), graph.value(graph.inputs()[i])));
+    const Value& wanted = graph.value(graph.inputs()[i]);
+    at::Tensor tensor = images ? ImagesToTorch(batch, graph) : ToTorch(values);
+    if (!images && IsWholeSample(wanted, values.rank())) {
+      DS_ASSIGN_OR_RETURN(tensor, Whole(values, wanted));
+    }
+    DS_ASSIGN_OR_RETURN(tensors.emplace_back(), Converted(tensor, values.dtype(), wanted));
   }
   return tensors;
 }

@@ -54,9 +54,10 @@ absl::Status CheckArray(const Value& input, const ArrayInfo& array) {
     return absl::InvalidArgumentError(
         absl::StrCat(wanted, ", ", have, "; save the array as ", Name(input.dtype)));
   }
-  if (ShapeFits(input.shape, shape)) return absl::OkStatus();
+  if (ShapeFits(input.shape, shape) || ShapeFits(input.shape, array.shape)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      wanted, ", ", have, "; save the array with that shape, samples along the first axis"));
+      wanted, ", ", have, "; save the array with that shape, samples along the first axis; where ",
+      "the input has no axis for samples, with one in front"));
 }
 
 absl::Status CheckTensors(const Graph& graph, const DatasetInfo& data) {
@@ -93,6 +94,21 @@ bool TypeFits(DType have, DType wanted) {
   if (have == wanted) return true;
   if (have == DType::kBool || wanted == DType::kBool) return false;
   return IsFloatingPoint(have) == IsFloatingPoint(wanted);
+}
+
+bool IsWholeSample(const Value& input, int64_t rank_with_samples) {
+  return input.shape.has_value() && std::ssize(*input.shape) + 1 == rank_with_samples;
+}
+
+bool RunsSingly(const Graph& graph, const DatasetInfo& data) {
+  const auto& first = graph.value(graph.inputs()[0]).shape;
+  if (first.has_value() && !first->empty() && first->front() == 1) return true;
+  return std::ranges::any_of(data.inputs, [&graph](const ArrayInfo& array) {
+    const auto input = std::ranges::find(graph.inputs(), array.name,
+                                         [&graph](ValueId id) { return graph.value(id).name; });
+    return input != graph.inputs().end() &&
+           IsWholeSample(graph.value(*input), std::ssize(array.shape) + 1);
+  });
 }
 
 bool WantsChannelsLast(const Graph& graph, const Shape& nchw) {

@@ -25,6 +25,14 @@ absl::StatusOr<std::vector<size_t>> BindInputs(const Graph& graph,
 // for itself.
 bool TypeFits(DType have, DType wanted);
 
+// True where an array of so many axes, samples in front, has one more than the input: each of its
+// samples is the whole input (a state [layers, N, width], a scalar), and the model runs one at a
+// time.
+bool IsWholeSample(const Value& input, int64_t rank_with_samples);
+
+// True where the model runs one sample at a time: its file says so, or an array holds whole inputs.
+bool RunsSingly(const Graph& graph, const DatasetInfo& data);
+
 // True where the model takes images as [N, H, W, C]: its input fits `nhwc`, a permutation of the
 // images' [N, C, H, W], and does not fit that itself.
 bool WantsChannelsLast(const Graph& graph, const Shape& nchw);

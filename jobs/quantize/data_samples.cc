@@ -10,6 +10,7 @@
 #include "jobs/model_factory.h"
 #include "jobs/quantize/sample_source.h"
 #include "trainer/batch_tensors.h"
+#include "trainer/input_binding.h"
 
 namespace ds {
 namespace {
@@ -23,6 +24,7 @@ class DataSamples final : public SampleSource {
     SayNotes(source->splits_);
     const DatasetInfo& info = source->splits_.train->info();
     DS_ASSIGN_OR_RETURN(source->graph_, LoadAsItIs(model, info, &source->notes_));
+    if (RunsSingly(source->graph_, info)) config.data.test_batch_size = 1;
     DS_ASSIGN_OR_RETURN(source->calibration_,
                         MakeLoader(config, source->splits_.train, DataUse::kCalibrate));
     DS_ASSIGN_OR_RETURN(source->test_, MakeLoader(config, source->splits_.test, DataUse::kTest));

@@ -60,9 +60,20 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
     activation.channel_sum = activation.channel_sum.defined() ? activation.channel_sum + sum : sum;
     activation.count_a_channel += tensor.numel() / tensor.size(1);
   }
-  if (kept_.count(value) == 0 && tensor.dim() > 0) {
-    kept_[value] = tensor.narrow(0, 0, std::min(tensor.size(0), kKeptSamples)).clone();
+  Keep(value, tensor);
+}
+
+void Collector::Keep(ValueId value, const at::Tensor& tensor) {
+  if (tensor.dim() == 0) return;
+  at::Tensor& kept = kept_[value];
+  if (!kept.defined()) {
+    kept = tensor.narrow(0, 0, std::min(tensor.size(0), kKeptSamples)).clone();
+    return;
   }
+  const int64_t wanted = std::min(tensor.size(0), kKeptSamples - kept.size(0));
+  if (wanted <= 0 || tensor.dim() != kept.dim() || tensor.numel() == 0) return;
+  if (tensor.sizes().slice(1) != kept.sizes().slice(1)) return;
+  kept = at::cat({kept, tensor.narrow(0, 0, wanted)});
 }
 
 int64_t Collector::ElementsOfASample(ValueId value) const {

@@ -42,6 +42,7 @@ class Collector {
  private:
   Collector() = default;
   void Observe(ValueId value, const at::Tensor& tensor);
+  void Keep(ValueId value, const at::Tensor& tensor);
 
   std::unique_ptr<GraphModule> module_;
   std::map<ValueId, CollectedActivation> activations_;

@@ -13,6 +13,7 @@
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
 #include "quant/affine.h"
+#include "quant/float_values.h"
 #include "quant/gaussian_bound.h"
 #include "quant/preparation.h"
 #include "quant/repair/bias_repair.h"
@@ -23,7 +24,9 @@
 #include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
+#include "quant/torch/leave_float.h"
 #include "quant/torch/masks.h"
+#include "quant/torch/output_noise.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
@@ -127,9 +130,19 @@ class Quantizer::Impl {
     DS_RETURN_IF_ERROR(ChooseBlocks());
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
-    DS_RETURN_IF_ERROR(Repair(may_learn ? LearningMethod(model.plan) : "none", model));
+    if (may_learn && MayLeaveFloat()) {
+      DS_RETURN_IF_ERROR(LeaveFloat(selection_, *collector_, kept_inputs_, options_, model));
+    }
+    DS_RETURN_IF_ERROR(Repair(SelectionIn(graph_, selection_, model.plan),
+                              may_learn ? LearningMethod(model.plan) : "none", model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
+  }
+
+  bool MayLeaveFloat() const {
+    return options_.least_snr_db > 0 && options_.bits == 8 && options_.activation_bits == 8 &&
+           options_.named_bits.empty() && options_.group == 0 && !options_.mixed_bits.wanted() &&
+           !options_.for_training && !options_.weights_only;
   }
 
   // The reconstruction that the widths call for.
@@ -251,7 +264,8 @@ class Quantizer::Impl {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
-    const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue;
+    const bool compares =
+        is_compared_ || MayBeEqualized() || classifier_ != kNoValue || MayLeaveFloat();
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }
@@ -282,9 +296,10 @@ class Quantizer::Impl {
 
   // What makes up for the rounding without training: room for biases, learnt roundings or corrected
   // biases.
-  absl::Status Repair(const std::string& method, QuantizedModel& model) {
+  absl::Status Repair(const QuantSelection& selection, const std::string& method,
+                      QuantizedModel& model) {
     if (options_.weights_only) {
-      ReportLayers(model);
+      ReportLayers(selection, model);
       return absl::OkStatus();
     }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
@@ -293,17 +308,17 @@ class Quantizer::Impl {
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
     if (reconstruction.method == "none") {
       if (options_.bias_correction)
-        DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection_, model.plan, *collector_));
+        DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection, model.plan, *collector_));
     } else {
       Graph corrected = model.graph;
       if (options_.bias_correction)
-        DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection_, model.plan, *collector_));
+        DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection, model.plan, *collector_));
       DS_ASSIGN_OR_RETURN(
-          model.units, ReconstructRounding(model.graph, selection_, model.plan,
+          model.units, ReconstructRounding(model.graph, selection, model.plan,
                                            SamplesForReconstruction(), reconstruction, &corrected));
     }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
-    ReportLayers(model);
+    ReportLayers(selection, model);
     return absl::OkStatus();
   }
 
@@ -320,8 +335,8 @@ class Quantizer::Impl {
   }
 
   // Of the weights as they have become, their rounding error against those that came.
-  void ReportLayers(QuantizedModel& model) const {
-    for (const WeightSite& site : selection_.weights) {
+  void ReportLayers(const QuantSelection& selection, QuantizedModel& model) const {
+    for (const WeightSite& site : selection.weights) {
       const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
       const std::string& name = graph_.value(site.weight).name;
       const QuantParams& params = model.plan.weights.at(name);

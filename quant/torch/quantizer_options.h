@@ -94,6 +94,11 @@ struct QuantizerOptions {
   // `activation_bits` or both; `end_bits` and `sum_bits` are then the least that such may have, and
   // `named_bits` hold.
   MixedBitsOptions mixed_bits;
+  // What each output must keep of signal to noise on the calibration data, in dB; 0: anything.
+  // Where rounding everything to 8 bits leaves less, the few values that are to blame stay float
+  // (quant/float_values.h). With other widths, groups, a budget, or for training it is not looked
+  // at.
+  double least_snr_db = 20;
   double most_clipped =
       0.01;  // share of an activation's values beyond its range that earns a warning, [0, 1]
 };

@@ -56,12 +56,4 @@ absl::StatusOr<std::vector<LayerSensitivity>> MeasureActivationSensitivity(
     const Graph& graph, const QuantSelection& selection, const Collector& collector,
     const std::vector<std::vector<at::Tensor>>& batches, const SensitivityOptions& options);
 
-// Squared error of the floating-point outputs of `graph` with `plan`'s weights and activations
-// rounded (constants and biases are not), over those of `exact`, in shares of the outputs' power:
-// summed over the outputs. `batches`: inputs in order, one entry a batch, >= 1. Both graphs have
-// the same inputs and outputs. Errors as of GraphModule::Create and Forward.
-absl::StatusOr<double> RoundedOutputError(const Graph& exact, const Graph& graph,
-                                          const QuantPlan& plan,
-                                          const std::vector<std::vector<at::Tensor>>& batches);
-
 }  // namespace ds

@@ -1,0 +1,105 @@
+#include "quant/torch/leave_float.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "quant/float_values.h"
+#include "quant/torch/bias_correction.h"
+
+namespace ds {
+namespace {
+
+// Elements of all samples together that the search runs on.
+constexpr int64_t kSearchedElements = 1 << 20;
+// Between calibration and other data.
+constexpr double kReserve_dB = 2;
+
+double Decibels(const std::vector<double>& errors) {
+  return -10 * std::log10(std::max(1e-12, *std::ranges::max_element(errors)));
+}
+
+// "2 values stay float ... 'a', 'b'".
+std::string DescribeFloatValues(const Graph& graph, const FloatValues& found, double wanted) {
+  constexpr size_t kNamed = 8;
+  std::string names;
+  for (size_t i = 0; i < std::min(kNamed, found.values.size()); ++i)
+    absl::StrAppend(&names, i > 0 ? ", '" : "'", graph.value(found.values[i]).name, "'");
+  if (found.values.size() > kNamed)
+    absl::StrAppend(&names, " and ", found.values.size() - kNamed, " more");
+  return absl::StrFormat(
+      "%d value%s stay%s float, since rounding them too leaves an output %.1f dB from the float "
+      "model, and %g are wanted (--least-snr); now %.1f dB: %s",
+      found.values.size(), found.values.size() == 1 ? "" : "s", found.values.size() == 1 ? "s" : "",
+      Decibels(found.error_before), wanted, Decibels(found.error_after), names);
+}
+
+int64_t SamplesOf(const std::vector<at::Tensor>& batch) {
+  return batch.empty() || batch[0].dim() == 0 ? 1 : batch[0].size(0);
+}
+
+// Few where samples are large.
+InputBatches FirstSamples(const InputBatches& batches) {
+  int64_t elements = 1;
+  for (const at::Tensor& input : batches[0]) elements += input.numel() / SamplesOf(batches[0]);
+  int64_t left = std::clamp<int64_t>(kSearchedElements / elements, 4, 16);
+  InputBatches first;
+  for (const std::vector<at::Tensor>& batch : batches) {
+    if (left <= 0) break;
+    const int64_t size = SamplesOf(batch), taken = std::min(left, size);
+    std::vector<at::Tensor>& part = first.emplace_back();
+    for (const at::Tensor& input : batch) {
+      const bool batched = input.dim() > 0 && input.size(0) == size;
+      part.push_back(batched ? input.narrow(0, 0, taken) : input);
+    }
+    left -= taken;
+  }
+  return first;
+}
+
+void DropReports(QuantizedModel& model) {
+  const auto& left = model.plan.activations;
+  std::erase_if(model.activations,
+                [&left](const ActivationReport& report) { return !left.contains(report.value); });
+  std::erase_if(model.histograms,
+                [&left](const auto& entry) { return !left.contains(entry.first); });
+}
+
+}  // namespace
+
+absl::Status LeaveFloat(const QuantSelection& selection, const Collector& collector,
+                        const InputBatches& batches, const QuantizerOptions& options,
+                        QuantizedModel& model) {
+  DS_ASSIGN_OR_RETURN(const OutputNoise noise,
+                      OutputNoise::Create(model.graph, FirstSamples(batches)));
+  const auto measure = [&](const QuantPlan& plan) -> absl::StatusOr<std::vector<double>> {
+    Graph graph = model.graph;
+    if (options.bias_correction)
+      DS_RETURN_IF_ERROR(CorrectBiases(graph, selection, plan, collector));
+    return noise.Of(graph, plan);
+  };
+  const FloatValuesOptions search = {.most_error =
+                                         std::pow(10, -(options.least_snr_db + kReserve_dB) / 10)};
+  DS_ASSIGN_OR_RETURN(std::optional<FloatValues> found,
+                      FindFloatValues(model.graph, selection, model.plan, measure, search));
+  if (!found.has_value()) {
+    model.warnings.push_back(
+        absl::StrFormat("rounding leaves an output less than %g dB from the float model "
+                        "(--least-snr), and no few values are to blame: all stay integers",
+                        options.least_snr_db));
+    return absl::OkStatus();
+  }
+  if (found->values.empty()) return absl::OkStatus();
+  model.warnings.push_back(DescribeFloatValues(model.graph, *found, options.least_snr_db));
+  model.plan = std::move(found->plan);
+  DropReports(model);
+  return absl::OkStatus();
+}
+
+}  // namespace ds
