@@ -167,14 +167,14 @@ def embeddings(path, count, rng):
     return {value.name: np.stack(samples)[rng.permutation(count)]}
 
 
-def chunks(length, states, sr):
+def chunks(length, states, sr=False):
     """A voice detector's chunks with the states that it is in then: `states` maps each input's name to the output that feeds it."""
     def make(path, count, rng):
         run, samples = session(path), []
         inputs = {value.name: value for value in run.get_inputs()}
         outputs = [value.name for value in run.get_outputs()]
         while len(samples) < count:
-            feeds = {name: np.zeros([2, 1, 64 if len(states) > 1 else 128], np.float32) for name in states}
+            feeds = {name: np.zeros([d if isinstance(d, int) else 1 for d in inputs[name].shape], np.float32) for name in states}
             wave = speech(rng, 16 * length).astype(np.float32)
             for step in range(16):
                 feeds["input"] = wave[None, step * length:(step + 1) * length]
@@ -188,13 +188,6 @@ def chunks(length, states, sr):
         # An input whose first axis is the batch has its samples there; others are handed over whole.
         return {name: np.stack([s[name][0] if name == "input" else s[name] for s in samples]) for name in samples[0]}
     return make
-
-
-def sequences(path, count, rng):
-    waves = [speech(rng, 7 * 512 + 64).astype(np.float32) for _ in range(count)]
-    frames = np.stack([np.stack([w[512 * i:512 * i + 576] for i in range(7)]) for w in waves])
-    zeros = np.zeros([count, 1, 1, 128], np.float32)
-    return {"input": frames, "h": zeros, "c": zeros}
 
 
 def contents(path, count, rng):
@@ -250,10 +243,10 @@ KINDS = {
     "openwakeword/resources/models/silero_vad.onnx": chunks(512, {"h": "hn", "c": "cn"}, sr=True),
     "silero_vad.onnx": chunks(576, STATE, sr=True),
     "silero_vad_16k_op15.onnx": chunks(576, STATE, sr=True),
-    "silero_vad_half.onnx": chunks(576, STATE, sr=False),
-    "silero_vad_openvino_16k.onnx": chunks(576, STATE, sr=False),
+    "silero_vad_half.onnx": chunks(576, STATE),
+    "silero_vad_openvino_16k.onnx": chunks(576, STATE),
     "silero_vad_op18_ifless.onnx": chunks(576, STATE, sr=True),
-    "silero_vad_16k_sequence.onnx": sequences,
+    "silero_vad_16k_sequence.onnx": chunks(576, {"h": "hn", "c": "cn"}),
 }
 
 

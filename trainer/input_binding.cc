@@ -54,7 +54,9 @@ absl::Status CheckArray(const Value& input, const ArrayInfo& array) {
     return absl::InvalidArgumentError(
         absl::StrCat(wanted, ", ", have, "; save the array as ", Name(input.dtype)));
   }
-  if (ShapeFits(input.shape, shape) || ShapeFits(input.shape, array.shape)) return absl::OkStatus();
+  if (ShapeFits(input.shape, shape)) return absl::OkStatus();
+  if (IsWholeSample(input, std::ssize(shape)) && ShapeFits(input.shape, array.shape))
+    return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       wanted, ", ", have, "; save the array with that shape, samples along the first axis; where ",
       "the input has no axis for samples, with one in front"));
@@ -97,7 +99,8 @@ bool TypeFits(DType have, DType wanted) {
 }
 
 bool IsWholeSample(const Value& input, int64_t rank_with_samples) {
-  return input.shape.has_value() && std::ssize(*input.shape) + 1 == rank_with_samples;
+  if (!input.shape.has_value() || std::ssize(*input.shape) + 1 != rank_with_samples) return false;
+  return input.shape->empty() || input.shape->front() != kDynamicDim;
 }
 
 bool RunsSingly(const Graph& graph, const DatasetInfo& data) {

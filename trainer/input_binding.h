@@ -25,9 +25,9 @@ absl::StatusOr<std::vector<size_t>> BindInputs(const Graph& graph,
 // for itself.
 bool TypeFits(DType have, DType wanted);
 
-// True where an array of so many axes, samples in front, has one more than the input: each of its
-// samples is the whole input (a state [layers, N, width], a scalar), and the model runs one at a
-// time.
+// True where an array of so many axes, samples in front, has one more than the input, whose first
+// extent is fixed: each of its samples is the whole input (a state [layers, N, width], a scalar),
+// and the model runs one at a time.
 bool IsWholeSample(const Value& input, int64_t rank_with_samples);
 
 // True where the model runs one sample at a time: its file says so, or an array holds whole inputs.

@@ -79,6 +79,31 @@ TEST(InputBinding, WhatDoesNotFitIsSaidBeforeTraining) {
   EXPECT_THAT(Error(TextModel(), images), HasSubstr("data.type=tensors takes an array for each"));
 }
 
+// A state [layers, N, width] and a scalar have no axis for samples in front: an array has one more.
+TEST(InputBinding, InputsWithoutAnAxisForSamplesAreWhole) {
+  const Graph model = Model({{"x", DType::kFloat32, {kDynamicDim, 2}},
+                             {"state", DType::kFloat32, {2, kDynamicDim, 1}},
+                             {"rate", DType::kInt64, {}}});
+  const DatasetInfo data = Tensors({{"x", DType::kFloat32, {2}},
+                                    {"state", DType::kFloat32, {2, 1, 1}},
+                                    {"rate", DType::kInt64, {}}});
+  EXPECT_EQ(Error(model, data), "");
+  EXPECT_TRUE(RunsSingly(model, data));
+  EXPECT_FALSE(RunsSingly(TextModel(), Tensors({{"input_ids", DType::kInt64, {8}}})));
+  EXPECT_TRUE(RunsSingly(Model({{"x", DType::kFloat32, {1, 2}}}), Tensors({})));
+  Batch batch;
+  batch.inputs = {{"x", Tensor::From<float>({1, 2}, {1, 2})},
+                  {"state", Tensor::From<float>({1, 2, 1, 1}, {3, 4})},
+                  {"rate", Tensor::From<int64_t>({1}, {5})}};
+  const auto inputs = InputsToTorch(batch, model);
+  ASSERT_TRUE(inputs.ok()) << inputs.status();
+  EXPECT_TRUE((*inputs)[0].equal(at::tensor({1.0f, 2.0f}).reshape({1, 2})));
+  EXPECT_TRUE((*inputs)[1].equal(at::tensor({3.0f, 4.0f}).reshape({2, 1, 1})));
+  EXPECT_TRUE((*inputs)[2].equal(at::tensor(5, at::kLong)));
+  batch.inputs[1].values = Tensor::From<float>({2, 2, 1, 1}, {3, 4, 5, 6});
+  EXPECT_THAT(InputsToTorch(batch, model).status().message(), HasSubstr("data.batch_size"));
+}
+
 TEST(InputBinding, NumbersTakeTheModelsTypeWhereItHoldsThem) {
   Batch batch;
   batch.inputs = {{"attention_mask", Tensor::From<int64_t>({1, 2}, {1, 0})},
