@@ -36,8 +36,9 @@ def feeds_of(session, samples, i):
 
 def quantize(model, samples, args, folder):
     (folder / "data").mkdir()
+    taken = {value.name for value in onnx.load(str(model), load_external_data=False).graph.input}
     for split, arrays in samples.items():
-        np.savez(folder / "data" / f"{split}.npz", **arrays)
+        np.savez(folder / "data" / f"{split}.npz", **{name: array for name, array in arrays.items() if name in taken})
     (folder / "data.yaml").write_text(f"data: {{type: tensors, path: {folder / 'data'}, test_batch_size: 4}}\n")
     target = folder / "int8.onnx"
     command = [args.program.parent / "ds_quantize", "--model", model, "--data", folder / "data.yaml", "--output", target, "--samples", args.samples]
