@@ -1,4 +1,4 @@
-#include "quant/torch/leave_float.h"
+#include "quant/torch/floating/leave_float.h"
 
 #include <algorithm>
 #include <cmath>

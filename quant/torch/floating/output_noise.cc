@@ -1,4 +1,4 @@
-#include "quant/torch/output_noise.h"
+#include "quant/torch/floating/output_noise.h"
 
 #include <map>
 #include <utility>

@@ -4,7 +4,7 @@
 #include "absl/status/status.h"
 #include "quant/selection.h"
 #include "quant/torch/collector.h"
-#include "quant/torch/output_noise.h"
+#include "quant/torch/floating/output_noise.h"
 #include "quant/torch/quantizer.h"
 #include "quant/torch/quantizer_options.h"
 

@@ -1,4 +1,4 @@
-#include "quant/torch/masks.h"
+#include "quant/torch/floating/masks.h"
 
 #include <algorithm>
 #include <set>
