@@ -40,9 +40,9 @@ INPUTS = {
     "ch_ppocr_mobile_v2.0_cls_infer.onnx": {"x": [2, 3, 48, 192]},
     "openwakeword/resources/models/silero_vad.onnx": {"input": [1, 512], "h": [2, 1, 64], "c": [2, 1, 64], "sr": 16000, "fixed": True},
     "silero_vad.onnx": {"input": [1, 576], "state": [2, 1, 128], "sr": 16000, "fixed": True, "given": ["sr"]},
-    "silero_vad_16k_op15.onnx": {"input": [1, 512], "state": [2, 1, 128], "sr": 16000, "fixed": True},
-    "silero_vad_half.onnx": {"input": [1, 512], "state": [2, 1, 128], "fixed": True},
-    "silero_vad_op18_ifless.onnx": {"input": [1, 512], "state": [2, 1, 128], "sr": 16000},
+    "silero_vad_16k_op15.onnx": {"input": [1, 576], "state": [2, 1, 128], "sr": 16000, "fixed": True},
+    "silero_vad_half.onnx": {"input": [1, 576], "state": [2, 1, 128], "fixed": True},
+    "silero_vad_op18_ifless.onnx": {"input": [1, 576], "state": [2, 1, 128], "sr": 16000},
     "silero_vad_16k_sequence.onnx": {"input": [7, 576], "h": [1, 1, 128], "c": [1, 1, 128]},
 }
 

@@ -21,6 +21,7 @@ absl::Status MergeLayers(Graph& graph) {
   DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
   DS_RETURN_IF_ERROR(MergeParallelConvs(graph));
+  DS_RETURN_IF_ERROR(FoldAffineForward(graph));
   return InferShapes(graph);
 }
 

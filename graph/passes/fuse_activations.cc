@@ -45,6 +45,48 @@ std::optional<Fused> MatchGated(const Uses& uses, ValueId x, ValueId gate) {
   return std::nullopt;
 }
 
+// x for clip(x + 3, 0, 6) that only one node reads: six times a hard sigmoid.
+std::optional<ValueId> SixfoldGate(const Graph& graph, const Uses& uses, ValueId id) {
+  const Node* clip = uses.Producer(id, "Clip");
+  if (clip == nullptr || uses.Count(id) != 1 || clip->inputs.size() < 3) return std::nullopt;
+  if (ScalarConstant(graph, clip->inputs[1]) != 0.0f) return std::nullopt;
+  if (ScalarConstant(graph, clip->inputs[2]) != 6.0f) return std::nullopt;
+  const Node* add = uses.Producer(clip->inputs[0], "Add");
+  if (add == nullptr || uses.Count(clip->inputs[0]) != 1) return std::nullopt;
+  for (int i = 0; i < 2; ++i) {
+    if (ScalarConstant(graph, add->inputs[1 - i]) == 3.0f) return add->inputs[i];
+  }
+  return std::nullopt;
+}
+
+// v for v / 6.
+std::optional<ValueId> SixthOf(const Graph& graph, const Node& node) {
+  if (node.op == "Div") {
+    if (ScalarConstant(graph, node.inputs[1]) == 6.0f) return node.inputs[0];
+  } else if (node.op == "Mul") {
+    for (int i = 0; i < 2; ++i) {
+      const auto by = ScalarConstant(graph, node.inputs[1 - i]);
+      if (by && IsNear(*by, 1.0 / 6.0)) return node.inputs[i];
+    }
+  }
+  return std::nullopt;
+}
+
+// clip(x + 3, 0, 6) / 6, and x * clip(x + 3, 0, 6) / 6.
+std::optional<Fused> MatchSixth(const Graph& graph, const Uses& uses, const Node& node) {
+  const std::optional<ValueId> sixth = SixthOf(graph, node);
+  if (!sixth) return std::nullopt;
+  if (const auto x = SixfoldGate(graph, uses, *sixth))
+    return Fused{"HardSigmoid", *x, {{"alpha", 1.0f / 6.0f}, {"beta", 0.5f}}};
+  const Node* product = uses.Producer(*sixth, "Mul");
+  if (product == nullptr || uses.Count(*sixth) != 1) return std::nullopt;
+  for (int i = 0; i < 2; ++i) {
+    if (SixfoldGate(graph, uses, product->inputs[i]) == product->inputs[1 - i])
+      return Fused{"HardSwish", product->inputs[1 - i], {}};
+  }
+  return std::nullopt;
+}
+
 // The factors of a product, through products that nothing else reads.
 void CollectFactors(const Uses& uses, const Node& product, std::vector<ValueId>& factors) {
   for (ValueId id : product.inputs) {
@@ -101,6 +143,7 @@ std::optional<Fused> MatchGelu(const Graph& graph, const Uses& uses, const Node&
 }
 
 std::optional<Fused> Match(const Graph& graph, const Uses& uses, const Node& node) {
+  if (auto fused = MatchSixth(graph, uses, node)) return fused;
   if (node.op != "Mul") return std::nullopt;
   if (auto fused = MatchGated(uses, node.inputs[0], node.inputs[1])) return fused;
   if (auto fused = MatchGated(uses, node.inputs[1], node.inputs[0])) return fused;

@@ -51,6 +51,11 @@ absl::Status SplitGatedActivations(Graph& graph);
 // where nothing else reads the result. Infers shapes.
 absl::Status FoldChannelAffine(Graph& graph);
 
+// For inference: one number that multiplies what only convolutions read goes into their weights,
+// and one that is added to it into their biases, where none of them pads (PP-OCR scales and shifts
+// behind each activation). Infers shapes.
+absl::Status FoldAffineForward(Graph& graph);
+
 // For inference: a BatchNormalization of [N, C, H, W] that no convolution takes in becomes a
 // depthwise convolution of 1x1. Infers shapes.
 absl::Status NormsToConvolutions(Graph& graph);
@@ -73,7 +78,8 @@ absl::Status FoldLayouts(Graph& graph, bool with_values = true);
 // weight's name; it is trainable if that was.
 absl::Status FoldWeights(Graph& graph);
 
-// x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, and
+// x * Sigmoid(x) -> SiLU, x * HardSigmoid(x) (alpha 1/6, beta 1/2) -> HardSwish, written out as
+// clip(x + 3, 0, 6) / 6 too (Paddle), and
 // 0.5 * x * (1 + Erf(x / sqrt(2))) -> Gelu, in any order of the factors.
 absl::Status FuseActivations(Graph& graph);
 

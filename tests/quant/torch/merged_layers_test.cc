@@ -101,6 +101,57 @@ TEST(FoldChannelAffine, WhatIsNoConstantOfAChannelStays) {
             (std::map<std::string, int>{{"Conv", 3}, {"Mul", 3}, {"Sub", 1}}));
 }
 
+// clip(x + 3, 0, 6) / 6 and its product with x, as Paddle writes them, in both orders; by other
+// numbers, or read twice, they are none.
+TEST(FuseActivations, WrittenOutHardSwishesAreFound) {
+  Builder b("swishes", kSeed);
+  const ValueId x = Input(b);
+  const auto clip = [&b](ValueId v, float shift) {
+    return b.Op("Clip", {b.Add(v, b.Scalar(shift)), b.Scalar(0), b.Scalar(6)});
+  };
+  ValueId y = b.Op("Div", {b.Mul(x, clip(x, 3)), b.Scalar(6)});
+  y = b.Mul(b.Op("Div", {clip(y, 3), b.Scalar(6)}), y);
+  y = b.Mul(b.Scalar(1.0f / 6), b.Mul(clip(y, 3), y));
+  y = b.Add(y, b.Op("Div", {clip(y, 3), b.Scalar(6)}));
+  b.Output(b.Op("Div", {b.Mul(y, clip(y, 2)), b.Scalar(6)}), "y");
+  const ValueId gate = clip(y, 3);
+  b.Output(b.Op("Div", {b.Mul(gate, gate), b.Scalar(6)}), "z");
+  EXPECT_EQ(
+      After(b.Finish().value(), {FuseActivations}),
+      (std::map<std::string, int>{
+          {"HardSwish", 3}, {"HardSigmoid", 1}, {"Add", 3}, {"Clip", 2}, {"Mul", 2}, {"Div", 2}}));
+}
+
+// A number that multiplies goes into whatever reads it; one that is added stays before padding.
+TEST(FoldAffineForward, NumbersBeforeConvolutionsGoIntoThem) {
+  Builder b("before", kSeed);
+  const auto line = [&b](ValueId v) {
+    return b.Add(b.Mul(b.Scalar(-1.5f), b.Relu(v)), b.Scalar(0.75f));
+  };
+  ValueId y = b.Conv(line(Input(b)), "point", {.channels = 6, .kernel = 1, .bias = true});
+  y = line(y);
+  const ValueId apart = b.Conv(y, "padded", {.channels = 6, .kernel = 3, .groups = 3});
+  y = b.Add(apart, b.Conv(y, "too", {.channels = 6, .kernel = 1}));
+  y = b.Conv(b.Mul(b.Relu(y), b.Scalar(3)), "scaled", {.channels = 4, .kernel = 3});
+  b.Output(y, "y");
+  EXPECT_EQ(After(b.Finish().value(), {FoldAffineForward}),
+            (std::map<std::string, int>{{"Conv", 4}, {"Relu", 3}, {"Add", 2}}));
+}
+
+TEST(FoldAffineForward, WhatOthersReadOrIsNoNumberStays) {
+  Builder b("apart", kSeed);
+  const ValueId x = b.Mul(Input(b), b.Scalar(2));
+  const ValueId wide =
+      b.Mul(b.Relu(x), b.Constant("widths", Tensor::From<float>({7}, {1, 2, 3, 4, 5, 6, 7})));
+  b.Output(b.Conv(wide, "a", {.channels = 2}), "y");
+  b.Output(b.Add(b.Conv(x, "b", {.channels = 8}), x), "z");
+  const ValueId shown = b.Mul(b.Relu(x), b.Scalar(2));
+  b.Output(b.Conv(shown, "c", {.channels = 2}), "w");
+  b.Output(shown, "v");
+  EXPECT_EQ(After(b.Finish().value(), {FoldAffineForward}),
+            (std::map<std::string, int>{{"Conv", 3}, {"Mul", 3}, {"Relu", 2}, {"Add", 1}}));
+}
+
 TEST(MergeParallelConvs, ARepVggBlockIsOneConvolution) {
   for (const int64_t groups : {1, 2, 8}) {
     Builder b("block", kSeed);
