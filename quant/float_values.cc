@@ -12,6 +12,10 @@
 namespace ds {
 namespace {
 
+constexpr double kShareToBlame = 0.25;  // of the error that is allowed
+constexpr size_t kFew = 4, kOfSo = 16;  // how many such there may be: 4, or a 16th
+constexpr double kWorthIt = 0.25;       // of the error, to be left by what does not suffice
+
 double Worst(const std::vector<double>& errors) {
   double worst = 0;
   for (const double error : errors) worst = std::max(worst, std::isnan(error) ? HUGE_VAL : error);
@@ -126,33 +130,29 @@ class Search {
         options_(options),
         remover_(graph, selection) {}
 
-  absl::StatusOr<std::optional<FloatValues>> Run() {
+  absl::StatusOr<FloatValues> Run() {
     FloatValues found{.plan = plan_, .values = {}, .error_before = {}, .error_after = {}};
     DS_ASSIGN_OR_RETURN(found.error_before, measure_(plan_));
     found.error_after = found.error_before;
-    const size_t sites = selection_.activations.size();
     if (Worst(found.error_before) <= options_.most_error) return found;
-    parts_.push_back({0, sites, found.error_before});
-    const auto most = static_cast<size_t>(options_.most_share * static_cast<double>(sites));
-    while (!parts_.empty()) {
+    parts_.push_back({0, selection_.activations.size(), found.error_before});
+    while (!parts_.empty() && measurements_ < options_.most_measurements) {
       const Part part = TakeWorst();
+      if (!IsToBlame(part)) break;
       if (part.end - part.begin > 1) {
         const size_t middle = part.begin + (part.end - part.begin) / 2;
         DS_RETURN_IF_ERROR(Push(part.begin, middle));
         DS_RETURN_IF_ERROR(Push(middle, part.end));
-      } else {
-        found.values.push_back(selection_.activations[part.begin].value);
-        if (found.values.size() > most) return std::nullopt;
-        if (Expected() <= options_.most_error) {
-          found.plan = remover_.Without(plan_, {found.values.begin(), found.values.end()});
-          ++measurements_;
-          DS_ASSIGN_OR_RETURN(found.error_after, measure_(found.plan));
-          if (Worst(found.error_after) <= options_.most_error) return Sorted(std::move(found));
-        }
+        continue;
       }
-      if (measurements_ >= options_.most_measurements) return std::nullopt;
+      found.values.push_back(selection_.activations[part.begin].value);
+      if (Expected() > options_.most_error) continue;
+      DS_RETURN_IF_ERROR(TakeOut(found));
+      if (Worst(found.error_after) <= options_.most_error) return found;
     }
-    return std::nullopt;
+    if (!found.values.empty()) DS_RETURN_IF_ERROR(TakeOut(found));
+    if (Worst(found.error_after) <= kWorthIt * Worst(found.error_before)) return found;
+    return FloatValues{plan_, {}, found.error_before, found.error_before};
   }
 
  private:
@@ -160,6 +160,23 @@ class Search {
     size_t begin = 0, end = 0;
     std::vector<double> errors;
   };
+
+  // A part below the quarter holds no value above it.
+  bool IsToBlame(const Part& part) {
+    const double worst = Worst(part.errors);
+    if (worst >= options_.most_error) return true;
+    if (worst < kShareToBlame * options_.most_error) return false;
+    const size_t few = std::max(kFew, selection_.activations.size() / kOfSo);
+    return part.end - part.begin > 1 || ++lesser_ <= few;
+  }
+
+  absl::Status TakeOut(FloatValues& found) {
+    std::ranges::sort(found.values);
+    found.plan = remover_.Without(plan_, {found.values.begin(), found.values.end()});
+    ++measurements_;
+    DS_ASSIGN_OR_RETURN(found.error_after, measure_(found.plan));
+    return absl::OkStatus();
+  }
 
   Part TakeWorst() {
     const auto worst =
@@ -207,11 +224,6 @@ class Search {
     return plan;
   }
 
-  FloatValues Sorted(FloatValues found) const {
-    std::ranges::sort(found.values);
-    return found;
-  }
-
   const Graph& graph_;
   const QuantSelection& selection_;
   const QuantPlan& plan_;
@@ -220,15 +232,14 @@ class Search {
   const Remover remover_;
   std::vector<Part> parts_;  // whose values stay integers so far
   int measurements_ = 1;
+  size_t lesser_ = 0;  // values found that alone make less than too much
 };
 
 }  // namespace
 
-absl::StatusOr<std::optional<FloatValues>> FindFloatValues(const Graph& graph,
-                                                           const QuantSelection& selection,
-                                                           const QuantPlan& plan,
-                                                           const MeasureErrors& measure,
-                                                           const FloatValuesOptions& options) {
+absl::StatusOr<FloatValues> FindFloatValues(const Graph& graph, const QuantSelection& selection,
+                                            const QuantPlan& plan, const MeasureErrors& measure,
+                                            const FloatValuesOptions& options) {
   return Search(graph, selection, plan, measure, options).Run();
 }
 

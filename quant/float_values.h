@@ -6,7 +6,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,8 +21,7 @@ using MeasureErrors = std::function<absl::StatusOr<std::vector<double>>(const Qu
 
 struct FloatValuesOptions {
   double most_error = 0.01;    // of an output's power, > 0
-  int most_measurements = 96;  // >= 1: a network in which no few are to blame is given up
-  double most_share = 0.75;    // of the values that may stay float, [0, 1]
+  int most_measurements = 96;  // >= 1
 };
 
 struct FloatValues {
@@ -35,13 +33,14 @@ struct FloatValues {
 
 // `plan` is of `graph` and holds every site of `selection`. Values are taken out of it, with the
 // weights and the other values whose integers then serve no node, until no output's error is above
-// `most_error`. Where none is to begin with, `values` is empty; nothing where that takes more
-// measurements or values than `options` allow. Errors are those of `measure`.
-absl::StatusOr<std::optional<FloatValues>> FindFloatValues(const Graph& graph,
-                                                           const QuantSelection& selection,
-                                                           const QuantPlan& plan,
-                                                           const MeasureErrors& measure,
-                                                           const FloatValuesOptions& options);
+// `most_error`. To blame is a value that alone makes that much, and of those that alone make a
+// quarter of it a few (4, or a 16th of all): noise that all layers share is nobody's, and a network
+// half in float serves nobody. Where the outputs are near enough to begin with, or what is to blame
+// leaves them too far off and had no three quarters of the error, `values` is empty. Errors are
+// those of `measure`.
+absl::StatusOr<FloatValues> FindFloatValues(const Graph& graph, const QuantSelection& selection,
+                                            const QuantPlan& plan, const MeasureErrors& measure,
+                                            const FloatValuesOptions& options);
 
 // What of the selection is in the plan.
 QuantSelection SelectionIn(const Graph& graph, const QuantSelection& selection,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -86,18 +85,18 @@ absl::Status LeaveFloat(const QuantSelection& selection, const Collector& collec
   };
   const FloatValuesOptions search = {.most_error =
                                          std::pow(10, -(options.least_snr_db + kReserve_dB) / 10)};
-  DS_ASSIGN_OR_RETURN(std::optional<FloatValues> found,
+  DS_ASSIGN_OR_RETURN(FloatValues found,
                       FindFloatValues(model.graph, selection, model.plan, measure, search));
-  if (!found.has_value()) {
-    model.warnings.push_back(
-        absl::StrFormat("rounding leaves an output less than %g dB from the float model "
-                        "(--least-snr), and no few values are to blame: all stay integers",
-                        options.least_snr_db));
+  if (found.values.empty()) {
+    if (Decibels(found.error_before) < options.least_snr_db)
+      model.warnings.push_back(absl::StrFormat(
+          "rounding leaves an output %.1f dB from the float model, and %g are wanted "
+          "(--least-snr), but no few values are to blame: all stay integers",
+          Decibels(found.error_before), options.least_snr_db));
     return absl::OkStatus();
   }
-  if (found->values.empty()) return absl::OkStatus();
-  model.warnings.push_back(DescribeFloatValues(model.graph, *found, options.least_snr_db));
-  model.plan = std::move(found->plan);
+  model.warnings.push_back(DescribeFloatValues(model.graph, found, options.least_snr_db));
+  model.plan = std::move(found.plan);
   DropReports(model);
   return absl::OkStatus();
 }
