@@ -1,6 +1,6 @@
 """One step of SGD on networks of timm and torchvision: PyTorch against Downstream on what both of PyTorch's exporters write of them.
 
-    PYTHON bench/zoo_step.py [NAME ...] [--exporters script dynamo] [--folded FOLDER] [--keep FOLDER] [--json FILE]
+    PYTHON bench/zoo_step.py [NAME ...] [--exporters script dynamo] [--folded FOLDER] [--keep FOLDER] [--describe] [--json FILE]
 
 PYTHON is an environment with torch, torchvision, timm, onnx, onnxscript, onnxruntime and safetensors. Networks are export_zoo.py's, with
 parameters no two of which are equal (exporters store equal ones once). They are exported as docs/onnx.md says for fine-tuning: batch norms kept. With
@@ -54,9 +54,11 @@ def side_of(name, folded):
     return export_zoo.SIZES.get(name, 224) if fixed else SIDE
 
 
-def network(name, side):
+def network(name, side, settled):
     """Of export_zoo.py's seeds; nothing random in training."""
-    model = export_zoo.settle(export_zoo.build(name), side)
+    model = export_zoo.build(name)
+    if settled:
+        export_zoo.settle(model, side)
     for module in model.modules():
         if isinstance(getattr(module, "eps", None), float):
             module.eps = float(np.float32(module.eps))
@@ -237,10 +239,10 @@ def worst_by_name(model, before, found):
 class Case:
     """One network, its pictures, and PyTorch's steps."""
 
-    def __init__(self, name, folded):
+    def __init__(self, name, folded, settled):
         self.name, self.folded = name, folded
         size = side_of(name, folded)
-        self.model = network(name, size)
+        self.model = network(name, size, settled)
         if not folded:
             move_apart(self.model)
         if name in export_zoo.DETECTION:
@@ -249,6 +251,7 @@ class Case:
         self.x = torch.randn((PICTURES, 3, size, size), generator=torch.Generator().manual_seed(13))
         # Before anything is evaluated: what a network keeps for evaluation must not be in its export.
         self.reference = copy.deepcopy(self.model)
+        self.count = self.parameters()
 
     def steps(self):
         x, wide = self.x, copy.deepcopy(self.reference).double()
@@ -265,7 +268,6 @@ class Case:
         self.change = np.abs(self.after - before).max()
         narrow = step(with_gradients(self.reference, x, self.labels, self.folded), self.rate)
         self.theirs = self.error(evaluate(narrow, x))
-        self.count = self.parameters()
 
     def parameters(self):
         groups = tied(self.reference.parameters()) if self.folded else [[p] for p in self.reference.parameters()]
@@ -273,6 +275,14 @@ class Case:
 
     def error(self, found):
         return float(np.abs(found - self.after).max() / self.change)
+
+    def describe(self, file):
+        """Without a step: how many values train, and the frozen ones' names."""
+        done = subprocess.run([ROOT / "build/bin/ds_export", "--model", file, "--describe"], capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            raise RuntimeError("ds_export: " + done.stderr.strip()[-300:])
+        (trains,) = re.findall(r"^(.* values in .* train, .*)$", done.stdout, re.M)
+        return dict(trained=int(trains.split()[0].replace(",", "")), expected=self.count, trains=trains)
 
     def compare(self, file, folder):
         trains, written = our_step(file, self.x, self.labels, self.rate, folder)
@@ -301,6 +311,7 @@ def main():
     parser.add_argument("--exporters", nargs="+", default=["script", "dynamo"])
     parser.add_argument("--folded", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path, help="where exported files stay, and are taken from")
+    parser.add_argument("--describe", action="store_true", help="no step: only whether as many values train as PyTorch has parameters")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -308,14 +319,20 @@ def main():
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
     for name in args.names:
-        case = Case(name, bool(args.folded))
-        case.steps()
+        case = Case(name, bool(args.folded), not args.describe)
+        if not args.describe:
+            case.steps()
         for exporter in args.exporters:
             row = dict(name=name, exporter=exporter)
             with tempfile.TemporaryDirectory() as folder:
                 folder = pathlib.Path(folder)
                 try:
-                    row |= case.compare(files_of(case, exporter, args, folder), folder)
+                    file = files_of(case, exporter, args, folder)
+                    if args.describe:
+                        row |= case.describe(file)
+                        print(f"{name:30} {exporter:7} trained {row['trained'] - row['expected']:+9}: {row['trains']}", flush=True)
+                        continue
+                    row |= case.compare(file, folder)
                     print(f"{name:30} {exporter:7} trained {row['trained'] - row['expected']:+9} ours {row['ours']:.1e} PyTorch {row['torch']:.1e} "
                           f"double {row['double']:.1e} statistics {row['statistics'][0]:.1e} worst {row['worst'][0]:.1e} {row['worst'][1]}", flush=True)
                 except Exception as error:  # noqa: BLE001 - a line of the table, not its end
