@@ -64,8 +64,11 @@ void Collector::Observe(ValueId value, const at::Tensor& tensor) {
 }
 
 void Collector::Keep(ValueId value, const at::Tensor& tensor) {
-  if (tensor.dim() == 0) return;
   at::Tensor& kept = kept_[value];
+  if (tensor.dim() == 0) {
+    if (!kept.defined()) kept = tensor.reshape({1}).clone();
+    return;
+  }
   if (!kept.defined()) {
     kept = tensor.narrow(0, 0, std::min(tensor.size(0), kKeptSamples)).clone();
     return;
@@ -75,6 +78,8 @@ void Collector::Keep(ValueId value, const at::Tensor& tensor) {
   if (tensor.sizes().slice(1) != kept.sizes().slice(1)) return;
   kept = at::cat({kept, tensor.narrow(0, 0, wanted)});
 }
+
+bool Collector::Saw(ValueId value) const { return kept_.contains(value); }
 
 int64_t Collector::ElementsOfASample(ValueId value) const {
   const auto found = kept_.find(value);

@@ -33,6 +33,8 @@ class Collector {
   const CollectedActivation& at(ValueId value) const { return activations_.at(value); }
   // Mean of each channel of a value [N, C] or [N, C, H, W]; empty if it was not collected.
   std::vector<double> ChannelMeans(ValueId value) const;
+  // False for a value that was never computed, or never held a number: it has no range.
+  bool Saw(ValueId value) const;
   // The values of the first few samples, float, for trying ranges out: at most kKeptSamples of
   // them.
   const at::Tensor& kept(ValueId value) const { return kept_.at(value); }

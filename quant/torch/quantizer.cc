@@ -127,6 +127,8 @@ class Quantizer::Impl {
     model.graph = graph_;
     model.calibrated = graph_;
     model.equalized = options_.equalization == "on";
+    std::erase_if(selection_.activations,
+                  [this](const ActivationSite& site) { return !IsKnown(site); });
     DS_RETURN_IF_ERROR(ChooseBlocks());
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
@@ -137,6 +139,11 @@ class Quantizer::Impl {
                               may_learn ? LearningMethod(model.plan) : "none", model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
+  }
+
+  // With weights alone nobody asks.
+  bool IsKnown(const ActivationSite& site) const {
+    return options_.weights_only || collector_->Saw(site.value);
   }
 
   bool MayLeaveFloat() const {

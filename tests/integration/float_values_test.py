@@ -102,6 +102,15 @@ class FloatValues(unittest.TestCase):
         self.assertGreater(self.decibels([{"x": test["x"][i:i + 1], "state": test["state"][i], "rate": np.array(16, np.int64)} for i in range(SAMPLES)]), 20)
         self.assertEqual(self.multiplied_as_integers(), 2)
 
+    def test_a_scalar_between_layers_has_a_range_too(self):
+        normal = lambda *shape: (self.rng.standard_normal(shape) / 4).astype(np.float32)  # noqa: E731
+        nodes = [("Gemm", ["x", "w", "b"], "a", {}), ("Relu", ["a"], "r", {}), ("ReduceMean", ["r"], "m", dict(keepdims=0)), ("Mul", ["r", "m"], "g", {}),
+                 ("Gemm", ["g", "v"], "y", {})]
+        model_of(nodes, [("x", ["N", 16])], [("y", ["N", 8])], {"w": normal(16, 32), "b": normal(32), "v": normal(32, 8)}, self.folder / "float.onnx")
+        splits = {split: {"x": 4 * normal(SAMPLES, 16)} for split in ("train", "test")}
+        self.quantize(splits)
+        self.assertGreater(self.decibels([splits["test"]]), 20)
+
     def test_a_model_for_one_sample_runs_on_one_at_a_time(self):
         normal = lambda *shape: (self.rng.standard_normal(shape) / 4).astype(np.float32)  # noqa: E731
         weights = {"flat": np.int64([64]), "two": np.int64([4, 16]), "w": normal(16, 8), "v": normal(8, 4)}
