@@ -30,6 +30,7 @@ class Expansion {
     if (op == "FusedConv") return Done(Conv());
     if (op == "FusedGemm") return Done(Gemm());
     if (op == "SkipLayerNormalization") return Done(SkipNorm());
+    if (op == "SkipSimplifiedLayerNormalization") return Done(SkipRmsNorm());
     return false;
   }
 
@@ -153,22 +154,34 @@ class Expansion {
                     activation);
   }
 
-  // Inputs input, skip, gamma, beta, bias; outputs result, mean, inverse deviation, sum.
-  absl::Status SkipNorm() {
+  // Inputs 0 and 1 with the bias in `slot`; outputs result, mean, inverse deviation, this sum.
+  absl::StatusOr<ValueId> SkipSum(size_t slot) {
     DS_RETURN_IF_ERROR(emit_.Need(3));
     DS_RETURN_IF_ERROR(RefuseUsed(1));
     DS_RETURN_IF_ERROR(RefuseUsed(2));
     ValueId sum = emit_.Op("Add", {emit_.In(0), emit_.In(1)});
-    if (emit_.Has(4)) sum = emit_.Op("Add", {sum, emit_.In(4)});
+    if (emit_.Has(slot)) sum = emit_.Op("Add", {sum, emit_.In(slot)});
     if (node_.outputs.size() > 3 && node_.outputs[3] != kNoValue) {
       emit_.Finish("Identity", {sum}, {}, 3);
     }
+    return sum;
+  }
+
+  // Inputs input, skip, gamma, beta, bias.
+  absl::Status SkipNorm() {
+    DS_ASSIGN_OR_RETURN(const ValueId sum, SkipSum(4));
     emit_.Finish("LayerNormalization", {sum, emit_.In(2), emit_.In(3)},
                  {{"axis", int64_t{-1}}, {"epsilon", FloatOr(node_, "epsilon", 1e-12F)}});
     return absl::OkStatus();
   }
 
-  // x / sqrt(mean(x^2) + epsilon) * scale over the last axis.
+  // Inputs input, skip, gamma, bias.
+  absl::Status SkipRmsNorm() {
+    DS_ASSIGN_OR_RETURN(const ValueId sum, SkipSum(3));
+    FinishRms(sum, emit_.In(2), 1e-12F);
+    return absl::OkStatus();
+  }
+
   absl::Status RmsNorm() {
     DS_RETURN_IF_ERROR(emit_.Need(2));
     DS_RETURN_IF_ERROR(RefuseUsed(1));
@@ -177,13 +190,18 @@ class Expansion {
     if (const int64_t axis = IntOr(node_, "axis", -1); axis != -1 && axis != last) {
       return absl::UnimplementedError("over several axes it is not supported, only over the last");
     }
+    FinishRms(emit_.In(0), emit_.In(1), 1e-5F);
+    return absl::OkStatus();
+  }
+
+  // x / sqrt(mean(x^2) + epsilon) * scale over the last axis; epsilon is `usual` by default.
+  void FinishRms(ValueId x, ValueId scale, float usual) {
     const ValueId epsilon =
-        emit_.Constant("epsilon", Tensor::Scalar(FloatOr(node_, "epsilon", 1e-5F)));
-    const ValueId square = emit_.Op("Mul", {emit_.In(0), emit_.In(0)});
+        emit_.Constant("epsilon", Tensor::Scalar(FloatOr(node_, "epsilon", usual)));
+    const ValueId square = emit_.Op("Mul", {x, x});
     const ValueId mean = emit_.Op("ReduceMean", {square}, {{"axes", std::vector<int64_t>{-1}}});
     const ValueId root = emit_.Op("Sqrt", {emit_.Op("Add", {mean, epsilon})});
-    emit_.Finish("Mul", {emit_.Op("Div", {emit_.In(0), root}), emit_.In(1)});
-    return absl::OkStatus();
+    emit_.Finish("Mul", {emit_.Op("Div", {x, root}), scale});
   }
 
   Emitter emit_;
@@ -201,38 +219,40 @@ absl::StatusOr<bool> ExpandContrib(Graph& graph, const Node& node,
 bool IsContrib(absl::string_view op) { return op == "DynamicQuantizeLSTM"; }
 
 bool IsExpanded(absl::string_view op) {
-  static constexpr absl::string_view kOperators[] = {"QLinearConv",
-                                                     "QLinearMatMul",
-                                                     "ConvInteger",
-                                                     "MatMulInteger",
-                                                     "SimplifiedLayerNormalization",
-                                                     "Scatter",
-                                                     "com.microsoft.BiasGelu",
-                                                     "com.microsoft.DequantizeLinear",
-                                                     "com.microsoft.DynamicQuantizeLSTM",
-                                                     "com.microsoft.DynamicQuantizeMatMul",
-                                                     "com.microsoft.FastGelu",
-                                                     "com.microsoft.FusedConv",
-                                                     "com.microsoft.FusedGemm",
-                                                     "com.microsoft.FusedMatMul",
-                                                     "com.microsoft.Gelu",
-                                                     "com.microsoft.MatMulIntegerToFloat",
-                                                     "com.microsoft.MatMulNBits",
-                                                     "com.microsoft.QGemm",
-                                                     "com.microsoft.QLinearAdd",
-                                                     "com.microsoft.QLinearAveragePool",
-                                                     "com.microsoft.QLinearConcat",
-                                                     "com.microsoft.QLinearGlobalAveragePool",
-                                                     "com.microsoft.QLinearLeakyRelu",
-                                                     "com.microsoft.QLinearMul",
-                                                     "com.microsoft.QLinearSigmoid",
-                                                     "com.microsoft.QLinearSoftmax",
-                                                     "com.microsoft.QLinearWhere",
-                                                     "com.microsoft.QuantizeLinear",
-                                                     "com.microsoft.QuickGelu",
-                                                     "com.microsoft.SimplifiedLayerNormalization",
-                                                     "com.microsoft.SkipLayerNormalization",
-                                                     "com.microsoft.TransposeMatMul"};
+  static constexpr absl::string_view kOperators[] = {
+      "QLinearConv",
+      "QLinearMatMul",
+      "ConvInteger",
+      "MatMulInteger",
+      "SimplifiedLayerNormalization",
+      "Scatter",
+      "com.microsoft.BiasGelu",
+      "com.microsoft.DequantizeLinear",
+      "com.microsoft.DynamicQuantizeLSTM",
+      "com.microsoft.DynamicQuantizeMatMul",
+      "com.microsoft.FastGelu",
+      "com.microsoft.FusedConv",
+      "com.microsoft.FusedGemm",
+      "com.microsoft.FusedMatMul",
+      "com.microsoft.Gelu",
+      "com.microsoft.MatMulIntegerToFloat",
+      "com.microsoft.MatMulNBits",
+      "com.microsoft.QGemm",
+      "com.microsoft.QLinearAdd",
+      "com.microsoft.QLinearAveragePool",
+      "com.microsoft.QLinearConcat",
+      "com.microsoft.QLinearGlobalAveragePool",
+      "com.microsoft.QLinearLeakyRelu",
+      "com.microsoft.QLinearMul",
+      "com.microsoft.QLinearSigmoid",
+      "com.microsoft.QLinearSoftmax",
+      "com.microsoft.QLinearWhere",
+      "com.microsoft.QuantizeLinear",
+      "com.microsoft.QuickGelu",
+      "com.microsoft.SimplifiedLayerNormalization",
+      "com.microsoft.SkipLayerNormalization",
+      "com.microsoft.SkipSimplifiedLayerNormalization",
+      "com.microsoft.TransposeMatMul"};
   return std::find(std::begin(kOperators), std::end(kOperators), op) != std::end(kOperators);
 }
 

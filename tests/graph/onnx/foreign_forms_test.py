@@ -343,14 +343,32 @@ def optimised_files(report, program, folder, rng):
     report.case("FastGelu", direct("FastGelu", ["b"], {"b": b}))
     report.case("QuickGelu", direct("QuickGelu", [], {}, alpha=1.3))
     report.case("SkipLayerNormalization", direct("SkipLayerNormalization", ["x", "g", "b", "g"], {"g": g, "b": b}, epsilon=1e-3))
-    unknown = model_of(17, [node("Attention", ["x", "w", "b"], domain="com.microsoft", num_heads=2)], rows, {"w": w, "b": b})
+    report.case("SkipLayerNormalization, its sum", lambda: same_results(program, folder, model_of(
+        17, [node("SkipLayerNormalization", ["x", "x", "g", "b"], ["n", "", "", "sum"], domain="com.microsoft"), node("Add", ["n", "sum"])],
+        rows, {"g": g, "b": b}), rows))
+    report.case("SkipSimplifiedLayerNormalization", direct("SkipSimplifiedLayerNormalization", ["x", "g", "b"], {"g": g, "b": b}, epsilon=1e-3))
+    report.case("SimplifiedLayerNormalization", lambda: same_results(program, folder, model_of(
+        17, [node("SimplifiedLayerNormalization", ["x", "g"], epsilon=1e-3, axis=-1)], rows, {"g": g}), rows))
+    report.case("TransposeMatMul", direct("TransposeMatMul", ["w"], {"w": w}, transB=1, alpha=0.5))
+    flat = {"x": rows["x"][0]}
+    for activation in ("Relu", "Sigmoid", "Tanh", "LeakyRelu"):
+        more = dict(activation_alpha=0.2) if activation == "LeakyRelu" else {}
+        gemm = node("FusedGemm", ["x", "w", "b"], domain="com.microsoft", transB=1, alpha=0.5, activation=activation, **more)
+        report.case(f"FusedGemm {activation}", lambda gemm=gemm: same_results(program, folder, model_of(17, [gemm], flat, {"w": w, "b": b}), flat))
+    for activation, parameters in (("Clip", [-0.5, 0.5]), ("HardSigmoid", [0.3, 0.4]), ("LeakyRelu", [0.1])):
+        conv = node("FusedConv", ["x", "w", "b"], domain="com.microsoft", activation=activation, activation_params=parameters)
+        constants = {"w": rng.standard_normal((4, 3, 3, 3)).astype(F), "b": b[:4]}
+        report.case(f"FusedConv {activation}", lambda conv=conv, constants=constants: same_results(
+            program, folder, model_of(17, [conv], image, constants), image))
 
-    def refused():
-        onnx.save(unknown, folder / "in.onnx")
+    def refused(op):
+        onnx.save(model_of(17, [node(op, ["x", "w", "b"], domain="com.microsoft", num_heads=2)], rows, {"w": w, "b": b}), folder / "in.onnx")
         done = ds_export(program, "--model", folder / "in.onnx", "--describe")
-        assert done.returncode == 1 and "com.microsoft" in done.stderr and "Attention" in done.stderr, done.stderr
+        assert done.returncode == 1 and "com.microsoft" in done.stderr and f'"{op}"' in done.stderr, done.stderr
 
-    report.case("another operator of com.microsoft is refused by name", refused)
+    for op in ("Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention", "EmbedLayerNormalization", "QEmbedLayerNormalization", "NhwcFusedConv",
+               "BiasSoftmax"):
+        report.case(f"{op} of com.microsoft is refused by name", lambda op=op: refused(op))
 
 
 def main(program):
@@ -360,7 +378,7 @@ def main(program):
     with tempfile.TemporaryDirectory() as folder:
         for cases in (old_forms, recurrent_layout, integers, dynamic_lstms, blocks_of_bits, quantised_files, optimised_files):
             cases(report, program, pathlib.Path(folder), rng)
-    report.finish(at_least=80)
+    report.finish(at_least=120)
 
 
 if __name__ == "__main__":
