@@ -4,7 +4,8 @@
 
 The network is a chain of square layers as PyTorch exports them: half of the weights behind a Transpose, which import folds. Import is what
 `ds_export --lint-tensorrt` does, which reads all weights and writes nothing; a description is `--describe`. Reading is `cat FILE > /dev/null` from
-the same page cache. Medians; memory is the highest resident set of one run.
+the same page cache. Medians; memory is the highest resident set of one run
+(pages of the file that it touched included, which are 2 MiB each where the system keeps it so).
 """
 import argparse
 import multiprocessing
@@ -15,13 +16,13 @@ import subprocess
 import tempfile
 import time
 
-import numpy as np
-from onnx import TensorProto, helper
-
 WIDTH = 2048
 
 
 def write(folder, megabytes, external):
+    """In a process of its own, which alone has large modules: a child's highest resident set starts at its parent's."""
+    import numpy as np
+    from onnx import TensorProto, helper
     layers = max(1, round(megabytes * 1e6 / (4 * WIDTH * WIDTH)))
     rng = np.random.default_rng(1)
     values = rng.standard_normal((WIDTH, WIDTH), dtype=np.float32).tobytes()
@@ -54,12 +55,12 @@ def write(folder, megabytes, external):
 
 
 def run(command):
-    """Seconds, and the process's own highest resident set in MiB (/usr/bin/time is not everywhere)."""
+    """Seconds, those of the processor, and the highest resident set in MiB (/usr/bin/time is not everywhere)."""
     started = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     assert status == 0, command
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main():
@@ -70,17 +71,16 @@ def main():
     arguments = parser.parse_args()
     for external in (False, True):
         with tempfile.TemporaryDirectory() as folder:
-            # In a process of its own: a child's highest resident set starts at its parent's.
             with multiprocessing.Pool(1) as pool:
                 path, size = pool.apply(write, (pathlib.Path(folder), arguments.megabytes, external))
             files = [str(file) for file in pathlib.Path(folder).iterdir()]
             commands = {"read": ["cat", *files], "import": [arguments.program, "--model", str(path), "--lint-tensorrt"],
                         "describe": [arguments.program, "--model", str(path), "--describe"]}
             figures = {name: [run(command) for _ in range(arguments.rounds)] for name, command in commands.items()}
-            seconds = {name: statistics.median(second for second, _ in rows) for name, rows in figures.items()}
+            seconds, busy = ({name: statistics.median(row[i] for row in rows) for name, rows in figures.items()} for i in range(2))
             print(f"{size / 1e6:.0f} MB {'in another file' if external else 'in the model file'}: read {seconds['read']:.2f} s, "
-                  f"import {seconds['import']:.2f} s ({seconds['import'] - seconds['read']:+.2f}), "
-                  f"describe {seconds['describe']:.3f} s, {max(memory for _, memory in figures['describe']):.0f} MiB")
+                  f"import {seconds['import']:.2f} s ({seconds['import'] - seconds['read']:+.2f}; of the processor {busy['import']:.2f}), "
+                  f"describe {seconds['describe']:.3f} s, {max(row[2] for row in figures['describe']):.0f} MiB")
 
 
 if __name__ == "__main__":
