@@ -64,6 +64,12 @@ std::string Mend(const Deciders& deciders) {
   return text.empty() ? "; export the model without control flow" : text;
 }
 
+// Exporters may leave nodes without a name.
+std::string NameOf(const onnx::NodeProto& node) {
+  return node.name().empty() && node.output_size() > 0 ? absl::StrCat("of ", node.output(0))
+                                                       : node.name();
+}
+
 // Stands for a weight where only its type and shape matter.
 void DescribeAsInput(const onnx::TensorProto& tensor, onnx::ValueInfoProto& input) {
   input.set_name(tensor.name());
@@ -110,7 +116,7 @@ class BranchInliner {
     const absl::Status added = AddIf(node, depth);
     // What an inner node refuses has that node's name.
     if (added.ok() || absl::StartsWith(added.message(), "node ")) return added;
-    return Annotate(added, absl::StrCat("node ", Quoted(node.name()), " (If)"));
+    return Annotate(added, absl::StrCat("node ", Quoted(NameOf(node)), " (If)"));
   }
 
   absl::Status AddIf(const onnx::NodeProto& node, int depth) {
@@ -141,12 +147,13 @@ class BranchInliner {
                        const onnx::NodeProto& node, int depth) {
     const std::string mend = Mend(FindDeciders(node.input(0)));
     if (undecided_.empty()) first_mend_ = mend;
-    undecided_.push_back(node.name());
+    undecided_.push_back(NameOf(node));
     const absl::Status added = ChooseByWhere(yes, no, node, depth);
     if (added.ok() || added.message().find(kUndecided) != absl::string_view::npos) return added;
     // A branch may be made for inputs that the other one cannot take.
-    return absl::Status(added.code(), absl::StrCat(added.message(), kUndecided, Quoted(node.name()),
-                                                   " is not known before the model runs", mend));
+    return absl::Status(added.code(),
+                        absl::StrCat(added.message(), kUndecided, Quoted(NameOf(node)),
+                                     " is not known before the model runs", mend));
   }
 
   absl::Status ChooseByWhere(const onnx::GraphProto& yes, const onnx::GraphProto& no,

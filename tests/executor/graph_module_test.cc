@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ATen/ATen.h"
+#include "absl/strings/str_cat.h"
 #include "executor/dropout.h"
 #include "gmock/gmock.h"
 #include "graph/builder.h"
@@ -266,6 +267,61 @@ TEST(GraphModule, UnknownOpIsUnimplementedByName) {
   EXPECT_EQ(module.status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(std::string(module.status().message()), HasSubstr("'strange'"));
   EXPECT_THAT(std::string(module.status().message()), HasSubstr("Frobnicate"));
+}
+
+constexpr int64_t kFeatures = 3, kHidden = 4, kGates = 4 * kHidden;
+constexpr float kStep = 0.01F;
+
+// x * p into an LSTM whose weights are multiples of kStep: as codes, or as what these mean.
+void AddCodedLstm(bool as_codes, Builder& b) {
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, kDynamicDim, kFeatures});
+  const ValueId p = b.Parameter(
+      "p", Tensor::From<float>({kFeatures, kFeatures}, {1, .5, -.5, .2, 1, .1, -.3, .4, 1}));
+  std::vector<ValueId> operands = {b.Op("MatMul", {x, p})};
+  for (const int64_t inner : {kFeatures, kHidden}) {
+    const std::string name = inner == kFeatures ? "w" : "r";
+    std::vector<int8_t> codes;
+    for (int64_t i = 0; i < inner * kGates; ++i) codes.push_back(static_cast<int8_t>(i * 37 % 251));
+    ValueId matrix = b.Constant(name, Tensor::From<int8_t>({1, inner, kGates}, codes));
+    if (!as_codes) {
+      const ValueId real =
+          b.Op("DequantizeLinear", {matrix, b.Constant(name + ".step", Tensor::Scalar(kStep))});
+      matrix = b.Op("Transpose", {real}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+    }
+    operands.push_back(matrix);
+  }
+  const Attributes size = {{"hidden_size", kHidden}};
+  if (as_codes) {
+    operands.resize(8, kNoValue);
+    for (const char* name : {"w", "r"}) {
+      operands.push_back(b.Constant(absl::StrCat(name, "s"), Tensor::From<float>({1}, {kStep})));
+      operands.push_back(b.Constant(absl::StrCat(name, "z"), Tensor::From<int8_t>({1}, {0})));
+    }
+  }
+  b.Output(b.Op(as_codes ? "DynamicQuantizeLSTM" : "LSTM", operands, size), "y");
+}
+
+TEST(GraphModule, GradientsPassTheRoundingOfADynamicLstm) {
+  at::manual_seed(3);
+  const at::Tensor x = at::randn({6, 2, kFeatures});
+  at::Tensor outputs[2], gradients[2];
+  for (const bool as_codes : {false, true}) {
+    Builder b("lstm");
+    AddCodedLstm(as_codes, b);
+    auto module = ModuleOf(b.Finish());
+    module->set_training(true);
+    auto y = module->Forward({x});
+    ASSERT_TRUE(y.ok()) << y.status();
+    torch::autograd::backward({(*y)[0].pow(2).sum()}, {});
+    outputs[as_codes] = (*y)[0].detach();
+    gradients[as_codes] = module->parameters()[0].tensor.grad().clone();
+  }
+  const auto off = [](const at::Tensor* of) {
+    return ((of[0] - of[1]).norm() / of[0].norm()).item<double>();
+  };
+  EXPECT_GT(off(outputs), 1e-5) << "nothing was rounded";
+  EXPECT_LT(off(outputs), 0.02);
+  EXPECT_LT(off(gradients), 0.02);
 }
 
 TEST(Dropout, MaskIsAPureFunctionOfItsKey) {
