@@ -115,6 +115,11 @@ Doubles Broadcast(const Operand& operand, const Shape& shape) {
   return out;
 }
 
+// The reductions that Reduced computes.
+bool IsSum(const std::string& op) {
+  return op == "ReduceSum" || op == "ReduceMean" || op == "ReduceL2" || op == "ReduceSumSquare";
+}
+
 std::optional<Doubles> Reduced(const Graph& graph, const Node& node, const Operand& x,
                                int64_t count) {
   std::vector<int64_t> axes = node.GetInts("axes", {});
@@ -207,10 +212,7 @@ Binary FindBinary(const std::string& op) {
 std::optional<Doubles> Compute(const Graph& graph, const Node& node, const Shape& shape) {
   std::optional<Operand> x = Read(graph, node, 0);
   if (!x) return std::nullopt;
-  if (node.op.starts_with("Reduce") && node.op != "ReduceMax" && node.op != "ReduceMin" &&
-      node.op != "ReduceProd" && node.op != "ReduceL1") {
-    return Reduced(graph, node, *x, *schema::KnownProduct(shape));
-  }
+  if (IsSum(node.op)) return Reduced(graph, node, *x, *schema::KnownProduct(shape));
   if (node.op == "BatchNormalization") return Normalized(graph, node, *x);
   if (const Unary unary = FindUnary(node.op)) {
     for (double& value : x->values) value = unary(value);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "graph/builder.h"
 #include "graph/passes/passes.h"
@@ -125,6 +126,24 @@ TEST(FoldLayoutsTest, ALayerThatIsUsedTwiceKeepsOneWeight) {
   EXPECT_EQ(graph.ParameterCount(), 16);
 }
 
+TEST(FoldLayoutsTest, TranspositionsThatDifferStayApartThoughTheirShapesAreEqual) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", DType::kFloat32, {kDynamicDim, 2, 2});
+  const ValueId w = graph.AddInitializer("w", Numbers({2, 2, 2}), true);
+  for (const std::vector<int64_t>& perm : {std::vector<int64_t>{1, 0, 2}, {0, 2, 1}}) {
+    const ValueId t = graph.AddValue("t"), y = graph.AddValue("y");
+    graph.AddNode({.name = graph.value(t).name,
+                   .op = "Transpose",
+                   .inputs = {w},
+                   .outputs = {t},
+                   .attributes = {{"perm", perm}}});
+    graph.AddNode({.name = graph.value(y).name, .op = "Mul", .inputs = {x, t}, .outputs = {y}});
+    graph.MarkOutput(y);
+  }
+  ASSERT_TRUE(FoldLayouts(graph).ok());
+  EXPECT_THAT(Ops(graph), ElementsAre("Transpose", "Mul", "Transpose", "Mul"));
+}
+
 // Weight standardisation and a gain, in nodes.
 Graph Standardised() {
   Builder b("g");
@@ -159,6 +178,88 @@ TEST(FoldWeightsTest, StandardisedWeightsAreComputedForQuantising) {
       const double wanted = gain[row] * (w[row * 18 + i] - mean) / std::sqrt(square);
       EXPECT_NEAR(folded[row * 18 + i], wanted, 1e-6 * (1 + std::abs(wanted)));
     }
+  }
+}
+
+// y = MatMul(x, weight) with what `make` computes of initialisers alone; the folded weight.
+std::vector<float> Folded(const std::function<ValueId(Builder&)>& make) {
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 3});
+  b.Output(b.Op("MatMul", {x, make(b)}), "y");
+  Graph graph = b.Finish().value();
+  EXPECT_TRUE(FoldWeights(graph).ok());
+  EXPECT_THAT(Ops(graph), ElementsAre("MatMul"));
+  const auto values = graph.Constant(graph.nodes()[0].inputs[1])->span<float>();
+  return {values.begin(), values.end()};
+}
+
+TEST(FoldWeightsTest, NormedWeightsAreWhatTheirNormsGive) {
+  const Tensor v = Numbers({3, 4});
+  const std::vector<float> folded = Folded([&](Builder& b) {
+    const ValueId direction = b.Parameter("v", v), gain = b.Parameter("g", Numbers({4}));
+    const ValueId norm = b.Op("ReduceL2", {direction},
+                              {{"axes", std::vector<int64_t>{0}}, {"keepdims", int64_t{1}}});
+    return b.Op("Mul", {b.Op("Div", {direction, norm}), gain});
+  });
+  const auto from = v.span<float>();
+  const Tensor gains = Numbers({4});
+  ASSERT_EQ(folded.size(), 12u);
+  for (size_t j = 0; j < 4; ++j) {
+    double square = 0;
+    for (size_t i = 0; i < 3; ++i) square += from[i * 4 + j] * from[i * 4 + j];
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_NEAR(folded[i * 4 + j], gains.span<float>()[j] * from[i * 4 + j] / std::sqrt(square),
+                  1e-6);
+  }
+}
+
+TEST(FoldWeightsTest, ABatchNormalisedWeightHasItsEpsilon) {
+  const Tensor w = Numbers({3, 2});
+  const std::vector<float> folded = Folded([&](Builder& b) {
+    std::vector<ValueId> inputs = {b.Parameter("w", w)};
+    for (const char* name : {"scale", "shift", "mean", "variance"}) {
+      const bool variance = std::string(name) == "variance";
+      inputs.push_back(
+          b.Constant(name, Tensor::From<float>({2}, variance ? std::vector<float>{0.25F, 4}
+                                                             : std::vector<float>{2, 3})));
+    }
+    return b.Op("BatchNormalization", inputs, {{"epsilon", 0.75F}});
+  });
+  ASSERT_EQ(folded.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    const double own = i % 2 == 0 ? 2 : 3, variance = i % 2 == 0 ? 0.25 : 4;
+    EXPECT_NEAR(folded[i], (w.span<float>()[i] - own) / std::sqrt(variance + 0.75) * own + own,
+                1e-6);
+  }
+}
+
+TEST(FoldWeightsTest, AWeightOfTwoFactorsIsTheirProduct) {
+  const Tensor down = Numbers({3, 2}), up = Numbers({2, 5});
+  const std::vector<float> folded = Folded([&](Builder& b) {
+    return b.Op("MatMul", {b.Parameter("down", down), b.Parameter("up", up)});
+  });
+  ASSERT_EQ(folded.size(), 15u);
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t j = 0; j < 5; ++j) {
+      EXPECT_NEAR(folded[i * 5 + j],
+                  down.span<float>()[i * 2] * up.span<float>()[j] +
+                      down.span<float>()[i * 2 + 1] * up.span<float>()[5 + j],
+                  1e-6);
+    }
+  }
+}
+
+TEST(FoldWeightsTest, OtherReductionsAreLeftToTheRuntime) {
+  for (const char* op :
+       {"ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}) {
+    Builder b("g");
+    const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 3});
+    const ValueId scale = b.Op(op, {b.Parameter("w", Numbers({3, 4}))},
+                               {{"axes", std::vector<int64_t>{1}}, {"keepdims", int64_t{0}}});
+    b.Output(b.Op("Mul", {x, scale}), "y");
+    Graph graph = b.Finish().value();
+    ASSERT_TRUE(FoldWeights(graph).ok());
+    EXPECT_THAT(Ops(graph), ElementsAre(op, "Mul"));
   }
 }
 
