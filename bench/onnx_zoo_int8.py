@@ -1,8 +1,9 @@
 """One file of bench/onnx_zoo.py through ds_quantize: does ONNX Runtime load what comes out, how near is it, how large, how fast.
 
-Calibrated on --samples inputs of onnx_zoo_inputs.KINDS (four times as many where one has less than SMALL elements) and compared on TEST others of the same kind. Decibels: signal to noise of each output over all test
-inputs, of the file against the original, both in ONNX Runtime; the least of a file's outputs counts. Outputs that are integers or the same for all
-inputs are named instead. Size: of the two files. Time: least of rounds that take turns, one input, one thread, as a share of the original's.
+Calibrated on --samples inputs of onnx_zoo_inputs.KINDS (four times as many where one has less than SMALL elements) and compared on TEST others of
+the same kind. Decibels: signal to noise of each output over all test inputs, of the file against the original, both in ONNX Runtime; the least of a
+file's outputs counts. Outputs that are integers or the same for all inputs are named instead.
+Size: of the two files. Time: least of rounds that take turns, one input, one thread, as a share of the original's.
 """
 import collections
 import json
@@ -31,7 +32,7 @@ def add_arguments(parser):
 def feeds_of(session, samples, i):
     """The i-th sample: an array with the model's own rank has the batch in front, others are handed over whole."""
     ranks = {value.name: len(value.shape) for value in session.get_inputs()}
-    return {name: samples[name][i:i + 1] if samples[name].ndim == rank else samples[name][i] + np.zeros([], samples[name].dtype)
+    return {name: samples[name][i:i + 1] if samples[name].ndim == rank else np.asarray(samples[name][i])
             for name, rank in ranks.items()}
 
 
