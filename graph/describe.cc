@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "graph/cost.h"
 #include "graph/schema/schema.h"
 #include "graph/trained_values.h"
 
@@ -13,10 +14,10 @@ namespace ds {
 
 namespace {
 
-constexpr size_t kColumns = 5;
+constexpr size_t kColumns = 6;
 using Row = std::array<std::string, kColumns>;
 // The numbers stand on the right.
-constexpr std::array<bool, kColumns> kRightAligned = {false, false, false, true, true};
+constexpr std::array<bool, kColumns> kRightAligned = {false, false, false, true, true, true};
 
 std::string ShapeText(const Graph& graph, const Node& node) {
   std::string text;
@@ -68,16 +69,19 @@ int64_t TotalMultiplyAccumulates(const Graph& graph) {
 }
 
 std::string Describe(const Graph& graph) {
-  std::vector<Row> rows = {{"node", "op", "output", "parameters", "MACs"}};
+  std::vector<Row> rows = {{"node", "op", "output", "parameters", "MACs", "bytes"}};
   std::set<ValueId> counted;
+  int64_t bytes = 0;
   for (const Node& node : graph.nodes()) {
+    const NodeCost cost = CostOf(graph, node);
+    if (__builtin_add_overflow(bytes, cost.bytes, &bytes)) bytes = INT64_MAX;
     rows.push_back({node.name, node.op, ShapeText(graph, node),
-                    GroupedDigits(NewParameters(graph, node, counted)),
-                    GroupedDigits(MultiplyAccumulates(graph, node))});
+                    GroupedDigits(NewParameters(graph, node, counted)), GroupedDigits(cost.macs),
+                    GroupedDigits(cost.bytes)});
   }
   rows.push_back({"total", absl::StrCat(graph.nodes().size(), " nodes"), "",
                   GroupedDigits(graph.ParameterCount()),
-                  GroupedDigits(TotalMultiplyAccumulates(graph))});
+                  GroupedDigits(TotalMultiplyAccumulates(graph)), GroupedDigits(bytes)});
   std::string text = absl::StrCat("graph ", graph.name.empty() ? "(unnamed)" : graph.name, "\n");
   for (ValueId id : graph.inputs()) {
     const Value& value = graph.value(id);

@@ -8,8 +8,9 @@
 namespace ds {
 
 // What goes in and out and what trains (TrainedValuesText), then one line a node with its operator,
-// output shape, trainable parameters and multiply-accumulates a sample, then totals. Shapes should
-// be inferred already; where one is not known it says so. A parameter counts at its first reader.
+// output shape, trainable parameters, multiply-accumulates and bytes moved a sample (graph/cost.h),
+// then totals. Shapes should be inferred already; where one is not known it says so. A parameter
+// counts at its first reader.
 std::string Describe(const Graph& graph);
 
 // Multiply-accumulates of all nodes for one sample.

@@ -51,7 +51,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--format", arguments.format, "what to write")
       ->check(CLI::IsMember({"onnx", "safetensors"}));
   app.add_option("--output", arguments.output, "file to write")->needs("--format");
-  app.add_flag("--describe", arguments.describe, "list nodes, shapes, parameters and MACs");
+  app.add_flag("--describe", arguments.describe,
+               "list nodes, shapes, parameters, MACs and bytes moved");
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,

@@ -75,8 +75,8 @@ absl::Status InferShapes(Graph& graph);
 // Numpy-style broadcast of two shapes, kDynamicDim allowed.
 absl::StatusOr<Shape> BroadcastShapes(absl::Span<const int64_t> a, absl::Span<const int64_t> b);
 
-// Multiply-accumulate operations of one node for one sample (a dynamic first extent counts as 1).
-// Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU and RNN count; all else is 0.
+// Multiply-accumulate operations of one node for one sample (a dynamic extent counts as 1);
+// graph/cost.h says what counts, and has the memory traffic beside it.
 int64_t MultiplyAccumulates(const Graph& graph, const Node& node);
 
 }  // namespace ds

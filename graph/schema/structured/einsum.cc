@@ -1,9 +1,10 @@
 // Einsum. Its equation is read as NumPy's einsum has it: letters name axes, "..." stands for any
 // number of leading axes that broadcast, and without "->" the result has the letters that come
 // once, in alphabetical order.
+#include "graph/schema/structured/einsum.h"
+
 #include <algorithm>
 #include <climits>
-#include <map>
 #include <string>
 
 #include "absl/strings/ascii.h"
@@ -83,7 +84,9 @@ Term ImplicitResult(const std::vector<Term>& terms) {
   return result;
 }
 
-Inferred InferEinsum(const InferenceContext& context) {
+}  // namespace
+
+absl::StatusOr<EinsumAxes> ReadEinsum(const InferenceContext& context) {
   std::string equation = context.node.GetString("equation", "");
   equation.erase(std::remove(equation.begin(), equation.end(), ' '), equation.end());
   const std::vector<std::string> sides = absl::StrSplit(equation, "->");
@@ -93,33 +96,38 @@ Inferred InferEinsum(const InferenceContext& context) {
         "the equation has ", inputs.size(), " terms for ", context.node.inputs.size(), " inputs"));
   }
   std::vector<Term> terms;
-  std::map<char, int64_t> extents;
-  Shape leading;
+  EinsumAxes axes;
   for (size_t i = 0; i < inputs.size(); ++i) {
     DS_ASSIGN_OR_RETURN(const Shape shape, context.InputShape(static_cast<int>(i)));
     DS_ASSIGN_OR_RETURN(Term term, ReadTerm(inputs[i]));
-    DS_RETURN_IF_ERROR(BindInput(term, shape, extents, leading));
+    DS_RETURN_IF_ERROR(BindInput(term, shape, axes.extents, axes.leading));
     terms.push_back(std::move(term));
   }
   Term result = ImplicitResult(terms);
   if (sides.size() == 2) {
     DS_ASSIGN_OR_RETURN(result, ReadTerm(sides[1]));
   }
-  Shape out;
   for (const std::string* letters : {&result.before, &result.after}) {
     if (letters == &result.after && result.ellipsis) {
-      out.insert(out.end(), leading.begin(), leading.end());
+      axes.output.insert(axes.output.end(), axes.leading.begin(), axes.leading.end());
     }
     for (const char letter : *letters) {
-      auto it = extents.find(letter);
-      if (it == extents.end()) {
+      const auto it = axes.extents.find(letter);
+      if (it == axes.extents.end()) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the equation's result names '", std::string(1, letter), "', which no input has"));
       }
-      out.push_back(it->second);
+      axes.output.push_back(it->second);
     }
   }
-  return One(context.InputDType(0), std::move(out));
+  return axes;
+}
+
+namespace {
+
+Inferred InferEinsum(const InferenceContext& context) {
+  DS_ASSIGN_OR_RETURN(EinsumAxes axes, ReadEinsum(context));
+  return One(context.InputDType(0), std::move(axes.output));
 }
 
 }  // namespace
