@@ -1,5 +1,6 @@
 // ds_federate: federated training tried out on one machine: a demonstration with real processes, or
 // a thousand virtual sites in one.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -56,6 +57,8 @@ void AddSimulate(CLI::App& app, SimulationOptions& simulation, bool& secure) {
       ->capture_default_str();
   command->add_option("--deadline", run.round.deadline_s, "of a round, seconds")
       ->capture_default_str();
+  command->add_option("--goal", run.round.goal, "updates a round waits for; 0: all")
+      ->capture_default_str();
 }
 
 absl::Status Simulate(SimulationOptions simulation) {
@@ -92,6 +95,8 @@ int main(int argc, char** argv) {
   AddSimulate(app, simulation, secure);
   CLI11_PARSE(app, argc, argv);
   if (secure) simulation.run.secure.mode = "on";
+  if (simulation.run.round.goal > 0)
+    simulation.run.round.spare = std::max<int64_t>(0, simulation.sites - simulation.run.round.goal);
   const absl::Status status =
       app.got_subcommand("demo") ? ds::federated::RunDemo(demo).status() : Simulate(simulation);
   if (status.ok()) return 0;

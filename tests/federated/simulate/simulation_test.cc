@@ -73,6 +73,33 @@ TEST(SimulationTest, SecureSumsAreTheOpenOnes) {
   EXPECT_EQ(open->model_digest, secure->model_digest);
 }
 
+// From 256 sites on each one has neighbours, not everybody, drawn from nonces that are opened only
+// then. Rounds go without those who are too late, and some never come.
+TEST(SimulationTest, MoreSecureSitesThanSharesHavePoints) {
+  if (kSanitized) GTEST_SKIP() << "minutes of cryptography under a sanitizer; 24 sites run there";
+  const TempFolder folder;
+  SimulationOptions options = Small(folder, 260, 3);
+  options.run.round.goal = 240;
+  options.run.round.spare = 20;
+  options.run.round.minimum = 140;
+  options.run.secure.mode = "on";
+  options.run.secure.rounds_a_setup = 2;  // there is a second set-up, beside the second round
+  options.absent = 0.03;
+  options.patience = absl::Seconds(200);
+  const auto report = RunSimulation(options);
+  ASSERT_NO_FATAL_FAILURE(ExpectFinished(report, options));
+  ASSERT_EQ(report->rounds.size(), 3u);
+  for (const RoundReport& round : report->rounds) {
+    EXPECT_TRUE(round.published) << round.reason;
+    EXPECT_GE(round.counted.size(), 240u) << round.round;
+    EXPECT_LT(round.counted.size(), 260u) << round.round;
+    EXPECT_EQ(round.counted.size() + round.missing.size(), 260u) << round.round;
+  }
+  // Halved three times at the most, less what the grid does not know yet.
+  EXPECT_LT(report->distance, 1);
+  RecordProperty("seconds", std::to_string(report->seconds));
+}
+
 TEST(SimulationTest, AbsentSitesCostNoMoreThanTheDeadline) {
   const TempFolder folder;
   SimulationOptions options = Small(folder, 50, 4);
