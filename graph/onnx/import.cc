@@ -336,6 +336,13 @@ class Importer {
         return Annotate(appended, absl::StrCat("node ", Quoted(node.name), " (", node.op, ")"));
       }
     }
+    for (const ValueId id : outputs) {
+      if (normalizer.IsSequence(id)) {
+        return absl::UnimplementedError(
+            absl::StrCat("graph output ", Quoted(graph_.value(id).name),
+                         " is not a tensor but a sequence; only tensors are supported"));
+      }
+    }
     graph_.mutable_outputs() = outputs;
     // What the rewriting made up is no one's parameter.
     for (const auto& [id, initializer] : graph_.initializers()) {

@@ -1,4 +1,4 @@
-// Passes that only remove: dead nodes and identities.
+// Passes that only remove: dead nodes, identities and biases of zeros.
 #include <algorithm>
 #include <set>
 
@@ -15,6 +15,27 @@ bool IsNoOp(const Graph& graph, const Node& node) {
   if (node.op == "Identity") return true;
   if (node.op != "Cast") return false;
   return node.GetInt("to", 0) == OnnxTypeNumber(graph.value(node.inputs[0]).dtype);
+}
+
+// A bias of zeros that does not train, as PyTorch's exporter writes of a layer without bias. Not of
+// a size whose values may not have been read (OnnxImportOptions).
+bool IsZeroConstant(const Graph& graph, ValueId id) {
+  constexpr int64_t kMostElements = 4096;
+  const auto found = graph.initializers().find(id);
+  if (found == graph.initializers().end() || found->second.trainable) return false;
+  const Tensor& data = found->second.data;
+  if (data.dtype() != DType::kFloat32 || data.num_elements() > kMostElements) return false;
+  const auto values = data.span<float>();
+  return std::all_of(values.begin(), values.end(), [](float x) { return x == 0.0F; });
+}
+
+void DropZeroBiases(Graph& graph) {
+  constexpr size_t kBias = 2;
+  for (Node& node : graph.mutable_nodes()) {
+    const bool layer = node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Gemm";
+    if (layer && node.inputs.size() == kBias + 1 && IsZeroConstant(graph, node.inputs[kBias]))
+      node.inputs.pop_back();
+  }
 }
 
 // Lets the producer of `from` write `to` instead, so that a graph output keeps its id and name.
@@ -82,6 +103,7 @@ absl::Status EliminateIdentities(Graph& graph) {
 
 absl::Status Simplify(Graph& graph) {
   DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DropZeroBiases(graph);
   DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   DS_RETURN_IF_ERROR(FuseActivations(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));

@@ -214,6 +214,7 @@ std::optional<Doubles> Compute(const Graph& graph, const Node& node, const Shape
   if (!x) return std::nullopt;
   if (IsSum(node.op)) return Reduced(graph, node, *x, *schema::KnownProduct(shape));
   if (node.op == "BatchNormalization") return Normalized(graph, node, *x);
+  if (node.op == "Expand") return Broadcast(*x, shape);
   if (const Unary unary = FindUnary(node.op)) {
     for (double& value : x->values) value = unary(value);
     return std::move(x->values);

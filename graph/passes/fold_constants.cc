@@ -43,11 +43,13 @@ bool IsSmallConstant(const Graph& graph, ValueId id) {
 // Arithmetic of scalars and short vectors, as exporters write scales and epsilons; what layers'
 // weights are made with is FoldWeights' business.
 std::optional<Tensor> FoldArithmetic(const Graph& graph, const Node& node) {
-  static constexpr const char* kArithmetic[] = {"Add",  "Sub",        "Mul", "Div",
-                                                "Sqrt", "Reciprocal", "Neg", "Identity"};
+  static constexpr const char* kArithmetic[] = {"Add",        "Sub", "Mul",      "Div",  "Sqrt",
+                                                "Reciprocal", "Neg", "Identity", "Cast", "Expand"};
   if (std::find(std::begin(kArithmetic), std::end(kArithmetic), node.op) == std::end(kArithmetic))
     return std::nullopt;
-  const bool constant = std::all_of(node.inputs.begin(), node.inputs.end(),
+  // Of Expand the second input is a shape.
+  const auto end = node.op == "Expand" ? node.inputs.begin() + 1 : node.inputs.end();
+  const bool constant = std::all_of(node.inputs.begin(), end,
                                     [&graph](ValueId id) { return IsSmallConstant(graph, id); });
   return constant ? ComputeFloats(graph, node) : std::nullopt;
 }
@@ -68,7 +70,8 @@ std::optional<Tensor> Fold(const Graph& graph, const Node& node, const KnownInts
   const Value& out = graph.value(node.outputs[0]);
   auto it = known.find(node.outputs[0]);
   if (it != known.end()) return FromInts(out.dtype, *out.shape, it->second);
-  if (node.op == "Cast") return CastInts(graph, node, known);
+  if (node.op == "Cast" && !IsSmallConstant(graph, node.inputs[0]))
+    return CastInts(graph, node, known);
   if (out.dtype != DType::kFloat32 || !schema::KnownProduct(*out.shape)) return std::nullopt;
   if (*schema::KnownProduct(*out.shape) > kMaxFloatElements) return std::nullopt;
   return FoldArithmetic(graph, node);

@@ -170,6 +170,16 @@ std::optional<Ints> EvaluateFill(const InferenceContext& context) {
   return Ints(count, value->front());
 }
 
+// One number for all elements, or the same elements again.
+std::optional<Ints> EvaluateExpand(const InferenceContext& context) {
+  const auto data = Find(context, 0);
+  const auto& shape = context.graph.value(context.node.outputs[0]).shape;
+  const auto count = shape ? schema::KnownProduct(*shape) : std::nullopt;
+  if (!data || !count || *count > kMaxElements) return std::nullopt;
+  if (data->size() == 1) return Ints(static_cast<size_t>(*count), data->front());
+  return data;  // of another number of elements: EvaluateKnownInts drops it
+}
+
 std::optional<Ints> EvaluateWhere(const InferenceContext& context) {
   const auto condition = Find(context, 0);
   const auto yes = Find(context, 1);
@@ -200,6 +210,7 @@ std::optional<Ints> Evaluate(const InferenceContext& context) {
   if (op == "Slice") return EvaluateSlice(context);
   if (op == "Transpose") return EvaluateTranspose(context);
   if (op == "ConstantOfShape") return EvaluateFill(context);
+  if (op == "Expand") return EvaluateExpand(context);
   if (op == "Where") return EvaluateWhere(context);
   if (op == "Cast") return EvaluateCast(context);
   if (op == "Identity" || op == "Squeeze" || op == "Unsqueeze" || op == "Reshape") {

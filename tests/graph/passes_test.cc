@@ -67,6 +67,23 @@ TEST(FoldConstantsTest, FloatScalarsFoldButParametersDoNot) {
   EXPECT_EQ(graph.Constant(graph.nodes()[1].inputs[1])->span<float>()[0], 4.0f);
 }
 
+TEST(FoldConstantsTest, WhatIsRepeatedIsComputed) {
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {2, 3});
+  const ValueId to = b.Op("Expand", {b.Ints({3}), b.Ints({2})});
+  const ValueId one = b.Op("Cast", {b.Constant("one", Tensor::Scalar(1.0f))}, {{"to", int64_t{1}}});
+  const ValueId ones = b.Op("Expand", {one, to});
+  const Tensor row = Tensor::From<float>({3}, {1, 2, 3});
+  const ValueId rows = b.Op("Expand", {b.Constant("row", row), b.Ints({2, 3})});
+  b.Output(b.Add(x, b.Op("MatMul", {b.Op("Mul", {rows, rows}), ones})), "y");
+  Graph graph = b.Finish().value();
+  ASSERT_TRUE(FoldConstants(graph).ok());
+  EXPECT_THAT(Ops(graph), ElementsAre("MatMul", "Add"));
+  EXPECT_THAT(graph.Constant(graph.nodes()[0].inputs[0])->span<float>(),
+              ElementsAre(1, 4, 9, 1, 4, 9));
+  EXPECT_THAT(graph.Constant(graph.nodes()[0].inputs[1])->span<float>(), testing::Each(1.0f));
+}
+
 TEST(CleanUpTest, DeadNodesAndTheirWeightsGo) {
   Builder b("g");
   const ValueId x = b.Input("x", DType::kFloat32, {kAny, 3});
@@ -244,6 +261,23 @@ TEST(FuseActivationsTest, AnotherScaleIsNoGelu) {
   Graph graph = b.Finish().value();
   ASSERT_TRUE(FuseActivations(graph).ok());
   EXPECT_EQ(graph.nodes().size(), 5u);
+}
+
+TEST(SimplifyTest, BiasesOfZerosGoAndThoseThatTrainStay) {
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {kAny, 1, 1});
+  const Tensor weight = Tensor::From<float>({2, 1, 1}, {1, 2});
+  const Tensor zeros(DType::kFloat32, {2}), other = Tensor::From<float>({2}, {0, 1});
+  for (const bool trains : {false, true}) {
+    const ValueId zero = trains ? b.Parameter("learnt", zeros) : b.Constant("zero", zeros);
+    b.Output(b.Op("Conv", {x, b.Parameter(trains ? "v" : "w", weight), zero}), trains ? "t" : "z");
+  }
+  b.Output(b.Op("Conv", {x, b.Parameter("u", weight), b.Constant("other", other)}), "o");
+  Graph graph = b.Finish().value();
+  ASSERT_TRUE(Simplify(graph).ok());
+  std::vector<size_t> inputs;
+  for (const Node& node : graph.nodes()) inputs.push_back(node.inputs.size());
+  EXPECT_THAT(inputs, ElementsAre(2u, 3u, 3u));
 }
 
 TEST(SimplifyTest, TheZooIsSimpleAlreadyAndStaysAsItIs) {

@@ -24,7 +24,9 @@ absl::Status Normalizer::Append(Node node, const absl::flat_hash_set<ValueId>& u
 
 absl::StatusOr<bool> Normalizer::Expand(const Node& node,
                                         const absl::flat_hash_set<ValueId>& used) {
-  DS_ASSIGN_OR_RETURN(bool done, ExpandQuantized(graph_, node));
+  DS_ASSIGN_OR_RETURN(bool done, sequences_.Expand(node));
+  if (done) return true;
+  DS_ASSIGN_OR_RETURN(done, ExpandQuantized(graph_, node));
   if (done) return true;
   DS_ASSIGN_OR_RETURN(done, ExpandContrib(graph_, node, used));
   if (done) return true;

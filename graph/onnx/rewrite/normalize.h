@@ -10,13 +10,14 @@
 #include "absl/status/status.h"
 #include "graph/graph.h"
 #include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/sequences.h"
 
 namespace ds::onnx_io {
 
 class Normalizer {
  public:
   // `graph`: receives the nodes. Must outlive this.
-  Normalizer(Graph& graph, int opset) : graph_(graph), opset_(opset) {}
+  Normalizer(Graph& graph, int opset) : graph_(graph), opset_(opset), sequences_(graph) {}
 
   // Adds `node`, whose inputs and outputs are values of the graph, as one node or more. `used`:
   // those of its outputs that a node or the graph's outputs read. Errors do not name the node; the
@@ -27,9 +28,13 @@ class Normalizer {
   // One sentence for each kind of change in what nodes appended so far mean.
   std::vector<std::string> Notes() const;
 
+  // Whether a value of the file is a sequence, which the graph has not.
+  bool IsSequence(ValueId id) const { return sequences_.Contains(id); }
+
   // True for an op that Append turns into supported ones.
   static bool IsRewritten(absl::string_view op) {
-    return op == "Swish" || op == "CastLike" || op == "Upsample" || IsExpanded(op);
+    return op == "Swish" || op == "CastLike" || op == "Upsample" || Sequences::Knows(op) ||
+           IsExpanded(op);
   }
 
  private:
@@ -59,6 +64,7 @@ class Normalizer {
 
   Graph& graph_;
   const int opset_;
+  Sequences sequences_;
   std::vector<std::string> training_norms_;
   std::vector<std::string> training_dropouts_;
 };

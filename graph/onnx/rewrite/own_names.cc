@@ -53,15 +53,24 @@ bool IsMadeUpName(absl::string_view name) {
 
 bool IsBufferName(absl::string_view name) {
   static constexpr const char* kBuffers[] = {
-      "mask",   "masks",   "mean", "std",    "stddev", "var",        "variance", "running",
-      "anchor", "anchors", "grid", "grids",  "freq",   "freqs",      "stride",   "strides",
-      "pe",     "cos",     "sin",  "buffer", "window", "filterbank", "mel",      "rope"};
+      "mask",       "masks",   "mean",    "std",   "stddev", "var",    "variance",
+      "running",    "anchor",  "anchors", "grid",  "grids",  "freq",   "freqs",
+      "stride",     "strides", "pe",      "cos",   "sin",    "buffer", "window",
+      "filterbank", "mel",     "rope",    "coord", "coords"};
   const std::vector<std::string> words = Words(LastPart(name));
   // "pos_embed_mean" of statistics and "mask_token" of parameters both exist: the last word tells.
   static constexpr const char* kParameters[] = {"token", "tokens",    "weight",    "bias",
                                                 "embed", "embedding", "embeddings"};
   if (!words.empty() && AnyWordOf({words.back()}, kParameters)) return false;
   return AnyWordOf(words, kBuffers);
+}
+
+bool IsBufferOfModule(absl::string_view name) {
+  if (IsMadeUpName(name) || name.find_last_of("./") == absl::string_view::npos) return false;
+  static constexpr const char* kLastWords[] = {"freq",   "freqs",  "mask",
+                                               "buffer", "window", "filterbank"};
+  const std::vector<std::string> words = Words(LastPart(name));
+  return !words.empty() && AnyWordOf({words.back()}, kLastWords);
 }
 
 bool IsParameterName(absl::string_view name, bool is_scalar) {
@@ -75,10 +84,11 @@ bool IsParameterName(absl::string_view name, bool is_scalar) {
   if (below_module && !is_scalar) return true;
   if (is_scalar && !below_module) return false;
   static constexpr const char* kWords[] = {
-      "weight",    "weights",    "bias",    "biases",    "gamma",      "beta",   "kernel",
-      "token",     "tokens",     "embed",   "embedding", "embeddings", "pos",    "position",
-      "positions", "positional", "param",   "parameter", "table",      "prompt", "query",
-      "queries",   "latent",     "latents", "alpha",     "slope"};
+      "weight", "weights",  "bias",      "biases",     "gamma",      "beta",
+      "kernel", "token",    "tokens",    "embed",      "embedding",  "embeddings",
+      "pos",    "position", "positions", "positional", "param",      "parameter",
+      "table",  "prompt",   "query",     "queries",    "latent",     "latents",
+      "alpha",  "slope",    "gain",      "scale",      "temperature"};
   return AnyWordOf(Words(part), kWords);
 }
 

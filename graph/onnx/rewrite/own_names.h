@@ -16,6 +16,10 @@ bool IsParameterName(absl::string_view name, bool is_scalar);
 // "attn.mask", "pixel_mean", "rope.inv_freq".
 bool IsBufferName(absl::string_view name);
 
+// The narrower of the two, for what stands where a layer's weight does: "rope.inv_freq",
+// "stft.forward_basis_buffer"; of modules, by the last word.
+bool IsBufferOfModule(absl::string_view name);
+
 // True for names that exporters make up for constants.
 bool IsMadeUpName(absl::string_view name);
 

@@ -16,6 +16,8 @@ namespace {
 
 // Steps back from an affine to its layer; BatchNorm's and GroupNorm's are a few nodes away.
 constexpr int kMostSteps = 12;
+// Nodes of a branch, from a residual addition back to where it forks.
+constexpr size_t kMostBranchNodes = 64;
 
 bool IsIn(const std::string& op, std::initializer_list<const char*> ops) {
   return std::find(ops.begin(), ops.end(), op) != ops.end();
@@ -56,11 +58,15 @@ bool IsVector(const Tensor& tensor) {
          std::count(tensor.shape().begin(), tensor.shape().end(), tensor.num_elements()) == 1;
 }
 
+template <typename T>
+bool AllOnesOrZeros(absl::Span<const T> values) {
+  return !values.empty() && (values[0] == T{0} || values[0] == T{1}) &&
+         std::all_of(values.begin(), values.end(), [&](T x) { return x == values[0]; });
+}
+
 bool IsOnesOrZeros(const Tensor& tensor) {
-  if (tensor.dtype() != DType::kFloat32 || tensor.num_elements() == 0) return false;
-  const absl::Span<const float> values = tensor.span<float>();
-  return (values[0] == 0.0F || values[0] == 1.0F) &&
-         std::all_of(values.begin(), values.end(), [&](float x) { return x == values[0]; });
+  if (tensor.dtype() == DType::kFloat64) return AllOnesOrZeros(tensor.span<double>());
+  return tensor.dtype() == DType::kFloat32 && AllOnesOrZeros(tensor.span<float>());
 }
 
 // Why an initialiser may train: as a layer's weight, as a vector on its channels, or by name alone.
@@ -78,6 +84,10 @@ class Marker {
                                     [this](ValueId id) { return id != kNoValue && depends_[id]; });
       if (!runs) continue;  // reached from what reads it
       for (size_t slot = 0; slot < node.inputs.size(); ++slot) MarkInput(node, slot);
+      if (node.op == "Add" && node.inputs.size() == 2) {
+        MarkLayerScale(node.inputs[0], node.inputs[1]);
+        MarkLayerScale(node.inputs[1], node.inputs[0]);
+      }
     }
     for (const Node& node : graph_.nodes()) {
       if (IsQuantization(node.op)) Freeze(node);
@@ -98,6 +108,38 @@ class Marker {
     }
   }
 
+  // x + scale * branch(x), a scale a channel (Touvron et al. 2021, LayerScale): `skip` is x. The
+  // branch need not end in a layer: it is a pool in PoolFormer.
+  void MarkLayerScale(ValueId skip, ValueId scaled) {
+    const Node* mul = uses_.Producer(scaled, "Mul");
+    if (mul == nullptr || !depends_[skip]) return;
+    for (size_t slot = 0; slot < 2; ++slot) {
+      const ValueId id = mul->inputs[slot];
+      const Tensor* tensor = graph_.Constant(id);
+      if (tensor == nullptr || !IsVector(*tensor) || !IsFloatingPoint(tensor->dtype())) continue;
+      if (!IsNamedBuffer(id) && FollowsFrom(mul->inputs[1 - slot], skip)) Mark(id, Role::kVector);
+    }
+  }
+
+  // Whether `value` is computed from `source`, a few nodes before it.
+  bool FollowsFrom(ValueId value, ValueId source) const {
+    std::vector<ValueId> open = {value};
+    std::set<ValueId> seen;
+    while (!open.empty() && seen.size() < kMostBranchNodes) {
+      const ValueId id = open.back();
+      open.pop_back();
+      if (id == source) return true;
+      const int index = id == kNoValue || !depends_[id] ? -1 : uses_.ProducerIndex(id);
+      if (index < 0 || !seen.insert(id).second) continue;
+      for (const ValueId input : graph_.nodes()[index].inputs) open.push_back(input);
+    }
+    return false;
+  }
+
+  bool IsNamedBuffer(ValueId id) const {
+    return !options_.unnamed.contains(id) && IsBufferName(graph_.value(id).name);
+  }
+
   // What an exporter puts where a norm has no affine.
   bool IsFiller(ValueId id) const {
     const Tensor* tensor = graph_.Constant(id);
@@ -114,9 +156,7 @@ class Marker {
     if (!IsArithmetic(node.op) || node.inputs.size() != 2) return false;
     const Tensor* tensor = graph_.Constant(node.inputs[slot]);
     if (tensor == nullptr || !IsVector(*tensor)) return false;
-    const bool buffer = !options_.unnamed.contains(node.inputs[slot]) &&
-                        IsBufferName(graph_.value(node.inputs[slot]).name);
-    return !buffer && LeadsToLayer(node.inputs[1 - slot]);
+    return !IsNamedBuffer(node.inputs[slot]) && LeadsToLayer(node.inputs[1 - slot]);
   }
 
   // Back through vectors put on it before and through other views of it.
@@ -169,13 +209,35 @@ class Marker {
     if (index < 0) return;
     const Node& node = graph_.nodes()[index];
     if (IsQuantization(node.op)) return;
+    // One number for all channels is what an exporter writes where a layer has no bias; a parameter
+    // of one element says so by its name.
+    if (IsIn(node.op, {"Expand", "Tile"}) && Elements(node.inputs[0]) == 1) role = Role::kNone;
     const bool all = IsIn(node.op, {"Concat", "MatMul", "Gemm", "Einsum"});
     const size_t main = MainOperand(node);
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
-      if (slot == main || TakesData(node, slot) || IsSlot(node, slot)) {
+      if (IsInnerParameter(node, slot)) {
+        Mark(node.inputs[slot], Role::kWeight);
+      } else if (slot == main || TakesData(node, slot) || IsSlot(node, slot)) {
         Mark(node.inputs[slot], all || slot == main ? role : Role::kNone);
       }
     }
+  }
+
+  // Parameters of layers that run on constants: a norm that standardises a weight (its gain, not
+  // the ones and zeros it may have instead), a small network that makes position biases of
+  // coordinates (Liu et al. 2022, Swin V2). An outer product, as of rotary frequencies and
+  // positions, is no layer.
+  bool IsInnerParameter(const Node& node, size_t slot) const {
+    const ValueId id = slot < node.inputs.size() ? node.inputs[slot] : kNoValue;
+    if (slot == 0 || id == kNoValue || !IsSlot(node, slot)) return false;
+    if (IsNorm(node.op)) {
+      const Tensor* tensor = graph_.Constant(id);
+      return tensor == nullptr || !IsOnesOrZeros(*tensor) || HasOwnName(id);
+    }
+    if (node.op == "Conv") return true;
+    if (node.op != "MatMul" && node.op != "Gemm") return false;
+    const auto& shape = graph_.value(node.inputs[1]).shape;
+    return shape && shape->size() == 2 && std::min((*shape)[0], (*shape)[1]) > 1;
   }
 
   // Of a weight and a scale or a mask: the weight.
@@ -196,6 +258,11 @@ class Marker {
   void MarkInitializer(ValueId id, Role role) {
     Initializer& initializer = graph_.mutable_initializers().at(id);
     if (initializer.trainable || !IsFloatingPoint(initializer.data.dtype())) return;
+    // Frequencies and windows are multiplied as weights are, and stay as they are.
+    if (role == Role::kWeight && !options_.unnamed.contains(id) &&
+        IsBufferOfModule(graph_.value(id).name)) {
+      return;
+    }
     // A layer's weight that is not finite is refused by name (finite_weights.h), not left alone.
     if (role == Role::kWeight ||
         ((role == Role::kVector || HasOwnName(id)) && options_.all_finite(id))) {

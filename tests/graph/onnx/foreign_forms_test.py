@@ -371,12 +371,52 @@ def optimised_files(report, program, folder, rng):
         report.case(f"{op} of com.microsoft is refused by name", lambda op=op: refused(op))
 
 
+def sequences(report, program, folder, rng):
+    """torch.split by PyTorch's newer exporter."""
+    image = {"x": rng.standard_normal((2, 7, 6)).astype(F)}
+    at = {"sizes": ints(1, 4, 2), "three": np.array(3, np.int64), **{f"i{i}": np.array(i, np.int64) for i in (0, 1, 2)}, "last": np.array(-1, np.int32)}
+
+    def parts(split, *positions, last=(), **attributes):
+        nodes = [node("SplitToSequence", split, ["s"], **attributes)]
+        nodes += [node("SequenceAt", ["s", position], [f"p{k}"]) for k, position in enumerate(positions)]
+        return nodes + list(last or [node("Concat", [f"p{k}" for k in range(len(positions))], axis=1)])
+
+    def case(name, nodes, kind=FLOAT, ops=None):
+        def same():
+            model = model_of(17, nodes, image, at, kind=kind)
+            same_results(program, folder, model, image)
+            found = [n.op_type for n in onnx.load(str(folder / "out.onnx")).graph.node]
+            assert ops is None or found == ops, found
+
+        report.case(f"sequence: {name}", same)
+
+    case("of sizes", parts(["x", "sizes"], "i2", "i0", "i1", axis=1), ops=["Split", "Concat"])
+    case("of one size, the last part smaller", parts(["x", "three"], "last", "i0", axis=1))
+    case("of slices", parts(["x"], "i2", "last", axis=-1, keepdims=0))
+    case("of slices that keep their axis", parts(["x"], "i1", "i0", axis=2))
+    case("joined", parts(["x", "sizes"], axis=1, last=[node("ConcatFromSequence", ["s"], axis=1)]))
+    case("stacked", [node("Relu", "x", ["r"]), node("SequenceConstruct", ["x", "r"], ["s"]), node("ConcatFromSequence", ["s"], axis=1, new_axis=1)])
+    case("its length", parts(["x", "three"], axis=1, last=[node("SequenceLength", ["s"], ["n"]), node("Cast", ["n"], to=TensorProto.FLOAT)]))
+
+    def refused(nodes, *words, constants=at):
+        onnx.save(model_of(17, nodes, image, constants), folder / "in.onnx")
+        done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+        assert done.returncode == 1 and all(word in done.stderr for word in words), done.stderr
+
+    sized = [node("Shape", ["x"], ["h"], start=1, end=2), node("SplitToSequence", ["x", "h"], ["s"], axis=1), node("SequenceAt", ["s", "i0"])]
+    report.case("sequence: sizes that the network computes", lambda: refused(sized, "SplitToSequence", "constant"))
+    report.case("sequence: a position outside", lambda: refused(parts(["x", "three"], "four", axis=1), "position 4", constants=at | {"four": ints(4)}))
+    report.case("sequence: parts without size", lambda: refused(parts(["x", "none"], "i0", axis=1), "size is 0", constants=at | {"none": np.array(0, np.int64)}))
+    report.case("sequence: as an output", lambda: refused([node("SplitToSequence", ["x"])], "not a tensor but a sequence"))
+    report.case("sequence: read as a whole", lambda: refused([node("SplitToSequence", ["x"], ["s"]), node("Relu", ["s"])], "as a whole"))
+
+
 def main(program):
     report = Report()
     rng = np.random.default_rng(SEED)
     print(f"seed {SEED}")
     with tempfile.TemporaryDirectory() as folder:
-        for cases in (old_forms, recurrent_layout, integers, dynamic_lstms, blocks_of_bits, quantised_files, optimised_files):
+        for cases in (old_forms, recurrent_layout, integers, dynamic_lstms, blocks_of_bits, quantised_files, optimised_files, sequences):
             cases(report, program, pathlib.Path(folder), rng)
     report.finish(at_least=120)
 

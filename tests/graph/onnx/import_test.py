@@ -156,6 +156,50 @@ def main(program):
             found, names, _ = describe(model(nodes, [], ("batch", 5, 4)))
             assert (found, names) == (12, ["block.scale"]), f"{found} train, frozen {names}"
 
+        def folded_gain():
+            """Of a standardised weight: an exporter has folded gain and scale into one and taken the name."""
+            tensors = [floats("conv.weight", 3, 2, 3, 3), given("to", [1, 3, -1], np.int64), given("onnx::BatchNormalization_7", [0.5, 2, 1]),
+                       given("back", [3, 2, 3, 3], np.int64), given("onnx::BatchNormalization_8", [0, 0, 0]), given("mean", [0, 0, 0]),
+                       given("var", [1, 1, 1])]
+            nodes = [node("Reshape", ["conv.weight", "to"], ["rows"]),
+                     node("BatchNormalization", ["rows", "onnx::BatchNormalization_7", "onnx::BatchNormalization_8", "mean", "var"], ["unit", "m", "v"],
+                          training_mode=1, epsilon=1e-6),
+                     node("Reshape", ["unit", "back"], ["w"]), node("Conv", ["x", "w"], ["y"])]
+            trains(model(nodes, tensors, ("batch", 2, 5, 5)), 54 + 3, ["onnx::BatchNormalization_8"])
+
+        def networks_of_constants():
+            """Position biases that a small network makes of coordinates; rotary frequencies, also where a weight stands."""
+            nodes = [node("MatMul", ["attn.rel_coords", "onnx::MatMul_5"], ["a"]), node("Add", ["a", "attn.mlp.fc1.bias"], ["b"]), node("Relu", ["b"], ["c"]),
+                     node("MatMul", ["c", "onnx::MatMul_6"], ["bias"]), node("Add", ["x", "bias"], ["s"]), node("Softmax", ["s"], ["y"])]
+            trains(model(nodes, [floats("attn.rel_coords", 5, 2), floats("onnx::MatMul_5", 2, 4), floats("attn.mlp.fc1.bias", 4),
+                                 floats("onnx::MatMul_6", 4, 3)], ("batch", 5, 3)), 24, ["attn.rel_coords"])
+            rotary = [node("MatMul", ["x", "fc.weight"], ["h"]), node("MatMul", ["onnx::MatMul_3", "onnx::MatMul_4"], ["angle"]),
+                      node("Cos", ["angle"], ["cos"]), node("Mul", ["h", "cos"], ["y"])]
+            trains(model(rotary, [floats("fc.weight", 2, 2), floats("onnx::MatMul_3", 5, 1), floats("onnx::MatMul_4", 1, 2)], ("batch", 5, 2)), 4,
+                   ["onnx::MatMul_3", "onnx::MatMul_4"])
+            trains(model([node("MatMul", ["x", "stft.basis_buffer"], ["h"]), node("MatMul", ["h", "fc.weight"], ["y"])],
+                         [floats("stft.basis_buffer", 4, 3), floats("fc.weight", 3, 2)]), 6, ["stft.basis_buffer"])
+
+        def layer_scale():
+            """A vector on a residual branch trains whatever the branch ends in; two vectors on a sum, as rotary positions have, do not."""
+            scaled = [node("AveragePool", ["x"], ["p"], kernel_shape=[3, 3], pads=[1] * 4), node("Sub", ["p", "x"], ["d"]),
+                      node("Mul", ["d", "onnx::Mul_7"], ["m"]), node("Add", ["x", "m"], ["r"]), node("Conv", ["r", "w"], ["y"])]
+            trains(model(scaled, [floats("onnx::Mul_7", 2, 1, 1), floats("w", 3, 2, 1, 1)], ("batch", 2, 5, 5)), 8)
+            both = [node("Mul", ["x", "onnx::Mul_8"], ["a"]), node("Relu", ["x"], ["r"]), node("Mul", ["r", "onnx::Mul_9"], ["b"]),
+                    node("Add", ["a", "b"], ["s"]), node("Conv", ["s", "w"], ["y"])]
+            trains(model(both, [floats("onnx::Mul_8", 2, 1, 1), floats("onnx::Mul_9", 2, 1, 1), floats("w", 3, 2, 1, 1)], ("batch", 2, 5, 5)), 6,
+                   ["onnx::Mul_8", "onnx::Mul_9"])
+
+        def no_bias():
+            """PyTorch's newer exporter writes one zero for all channels where a layer has no bias; it did train. A parameter of one element does."""
+            nodes = [node("Shape", ["conv.weight"], ["s"], start=0, end=1), helper.make_node("Constant", [], ["val_1"], value_ints=[1]),
+                     node("Expand", ["s", "val_1"], ["e"]), helper.make_node("Constant", [], ["val_3"], value=given("", 0)),
+                     node("CastLike", ["val_3", "x"], ["val_4"]), node("Expand", ["val_4", "e"], ["b"]), node("Conv", ["x", "conv.weight", "b"], ["y"])]
+            written = trains(model(nodes, [floats("conv.weight", 3, 2, 3, 3)], ("batch", 2, 5, 5)), 54)
+            assert [(n.op_type, len(n.input)) for n in written.graph.node] == [("Conv", 2)], written.graph.node
+            nodes = [node("Expand", ["conv.bias", "to"], ["b"]), node("Conv", ["x", "conv.weight", "b"], ["y"])]
+            trains(model(nodes, [floats("conv.weight", 3, 2, 3, 3), floats("conv.bias", 1), given("to", [3], np.int64)], ("batch", 2, 5, 5)), 55)
+
         def training_mode():
             tensors = [floats("bn.weight", 4), floats("bn.bias", 4), given("bn.running_mean", [0, 0, 0, 0]), given("bn.running_var", [1, 1, 1, 1]),
                        given("ratio", 0.5), given("on", True, np.bool_)]
@@ -230,6 +274,10 @@ def main(program):
         report.case("roles and names", roles)
         report.case("what is not finite", never)
         report.case("Constant nodes", constants)
+        report.case("the gain of a standardised weight, folded", folded_gain)
+        report.case("networks of constants", networks_of_constants)
+        report.case("layer scale", layer_scale)
+        report.case("a layer without bias", no_bias)
         report.case("training mode is said", training_mode)
         report.case("Paddle's unknown extents", paddle)
         report.case("a download cache", lambda: cache(False))
