@@ -14,7 +14,7 @@ struct OnnxFile {
   std::string bytes;
 };
 
-// `options.opset` 0: 17. Errors are ExportOnnx's.
+// `options.opset` 0: 17, or 20 where a Gelu reads codes. Errors are ExportOnnx's.
 absl::StatusOr<OnnxFile> EncodeOnnx(const Graph& graph, OnnxExportOptions options);
 
 }  // namespace ds

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/passes/derived.h"
+#include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
 
@@ -17,8 +18,9 @@ constexpr double kLeastShare = 0.05;  // of all weights
 
 }  // namespace
 
-absl::Status MergeLayers(Graph& graph) {
+absl::Status MergeLayers(Graph& graph, bool gemms) {
   DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
+  if (gemms) DS_RETURN_IF_ERROR(MatricesToGemms(graph));
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
   DS_RETURN_IF_ERROR(MergeParallelConvs(graph));
   DS_RETURN_IF_ERROR(FoldAffineForward(graph));

@@ -11,8 +11,8 @@ namespace ds {
 
 // Fewer layers that compute the same at inference: constants a channel, lone batch norms and
 // parallel convolutions (graph/passes/passes.h). Batch norms behind convolutions must be folded.
-// Infers shapes; its errors are InferShapes'.
-absl::Status MergeLayers(Graph& graph);
+// `gemms`: matrices with biases too. Infers shapes; its errors are InferShapes'.
+absl::Status MergeLayers(Graph& graph, bool gemms);
 
 // Every Gemm's constant weight as [K, N], under a new name where it was [N, K]: ONNX Runtime
 // multiplies by blocks of integers only where they lie along the first axis.

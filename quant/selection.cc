@@ -14,8 +14,7 @@ bool Clamps(const std::string& op) { return op == "Relu" || op == "Clip"; }
 
 // Operators that runtimes compute on codes, and that are worth it between others that they do.
 bool JoinsIntegers(const std::string& op) {
-  static const std::set<std::string> ops = {"Mul",         "Concat",    "Sigmoid",
-                                            "HardSigmoid", "LeakyRelu", "Softmax"};
+  static const std::set<std::string> ops = {"Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu"};
   return ops.count(op) > 0;
 }
 
@@ -47,11 +46,12 @@ class Selector {
       if (!has_weight && node.op != "MatMul") return;
       AddOperand(node.inputs[0], n);
       if (!has_weight) AddOperand(node.inputs[1], n);
-      AddResult(node, node.op != "Conv");
+      AddResult(node, node.op != "Conv" && !HasSeparateBias(node));
     } else if (node.op == "Add") {
       if (!IsComputedFloat(node.inputs[0]) || !IsComputedFloat(node.inputs[1])) {
         return Join(n, node);
       }
+      if (!FeedsIntegers(node.outputs[0])) return;
       AddOperand(node.inputs[0], n);
       AddOperand(node.inputs[1], n);
       AddResult(node, false);
@@ -93,8 +93,9 @@ class Selector {
     if (seen_constants_.insert(id).second) selection_.constants.push_back(id);
   }
 
+  // A window's average costs ONNX Runtime less in float, codes on both sides or not.
   bool Averages(const Node& node) const {
-    return node.op == "AveragePool" || node.op == "GlobalAveragePool" ||
+    return (node.op == "AveragePool" && !constants_) || node.op == "GlobalAveragePool" ||
            IsMeanOverSpace(graph_, node);
   }
 
@@ -130,7 +131,7 @@ class Selector {
     if (IsComputedFloat(id)) sites_[Origin(id)].insert(reader);
   }
 
-  void AddResult(const Node& node, bool may_be_logits) {
+  void AddResult(const Node& node, bool may_be_float) {
     ValueId id = node.outputs[0];
     const auto readers = readers_.find(id);
     const bool only_one = readers != readers_.end() && readers->second.size() == 1 && !IsOutput(id);
@@ -138,24 +139,25 @@ class Selector {
       const Node& reader = graph_.nodes()[static_cast<size_t>(readers->second[0])];
       if (Clamps(reader.op) && reader.inputs[0] == id) id = reader.outputs[0];
     }
-    if (may_be_logits && LeadsToOutputsOnly(id)) return;
+    if (may_be_float && !FeedsIntegers(id)) return;
     sites_[id];
+  }
+
+  // Of a MatMul and a sum with a constant behind it, if nothing is rounded between, ONNX Runtime
+  // makes a Gemm in float.
+  bool HasSeparateBias(const Node& node) const {
+    const auto readers = readers_.find(node.outputs[0]);
+    return node.op == "MatMul" && readers != readers_.end() &&
+           std::any_of(readers->second.begin(), readers->second.end(), [this](int n) {
+             const Node& reader = graph_.nodes()[static_cast<size_t>(n)];
+             return reader.op == "Add" && (graph_.IsInitializer(reader.inputs[0]) ||
+                                           graph_.IsInitializer(reader.inputs[1]));
+           });
   }
 
   bool IsOutput(ValueId id) const {
     return std::find(graph_.outputs().begin(), graph_.outputs().end(), id) !=
            graph_.outputs().end();
-  }
-
-  // Read by nobody, or only by nodes that stay float (the last Softmax and the like).
-  bool LeadsToOutputsOnly(ValueId id) const {
-    const auto readers = readers_.find(id);
-    if (readers == readers_.end()) return true;
-    return std::none_of(readers->second.begin(), readers->second.end(), [this](int n) {
-      const Node& node = graph_.nodes()[static_cast<size_t>(n)];
-      if (JoinsIntegers(node.op)) return FeedsIntegers(node.outputs[0]);
-      return Multiplies(node.op) || node.op == "Add" || Averages(node) || HandsOnValues(node);
-    });
   }
 
   // A reader, directly or behind others that only pass codes on, computes with integers.
@@ -168,11 +170,12 @@ class Selector {
       for (const int n : readers->second) {
         const Node& node = graph_.nodes()[static_cast<size_t>(n)];
         const bool adds =
-            node.op == "Add" && IsComputedFloat(node.inputs[0]) && IsComputedFloat(node.inputs[1]);
+            node.op == "Add" &&
+            (constants_ || (IsComputedFloat(node.inputs[0]) && IsComputedFloat(node.inputs[1])));
         const bool passes = HandsOnValues(node) || Clamps(node.op) || JoinsIntegers(node.op) ||
-                            (node.op == "Add" && constants_);
+                            node.op == "AveragePool" || adds;
         feeds =
-            feeds || Multiplies(node.op) || Averages(node) || adds ||
+            feeds || Multiplies(node.op) || Averages(node) ||
             (passes && std::any_of(node.outputs.begin(), node.outputs.end(), [this](ValueId out) {
                return out != kNoValue && FeedsIntegers(out);
              }));

@@ -43,14 +43,14 @@ struct QuantSelection {
 };
 
 // For an inference graph with its batch norms folded. Chosen are the operands of Conv, Gemm and
-// MatMul, of Add where both sides are computed, and of average pooling (means over space included);
-// and the results of these, after the Relu or Clip that alone reads them. A Gemm's or MatMul's
-// result that is an output of the graph stays float: logits are not rounded. Between these, and
-// only there: products of computed values (gates), Concat, Sigmoid, HardSigmoid, LeakyRelu and
-// Softmax, where an operand has integers already and what comes out is read by something that wants
-// them.
+// MatMul and of averages (means over space); and their results, behind the Relu or Clip that alone
+// reads them; a Gemm's or MatMul's only where something behind it computes with integers: not
+// logits, nor what layer norms and Softmax read. Between these, and only there: sums, gates,
+// Concat, Sigmoid, HardSigmoid and LeakyRelu, where an operand has integers and something behind
+// wants some. So sums stay float that carry tokens past a transformer's blocks, each with a layer
+// norm first.
 //
-// `constants`: also sums with and products by constants, whose elements share one scale.
+// `constants`, for ONNX Runtime: sums and products with such too, but no averages of windows.
 QuantSelection SelectForQuantization(const Graph& graph, bool constants = false);
 
 // Along which axis of its weight (input 1, of `rank`) the output channels of a Conv, Gemm or MatMul

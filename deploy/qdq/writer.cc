@@ -84,21 +84,24 @@ class Writer {
     return absl::OkStatus();
   }
 
-  // ONNX Runtime quantises float weights and biases between codes on its own, to 8 bits, and
-  // multiplies by blocks only what is no dequantised code. A Clip without bounds, which changes
-  // nothing, hides the codes from it.
+  // ONNX Runtime quantises float weights and biases between codes on its own, to 8 bits, multiplies
+  // by blocks only what is no dequantised code, and averages codes slowly. A Clip without bounds,
+  // which changes nothing, hides the codes from it.
   void KeepInFloat(Node& node) {
     if (options_.profile != QdqProfile::kOnnxRuntime) return;
-    if (node.op != "Conv" && node.op != "Gemm" && node.op != "MatMul") return;
+    const bool pools = node.op == "AveragePool";
+    if (!pools && node.op != "Conv" && node.op != "Gemm" && node.op != "MatMul") return;
     const auto dequantize = [this](ValueId id) -> const Node* {
       const int producer = graph_.Producer(id);
       const Node* made = producer < 0 ? nullptr : &graph_.nodes()[producer];
       return made != nullptr && made->op == "DequantizeLinear" ? made : nullptr;
     };
     if (dequantize(node.inputs[0]) == nullptr) return;
-    const Node* weight = dequantize(node.inputs[1]);
+    const Node* weight = pools ? nullptr : dequantize(node.inputs[1]);
     const bool in_blocks = weight != nullptr && weight->attributes.contains("block_size");
-    if (!in_blocks && (node.op == "MatMul" || !graph_.IsInitializer(node.inputs[1]))) return;
+    if (!pools && !in_blocks && (node.op == "MatMul" || !graph_.IsInitializer(node.inputs[1]))) {
+      return;
+    }
     node.inputs[0] = Emit("Clip", node.name + ".in_float", {node.inputs[0]});
   }
 

@@ -1,7 +1,8 @@
-// Scaling and shifting a convolution's channels by its weight and bias: what batch norms and
-// constants behind it are folded with. Private to the passes.
+// Scaling and shifting the channels of a convolution's or a matrix product's result by its weight
+// and bias: what batch norms and constants behind it are folded with. Private to the passes.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "graph/graph.h"
@@ -25,8 +26,14 @@ bool HasConstantStatistics(const Graph& graph, const Node& norm);
 // Of a BatchNormalization at inference that HasConstantStatistics.
 ChannelAffine AffineOfNorm(const Graph& graph, const Node& norm);
 
-// Folds `affine` into a convolution that HasConstantWeights, in double precision; it writes
-// `result` then. New initialisers, since others may read the old ones.
-void FoldAffine(Graph& graph, Node& conv, const ChannelAffine& affine, ValueId result);
+// Of an Add, Sub, Mul or Div of `x` and a constant that is the same for all but the `channels`
+// along `axis`; x has `rank` axes. Nothing where it is no such node.
+std::optional<ChannelAffine> AffineOfConstant(const Graph& graph, const Node& node, ValueId x,
+                                              int64_t channels, int rank, int axis);
+
+// Folds `affine` into a Conv or Gemm that HasConstantWeights, in double precision; it writes
+// `result` then. New initialisers, since others may read the old ones; a weight that is not scaled
+// stays.
+void FoldAffine(Graph& graph, Node& node, const ChannelAffine& affine, ValueId result);
 
 }  // namespace ds

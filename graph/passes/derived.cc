@@ -14,6 +14,9 @@ namespace {
 
 using Doubles = std::vector<double>;
 
+// A value that is larger, and four times as large as what it is made of, is made when it is needed.
+constexpr int64_t kMostElements = 1 << 18;
+
 struct Operand {
   Doubles values;
   Shape shape;
@@ -174,15 +177,41 @@ std::optional<Doubles> Normalized(const Graph& graph, const Node& node, const Op
   return out;
 }
 
+// [..., K] by [K, N].
 std::optional<Doubles> Product(const Operand& a, const Operand& b) {
-  if (a.shape.size() != 2 || b.shape.size() != 2 || a.shape[1] != b.shape[0]) return std::nullopt;
-  const int64_t rows = a.shape[0], inner = a.shape[1], columns = b.shape[1];
+  if (a.shape.size() < 2 || b.shape.size() != 2 || a.shape.back() != b.shape[0]) {
+    return std::nullopt;
+  }
+  const int64_t inner = a.shape.back(), columns = b.shape[1];
+  const int64_t rows = inner == 0 ? 0 : std::ssize(a.values) / inner;
   Doubles out(static_cast<size_t>(rows * columns), 0.0);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t k = 0; k < inner; ++k) {
       const double factor = a.values[i * inner + k];
       for (int64_t j = 0; j < columns; ++j)
         out[i * columns + j] += factor * b.values[k * columns + j];
+    }
+  }
+  return out;
+}
+
+// What Gather takes along its axis: a table of relative positions, looked up once for all.
+std::optional<Doubles> Gathered(const Graph& graph, const Node& node, const Operand& x) {
+  const Tensor* given = graph.Constant(node.inputs[1]);
+  const auto indices = given == nullptr ? std::nullopt : schema::IntElements(*given);
+  const auto rank = static_cast<int64_t>(x.shape.size());
+  int64_t axis = node.GetInt("axis", 0);
+  if (axis < 0) axis += rank;
+  if (!indices || axis < 0 || axis >= rank) return std::nullopt;
+  const int64_t extent = x.shape[axis], each = Strides(x.shape)[axis];
+  const int64_t before = extent * each == 0 ? 0 : std::ssize(x.values) / (extent * each);
+  Doubles out;
+  for (int64_t i = 0; i < before; ++i) {
+    for (int64_t index : *indices) {
+      if (index < 0) index += extent;
+      if (index < 0 || index >= extent) return std::nullopt;
+      const auto from = x.values.begin() + (i * extent + index) * each;
+      out.insert(out.end(), from, from + each);
     }
   }
   return out;
@@ -197,6 +226,9 @@ Unary FindUnary(const std::string& op) {
   if (op == "Neg") return [](double x) { return -x; };
   if (op == "Abs") return [](double x) { return std::abs(x); };
   if (op == "Exp") return [](double x) { return std::exp(x); };
+  if (op == "Relu") return [](double x) { return std::max(x, 0.0); };
+  if (op == "Sigmoid") return [](double x) { return 1 / (1 + std::exp(-x)); };
+  if (op == "Tanh") return [](double x) { return std::tanh(x); };
   return nullptr;
 }
 
@@ -215,6 +247,7 @@ std::optional<Doubles> Compute(const Graph& graph, const Node& node, const Shape
   if (IsSum(node.op)) return Reduced(graph, node, *x, *schema::KnownProduct(shape));
   if (node.op == "BatchNormalization") return Normalized(graph, node, *x);
   if (node.op == "Expand") return Broadcast(*x, shape);
+  if (node.op == "Gather") return Gathered(graph, node, *x);
   if (const Unary unary = FindUnary(node.op)) {
     for (double& value : x->values) value = unary(value);
     return std::move(x->values);
@@ -250,7 +283,7 @@ std::optional<Tensor> ComputeFloats(const Graph& graph, const Node& node) {
   const Value& out = graph.value(node.outputs[0]);
   if (!IsFloatingPoint(out.dtype) || !out.shape.has_value()) return std::nullopt;
   const std::optional<int64_t> count = schema::KnownProduct(*out.shape);
-  int64_t most = 1 << 16;
+  int64_t most = kMostElements;
   for (const ValueId id : node.inputs) {
     const Tensor* tensor = id == kNoValue ? nullptr : graph.Constant(id);
     if (id != kNoValue && tensor == nullptr) return std::nullopt;

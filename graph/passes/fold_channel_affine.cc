@@ -1,5 +1,3 @@
-#include <cmath>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,42 +11,6 @@
 
 namespace ds {
 namespace {
-
-// One number for each channel of [N, C, ...], or one for all.
-using Channels = std::vector<double>;
-
-// The constant as it broadcasts against [N, channels, ...] of `rank`, if it is the same for every
-// sample and place.
-std::optional<Channels> PerChannel(const Graph& graph, ValueId id, int64_t channels, int rank) {
-  const Tensor* tensor = FloatConstant(graph, id);
-  if (tensor == nullptr || tensor->rank() > rank) return std::nullopt;
-  for (int axis = 0; axis < tensor->rank(); ++axis) {
-    const bool is_channel = axis + rank - tensor->rank() == 1;
-    const int64_t extent = tensor->dim(axis);
-    if (extent != 1 && !(is_channel && extent == channels)) return std::nullopt;
-  }
-  const auto values = tensor->span<float>();
-  Channels all(static_cast<size_t>(channels));
-  for (size_t c = 0; c < all.size(); ++c) all[c] = values[values.size() == 1 ? 0 : c];
-  return all;
-}
-
-std::optional<ChannelAffine> AffineOf(const Graph& graph, const Node& node, ValueId x,
-                                      int64_t channels, int rank) {
-  const Channels ones(static_cast<size_t>(channels), 1.0), zeros(static_cast<size_t>(channels));
-  const bool first = node.inputs[0] == x;
-  const bool commutes = node.op == "Add" || node.op == "Mul";
-  if (!commutes && !((node.op == "Sub" || node.op == "Div") && first)) return std::nullopt;
-  auto by = PerChannel(graph, node.inputs[first ? 1 : 0], channels, rank);
-  if (!by) return std::nullopt;
-  for (double& value : *by) {
-    if (node.op == "Sub") value = -value;
-    if (node.op == "Div") value = 1.0 / value;
-    if (!std::isfinite(value)) return std::nullopt;
-  }
-  if (node.op == "Add" || node.op == "Sub") return ChannelAffine{ones, zeros, *std::move(by)};
-  return ChannelAffine{*std::move(by), zeros, zeros};
-}
 
 // A batch norm of [N, C, H, W] as a convolution of 1x1 in which every channel is its own group.
 void ToConvolution(Graph& graph, Node& norm) {
@@ -93,7 +55,8 @@ absl::Status FoldChannelAffine(Graph& graph) {
       const auto& shape = graph.value(x).shape;
       const int64_t channels = FloatConstant(graph, nodes[producer].inputs[1])->dim(0);
       if (!shape.has_value()) continue;
-      const auto affine = AffineOf(graph, nodes[i], x, channels, static_cast<int>(shape->size()));
+      const auto affine = AffineOfConstant(graph, nodes[i], x, channels,
+                                           static_cast<int>(shape->size()), /*axis=*/1);
       if (!affine) continue;
       FoldAffine(graph, nodes[producer], *affine, nodes[i].outputs[0]);
       convs[nodes[i].outputs[0]] = producer;  // so that chains fold

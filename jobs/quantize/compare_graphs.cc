@@ -151,7 +151,9 @@ absl::StatusOr<GraphComparison> CompareGraphs(const Graph& exact, const Graph& q
       where = WhereItIsLost(exact, decibels);
     }
     comparison.warnings.push_back(absl::StrFormat(
-        "output '%s' is only %.1f dB from the float model%s", output.output, output.snr_db, where));
+        "output '%s' is only %.1f dB from the float model%s. What may help: --repair adaround, "
+        "another --method, or for layers of tokens --weights-only, which rounds no activation",
+        output.output, output.snr_db, where));
   }
   return comparison;
 }

@@ -19,6 +19,7 @@
 #include "quant/repair/bias_repair.h"
 #include "quant/repair/channel_spread.h"
 #include "quant/repair/equalization.h"
+#include "quant/repair/norm_migration.h"
 #include "quant/selection.h"
 #include "quant/tie_concatenations.h"
 #include "quant/torch/activation_search.h"
@@ -34,7 +35,8 @@
 namespace ds {
 namespace {
 
-// Depthwise channels so far apart may want equalisation, which is then tried on so many samples.
+// Channels of a depthwise layer or a layer norm so far apart may want equalisation, which is then
+// tried on so many samples.
 constexpr double kMostSpread = 4;
 constexpr int64_t kComparedSamples = 32;
 
@@ -203,10 +205,16 @@ class Quantizer::Impl {
                        "\" is a ", node.op, "); give the float model that it was made from"));
     }
     DS_ASSIGN_OR_RETURN(graph_, InferenceGraph(std::move(model)));
-    if (!options_.for_training) DS_RETURN_IF_ERROR(MergeLayers(graph_));
-    if (options_.equalization == "on") DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
+    if (!options_.for_training) {
+      DS_RETURN_IF_ERROR(MergeLayers(graph_, WantsConstants() && !options_.weights_only));
+    }
+    if (options_.equalization == "on") {
+      DS_RETURN_IF_ERROR(EqualizeLayers(graph_).status());
+      MigrateNorms(graph_);
+    }
     if (options_.equalization == "auto" && !options_.for_training && !options_.weights_only) {
-      DS_ASSIGN_OR_RETURN(spread_, DepthwiseSpread(graph_));
+      DS_ASSIGN_OR_RETURN(const double depthwise, DepthwiseSpread(graph_));
+      spread_ = std::max(depthwise, NormSpread(graph_));
     }
     selection_ = SelectForQuantization(graph_, WantsConstants());
     const bool blocks = MayBlockClassifier() && LargeClassifier() != kNoValue;
@@ -471,7 +479,7 @@ class Quantizer::Impl {
   std::vector<std::vector<at::Tensor>> kept_inputs_;       // batches, each the model's inputs
   int64_t kept_samples_ = 0;
   ValueId classifier_ = kNoValue, blocked_ = kNoValue;  // may have blocks; has
-  double spread_ = 1;                                   // DepthwiseSpread, where that decides
+  double spread_ = 1;  // of depthwise or normalised channels, where that decides
   bool is_compared_ = false;
   absl::Status status_;  // made last: Prepare fills the others in
 };

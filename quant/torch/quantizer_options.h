@@ -82,9 +82,9 @@ struct QuantizerOptions {
   // The plan is for training, which knows the model's layers as they are and no constants'
   // integers: layers are not merged and constants stay float.
   bool for_training = false;
-  // Channels scaled between layers before anything is measured (quant/repair/equalization.h): on |
-  // off | auto. auto: where depthwise convolutions' channels are far apart, and the outputs' error
-  // on the calibration data is then less.
+  // Channels scaled between layers before anything is measured (quant/repair/equalization.h,
+  // norm_migration.h): on | off | auto. auto: where channels of depthwise convolutions or of layer
+  // norms are far apart, and the outputs' error on the calibration data is then less.
   std::string equalization = "auto";
   // Rounding up or down learnt for each weight; its biases then need no correction by means.
   ReconstructionOptions reconstruction;

@@ -249,29 +249,6 @@ TEST(Selection, APlanForTrainingLeavesLayersAndConstantsAlone) {
   EXPECT_TRUE(model->plan.weights.contains("stem.weight"));
 }
 
-// Attention as exporters write it: one product for queries, keys and values, split, scaled by a
-// constant, multiplied with one another.
-TEST(Selection, WhatIsSplitAndScaledBetweenProductsHasIntegers) {
-  Builder b("attention", kSeed);
-  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 5, 8});
-  const ValueId all = b.TokenLinear(x, "qkv", 24);
-  const auto part = [&](int64_t from) {
-    return b.Op("Slice", {all, b.Ints({from}), b.Ints({from + 8}), b.Ints({2})});
-  };
-  const ValueId scaled = b.Mul(part(0), b.Scalar(0.35f));
-  const ValueId scores = b.Op("MatMul", {scaled, b.Transpose(part(8), {0, 2, 1})});
-  const ValueId weights = b.Op("Softmax", {scores}, {{"axis", int64_t{-1}}});
-  const ValueId mixed = b.Op("MatMul", {weights, part(16)});
-  b.Output(b.TokenLinear(mixed, "out", 4), "y");
-  const Graph graph = b.Finish().value();
-  at::manual_seed(kSeed);
-  const auto model = Quantizer(graph, {}).calibrate(Batches({at::randn({16, 5, 8})})).convert();
-  ASSERT_TRUE(model.ok()) << model.status();
-  for (const ValueId id : {scaled, scores, weights, mixed}) {
-    EXPECT_TRUE(model->plan.activations.contains(graph.value(id).name)) << graph.value(id).name;
-  }
-}
-
 TEST(Selection, AGateThatNothingMultipliesStaysFloat) {
   Builder b("last gate", kSeed);
   const ValueId y = b.Relu(b.Conv(Input(b), "conv", {.channels = 8}));
