@@ -37,35 +37,38 @@ struct Taps {
 };
 
 // Position in the input of result element i, in elements.
-double SourcePosition(const std::string& mode, int64_t i, const AxisPlan& axis) {
-  const double x = static_cast<double>(i);
-  const double last = static_cast<double>(axis.in - 1);
-  if (mode == "asymmetric") return x / axis.scale;
+template <typename Real>
+Real SourcePosition(const std::string& mode, int64_t i, const AxisPlan& axis) {
+  const Real x = static_cast<Real>(i);
+  const Real last = static_cast<Real>(axis.in - 1);
+  const Real scale = static_cast<Real>(axis.scale);
+  const Real half = static_cast<Real>(0.5);
+  if (mode == "asymmetric") return x / scale;
   if (mode == "align_corners") {
     // By the result's extent, as PyTorch and ONNX Runtime have it; ONNX's own reference takes the
     // size that the scale asks for, which may have a fraction.
-    return axis.out == 1 ? 0.0 : x * last / static_cast<double>(axis.out - 1);
+    return axis.out == 1 ? Real{0} : x * last / static_cast<Real>(axis.out - 1);
   }
   if (mode == "tf_crop_and_resize") {
-    if (axis.out == 1) return 0.5 * (axis.begin + axis.end) * last;
-    return axis.begin * last +
-           x * (axis.end - axis.begin) * last / static_cast<double>(axis.out - 1);
+    const Real begin = static_cast<Real>(axis.begin), end = static_cast<Real>(axis.end);
+    if (axis.out == 1) return half * (begin + end) * last;
+    return begin * last + x * (end - begin) * last / static_cast<Real>(axis.out - 1);
   }
-  if (mode == "tf_half_pixel_for_nn") return (x + 0.5) / axis.scale;
-  if (mode == "pytorch_half_pixel" && axis.out == 1) return 0.0;
-  const double position = (x + 0.5) / axis.scale - 0.5;
+  if (mode == "tf_half_pixel_for_nn") return (x + half) / scale;
+  if (mode == "pytorch_half_pixel" && axis.out == 1) return 0;
+  const Real position = (x + half) / scale - half;
   if (mode != "half_pixel_symmetric") return position;
   // The result's fraction of an element that was cut off is taken from both ends alike.
-  const double whole = axis.scale * static_cast<double>(axis.in);
-  const double adjustment = static_cast<double>(axis.out) / whole;
-  return static_cast<double>(axis.in) / 2 * (1 - adjustment) + position;
+  const Real extent = static_cast<Real>(axis.in);
+  const Real adjustment = static_cast<Real>(axis.out) / (scale * extent);
+  return extent / 2 * (1 - adjustment) + position;
 }
 
-int64_t Round(const std::string& mode, double x) {
+int64_t Round(const std::string& mode, float x) {
   if (mode == "floor") return static_cast<int64_t>(std::floor(x));
   if (mode == "ceil") return static_cast<int64_t>(std::ceil(x));
-  if (mode == "round_prefer_ceil") return static_cast<int64_t>(std::floor(x + 0.5));
-  return static_cast<int64_t>(std::ceil(x - 0.5));  // round_prefer_floor
+  if (mode == "round_prefer_ceil") return static_cast<int64_t>(std::floor(x + 0.5F));
+  return static_cast<int64_t>(std::ceil(x - 0.5F));  // round_prefer_floor
 }
 
 // Keys, "Cubic Convolution Interpolation for Digital Image Processing", equation 15.
@@ -95,7 +98,11 @@ Taps MakeTaps(const Modes& modes, const AxisPlan& axis) {
   taps.weight.assign(count, std::vector<double>(out, 1.0));
   taps.outside.assign(out, false);
   for (size_t i = 0; i < out; ++i) {
-    double position = SourcePosition(modes.coordinates, static_cast<int64_t>(i), axis);
+    const auto element = static_cast<int64_t>(i);
+    // Which element is nearest is decided in single precision, as other runtimes do: 6 / 1.2F is 5
+    // there, and a little less in double.
+    double position = nearest ? SourcePosition<float>(modes.coordinates, element, axis)
+                              : SourcePosition<double>(modes.coordinates, element, axis);
     TORCH_CHECK(std::isfinite(position), "scales or roi are no numbers");
     const double last = static_cast<double>(axis.in - 1);
     taps.outside[i] =
@@ -103,7 +110,8 @@ Taps MakeTaps(const Modes& modes, const AxisPlan& axis) {
     // Far off everything is the border's.
     position = std::clamp(position, -4.0 * (last + 4), 5.0 * (last + 4));
     if (nearest) {
-      taps.index[0][i] = std::clamp<int64_t>(Round(modes.rounding, position), 0, axis.in - 1);
+      const int64_t source = Round(modes.rounding, static_cast<float>(position));
+      taps.index[0][i] = std::clamp<int64_t>(source, 0, axis.in - 1);
       continue;
     }
     const int64_t first = static_cast<int64_t>(std::floor(position)) - reach + 1;

@@ -1,4 +1,5 @@
 // What operators looked like in opsets 7 to 12, and LSTM, GRU and RNN of layout 1.
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -82,11 +83,36 @@ class OldForm {
     return absl::OkStatus();
   }
 
-  // Opset 10 had inputs X and scales, and one way to compute coordinates.
+  // Opset 10 had inputs X and scales, and one way to compute coordinates. The nearest element was
+  // the one before where an axis grows, and the one behind where it shrinks: a node that does both
+  // becomes two.
   void UpdateResize() {
-    if (node_.inputs.size() == 2) node_.inputs.insert(node_.inputs.begin() + 1, kNoValue);
     node_.attributes["coordinate_transformation_mode"] = std::string("asymmetric");
     node_.attributes["nearest_mode"] = std::string("floor");
+    const auto mode = node_.attributes.find("mode");
+    const std::string* named =
+        mode == node_.attributes.end() ? nullptr : std::get_if<std::string>(&mode->second);
+    const bool nearest = named == nullptr || *named == "nearest";
+    const Tensor* scales = node_.inputs.size() == 2 ? emit_.ConstantIn(1) : nullptr;
+    if (nearest && scales != nullptr && scales->dtype() == DType::kFloat32) {
+      Tensor shrinks = scales->Clone(), grows = scales->Clone();
+      for (float& scale : shrinks.mutable_span<float>()) scale = std::min(scale, 1.0F);
+      for (float& scale : grows.mutable_span<float>()) scale = std::max(scale, 1.0F);
+      const auto any = [](const Tensor& parts) {
+        const absl::Span<const float> all = parts.span<float>();
+        return std::any_of(all.begin(), all.end(), [](float scale) { return scale != 1.0F; });
+      };
+      Attributes behind = node_.attributes;
+      behind["nearest_mode"] = std::string("ceil");
+      if (any(shrinks) && any(grows)) {
+        const ValueId by = emit_.Constant("shrinks", std::move(shrinks));
+        node_.inputs[0] = emit_.Op("Resize", {node_.inputs[0], kNoValue, by}, std::move(behind));
+        node_.inputs[1] = emit_.Constant("grows", std::move(grows));
+      } else if (any(shrinks)) {
+        node_.attributes = std::move(behind);
+      }
+    }
+    if (node_.inputs.size() == 2) node_.inputs.insert(node_.inputs.begin() + 1, kNoValue);
   }
 
   const Node like_;

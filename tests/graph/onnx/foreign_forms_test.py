@@ -63,6 +63,8 @@ def old_cases(x, rng):
                                           node("AveragePool", "p", kernel_shape=[3, 3], pads=[1] * 4)], {}
     yield "ReduceMean", 7, 8, [node("ReduceMean", "x", axes=[2, 3])], {}
     yield "Resize of opset 10", 10, 10, [node("Resize", ["x", "scales"], mode="nearest")], {"scales": np.array([1, 1, 2, 1.5], F)}
+    yield "Resize of opset 10 that shrinks", 10, 10, [node("Resize", ["x", "scales"], mode="nearest")], {"scales": np.array([1, 1, .6, .4], F)}
+    yield "Resize of opset 10 that does both", 10, 10, [node("Resize", ["x", "scales"])], {"scales": np.array([1, 1, .6, 1.7], F)}
     yield "Resize of opset 10, linear", 10, 10, [node("Resize", ["x", "scales"], mode="linear")], {"scales": np.array([1, 1, 2, 2], F)}
     yield "Upsample with attributes", 7, 8, [node("Upsample", "x", scales=[1.0, 1.0, 2.0, 3.0])], {}
     yield "Upsample with an input, linear", 9, 9, [node("Upsample", ["x", "scales"], mode="linear")], {"scales": np.array([1, 1, 2, 2], F)}
