@@ -79,10 +79,8 @@ class Parser {
     if (at_ < bytes_.size() && bytes_[at_] == '"') return Quoted(field);
     const size_t begin = at_;
     while (at_ < bytes_.size() && bytes_[at_] != separator_ && bytes_[at_] != '\n') ++at_;
-    size_t end = at_;
-    const bool last = at_ == bytes_.size() || bytes_[at_] == '\n';
-    if (last && end > begin && bytes_[end - 1] == '\r') --end;
-    field = absl::StripAsciiWhitespace(bytes_.substr(begin, end - begin));
+    // A carriage return before the line's end is white space, too.
+    field = absl::StripAsciiWhitespace(bytes_.substr(begin, at_ - begin));
     if (field.find('"') == absl::string_view::npos) return absl::OkStatus();
     return Wrong(line_, absl::StrCat("a quote within field '", field,
                                      "'; quote the whole field and double the quote"));

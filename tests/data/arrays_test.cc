@@ -123,6 +123,11 @@ TEST(Npz, CompressedArraysHaveALimitAndAChecksum) {
   const auto beyond = Npz(file, static_cast<int64_t>(kTwoByTwo.size()) - 1);
   EXPECT_EQ(beyond.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(beyond.status().message()), HasSubstr("numpy.savez, not"));
+  // Of all arrays together.
+  const std::string two = Zip({{"a.npy", kTwoByTwo, true}, {"b.npy", kTwoByTwo, true}}, false);
+  const auto both = 2 * static_cast<int64_t>(kTwoByTwo.size());
+  EXPECT_TRUE(Npz(two, both).ok());
+  EXPECT_EQ(Npz(two, both - 1).status().code(), absl::StatusCode::kResourceExhausted);
   std::string wrong = file;
   wrong[wrong.find("PK\x01\x02") + 16] ^= 1;  // the directory's checksum
   EXPECT_THAT(std::string(Npz(wrong).status().message()), HasSubstr("checksum"));
@@ -136,6 +141,9 @@ TEST(Npz, DamagedDirectoriesAreRefusedWhereverTheyAreCut) {
                       .status()
                       .message()),
       HasSubstr("'a.npy' is there twice"));
+  std::string fewer = file;
+  fewer[fewer.rfind("PK\x05\x06") + 10] = 1;  // entries of the directory
+  EXPECT_THAT(std::string(Npz(fewer).status().message()), HasSubstr("bytes behind"));
   EXPECT_THAT(std::string(Npz(Zip({{"a.txt", "text", false}}, false)).status().message()),
               HasSubstr("a.txt is no array"));
 }

@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "data/image/image_resize.h"
@@ -120,13 +125,113 @@ TEST(Mix, CutmixLeavesTheShareOfTheBoxAndLiesInside) {
   EXPECT_NEAR(cuts, 1000, 150);  // some boxes are empty
 }
 
-TEST(RandAugment, EveryOperationIsDrawnAsOften) {
-  std::vector<int> draws(kRandAugmentOperations);
-  for (int64_t i = 0; i < 7000; ++i) {
-    SampleRandom random(1, RandomPurpose::kRandAugment, 0, static_cast<uint64_t>(i));
-    ++draws[static_cast<size_t>(random.Below(kRandAugmentOperations))];
+TEST(Mix, CutmixsBoxesHaveTheSideTheirShareAsksForAroundUniformCentres) {
+  constexpr int64_t kSide = 1000;
+  std::vector<int> centres(10);
+  for (int64_t i = 0; i < 4000; ++i) {
+    // Beta(10^6, 10^6) is one half: sides of sqrt(1/2), clipped where the centre is near an edge.
+    const MixDraw draw = DrawMix({.cutmix = 1e6}, Info(16, kSide), 1, 2, i);
+    const double side = std::sqrt(0.5) * kSide;
+    const bool left = draw.box.x == 0, right = draw.box.x + draw.box.width == kSide;
+    const double begin = static_cast<double>(left ? draw.box.width : draw.box.x);
+    const double middle = left ? begin - side / 2 : begin + side / 2;
+    ++centres[static_cast<size_t>(std::clamp(middle / kSide * 10, 0.0, 9.0))];
+    if (!left && !right) {
+      ASSERT_NEAR(static_cast<double>(draw.box.width), side, 4);
+    }
   }
-  ExpectUniform(draws);
+  ExpectUniform(centres);
+}
+
+// A picture on which all operations differ.
+std::vector<uint8_t> Planes() {
+  std::vector<uint8_t> planes(3 * 20 * 20);
+  for (size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<uint8_t>(40 + i * 37 % 150);
+  return planes;
+}
+
+Picture In(std::vector<uint8_t>& planes) {
+  return {.planes = absl::MakeSpan(planes), .channels = 3, .height = 20, .width = 20};
+}
+
+TEST(RandAugment, EveryOperationIsDrawnAsOftenInBothDirections) {
+  constexpr int64_t kMagnitude = 12;
+  // What comes out, and how many of the 28 pairs of operation and sign give it.
+  std::map<std::vector<uint8_t>, int> shares;
+  for (int operation = 0; operation < kRandAugmentOperations; ++operation) {
+    for (const double sign : {-1.0, 1.0}) {
+      std::vector<uint8_t> planes = Planes();
+      ApplyOperation(operation, kMagnitude, sign, In(planes));
+      ++shares[planes];
+    }
+  }
+  ASSERT_GT(shares.size(), 20u);
+  std::map<std::vector<uint8_t>, int> draws;
+  constexpr int kDraws = 14000;
+  for (int64_t i = 0; i < kDraws; ++i) {
+    SampleRandom random(1, RandomPurpose::kRandAugment, 0, static_cast<uint64_t>(i));
+    std::vector<uint8_t> planes = Planes();
+    RandAugment({.rand_augment = 1, .rand_augment_magnitude = kMagnitude}, In(planes), random);
+    ++draws[planes];
+  }
+  ASSERT_EQ(draws.size(), shares.size());
+  for (const auto& [planes, share] : shares) {
+    const double expected = kDraws * share / 28.0;
+    EXPECT_NEAR(draws[planes], expected, 5 * std::sqrt(expected)) << share;
+  }
+}
+
+TEST(RandAugment, StepsFollowEachOther) {
+  // Two draws of posterise or solarise, say, differ from all that one draw gives.
+  std::set<std::vector<uint8_t>> one, two;
+  for (int64_t i = 0; i < 600; ++i) {
+    for (const int64_t steps : {1, 2}) {
+      SampleRandom random(1, RandomPurpose::kRandAugment, 0, static_cast<uint64_t>(i));
+      std::vector<uint8_t> planes = Planes();
+      RandAugment({.rand_augment = steps, .rand_augment_magnitude = 12}, In(planes), random);
+      (steps == 1 ? one : two).insert(planes);
+    }
+  }
+  EXPECT_GT(two.size(), 3 * one.size());
+}
+
+// The least, the mean and the greatest of `of` over many draws, on a picture of one colour.
+std::array<double, 3> Range(const AugmentOptions& options, std::array<uint8_t, 3> color,
+                            const std::function<double(double, double, double)>& of) {
+  std::array<double, 3> range = {1e9, 0, -1e9};
+  constexpr int kDraws = 4000;
+  for (int64_t i = 0; i < kDraws; ++i) {
+    SampleRandom random(1, RandomPurpose::kColor, 0, static_cast<uint64_t>(i));
+    std::vector<uint8_t> planes(color.begin(), color.end());
+    JitterColors(options,
+                 {.planes = absl::MakeSpan(planes), .channels = 3, .height = 1, .width = 1},
+                 random);
+    const double value = of(planes[0], planes[1], planes[2]);
+    range = {std::min(range[0], value), range[1] + value / kDraws, std::max(range[2], value)};
+  }
+  return range;
+}
+
+TEST(ColorJitter, FactorsAreUniformAroundOneAndTurnsAroundNone) {
+  const auto brightness = Range({.brightness = 0.25}, {200, 200, 200},
+                                [](double red, double, double) { return red / 200; });
+  EXPECT_NEAR(brightness[0], 0.75, 0.006);
+  EXPECT_NEAR(brightness[1], 1, 0.01);
+  EXPECT_NEAR(brightness[2], 1.25, 0.006);
+  // Away from its gray mean, as a share of what it was.
+  const auto saturation =
+      Range({.saturation = 0.25}, {160, 100, 100},
+            [](double red, double green, double) { return (red - green) / 60; });
+  EXPECT_NEAR(saturation[0], 0.75, 0.03);
+  EXPECT_NEAR(saturation[1], 1, 0.02);
+  EXPECT_NEAR(saturation[2], 1.25, 0.03);
+  // Red turns to yellow or to magenta: a sixth of the circle for all of green, or of blue.
+  const auto hue = Range({.hue = 0.1}, {250, 50, 50}, [](double, double green, double blue) {
+    return (green - blue) / 200 / 6;
+  });
+  EXPECT_NEAR(hue[0], -0.1, 0.005);
+  EXPECT_NEAR(hue[1], 0, 0.005);
+  EXPECT_NEAR(hue[2], 0.1, 0.005);
 }
 
 std::vector<Batch> Epoch(DataLoader& loader, int64_t epoch) {
