@@ -98,6 +98,14 @@ TEST(MetricsTest, OfClasses) {
   EXPECT_NEAR(values.at("top5"), in_five / kRows, 1e-12);
 }
 
+TEST(MetricsTest, AClassThatIsNeitherThereNorSaidIsNoPartOfTheMean) {
+  const at::Tensor scores = at::tensor({3.0f, 0.0f, 1.0f, 3.0f, 0.0f, 1.0f}).view({2, 3});
+  const auto values =
+      Measure({.metrics = {"f1", "mean_iou"}}, scores, at::tensor({0, 2}, at::kLong));
+  EXPECT_NEAR(values.at("f1"), (2.0 / 3 + 0) / 2, 1e-12);
+  EXPECT_NEAR(values.at("mean_iou"), (1.0 / 2 + 0) / 2, 1e-12);
+}
+
 TEST(MetricsTest, OfTwoClassesTheAreaIsOfTheirDifference) {
   const at::Tensor scores = 100 * Scores({23, 2}, 3), labels = Labels(23, 2, 4);
   EXPECT_NEAR(Measure({.metrics = {"auc"}}, scores, labels).at("auc"),

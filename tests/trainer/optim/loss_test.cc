@@ -177,6 +177,39 @@ TEST(LossTest, SharesOfClassesAreMixedLabels) {
   EXPECT_EQ((*Loss::Create({}))(logits, shares.to(at::kFloat))->count, 4);
 }
 
+TEST(LossTest, SharesOfTokensAndOfPixelsCountTheirRows) {
+  const Loss loss = *Loss::Create({});
+  for (const bool pixels : {false, true}) {
+    const at::Tensor labels =
+        pixels ? at::arange(24).view({2, 3, 4}).remainder(5) : at::arange(6).view({2, 3});
+    const at::Tensor last = at::one_hot(labels, 6).to(at::kFloat);
+    const at::Tensor shares = pixels ? last.permute({0, 3, 1, 2}).contiguous() : last;
+    const at::Tensor logits = TestValues(shares.sizes().vec(), 15);
+    const auto mixed = loss(logits, shares), plain = loss(logits, labels);
+    ASSERT_TRUE(mixed.ok() && plain.ok()) << mixed.status() << plain.status();
+    EXPECT_EQ(mixed->count, labels.numel());
+    EXPECT_EQ(mixed->weight, static_cast<double>(labels.numel()));
+    EXPECT_EQ(loss.Weight(shares), mixed->weight);
+    EXPECT_EQ(mixed->correct.item<int64_t>(), plain->correct.item<int64_t>());
+    EXPECT_NEAR(mixed->loss.item<double>(), plain->loss.item<double>(), 20 * kEpsilon);
+  }
+}
+
+TEST(LossTest, WhatDoesNotCountIsNotCorrect) {
+  // A class of the model that the data mark as none: each row's arg max is 0.
+  const at::Tensor logits = at::tensor({3.0f, 1.0f, 2.0f}).expand({4, 3}).contiguous();
+  const auto classes =
+      (*Loss::Create({.ignore_index = 0}))(logits, at::tensor({0, 0, 1, 2}, at::kLong));
+  ASSERT_TRUE(classes.ok()) << classes.status();
+  EXPECT_EQ(classes->count, 2);
+  EXPECT_EQ(classes->correct.item<int64_t>(), 0);
+  const auto labels = (*Loss::Create({.name = "bce", .ignore_index = -1}))(
+      at::tensor({-1.0f, -1.0f, 1.0f}).view({3, 1}), at::tensor({-1, 0, 1}, at::kLong));
+  ASSERT_TRUE(labels.ok()) << labels.status();
+  EXPECT_EQ(labels->count, 2);
+  EXPECT_EQ(labels->correct.item<int64_t>(), 2);
+}
+
 // ---- Behind Softmax and Sigmoid
 
 TEST(LossTest, NllOfProbabilitiesIsCrossEntropyOfTheLogits) {
@@ -223,6 +256,7 @@ TEST(LossTest, WhatAModelEndsInIsFoundAndSaid) {
   EXPECT_EQ(Loss::ForModel({}, ModelWith("LogSoftmax"))->options().name, "nll");
   EXPECT_EQ(Loss::ForModel({}, ModelWith("Relu"))->note(), "");
   EXPECT_EQ(Loss::ForModel({.name = "nll"}, ModelWith("Softmax"))->options().name, "nll");
+  EXPECT_EQ(Loss::ForModel({.name = "nll"}, ModelWith("LogSoftmax"))->options().name, "nll");
   EXPECT_THAT(Loss::ForModel({.name = "bce"}, ModelWith("Sigmoid"))->note(), HasSubstr("Sigmoid"));
   const auto refused = [](const char* name, const char* last) {
     const auto loss = Loss::ForModel({.name = name}, ModelWith(last));
@@ -258,6 +292,14 @@ TEST(LossTest, BceOfSeveralLabels) {
   const auto result = (*Loss::Create({.name = "bce"}))(wanted - 0.5, wanted);
   EXPECT_EQ(result->count, 12);
   EXPECT_EQ(result->correct.item<int64_t>(), 12);
+}
+
+TEST(LossTest, BceOfPixelsHasItsLabelsBehindTheSample) {
+  const at::Tensor logits = 2 * TestValues({2, 3, 2, 2}, 16);
+  const at::Tensor wanted = at::arange(24).remainder(2).to(at::kFloat).view({2, 3, 2, 2});
+  const at::Tensor positive = at::tensor({1.0, 4.0, 0.5}, at::kDouble).view({1, 3, 1, 1});
+  ExpectLike(*Loss::Create({.name = "bce", .class_weights = {1, 4, 0.5}}), logits, wanted,
+             [&](const at::Tensor& x) { return BceOf(x, wanted, positive).mean(); });
 }
 
 TEST(LossTest, BceOfOneSigmoidAndOfElementsThatDoNotCount) {
@@ -329,6 +371,7 @@ TEST(LossTest, RefusesWhatItCannotMeasure) {
   EXPECT_EQ(of({.name = "bce"}, logits, at::full({2, 5}, NAN)), kBad);
   EXPECT_EQ(of({.name = "mse"}, logits, at::full({2, 5}, INFINITY)), kBad);
   EXPECT_EQ(of({.name = "mse"}, logits, at::zeros({2})), kBad);
+  EXPECT_EQ(of({.name = "mse"}, at::zeros({1, 4}), at::zeros({4})), kBad) << "one sample, not four";
 }
 
 TEST(LossTest, RefusesOptionsThatItDoesNotHave) {
