@@ -116,6 +116,44 @@ TEST(DynamicBatchTest, ConstantsWithARowForEachSampleBecomeOneRow) {
   EXPECT_THAT(status.message(), HasSubstr("a row of its own for each of 2 samples"));
 }
 
+TEST(DynamicBatchTest, OnlyTheBatchesAxisIsLookedAt) {
+  // A constant's first axis has the extent of the batch, and stands beside another axis of x.
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {2, 2, 3});
+  const Tensor rows = Tensor::From<float>({2, 3}, {1, 2, 3, 4, 5, 6});
+  b.Output(b.Op("Add", {x, b.Constant("c", rows)}), "y");
+  Graph graph = b.Finish().value();
+  const absl::Status status = MakeBatchDynamic(graph);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(graph.Constant(graph.nodes()[0].inputs[1])->shape(), (Shape{2, 3}));
+}
+
+TEST(DynamicBatchTest, ExpandingKeepsTheBatchAndAddsAxesInFront) {
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {3, 1, 8});
+  const ValueId wide = b.Op("Expand", {x, b.Ints({5, 3, 6, 8})});
+  b.Output(b.Op("Transpose", {wide}, {{"perm", std::vector<int64_t>{1, 0, 2, 3}}}), "y");
+  Graph graph = b.Finish().value();
+  const absl::Status status = MakeBatchDynamic(graph);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(Target(graph, "Expand"), ElementsAre(5, 1, 6, 8));
+  EXPECT_EQ(Output(graph), (Shape{kDynamicDim, 5, 6, 8}));
+}
+
+TEST(DynamicBatchTest, RowsThatAreJoinedToTheBatchStayAsTheyAre) {
+  for (const int64_t axis : {0, -2}) {
+    Builder b("g");
+    const ValueId x = b.Input("x", DType::kFloat32, {2, 3});
+    const ValueId c = b.Constant("c", Tensor::From<float>({2, 3}, {1, 2, 3, 4, 5, 6}));
+    b.Output(b.Concat({x, c}, axis), "y");
+    Graph graph = b.Finish().value();
+    const absl::Status status = MakeBatchDynamic(graph);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(Output(graph), (Shape{kDynamicDim, 3}));
+    EXPECT_EQ(graph.nodes().size(), 1u);
+  }
+}
+
 TEST(DynamicBatchTest, AnUnknownBatchStaysAsItIs) {
   Graph graph = ReshapedWeight(kDynamicDim);
   const size_t values = graph.values().size();
