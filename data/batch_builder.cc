@@ -12,6 +12,8 @@
 namespace ds {
 namespace {
 
+bool Mixes(const AugmentOptions& options) { return options.mixup > 0 || options.cutmix > 0; }
+
 std::vector<float> OrDefault(const std::vector<double>& values, int64_t channels, float otherwise) {
   if (values.empty()) return std::vector<float>(static_cast<size_t>(channels), otherwise);
   return {values.begin(), values.end()};
@@ -50,7 +52,7 @@ absl::StatusOr<Batch> BatchBuilder::BuildImages(absl::Span<const int64_t> sample
   const DatasetInfo& info = dataset_->info();
   const int64_t count = samples.size();
   const int64_t elements = info.channels * info.height * info.width;
-  const bool mixes = augment_.mixup > 0 || augment_.cutmix > 0;
+  const bool mixes = Mixes(augment_);
   Tensor images = pool_->Take(DType::kFloat32, {count, info.channels, info.height, info.width});
   Tensor targets = mixes ? pool_->Take(DType::kFloat32, {count, info.classes})
                          : pool_->Take(DType::kInt64, {count});
@@ -96,6 +98,13 @@ absl::Status BatchBuilder::ReadSample(int64_t sample, int64_t epoch, ImageScratc
     DS_RETURN_IF_ERROR(dataset_->ReadCrop(sample, choose, pixels, &label));
   } else {
     DS_RETURN_IF_ERROR(dataset_->ReadImage(sample, pixels, &label));
+  }
+  if (label == info.ignored_label) {
+    if (!Mixes(augment_)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("sample ", sample, ": its label ", label,
+                     " stands for no class (loss.ignore_index), and mixup and cutmix mix classes; "
+                     "leave such samples out, or do without them"));
   }
   if (label < 0 || label >= info.classes) {
     return absl::DataLossError(

@@ -36,6 +36,7 @@ struct DatasetInfo {
   std::vector<std::string> channel_names;       // csv: its inputs, one a channel
   int64_t sequence_length = 0;                  // text
   int64_t classes = 0;                          // labels are 0..classes-1; tensors: 0 if none are
+  int64_t ignored_label = -100;                 // a label that stands for none of them
   std::vector<ArrayInfo> inputs;                // tensors: at least one
   // Tensors, absent without labels. int64 of shape {}, {T} or {H, W}: classes. float32 of shape {}
   // or {K}: values to regress, or 0 and 1 of K labels.
@@ -94,8 +95,8 @@ struct DatasetOptions {
   int64_t channels = 3, height = 32, width = 32, classes = 10;
   int64_t size = 1024;            // synthetic: samples
   int64_t sequence_length = 128;  // text
-  // The share that is the test split: of a text its end; of tensors and csv without splits of their
-  // own so many rows, drawn once for all.
+  // The share that is the test split: of a text its end; of images, tensors and csv without splits
+  // of their own so many samples, drawn once for all.
   double validation_fraction = 0.1;
   // csv: columns to be learned. tensors: the array of labels; empty: "labels" or "targets", where
   // there is one.
@@ -103,7 +104,7 @@ struct DatasetOptions {
   std::string target_type = "auto";     // csv: auto | class | number; auto: text is a class
   std::vector<std::string> features;    // csv: columns to learn from; empty: all others
   std::vector<std::string> categories;  // csv: columns of words or codes, one input a value
-  int64_t ignored_label = -100;         // tensors: stands for no class
+  int64_t ignored_label = -100;         // idx, tensors, csv: stands for no class
   std::string exif = "ignore";          // image folder: ignore | apply, of the camera's orientation
   uint64_t seed = 0;                    // synthetic
 };

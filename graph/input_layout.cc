@@ -24,13 +24,11 @@ bool KeepsOrder(const std::string& op) {
   return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
 }
 
-bool IsChannels(int64_t extent) { return extent == 1 || extent == 3 || extent == 4; }
-
 }  // namespace
 
 InputLayout LayoutOfInput(const Graph& graph, ValueId input) {
   const std::optional<Shape>& shape = graph.value(input).shape;
-  if (!shape || shape->size() != kPictureRank) return InputLayout::kChannelsFirst;
+  if (!shape || shape->size() != kPictureRank) return InputLayout::kUnknown;
   std::vector<bool> same(graph.values().size(), false);
   same[input] = true;
   for (const Node& node : graph.nodes()) {
@@ -46,13 +44,13 @@ InputLayout LayoutOfInput(const Graph& graph, ValueId input) {
       same[node.outputs[0]] = true;
     } else if (node.op != "Shape") {
       // Windows go over the last axes.
-      if (node.op == "Conv" || node.op.ends_with("Pool")) return InputLayout::kChannelsFirst;
+      const bool windows =
+          node.op == "Conv" || node.op == "ConvTranspose" || node.op.ends_with("Pool");
+      if (windows) return InputLayout::kChannelsFirst;
       break;
     }
   }
-  return IsChannels(shape->back()) && !IsChannels((*shape)[1]) && (*shape)[1] != kDynamicDim
-             ? InputLayout::kChannelsLast
-             : InputLayout::kChannelsFirst;
+  return InputLayout::kUnknown;
 }
 
 }  // namespace ds

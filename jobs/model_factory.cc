@@ -1,5 +1,6 @@
 #include "jobs/model_factory.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,14 @@ absl::Status CheckClasses(int64_t classes, const DatasetInfo& data) {
                                                  " classes; raise it or leave it out"));
 }
 
+// Where a classifier's output has its classes: of pixels behind the sample, else last. Negative
+// where nobody knows.
+int ClassAxis(const std::optional<Shape>& output) {
+  if (!output || output->empty()) return -1;
+  const int axis = output->size() >= 4 ? 1 : static_cast<int>(output->size()) - 1;
+  return (*output)[static_cast<size_t>(axis)] == kDynamicDim ? -1 : axis;
+}
+
 absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const DatasetInfo& data,
                                         uint64_t seed, std::vector<std::string>* notes) {
   DS_ASSIGN_OR_RETURN(Graph graph, ImportOnnx(config.onnx, {.notes = notes}));
@@ -53,9 +62,8 @@ absl::StatusOr<Graph> LoadForFineTuning(const ModelConfig& config, const Dataset
   const int64_t classes = Sized(config.options, data).classes;
   DS_RETURN_IF_ERROR(CheckClasses(classes, data));
   const auto& output = graph.value(graph.outputs()[0]).shape;
-  // Of pixels the classes are behind the sample, else last.
-  const size_t axis = !output || output->empty() ? 0 : output->size() >= 4 ? 1 : output->size() - 1;
-  if (output && !output->empty() && (*output)[axis] != classes) {
+  const int axis = ClassAxis(output);
+  if (axis >= 0 && (*output)[static_cast<size_t>(axis)] != classes) {
     DS_RETURN_IF_ERROR(Annotate(ReplaceClassifier(graph, classes, seed), config.onnx));
   }
   return graph;
@@ -83,9 +91,11 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
   ModelConfig model = {.onnx = path};
   if (graph.outputs().empty()) return model;
   const auto& shape = graph.value(graph.outputs()[0]).shape;
-  if (!shape || shape->empty() || shape->back() == kDynamicDim) return model;
-  model.options.classes = shape->back();
-  if (model.options.classes >= data_classes) return model;
+  const int axis = ClassAxis(shape);
+  if (axis < 0) return model;
+  model.options.classes = (*shape)[static_cast<size_t>(axis)];
+  // Some networks give pixels their classes last.
+  if (std::max(model.options.classes, shape->back()) >= data_classes) return model;
   return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.options.classes,
                                                  " classes apart, the data has ", data_classes,
                                                  "; give the data that it was trained on"));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "report/summary.h"
 #include "report/text_width.h"
 
 namespace ds {
@@ -40,8 +41,9 @@ std::string Head(const ProgressState& state) {
 std::vector<std::string> Details(const ProgressState& state) {
   std::vector<std::string> details;
   if (!std::isnan(state.loss)) details.push_back(absl::StrFormat("loss %.4f", state.loss));
-  if (!std::isnan(state.accuracy)) {
-    details.push_back(absl::StrFormat("acc %.2f%%", 100 * state.accuracy));
+  if (!std::isnan(state.measured)) {
+    const std::string name = state.metric == "accuracy" ? "acc" : state.metric;
+    details.push_back(absl::StrCat(name, " ", MetricText(state.metric, state.measured)));
   }
   details.push_back(absl::StrCat("eta ", FormatDuration(state.eta_s)));
   details.push_back(absl::StrFormat("%.0f img/s", state.images_per_second));

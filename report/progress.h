@@ -21,8 +21,10 @@ struct ProgressState {
   int64_t epochs = 1;
   int64_t step = 0;  // steps done in this epoch
   int64_t steps_per_epoch = 1;
-  double loss = std::numeric_limits<double>::quiet_NaN();      // NaN: not shown
-  double accuracy = std::numeric_limits<double>::quiet_NaN();  // share 0..1; NaN: not shown
+  double loss = std::numeric_limits<double>::quiet_NaN();  // NaN: not shown
+  std::string metric = "accuracy";                         // what the next number is
+  double measured =
+      std::numeric_limits<double>::quiet_NaN();  // as MetricText takes it; NaN: not shown
   double learning_rate = 0;
   double loss_scale = 0;         // fp16; 0: not shown
   int64_t skipped_steps = 0;     // of the run; shown if > 0

@@ -81,7 +81,8 @@ Json ExportsJson(const std::vector<QuantizedExport>& exports, const std::string&
 }
 
 std::string MetricText(const std::string& name, double value) {
-  if (name == "mae" || name == "rmse") return absl::StrFormat("%.5g", value);
+  if (name == "mae" || name == "rmse" || name == "perplexity")
+    return absl::StrFormat("%.5g", value);
   return absl::StrFormat("%.2f%%", 100 * value);
 }
 

@@ -79,8 +79,8 @@ struct RunSummary {
   std::vector<std::pair<std::string, std::string>> versions;
 };
 
-// A metric's value as people read it: shares (accuracy, f1, ...) in percent, errors (mae, rmse) as
-// they are.
+// A metric's value as people read it: shares (accuracy, f1, ...) in percent, errors (mae, rmse)
+// and perplexity as they are.
 std::string MetricText(const std::string& name, double value);
 // NaN becomes null.
 std::string SummaryJson(const RunSummary& summary);

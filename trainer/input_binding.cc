@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "graph/input_layout.h"
 
 namespace ds {
 namespace {
@@ -116,7 +117,10 @@ bool RunsSingly(const Graph& graph, const DatasetInfo& data) {
 
 bool WantsChannelsLast(const Graph& graph, const Shape& nchw) {
   if (nchw.size() != 4 || graph.inputs().size() != 1) return false;
-  const std::optional<Shape>& taken = graph.value(graph.inputs()[0]).shape;
+  const ValueId input = graph.inputs()[0];
+  const InputLayout layout = LayoutOfInput(graph, input);
+  if (layout != InputLayout::kUnknown) return layout == InputLayout::kChannelsLast;
+  const std::optional<Shape>& taken = graph.value(input).shape;
   return !ShapeFits(taken, nchw) && ShapeFits(taken, ToNhwc(nchw));
 }
 
@@ -131,10 +135,12 @@ absl::Status CheckInputs(const Graph& graph, const DatasetInfo& data, const std:
   }
   const Value& input = graph.value(graph.inputs()[0]);
   const Shape wanted = DataInputShape(data);
-  if (ShapeFits(input.shape, wanted) || WantsChannelsLast(graph, wanted)) return absl::OkStatus();
+  const bool channels_last = WantsChannelsLast(graph, wanted);
+  if (ShapeFits(input.shape, channels_last ? ToNhwc(wanted) : wanted)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "model ", model, " takes input '", input.name, "' of shape ", TakenShape(input),
-      ", the data has ", ShapeString(wanted),
+      channels_last ? " (channels last, as its first operators say)" : "", ", the data has ",
+      ShapeString(wanted), channels_last ? " (channels first)" : "",
       "; choose data.image_size or model.channels, height and width so that they agree"));
 }
 

@@ -33,8 +33,8 @@ bool IsWholeSample(const Value& input, int64_t rank_with_samples);
 // True where the model runs one sample at a time: its file says so, or an array holds whole inputs.
 bool RunsSingly(const Graph& graph, const DatasetInfo& data);
 
-// True where the model takes images as [N, H, W, C]: its input fits `nhwc`, a permutation of the
-// images' [N, C, H, W], and does not fit that itself.
+// True where the model takes images as [N, H, W, C], as its graph says (LayoutOfInput); where that
+// says nothing, where `nchw`, the images' [N, C, H, W], fits its input in that order only.
 bool WantsChannelsLast(const Graph& graph, const Shape& nchw);
 
 // InvalidArgument where the data does not fit the graph's inputs: what the model takes, what the

@@ -57,8 +57,8 @@ bool Take(absl::string_view& in, std::vector<T>& values) {
   return true;
 }
 
-constexpr const char* kSums[] = {"hits",     "count", "top5",     "tp",
-                                 "selected", "real",  "absolute", "squares"};
+constexpr const char* kSums[] = {"hits", "count",    "top5",    "tp",      "selected",
+                                 "real", "absolute", "squares", "surprise"};
 
 }  // namespace
 
@@ -66,13 +66,24 @@ bool MetricSums::Wants(const char* name) const {
   return std::find(names_.begin(), names_.end(), name) != names_.end();
 }
 
-void MetricSums::AddTo(const char* name, const at::Tensor& values) {
-  const at::Tensor flat = values.detach().to(at::kCPU, at::kDouble).reshape({-1}).contiguous();
+void MetricSums::AddTo(const std::string& name, absl::Span<const double> values) {
   std::vector<double>& sum = sums_[name];
-  const auto count = static_cast<size_t>(flat.numel());
-  if (sum.size() < count) sum.resize(count, 0.0);
-  const double* const data = flat.const_data_ptr<double>();
-  for (size_t i = 0; i < count; ++i) sum[i] += data[i];
+  if (sum.size() < values.size()) sum.resize(values.size(), 0.0);
+  for (size_t i = 0; i < values.size(); ++i) sum[i] += values[i];
+}
+
+void MetricSums::AddTo(const std::string& name, const at::Tensor& values) {
+  const at::Tensor flat = values.detach().to(at::kCPU, at::kDouble).reshape({-1}).contiguous();
+  AddTo(name, {flat.const_data_ptr<double>(), static_cast<size_t>(flat.numel())});
+}
+
+void MetricSums::AddTo(size_t label, const Scores& scores) {
+  if (scores_.size() <= label) scores_.resize(label + 1);
+  const auto append = [](const std::vector<float>& from, std::vector<float>& to) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  append(scores.positive, scores_[label].positive);
+  append(scores.negative, scores_[label].negative);
 }
 
 absl::Status MetricSums::AddScores(const at::Tensor& scores, const at::Tensor& positive,
@@ -112,6 +123,12 @@ void MetricSums::AddClasses(const TargetRows& rows) {
   if (Wants("top5")) {
     const at::Tensor own = rows.scores.gather(1, labels.unsqueeze(1));
     AddTo("top5", rows.scores.ge(own).sum(1).le(kTop).sum());
+  }
+  if (Wants("perplexity")) {
+    const at::Tensor logs = rows.scores.log_softmax(1);
+    const at::Tensor own = rows.targets.is_floating_point() ? rows.targets.mul(logs).sum(1)
+                                                            : logs.gather(1, labels.unsqueeze(1));
+    AddTo("surprise", own.to(at::kDouble).sum().neg());
   }
   if (!Wants("f1") && !Wants("mean_iou")) return;
   AddTo("tp", CountEach(labels.masked_select(hit), classes));
@@ -191,21 +208,26 @@ absl::Status MetricSums::AddEncoded(absl::string_view bytes) {
   for (const char* const name : kSums) {
     std::vector<double> values;
     if (!Take(bytes, values)) return torn();
-    std::vector<double>& sum = sums_[name];
-    if (sum.size() < values.size()) sum.resize(values.size(), 0.0);
-    for (size_t i = 0; i < values.size(); ++i) sum[i] += values[i];
+    AddTo(name, values);
   }
   for (size_t label = 0; !bytes.empty(); ++label) {
     Scores more;
     if (!Take(bytes, more.positive) || !Take(bytes, more.negative)) return torn();
-    if (scores_.size() <= label) scores_.resize(label + 1);
-    const auto append = [](const std::vector<float>& from, std::vector<float>& to) {
-      to.insert(to.end(), from.begin(), from.end());
-    };
-    append(more.positive, scores_[label].positive);
-    append(more.negative, scores_[label].negative);
+    AddTo(label, more);
   }
   return absl::OkStatus();
+}
+
+void MetricSums::AddHits(int64_t hits, int64_t count) {
+  AddTo("hits", std::vector<double>{static_cast<double>(hits)});
+  AddTo("count", std::vector<double>{static_cast<double>(count)});
+}
+
+void MetricSums::Add(const MetricSums& more) {
+  for (const auto& [name, values] : more.sums_) AddTo(name, values);
+  for (size_t label = 0; label < more.scores_.size(); ++label) {
+    AddTo(label, more.scores_[label]);
+  }
 }
 
 absl::Status MetricSums::AddRanks(Communicator& communicator) {
@@ -256,6 +278,7 @@ double MetricSums::ValueOf(const std::string& name) const {
   if (name == "auc") return MeanArea();
   if (count == 0) return kUndefined;
   if (name == "top5") return total("top5") / count;
+  if (name == "perplexity") return std::exp(total("surprise") / count);
   if (name == "mae") return total("absolute") / count;
   if (name == "rmse") return std::sqrt(total("squares") / count);
   return total("hits") / count;

@@ -8,6 +8,8 @@
 // mean_iou  of each class (label) tp / (tp + fp + fn), the mean of them (over all samples' pixels)
 // auc       area under the ROC curve, ties counted half (Fawcett 2006); the mean over labels; of
 //           several classes each against the others by its share (two: of the second)
+// perplexity  the exponential of the mean of -log p, p what the model gives the label, without the
+//           loss' smoothing and class weights (shares of classes: of their cross-entropy)
 // mae, rmse mean error, root of the mean square error
 // Means leave out classes that neither labels nor predictions have, auc those without a positive
 // or without a negative.
@@ -21,6 +23,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "comm/communicator.h"
 #include "trainer/optim/loss.h"
 
@@ -43,9 +46,16 @@ class MetricSums {
   // Rows as Loss::RowsThatCount gives them; single elements of bce that do not count are left out
   // here. ResourceExhausted beyond 2^26 scores for auc.
   absl::Status Add(const TargetRows& rows);
+  // Those of more batches of the same loss.
+  void Add(const MetricSums& more);
+  // Without auc, which keeps every score: what is summed while training.
+  void LeaveOutScores() { std::erase(names_, "auc"); }
+  // Whether hits are all that is wanted, and they are known already.
+  bool CountsHitsOnly() const { return names_ == std::vector<std::string>{"accuracy"}; }
+  void AddHits(int64_t hits, int64_t count);
   // All ranks' sums, on every rank, added in the order of ranks. Collective.
   absl::Status AddRanks(Communicator& communicator);
-  // In the order of the loss' metrics.
+  // In the order of the loss' metrics; NaN where nothing was added.
   std::vector<MetricValue> Values() const;
 
  private:
@@ -56,7 +66,6 @@ class MetricSums {
   void AddLabels(const TargetRows& rows);
   absl::Status AddScores(const at::Tensor& scores, const at::Tensor& positive,
                          const at::Tensor& counts);
-  void AddTo(const char* name, const at::Tensor& values);
   double ValueOf(const std::string& name) const;
   double MeanOfClasses(double tp_factor) const;
   double MeanArea() const;
@@ -67,6 +76,10 @@ class MetricSums {
   struct Scores {
     std::vector<float> positive, negative;
   };
+
+  void AddTo(const std::string& name, absl::Span<const double> values);
+  void AddTo(const std::string& name, const at::Tensor& values);
+  void AddTo(size_t label, const Scores& scores);
 
   std::vector<std::string> names_;
   TargetKind kind_ = TargetKind::kClass;

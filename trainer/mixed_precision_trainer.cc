@@ -72,6 +72,7 @@ struct MixedPrecisionTrainer::Sums {
   int64_t correct = 0;
   int64_t counted = 0;
   int64_t samples = 0;
+  MetricSums metrics;
 };
 
 MixedPrecisionTrainer::MixedPrecisionTrainer(GraphModule& model, Optimizer& optimizer, Loss loss,
@@ -155,6 +156,23 @@ absl::Status MixedPrecisionTrainer::ConnectRanks() {
   return exchange.has_value() ? local_steps_->ImportExchange(*exchange) : absl::OkStatus();
 }
 
+MetricSums MixedPrecisionTrainer::NoMetrics() const {
+  MetricSums metrics(loss_);
+  metrics.LeaveOutScores();
+  return metrics;
+}
+
+absl::Status MixedPrecisionTrainer::Measure(const at::Tensor& output, const at::Tensor& targets,
+                                            Sums& sums) const {
+  sums.metrics = NoMetrics();
+  if (sums.metrics.CountsHitsOnly()) {
+    sums.metrics.AddHits(sums.correct, sums.counted);
+    return absl::OkStatus();
+  }
+  DS_ASSIGN_OR_RETURN(const TargetRows rows, loss_.RowsThatCount(output.detach(), targets));
+  return sums.metrics.Add(rows);
+}
+
 absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackward(
     const Batch& batch, double share, StepTimings& times) {
   Sums sums;
@@ -187,6 +205,7 @@ absl::StatusOr<MixedPrecisionTrainer::Sums> MixedPrecisionTrainer::ForwardBackwa
   }
   sums.weight = result.weight;
   sums.counted = result.count;
+  DS_RETURN_IF_ERROR(Measure(outputs[0], targets, sums));
   const bool of_tokens = loss_.target_kind() == TargetKind::kClass && targets.dim() == 2 &&
                          targets.dtype() == at::kLong;
   sums.samples = of_tokens ? targets.numel() : batch.size();
@@ -231,6 +250,7 @@ absl::StatusOr<StepReport> MixedPrecisionTrainer::Step(const std::vector<Batch>&
     return absl::InvalidArgumentError("a step's batches have at least one sample over all ranks");
   DS_RETURN_IF_ERROR(Prepare(micro_batches.front()));
   StepReport report;
+  report.metrics = NoMetrics();
   report.epoch = epoch_;
   report.step = step_;
   if (parts_.schedule != nullptr) {
@@ -312,6 +332,7 @@ absl::Status MixedPrecisionTrainer::Accumulate(const std::vector<Batch>& micro_b
     report.weight += sums.weight;
     report.correct += sums.correct;
     report.counted += sums.counted;
+    report.metrics.Add(sums.metrics);
     report.samples += sums.samples;
   }
   if (report.weight > 0) report.loss /= report.weight;
@@ -346,6 +367,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, 
   EpochReport epoch;
   epoch.epoch = epoch_;
   Sums sums;
+  sums.metrics = NoMetrics();
   StepTimings times;
   int64_t wire_bytes = 0;
   DS_RETURN_IF_ERROR(loader.StartEpoch(epoch_));
@@ -375,6 +397,7 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, 
     sums.weight += report.weight;
     sums.correct += report.correct;
     sums.counted += report.counted;
+    sums.metrics.Add(report.metrics);
     sums.samples += report.samples;
     times += report.times;
     wire_bytes += report.wire_bytes;
@@ -387,6 +410,8 @@ absl::StatusOr<EpochReport> MixedPrecisionTrainer::RunEpoch(DataLoader& loader, 
                      static_cast<double>(sums.counted), static_cast<double>(sums.samples)};
   DS_RETURN_IF_ERROR(
       communicator_->AllReduce(MutableBuffer::Of(absl::MakeSpan(totals)), ReduceOp::kSum));
+  DS_RETURN_IF_ERROR(sums.metrics.AddRanks(*communicator_));
+  epoch.train_metrics = sums.metrics.Values();
   const double steps = static_cast<double>(std::max<int64_t>(1, epoch.steps));
   epoch.train_loss = totals[1] > 0 ? totals[0] / totals[1] : 0;
   epoch.train_accuracy = loss_.target_kind() == TargetKind::kValues

@@ -32,6 +32,7 @@
 #include "executor/graph_module.h"
 #include "trainer/divergence.h"
 #include "trainer/evaluate.h"
+#include "trainer/metrics.h"
 #include "trainer/optim/ema.h"
 #include "trainer/optim/loss.h"
 #include "trainer/optim/loss_scaler.h"
@@ -63,6 +64,7 @@ struct StepReport {
   double weight = 0;    // of that mean among those of other ranks and steps
   int64_t correct = 0;  // this rank's hits; of numbers 0
   int64_t counted = 0;  // what they are out of
+  MetricSums metrics;   // this rank's, the loss' but auc
   int64_t samples = 0;  // this rank's (one class a token: tokens)
   double learning_rate = 0;
   double clip_factor = 1;  // what clipping to clip_norm multiplied the gradients by
@@ -79,10 +81,11 @@ struct StepReport {
 
 struct EpochReport {
   int64_t epoch = 0;
-  double train_loss = 0;         // over all ranks
-  double train_accuracy = 0;     // share of hits, 0..1; NaN where the loss is of numbers
-  double images_per_second = 0;  // over all ranks, training part of the epoch
-  StepTimings mean_times;        // a step, this rank
+  double train_loss = 0;                   // over all ranks
+  double train_accuracy = 0;               // share of hits, 0..1; NaN where the loss is of numbers
+  std::vector<MetricValue> train_metrics;  // the loss' but auc, over all ranks, while it learned
+  double images_per_second = 0;            // over all ranks, training part of the epoch
+  StepTimings mean_times;                  // a step, this rank
   int64_t steps = 0;
   int64_t skipped_steps =
       0;  // so far in the run; local steps: summed over ranks, as of the last outer step
@@ -187,6 +190,8 @@ class MixedPrecisionTrainer {
 
  private:
   struct Sums;
+  MetricSums NoMetrics() const;
+  absl::Status Measure(const at::Tensor& output, const at::Tensor& targets, Sums& sums) const;
   absl::Status BroadcastModel();
   absl::Status AgreeOnBuffers();
   absl::Status ConnectRanks();

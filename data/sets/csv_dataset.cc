@@ -168,6 +168,7 @@ struct Encoding {
   bool classes = false;
   std::optional<Codes> class_codes;  // of words; numbers are classes as they are
   int64_t class_count = 0;
+  int64_t ignored_label = 0;
   int64_t width = 0;
 };
 
@@ -200,10 +201,12 @@ absl::Status ChooseFeatures(const DatasetOptions& options, const CsvTable& table
       absl::StrCat(table.origin, ": no column is left to learn from"));
 }
 
-// The class that a number names, or an error with the cell.
-absl::StatusOr<int64_t> ClassNumber(const CsvTable& table, int64_t row, size_t column) {
+// The class that a number names, or `ignored`, or an error with the cell.
+absl::StatusOr<int64_t> ClassNumber(const CsvTable& table, int64_t row, size_t column,
+                                    int64_t ignored) {
   constexpr int64_t kMostClasses = 1 << 24;
   DS_ASSIGN_OR_RETURN(const float value, Number(table, row, column));
+  if (value == static_cast<float>(ignored)) return ignored;
   if (value >= 0 && value < kMostClasses && value == std::floor(value))
     return static_cast<int64_t>(value);
   return WrongCell(table, row, column,
@@ -223,6 +226,7 @@ absl::Status ChooseTargets(const DatasetOptions& options, const CsvTable& table,
     DS_ASSIGN_OR_RETURN(const size_t column, Column(table, name, "data.target"));
     encoding.targets.push_back(column);
   }
+  encoding.ignored_label = options.ignored_label;
   const size_t column = encoding.targets[0];
   const bool words = !AllNumbers(table, column);
   encoding.classes = options.target_type == "class" ||
@@ -239,8 +243,10 @@ absl::Status ChooseTargets(const DatasetOptions& options, const CsvTable& table,
     return absl::OkStatus();
   }
   for (int64_t row = 0; row < table.rows(); ++row) {
-    DS_ASSIGN_OR_RETURN(const int64_t label, ClassNumber(table, row, column));
-    encoding.class_count = std::max(encoding.class_count, label + 1);
+    DS_ASSIGN_OR_RETURN(const int64_t label,
+                        ClassNumber(table, row, column, options.ignored_label));
+    if (label != options.ignored_label)
+      encoding.class_count = std::max(encoding.class_count, label + 1);
   }
   return absl::OkStatus();
 }
@@ -261,8 +267,8 @@ absl::Status AddRow(const Encoding& encoding, const CsvTable& table, int64_t row
 absl::StatusOr<int64_t> Label(const Encoding& encoding, const CsvTable& table, int64_t row) {
   const size_t column = encoding.targets[0];
   if (encoding.class_codes.has_value()) return Code(*encoding.class_codes, table, row, column);
-  DS_ASSIGN_OR_RETURN(const int64_t label, ClassNumber(table, row, column));
-  if (label < encoding.class_count) return label;
+  DS_ASSIGN_OR_RETURN(const int64_t label, ClassNumber(table, row, column, encoding.ignored_label));
+  if (label < encoding.class_count || label == encoding.ignored_label) return label;
   return WrongCell(table, row, column,
                    absl::StrCat("has class ", label, ", but the training split's highest is ",
                                 encoding.class_count - 1));

@@ -67,9 +67,11 @@ absl::StatusOr<std::vector<uint8_t>> ReadLabels(const std::string& path) {
   return ParseIdxLabels(bytes, path);
 }
 
-LabelCount Count(absl::Span<const uint8_t> labels) {
+LabelCount Count(absl::Span<const uint8_t> labels, int64_t ignored) {
   LabelCount count;
-  for (size_t i = 0; i < labels.size(); ++i) count.Add(labels[i], static_cast<int64_t>(i));
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] != ignored) count.Add(labels[i], static_cast<int64_t>(i));
+  }
   return count;
 }
 
@@ -94,7 +96,8 @@ absl::StatusOr<DatasetPtr> OpenIdx(const DatasetOptions& options) {
   info.channels = 1;
   info.height = images.height;
   info.width = images.width;
-  const LabelCount count = Count(labels);
+  info.ignored_label = options.ignored_label;
+  const LabelCount count = Count(labels, options.ignored_label);
   info.classes = count.classes();
   if (std::string note = count.Note(files.labels); !note.empty())
     info.notes.push_back(std::move(note));
@@ -104,7 +107,7 @@ absl::StatusOr<DatasetPtr> OpenIdx(const DatasetOptions& options) {
     const std::string train = FindIn(folder, FileNames("train", "labels", 1));
     if (!train.empty()) {
       DS_ASSIGN_OR_RETURN(std::vector<uint8_t> train_labels, ReadLabels(train));
-      info.classes = std::max(info.classes, Count(train_labels).classes());
+      info.classes = std::max(info.classes, Count(train_labels, options.ignored_label).classes());
     }
   }
   return MakeInMemoryImages(std::move(info), std::move(images.pixels), std::move(labels));

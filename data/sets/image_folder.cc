@@ -1,10 +1,13 @@
-// A folder of pictures, <path>/<split>/<class>/**/*.{jpg,jpeg,png,webp}, decoded on demand.
+// A folder of pictures, <path>/<split>/<class>/**/*.{jpg,jpeg,png,webp}, decoded on demand; without
+// <split> they are dealt to both.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <map>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -24,7 +27,9 @@ constexpr int64_t kMaxSide = 4096;  // of what the network sees
 constexpr int64_t kDigestFiles = 256;
 constexpr char kLayout[] =
     "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg, png or webp, "
-    "also in folders below; \"val\" does for \"test\"), one folder a class";
+    "also in folders below; \"val\" does for \"test\"), one folder a class; or the classes' "
+    "folders "
+    "in <path> itself, of which data.validation's share is the test split";
 constexpr int kMaxDepth = 32;  // of folders below a class
 constexpr int64_t kExifFiles = 64;
 
@@ -174,8 +179,26 @@ absl::StatusOr<std::vector<std::string>> ListFolders(const fs::path& folder) {
   return names;
 }
 
+// Where a split's classes lie.
+struct SplitFolder {
+  fs::path path;
+  bool dealt = false;  // to both splits
+};
+
+// Class folders without a split's folder above them. A name that somebody may have meant for a
+// split is no class.
+bool HoldsClassesItself(const fs::path& place) {
+  const absl::StatusOr<std::vector<std::string>> folders = ListFolders(place);
+  if (!folders.ok() || folders->empty()) return false;
+  return std::none_of(folders->begin(), folders->end(), [](const std::string& name) {
+    const std::string lower = absl::AsciiStrToLower(name);
+    return lower == "val" || absl::StartsWith(lower, "train") || absl::StartsWith(lower, "test") ||
+           absl::StartsWith(lower, "valid");
+  });
+}
+
 // The folder of a split below one of the usual places.
-absl::StatusOr<fs::path> FindSplit(const DatasetOptions& options) {
+absl::StatusOr<SplitFolder> FindSplit(const DatasetOptions& options) {
   std::vector<std::string> names = {options.split};
   if (options.split == "test") names.push_back("val");
   std::vector<std::string> tried;
@@ -183,17 +206,20 @@ absl::StatusOr<fs::path> FindSplit(const DatasetOptions& options) {
     for (const std::string& name : names) {
       const fs::path folder = fs::path(place) / name;
       std::error_code ignored;
-      if (fs::is_directory(folder, ignored)) return folder;
+      if (fs::is_directory(folder, ignored)) return SplitFolder{folder};
       tried.push_back(folder.string());
     }
+    if (HoldsClassesItself(place)) return SplitFolder{place, /*dealt=*/true};
   }
   return MissingData(absl::StrCat("image folder (", options.split, " split)"), tried,
                      absl::StrCat("Layout: ", kLayout, "."));
 }
 
 // The classes are the training folder's, also for the test split, so that their numbers agree.
-absl::StatusOr<std::vector<std::string>> FindClasses(const fs::path& split_folder) {
+absl::StatusOr<std::vector<std::string>> FindClasses(const SplitFolder& split) {
+  const fs::path& split_folder = split.path;
   DS_ASSIGN_OR_RETURN(std::vector<std::string> own, ListFolders(split_folder));
+  if (split.dealt) return own;
   const fs::path train = split_folder.parent_path() / "train";
   std::vector<std::string> classes = own;
   std::error_code ignored;
@@ -248,6 +274,17 @@ absl::StatusOr<std::vector<Picture>> FindPictures(const fs::path& split_folder,
         absl::StrCat(split_folder.string(), ": holds no pictures; ", kLayout));
   }
   return pictures;
+}
+
+// Of all pictures those of options.split.
+absl::Status KeepSplit(const DatasetOptions& options, const fs::path& folder,
+                       std::vector<Picture>& pictures) {
+  DS_ASSIGN_OR_RETURN(const std::vector<int64_t> rows,
+                      RowsOfSplit(static_cast<int64_t>(pictures.size()), options, folder.string()));
+  std::vector<Picture> kept;
+  for (const int64_t row : rows) kept.push_back(std::move(pictures[static_cast<size_t>(row)]));
+  pictures = std::move(kept);
+  return absl::OkStatus();
 }
 
 // The one size of all pictures, from their headers; refuses mixed sizes.
@@ -314,13 +351,15 @@ absl::Status CheckOptions(const DatasetOptions& options) {
 
 absl::StatusOr<DatasetPtr> OpenImageFolder(const DatasetOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
-  DS_ASSIGN_OR_RETURN(fs::path folder, FindSplit(options));
+  DS_ASSIGN_OR_RETURN(const SplitFolder split, FindSplit(options));
+  const fs::path& folder = split.path;
   DatasetInfo info;
-  DS_ASSIGN_OR_RETURN(info.class_names, FindClasses(folder));
+  DS_ASSIGN_OR_RETURN(info.class_names, FindClasses(split));
   Skipped skipped;
   DS_ASSIGN_OR_RETURN(std::vector<Picture> pictures,
                       FindPictures(folder, info.class_names, skipped));
   if (!skipped.empty()) info.notes.push_back(SkippedNote(folder, skipped));
+  if (split.dealt) DS_RETURN_IF_ERROR(KeepSplit(options, folder, pictures));
   info.size = LimitedSize(pictures.size(), options.limit);
   pictures.resize(info.size);
   info.channels = options.channels;

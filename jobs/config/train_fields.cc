@@ -90,8 +90,8 @@ void AddData(DataConfig& c, Fields& out) {
   out.push_back({"data", "categories", &c.set.categories, Any(),
                  "csv: columns of words or codes, one input a value"});
   out.push_back({"data", "validation", &c.set.validation_fraction, Between(0, 0.99),
-                 "share that is the test split: of a text its end; of tensors and csv without "
-                 "splits of their own so many rows, drawn once for all"});
+                 "share that is the test split: of a text its end; of images, tensors and csv "
+                 "without splits of their own so many samples, drawn once for all"});
   out.push_back({"data", "channels", &c.set.channels, Between(1, kMaxSide), "synthetic: channels"});
   out.push_back(
       {"data", "height", &c.set.height, Between(1, kMaxSide), "synthetic: height, pixels"});

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <utility>
 
@@ -47,14 +48,13 @@ absl::StatusOr<std::unique_ptr<RunReporter>> RunReporter::Create(const TrainConf
   return reporter;
 }
 
-bool RunReporter::Measures(const std::string& metric) const {
-  return std::find(metrics_names_.begin(), metrics_names_.end(), metric) != metrics_names_.end();
-}
-
-std::vector<double> RunReporter::TrainMetrics(double accuracy) const {
-  std::vector<double> cells;
-  for (const std::string& name : metrics_names_)
-    cells.push_back(name == "accuracy" ? accuracy : MetricsRow::kNone);
+std::vector<double> RunReporter::TrainMetrics() const {
+  std::vector<double> cells(metrics_names_.size(), MetricsRow::kNone);
+  for (const MetricValue& one : measured_.Values()) {
+    const auto column = std::find(metrics_names_.begin(), metrics_names_.end(), one.name);
+    if (column != metrics_names_.end())
+      cells[static_cast<size_t>(column - metrics_names_.begin())] = one.value;
+  }
   return cells;
 }
 
@@ -62,18 +62,22 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
   times_ += report.times;
   loss_ += report.loss * report.weight;
   weight_ += report.weight;
-  correct_ += report.correct;
-  counted_ += report.counted;
-  ++steps_;
+  if (steps_++ == 0) {
+    measured_ = report.metrics;
+  } else {
+    measured_.Add(report.metrics);
+  }
   ProgressState state;
   state.epoch = report.epoch + 1;
   state.epochs = config_.run.epochs;
   state.step = report.step_in_epoch + 1;
   state.steps_per_epoch = report.steps_per_epoch;
   state.loss = weight_ > 0 ? loss_ / weight_ : 0;
-  if (Measures("accuracy")) {
-    state.accuracy =
-        static_cast<double>(correct_) / static_cast<double>(std::max<int64_t>(1, counted_));
+  const std::vector<double> cells = TrainMetrics();
+  for (size_t i = cells.size(); i-- > 0;) {
+    if (std::isnan(cells[i])) continue;
+    state.metric = metrics_names_[i];
+    state.measured = cells[i];
   }
   state.learning_rate = report.learning_rate;
   state.loss_scale = scaled ? report.loss_scale : 0;
@@ -81,45 +85,48 @@ absl::Status RunReporter::Step(const StepReport& report, int64_t skipped_steps, 
   progress_->Step(state, report.samples * world_size_);
   const bool last = state.step == state.steps_per_epoch;
   if (!last && (report.step + 1) % config_.log.every_steps != 0) return absl::OkStatus();
+  MetricsRow row;
+  row.step = report.step + 1;
+  row.epoch = state.epoch;
+  row.loss = state.loss;
+  row.metrics = cells;
+  row.learning_rate = state.learning_rate;
+  row.images_per_second = progress_->images_per_second();
+  if (scaled) row.loss_scale = report.loss_scale;
+  row.skipped_steps = skipped_steps;
   const double steps = static_cast<double>(steps_);
-  if (metrics_ != nullptr) {
-    MetricsRow row;
-    row.step = report.step + 1;
-    row.epoch = state.epoch;
-    row.loss = state.loss;
-    row.metrics = TrainMetrics(state.accuracy);
-    row.learning_rate = state.learning_rate;
-    row.images_per_second = progress_->images_per_second();
-    if (scaled) row.loss_scale = report.loss_scale;
-    row.skipped_steps = skipped_steps;
-    row.data_ms = times_.data / steps;
-    row.forward_ms = times_.forward / steps;
-    row.backward_ms = times_.backward / steps;
-    row.exchange_ms = times_.exchange / steps;
-    row.exchange_exposed_ms = times_.exchange_exposed / steps;
-    row.optimiser_ms = times_.optimizer / steps;
-    DS_RETURN_IF_ERROR(metrics_->Write(row));
-  }
-  if (events_ != nullptr) {
-    DS_RETURN_IF_ERROR(events_->AddScalar("loss/train", report.step + 1, state.loss));
-    if (Measures("accuracy"))
-      DS_RETURN_IF_ERROR(events_->AddScalar("accuracy/train", report.step + 1, state.accuracy));
-    DS_RETURN_IF_ERROR(events_->AddScalar("learning_rate", report.step + 1, state.learning_rate));
-    if (scaled)
-      DS_RETURN_IF_ERROR(events_->AddScalar("loss_scale", report.step + 1, report.loss_scale));
-  }
+  row.data_ms = times_.data / steps;
+  row.forward_ms = times_.forward / steps;
+  row.backward_ms = times_.backward / steps;
+  row.exchange_ms = times_.exchange / steps;
+  row.exchange_exposed_ms = times_.exchange_exposed / steps;
+  row.optimiser_ms = times_.optimizer / steps;
+  DS_RETURN_IF_ERROR(WriteStep(row));
   times_ = {};
   loss_ = weight_ = 0;
-  correct_ = counted_ = steps_ = 0;
+  steps_ = 0;
   return absl::OkStatus();
+}
+
+absl::Status RunReporter::WriteStep(const MetricsRow& row) {
+  if (metrics_ != nullptr) DS_RETURN_IF_ERROR(metrics_->Write(row));
+  if (events_ == nullptr) return absl::OkStatus();
+  DS_RETURN_IF_ERROR(events_->AddScalar("loss/train", row.step, row.loss));
+  for (size_t i = 0; i < row.metrics.size(); ++i) {
+    if (std::isnan(row.metrics[i])) continue;
+    DS_RETURN_IF_ERROR(events_->AddScalar(metrics_names_[i] + "/train", row.step, row.metrics[i]));
+  }
+  DS_RETURN_IF_ERROR(events_->AddScalar("learning_rate", row.step, row.learning_rate));
+  if (std::isnan(row.loss_scale)) return absl::OkStatus();
+  return events_->AddScalar("loss_scale", row.step, row.loss_scale);
 }
 
 absl::Status RunReporter::Epoch(const EpochReport& epoch, const Evaluation& evaluation,
                                 int64_t step) {
   std::string line =
       absl::StrFormat("epoch %d: train loss %.4f", epoch.epoch + 1, epoch.train_loss);
-  if (Measures("accuracy"))
-    absl::StrAppend(&line, ", accuracy ", MetricText("accuracy", epoch.train_accuracy));
+  for (const MetricValue& one : epoch.train_metrics)
+    absl::StrAppend(&line, ", ", one.name, " ", MetricText(one.name, one.value));
   absl::StrAppendFormat(&line, "; test loss %.4f", evaluation.loss);
   for (const MetricValue& one : evaluation.metrics)
     absl::StrAppend(&line, ", ", one.name, " ", MetricText(one.name, one.value));

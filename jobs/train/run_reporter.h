@@ -49,9 +49,9 @@ class RunReporter {
  private:
   RunReporter() = default;
 
-  bool Measures(const std::string& metric) const;
-  // A training row's cells: of what steps count, accuracy alone.
-  std::vector<double> TrainMetrics(double accuracy) const;
+  // A training row's cells: what steps measure; empty where that is less than evaluations do.
+  std::vector<double> TrainMetrics() const;
+  absl::Status WriteStep(const MetricsRow& row);
 
   TrainConfig config_;
   std::vector<std::string> metrics_names_;
@@ -64,7 +64,8 @@ class RunReporter {
   // Since the last row of metrics.
   StepTimings times_;
   double loss_ = 0, weight_ = 0;
-  int64_t correct_ = 0, counted_ = 0, steps_ = 0;
+  MetricSums measured_;
+  int64_t steps_ = 0;
 };
 
 }  // namespace ds

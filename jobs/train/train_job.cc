@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -370,7 +371,10 @@ class TrainJob final : public TrainObserver {
 
   absl::Status KeepBest(int64_t epoch) {
     // What is not defined (auc of labels that are all alike) is worse than all that is.
-    progress_.best_metric = std::isnan(last_evaluation_.metric()) ? -1 : last_evaluation_.metric();
+    constexpr double kWorst = std::numeric_limits<double>::max();
+    progress_.best_metric = last_evaluation_.metric();
+    if (std::isnan(progress_.best_metric))
+      progress_.best_metric = HigherIsBetter(metric()) ? -1 : kWorst;
     progress_.best_loss = last_evaluation_.loss;
     progress_.best_epoch = epoch;
     if (quantized_ != nullptr && !StageAt(config_.quantization, epoch).last)

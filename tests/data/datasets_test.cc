@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -102,6 +103,35 @@ TEST_F(IdxFolder, MixesGzipPlainAndDottedNames) {
   EXPECT_EQ(sample.label, 2);
   EXPECT_EQ(sample.pixels[3], static_cast<uint8_t>((12 * 20 + 3) * 7));
   EXPECT_EQ((*test)->info().classes, 10) << "the training labels have the say";
+}
+
+TEST_F(IdxFolder, ALabelThatStandsForNoClassIsReadAndNotCounted) {
+  Fill();
+  Bytes labels = testing::IdxLabelFile(13);
+  labels[labels.size() - 1] = 255;
+  folder_.Write("train-labels-idx1-ubyte", labels);
+  DatasetOptions options = Options("idx", folder_.path());
+  EXPECT_EQ((*OpenDataset(options))->info().classes, 256);
+  options.ignored_label = 255;
+  for (const char* split : {"train", "test"}) {
+    options.split = split;
+    EXPECT_EQ((*OpenDataset(options))->info().classes, 10) << split;
+  }
+  options.split = "train";
+  const auto data = *OpenDataset(options);
+  EXPECT_TRUE(data->info().notes.empty());
+  LoaderOptions loading = {.batch_size = 13, .mean = {0}, .stddev = {1}};
+  auto loader = DataLoader::Create(data, loading);
+  ASSERT_TRUE(loader.ok() && (*loader)->StartEpoch(0).ok());
+  const auto batch = (*loader)->Next();
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  const auto read = (*batch)->targets->span<int64_t>();
+  EXPECT_EQ(std::count(read.begin(), read.end(), 255), 1);
+  loading.augment.mixup = 0.2;
+  loader = DataLoader::Create(data, loading);
+  ASSERT_TRUE(loader.ok() && (*loader)->StartEpoch(0).ok());
+  EXPECT_THAT(std::string((*loader)->Next().status().message()),
+              HasSubstr("its label 255 stands for no class (loss.ignore_index), and mixup"));
 }
 
 TEST_F(IdxFolder, LimitTakesTheFirstAndBadReadsAreRefused) {

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "data/dataset.h"
 #include "data/image/image_codec.h"
 #include "data/image/image_resize.h"
@@ -250,6 +253,31 @@ TEST_F(ImageFolderTest, NumbersClassesByNameAndTakesThemInTurn) {
   ASSERT_TRUE((*test)->ReadImage(0, absl::MakeSpan(pixels), &label).ok());
   EXPECT_EQ(label, 2);
   EXPECT_EQ((*test)->info().classes, 3);
+}
+
+// Whatever its classes' sizes, a picture is in one split, the same each time.
+TEST_F(ImageFolderTest, WithoutSplitsOfItsOwnAShareIsHeldOut) {
+  std::multiset<std::pair<int64_t, uint8_t>> all, dealt;
+  for (uint8_t i = 0; i < 40; ++i) {
+    const int64_t label = i < 25 ? 0 : 1;
+    Add(absl::StrCat(label == 0 ? "cat/" : "dog/", 100 + i, ".png"), 4, 4, i);
+    all.insert({label, i});
+  }
+  for (const char* split : {"train", "test"}) {
+    const auto data = Open(split);
+    ASSERT_TRUE(data.ok()) << data.status();
+    EXPECT_EQ((*data)->info().size, std::string(split) == "train" ? 36 : 4);
+    EXPECT_EQ((*data)->info().class_names, (std::vector<std::string>{"cat", "dog"}));
+    for (int64_t i = 0; i < (*data)->info().size; ++i) {
+      Bytes pixels(48);
+      int64_t label = -1;
+      ASSERT_TRUE((*data)->ReadImage(i, absl::MakeSpan(pixels), &label).ok());
+      dealt.insert({label, pixels[0]});
+    }
+  }
+  EXPECT_EQ(dealt, all);
+  Add("Training/cat/1.png", 4, 4, 0);
+  EXPECT_THAT(Error("train"), HasSubstr("Layout"));
 }
 
 TEST_F(ImageFolderTest, ResizesMixedSizesAndRefusesThemOtherwise) {

@@ -174,10 +174,11 @@ TEST(InputLayoutTest, ATransposedInputHasItsChannelsLast) {
   const auto layout = [](const Graph& graph) { return LayoutOfInput(graph, graph.inputs()[0]); };
   EXPECT_EQ(layout(Picture({kDynamicDim, 32, 24, 3}, {0, 3, 1, 2})), InputLayout::kChannelsLast);
   EXPECT_EQ(layout(Picture({kDynamicDim, 32, 24, 7}, {0, 3, 1, 2})), InputLayout::kChannelsLast);
-  EXPECT_EQ(layout(Picture({kDynamicDim, 3, 32, 24}, {})), InputLayout::kChannelsFirst);
-  EXPECT_EQ(layout(Picture({kDynamicDim, 32, 24, 3}, {})), InputLayout::kChannelsLast);
+  EXPECT_EQ(layout(Picture({kDynamicDim, 32, 24, 3}, {})), InputLayout::kUnknown);
   EXPECT_EQ(layout(Picture({kDynamicDim, 3, 32, 24}, {0, 2, 3, 1})), InputLayout::kChannelsFirst);
-  EXPECT_EQ(layout(Picture({kDynamicDim, 3, 4, 4}, {})), InputLayout::kChannelsFirst);
+  EXPECT_EQ(layout(Picture({kDynamicDim, 3, 3, 3}, {0, 3, 1, 2})), InputLayout::kChannelsLast);
+  EXPECT_EQ(layout(Picture({kDynamicDim, 3, 3, 3}, {})), InputLayout::kUnknown);
+  EXPECT_EQ(layout(Picture({kDynamicDim, 4}, {})), InputLayout::kUnknown);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ ProgressState Sample() {
   state.step = 50;
   state.steps_per_epoch = 100;
   state.loss = 0.4322;
-  state.accuracy = 0.8765;
+  state.measured = 0.8765;
   state.learning_rate = 0.1;
   state.loss_scale = 65536;
   state.skipped_steps = 3;
@@ -67,9 +67,19 @@ TEST(RenderProgressLine, LeavesOutWhatThereIsNot) {
   ProgressState state = Sample();
   state.loss_scale = 0;
   state.skipped_steps = 0;
-  state.accuracy = std::numeric_limits<double>::quiet_NaN();
+  state.measured = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(RenderProgressLine(state),
             "epoch 2/10  step 50/100  loss 0.4322  eta 1:02:05  1234 img/s  lr 0.1");
+}
+
+TEST(RenderProgressLine, NamesWhatIsMeasured) {
+  ProgressState state = Sample();
+  state.metric = "mae";
+  state.measured = 12.5;
+  EXPECT_THAT(RenderProgressLine(state), HasSubstr("  loss 0.4322  mae 12.5  eta"));
+  state.metric = "mean_iou";
+  state.measured = 0.125;
+  EXPECT_THAT(RenderProgressLine(state), HasSubstr("  mean_iou 12.50%  eta"));
 }
 
 // Ten steps of 0.5 s and 100 images each, five an epoch.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "graph/builder.h"
 #include "graph/graph.h"
 #include "trainer/batch_tensors.h"
 
@@ -142,6 +143,44 @@ TEST(InputBinding, ImagesLieAsTheModelTakesThem) {
     info.height = 5;
     EXPECT_THAT(Error(last, info), HasSubstr("choose data.image_size"));
   }
+}
+
+// A network whose shapes tell nothing: 3 x 3 pixels of 3 channels, or extents that are open.
+Graph Pictures(const Shape& shape, bool channels_last) {
+  Builder b("pictures");
+  ValueId x = b.Input("x", DType::kFloat32, shape);
+  if (channels_last) x = b.Op("Transpose", {x}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+  b.Output(b.Op("GlobalAveragePool", {x}), "y");
+  return b.Finish().value();
+}
+
+TEST(InputBinding, WhereShapesTellNothingTheModelsOperatorsDo) {
+  std::vector<float> values(27);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  Batch batch;
+  batch.inputs = {{"", Tensor::From<float>({1, 3, 3, 3}, values)}};
+  batch.channels_last = false;
+  const at::Tensor nchw = at::tensor(values).reshape({1, 3, 3, 3});
+  for (const Shape& shape : {Shape{kDynamicDim, 3, 3, 3}, Shape(4, kDynamicDim)}) {
+    EXPECT_TRUE((*InputsToTorch(batch, Pictures(shape, false)))[0].equal(nchw));
+    EXPECT_TRUE(
+        (*InputsToTorch(batch, Pictures(shape, true)))[0].equal(nchw.permute({0, 2, 3, 1})));
+  }
+}
+
+// 32 rows, 24 columns, 3 channels fit a network of 32 channels that is 24 x 3 by their numbers.
+TEST(InputBinding, ShapesThatFitInTheWrongOrderAreRefused) {
+  DatasetInfo info;
+  info.channels = 3;
+  info.height = 32;
+  info.width = 24;
+  EXPECT_EQ(Error(Pictures({kDynamicDim, 3, 32, 24}, false), info), "");
+  EXPECT_EQ(Error(Pictures({kDynamicDim, 32, 24, 3}, true), info), "");
+  EXPECT_THAT(Error(Pictures({kDynamicDim, 32, 24, 3}, false), info),
+              HasSubstr("'x' of shape [?, 32, 24, 3], the data has [?, 3, 32, 24]; choose"));
+  EXPECT_THAT(Error(Pictures({kDynamicDim, 3, 32, 24}, true), info),
+              HasSubstr("(channels last, as its first operators say), the data has [?, 3, 32, 24] "
+                        "(channels first); choose"));
 }
 
 }  // namespace

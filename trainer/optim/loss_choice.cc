@@ -53,6 +53,7 @@ std::vector<std::string> UsualMetrics(TargetKind kind, const Shape* output) {
   const size_t rank = output == nullptr ? 2 : output->size();
   if (kind == TargetKind::kValues) return {"mae", "rmse"};
   if (rank >= 4) return {"mean_iou", "accuracy"};
+  if (kind == TargetKind::kClass && rank == 3) return {"accuracy", "perplexity"};  // of tokens
   if (kind == TargetKind::kClass) return {"accuracy"};
   const bool single = output != nullptr && (rank == 1 || output->back() == 1);
   return single ? std::vector<std::string>{"accuracy", "auc"}

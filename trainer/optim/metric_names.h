@@ -17,20 +17,20 @@ inline bool IsOfClasses(const std::string& loss) {
 }
 // As an element of `loss.metrics` may be; MetricsOf: those that go with a loss.
 inline std::vector<std::string> MetricNames() {
-  return {"accuracy", "top5", "f1", "auc", "mean_iou", "mae", "rmse"};
+  return {"accuracy", "top5", "f1", "auc", "mean_iou", "perplexity", "mae", "rmse"};
 }
 inline std::vector<std::string> MetricsOf(const std::string& loss) {
   if (loss == "bce") return {"accuracy", "f1", "auc", "mean_iou"};
-  if (IsOfClasses(loss)) return {"accuracy", "top5", "f1", "auc", "mean_iou"};
+  if (IsOfClasses(loss)) return {"accuracy", "top5", "f1", "auc", "mean_iou", "perplexity"};
   return {"mae", "rmse"};
 }
 inline bool GoesWith(const std::string& metric, const std::string& loss) {
   const std::vector<std::string> fit = MetricsOf(loss);
   return std::find(fit.begin(), fit.end(), metric) != fit.end();
 }
-// False for errors.
+// False for errors and for perplexity.
 inline bool HigherIsBetter(const std::string& metric) {
-  return metric != "mae" && metric != "rmse";
+  return metric != "mae" && metric != "rmse" && metric != "perplexity";
 }
 
 }  // namespace ds
