@@ -93,9 +93,12 @@ absl::StatusOr<ModelConfig> ModelAsItIs(const std::string& path, int64_t data_cl
   const auto& shape = graph.value(graph.outputs()[0]).shape;
   const int axis = ClassAxis(shape);
   if (axis < 0) return model;
-  model.options.classes = (*shape)[static_cast<size_t>(axis)];
-  // Some networks give pixels their classes last.
-  if (std::max(model.options.classes, shape->back()) >= data_classes) return model;
+  const int64_t classes = (*shape)[static_cast<size_t>(axis)];
+  // Some networks give pixels their classes last; labels of pixels come as tensors, whose model
+  // keeps its head where nobody names a number.
+  if (classes < data_classes && shape->back() >= data_classes) return model;
+  model.options.classes = classes;
+  if (classes >= data_classes) return model;
   return absl::InvalidArgumentError(absl::StrCat("model ", path, " tells ", model.options.classes,
                                                  " classes apart, the data has ", data_classes,
                                                  "; give the data that it was trained on"));

@@ -113,6 +113,9 @@ TEST(CsvData, TargetsMayBeValuesSeveralOrClassesByNumber) {
   EXPECT_THAT(
       tables.Error("test"),
       HasSubstr("test.csv:2: column 'y' has class 4, but the training split's highest is 3"));
+  tables.options.ignored_label = 3;
+  EXPECT_EQ(tables.Open()->info().classes, 1);
+  EXPECT_THAT(Row(*tables.Open(), 1), ElementsAre(2, 3));
   tables.options.targets = {"z"};
   EXPECT_THAT(tables.Error(), HasSubstr("column 'z' has 6.5, no class"));
   tables.options.targets = {"y", "z"};
