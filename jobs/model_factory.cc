@@ -1,6 +1,5 @@
 #include "jobs/model_factory.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
