@@ -1,3 +1,4 @@
+#include "base/cpu/cpu_features.h"
 #include "federated/update/packing_inl.h"
 
 namespace ds::federated {
@@ -35,5 +36,18 @@ constexpr PackingKernels kKernels = MakeKernels<Portable>();
 }  // namespace
 
 const PackingKernels& PortablePacking() { return kKernels; }
+
+#if defined(__x86_64__)
+
+// Some processors with AVX2 have pext in microcode, at hundreds of cycles; none with AVX-512.
+bool HasFastBmi2() { return Cpu().avx512; }
+const PackingKernels& BestPacking() { return HasFastBmi2() ? Bmi2Packing() : PortablePacking(); }
+
+#else
+
+bool HasFastBmi2() { return false; }
+const PackingKernels& BestPacking() { return PortablePacking(); }
+
+#endif
 
 }  // namespace ds::federated
