@@ -67,8 +67,10 @@ Real SourcePosition(const std::string& mode, int64_t i, const AxisPlan& axis) {
 int64_t Round(const std::string& mode, float x) {
   if (mode == "floor") return static_cast<int64_t>(std::floor(x));
   if (mode == "ceil") return static_cast<int64_t>(std::ceil(x));
-  if (mode == "round_prefer_ceil") return static_cast<int64_t>(std::floor(x + 0.5F));
-  return static_cast<int64_t>(std::ceil(x - 0.5F));  // round_prefer_floor
+  // A sum with a half would round itself. What lies before the first element is clamped.
+  const float whole = std::trunc(x);
+  const bool down = mode == "round_prefer_floor" && x == whole + 0.5F;
+  return static_cast<int64_t>(down ? whole : std::round(x));
 }
 
 // Keys, "Cubic Convolution Interpolation for Digital Image Processing", equation 15.

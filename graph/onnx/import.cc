@@ -20,7 +20,7 @@
 #include "graph/onnx/rewrite/compact.h"
 #include "graph/onnx/rewrite/expand.h"
 #include "graph/onnx/rewrite/normalize.h"
-#include "graph/onnx/rewrite/trainable.h"
+#include "graph/onnx/rewrite/trained/trainable.h"
 #include "graph/onnx/stored_weights.h"
 #include "graph/onnx/tensor_proto.h"
 #include "graph/passes/passes.h"

@@ -25,7 +25,7 @@ absl::Status Collector::Add(const std::vector<at::Tensor>& inputs) {
   const at::NoGradGuard no_grad;
   status_ = infinities_ = absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, module_->Forward(inputs));
-  DS_RETURN_IF_ERROR(status_);
+  if (!status_.ok()) return infinities_.ok() ? status_ : infinities_;  // the one came of the other
   // Infinities that do not reach an output are masks.
   const bool all_finite = std::all_of(outputs.begin(), outputs.end(), [](const at::Tensor& output) {
     return !output.is_floating_point() || output.isfinite().all().item<bool>();

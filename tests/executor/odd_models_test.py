@@ -210,7 +210,8 @@ def subgraphs():
     looped = helper.make_graph([node("Identity", ["go"], ["more"]), node("Relu", ["v"], ["w"])], "body",
                                [info("i", INT64, []), info("go", BOOL, []), info("v", FLOAT, None)], [info("more", BOOL, []), info("w")])
     yield refused("a Loop", model([node("Loop", ["n", "", "x"], ["y"], body=looped, name="rounds")], constants=[("n", np.int64(3))]), "Loop", "rounds")
-    yield refused("a sequence", model([node("SequenceConstruct", ["x", "x"], ["s"]), node("SequenceLength", ["s"])]), "SequenceConstruct")
+    yield refused("a sequence", model([node("SequenceConstruct", ["x", "x"], ["s"]), node("SequenceErase", ["s"], ["t"]), node("SequenceAt", ["t", "n"])],
+                                       constants=[("n", np.int64(0))]), "SequenceErase")
     yield refused("a cast to text", model([node("Cast", ["x"], ["s"], to=TensorProto.STRING), node("Relu", ["x"])]), "(string)")
     yield refused("an attribute of another type", model([node("Softmax", ["x"], axis="1")]), "axis", "Softmax")
 

@@ -83,12 +83,6 @@ def replaced(index, *new):
     return changed(change)
 
 
-def of_half_precision():
-    net = Net()
-    net.tensors = {name: values.astype(np.float16) for name, values in net.tensors.items()}
-    return net.model(TensorProto.FLOAT16).SerializeToString()
-
-
 def shared_weight():
     def change(net):
         net.nodes.insert(2, helper.make_node("Conv", ["r1", "same", "b1"], ["again"], name="again", pads=[1] * 4))
@@ -196,7 +190,6 @@ def files(b):
     yield "a folder as model", lambda: b.refused([str(b.folder)], model=b.folder)
     yield "model that is quantised already", lambda: quantised_twice(b)
     yield "nothing to quantise", lambda: b.refused(["nothing to quantise"], "data.classes=3", model=only_relu())
-    yield "half precision", lambda: b.refused(["float16"], model=of_half_precision())
     yield "operator that is not supported", lambda: b.refused(["Det"], model=replaced(1, helper.make_node(
         "Det", ["c1"], ["r1"], name="e")))
     yield "operator of another domain", lambda: b.refused(["Fast"], model=replaced(1, helper.make_node(

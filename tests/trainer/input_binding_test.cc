@@ -100,7 +100,7 @@ TEST(InputBinding, InputsWithoutAnAxisForSamplesAreWhole) {
   ASSERT_TRUE(inputs.ok()) << inputs.status();
   EXPECT_TRUE((*inputs)[0].equal(at::tensor({1.0f, 2.0f}).reshape({1, 2})));
   EXPECT_TRUE((*inputs)[1].equal(at::tensor({3.0f, 4.0f}).reshape({2, 1, 1})));
-  EXPECT_TRUE((*inputs)[2].equal(at::tensor(5, at::kLong)));
+  EXPECT_TRUE((*inputs)[2].equal(at::scalar_tensor(5, at::kLong)));
   batch.inputs[1].values = Tensor::From<float>({2, 2, 1, 1}, {3, 4, 5, 6});
   EXPECT_THAT(InputsToTorch(batch, model).status().message(), HasSubstr("data.batch_size"));
 }

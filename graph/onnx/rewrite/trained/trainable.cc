@@ -1,4 +1,4 @@
-#include "graph/onnx/rewrite/trainable.h"
+#include "graph/onnx/rewrite/trained/trainable.h"
 
 #include <algorithm>
 #include <set>
@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "graph/onnx/rewrite/own_names.h"
+#include "graph/onnx/rewrite/trained/own_names.h"
 #include "graph/passes/derived.h"
 #include "graph/passes/uses.h"
 #include "graph/schema/schema.h"
@@ -229,15 +229,30 @@ class Marker {
   // positions, is no layer.
   bool IsInnerParameter(const Node& node, size_t slot) const {
     const ValueId id = slot < node.inputs.size() ? node.inputs[slot] : kNoValue;
-    if (slot == 0 || id == kNoValue || !IsSlot(node, slot)) return false;
-    if (IsNorm(node.op)) {
-      const Tensor* tensor = graph_.Constant(id);
-      return tensor == nullptr || !IsOnesOrZeros(*tensor) || HasOwnName(id);
-    }
+    if (slot == 0 || id == kNoValue) return false;
+    if (node.op == "Mul") return IsGain(node, id);
+    const Tensor* tensor = graph_.Constant(id);
+    if (!IsSlot(node, slot)) return false;
+    if (IsNorm(node.op)) return tensor == nullptr || !IsOnesOrZeros(*tensor) || HasOwnName(id);
     if (node.op == "Conv") return true;
     if (node.op != "MatMul" && node.op != "Gemm") return false;
     const auto& shape = graph_.value(node.inputs[1]).shape;
     return shape && shape->size() == 2 && std::min((*shape)[0], (*shape)[1]) > 1;
+  }
+
+  // Of a norm that import has taken apart, where the vector may lie behind views of it.
+  bool IsGain(const Node& mul, ValueId id) const {
+    const int index = uses_.ProducerIndex(mul.inputs[0]);
+    if (index < 0 || !IsDecomposedNorm(graph_.nodes()[index])) return false;
+    while (graph_.Constant(id) == nullptr) {
+      const int view = uses_.ProducerIndex(id);
+      if (view < 0) return false;
+      const Node& node = graph_.nodes()[view];
+      if (!IsIn(node.op, {"Reshape", "Unsqueeze", "Cast", "Identity"})) return false;
+      id = node.inputs[0];
+    }
+    const Tensor& tensor = *graph_.Constant(id);
+    return IsVector(tensor) && !IsOnesOrZeros(tensor);
   }
 
   // Of a weight and a scale or a mask: the weight.

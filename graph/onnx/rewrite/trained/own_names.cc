@@ -1,4 +1,4 @@
-#include "graph/onnx/rewrite/own_names.h"
+#include "graph/onnx/rewrite/trained/own_names.h"
 
 #include <algorithm>
 #include <cctype>
@@ -84,11 +84,10 @@ bool IsParameterName(absl::string_view name, bool is_scalar) {
   if (below_module && !is_scalar) return true;
   if (is_scalar && !below_module) return false;
   static constexpr const char* kWords[] = {
-      "weight", "weights",  "bias",      "biases",     "gamma",      "beta",
-      "kernel", "token",    "tokens",    "embed",      "embedding",  "embeddings",
-      "pos",    "position", "positions", "positional", "param",      "parameter",
-      "table",  "prompt",   "query",     "queries",    "latent",     "latents",
-      "alpha",  "slope",    "gain",      "scale",      "temperature"};
+      "weight",    "weights",    "bias",    "biases",    "gamma",      "beta",   "kernel",
+      "token",     "tokens",     "embed",   "embedding", "embeddings", "pos",    "position",
+      "positions", "positional", "param",   "parameter", "table",      "prompt", "query",
+      "queries",   "latent",     "latents", "alpha",     "slope",      "gain",   "temperature"};
   return AnyWordOf(Words(part), kWords);
 }
 
