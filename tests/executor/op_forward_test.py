@@ -171,7 +171,7 @@ def movement_cases():
             case(f"resize_nearest_{mode}_{rounding}", "Resize", [x, None, scales], {2}, mode="nearest",
                  coordinate_transformation_mode=mode, nearest_mode=rounding)
     # Positions that are whole numbers in single precision, and a little less or more in double.
-    for rounding, scale in (("floor", 1.2), ("floor", 0.6), ("ceil", 0.7), ("round_prefer_floor", 2.3), ("round_prefer_ceil", 1.2)):
+    for rounding, scale in (("floor", 1.2), ("floor", 0.6), ("ceil", 0.7), ("round_prefer_floor", 2.3), ("round_prefer_ceil", 2.3)):
         for mode in ("asymmetric", "half_pixel"):
             case(f"resize_nearest_{mode}_{rounding}_{scale}", "Resize", [rand(1, 30), None, np.array([1, scale], np.float32)], {2}, mode="nearest",
                  coordinate_transformation_mode=mode, nearest_mode=rounding)
