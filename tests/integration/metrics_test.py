@@ -123,7 +123,7 @@ log: {{every_steps: 3}}
                 column = heading.split(",").index(metrics[0])
                 # The rate is nil: one rank's training row says what the test of the same data does.
                 trained = [float(row.split(",")[column]) for row in rows if row.split(",")[2] == "train"]
-                self.assertEqual(len(trained), 3 if ranks == 1 else 2, name)
+                self.assertTrue(trained, name)
                 self.assertRegex(done.stdout, rf"train loss [0-9.]+, {metrics[0]} [0-9.]+%?(, \w+ [0-9.]+%?)*; test loss")
         return found
 
