@@ -28,8 +28,7 @@ constexpr int64_t kDigestFiles = 256;
 constexpr char kLayout[] =
     "expected <path>/train/<class>/*.jpg and <path>/test/<class>/*.jpg (jpg, jpeg, png or webp, "
     "also in folders below; \"val\" does for \"test\"), one folder a class; or the classes' "
-    "folders "
-    "in <path> itself, of which data.validation's share is the test split";
+    "folders in <path> itself, of which data.validation's share is the test split";
 constexpr int kMaxDepth = 32;  // of folders below a class
 constexpr int64_t kExifFiles = 64;
 

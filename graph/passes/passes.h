@@ -88,8 +88,9 @@ absl::Status FuseActivations(Graph& graph);
 // sentence that says so. Simplifies what changed.
 absl::Status WidenHalves(Graph& graph, std::vector<std::string>* notes);
 
-// FoldConstants, EliminateIdentities, FuseActivations and EliminateDeadNodes, then InferShapes:
-// what an imported graph goes through before it is trained.
+// What an imported graph goes through before it is trained: FoldConstants, biases of nothing but
+// zeros that do not train go, EliminateIdentities, FuseActivations and EliminateDeadNodes, then
+// InferShapes.
 absl::Status Simplify(Graph& graph);
 
 }  // namespace ds

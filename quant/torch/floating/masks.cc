@@ -4,26 +4,18 @@
 #include <set>
 
 namespace ds {
-namespace {
-
-const Node& ReaderOf(const Graph& graph, int n) { return graph.nodes()[static_cast<size_t>(n)]; }
-
-bool IsMasked(const Collector& collector, const ActivationSite& site) {
-  return collector.at(site.value).statistics.histogram().infinities() > 0;
-}
-
-}  // namespace
 
 void KeepMasksFloat(const Graph& graph, const Collector& collector, QuantSelection& selection) {
   std::set<ValueId> masked;
   for (const ActivationSite& site : selection.activations) {
-    if (IsMasked(collector, site)) masked.insert(site.value);
+    const Histogram& seen = collector.at(site.value).statistics.histogram();
+    if (seen.infinities() > 0) masked.insert(site.value);
   }
   if (masked.empty()) return;
   const auto feeds_masked = [&graph, &masked](const ActivationSite& site) {
     return !site.readers.empty() &&
            std::all_of(site.readers.begin(), site.readers.end(), [&graph, &masked](int n) {
-             const Node& reader = ReaderOf(graph, n);
+             const Node& reader = graph.nodes()[static_cast<size_t>(n)];
              return reader.op == "Add" && masked.contains(reader.outputs[0]);
            });
   };

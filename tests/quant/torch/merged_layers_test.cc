@@ -4,8 +4,6 @@
 #include <string>
 
 #include "ATen/Functions.h"
-#include "ATen/core/grad_mode.h"
-#include "executor/graph_module.h"
 #include "graph/builder.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
@@ -13,18 +11,13 @@
 #include "quant/selection.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
+#include "tests/quant/torch/graph_runs.h"
 #include "tests/quant/torch/small_net.h"
 
 namespace ds {
 namespace {
 
 using Pass = absl::Status (*)(Graph&);
-
-std::map<std::string, int> Ops(const Graph& graph) {
-  std::map<std::string, int> ops;
-  for (const Node& node : graph.nodes()) ++ops[node.op];
-  return ops;
-}
 
 // Norms as training leaves them: no two channels alike.
 void Unlike(Graph& graph) {
@@ -38,22 +31,13 @@ void Unlike(Graph& graph) {
   }
 }
 
-at::Tensor Run(const Graph& graph, const at::Tensor& x) {
-  const at::NoGradGuard no_grad;
-  auto module = GraphModule::Create(graph);
-  EXPECT_TRUE(module.ok()) << module.status();
-  auto outputs = (*module)->Forward({x});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return outputs->at(0);
-}
-
 // The ops that are left, after it was checked that the output is as before.
 std::map<std::string, int> After(Graph graph, std::initializer_list<Pass> passes) {
   EXPECT_TRUE(InferShapes(graph).ok());
   Unlike(graph);
-  const at::Tensor x = Images(2, 8, 7), before = Run(graph, x);
+  const at::Tensor x = Images(2, 8, 7), before = Computed(graph, x);
   for (const Pass pass : passes) EXPECT_TRUE(pass(graph).ok());
-  const at::Tensor after = Run(graph, x);
+  const at::Tensor after = Computed(graph, x);
   // Sums of at most 150 products, rounded once each.
   const double bound = 150 * 0x1p-24 * before.abs().max().item<double>();
   EXPECT_LT((before - after).abs().max().item<double>(), bound);

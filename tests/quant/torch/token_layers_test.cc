@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "ATen/Functions.h"
-#include "ATen/core/grad_mode.h"
-#include "executor/graph_module.h"
 #include "graph/builder.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
@@ -18,27 +16,13 @@
 #include "quant/torch/floating/output_noise.h"
 #include "quant/torch/quantizer.h"
 #include "tests/quant/torch/batches.h"
+#include "tests/quant/torch/graph_runs.h"
 #include "tests/quant/torch/small_net.h"
 
 namespace ds {
 namespace {
 
 constexpr int64_t kTokens = 5, kWidth = 8;
-
-std::map<std::string, int> Ops(const Graph& graph) {
-  std::map<std::string, int> ops;
-  for (const Node& node : graph.nodes()) ++ops[node.op];
-  return ops;
-}
-
-at::Tensor Computed(const Graph& graph, const at::Tensor& x) {
-  const at::NoGradGuard no_grad;
-  auto module = GraphModule::Create(graph);
-  EXPECT_TRUE(module.ok()) << module.status();
-  auto outputs = (*module)->Forward({x});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return outputs->at(0);
-}
 
 // The ops that are left, after it was checked that the output is as before.
 std::map<std::string, int> AfterMatricesToGemms(Graph graph, const at::Tensor& x) {
