@@ -119,8 +119,17 @@ class Agent {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status KeepUpdate(const AgentJob& job, const TrainedUpdate& trained)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status KeepMasked(const AgentJob& job, SiteUpdate update)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<IntegerVector> Masked(const AgentJob& job, const SiteUpdate& update)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Send(const AgentJob& job) ABSL_LOCKS_EXCLUDED(mutex_);
   void CommitAnswered(const AgentJob& job, const CommitReply& reply) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  struct MaskedUpdate {
+    int64_t round = -1;
+    IntegerVector values;
+  };
 
   const AgentOptions options_;
   const AgentParts parts_;
@@ -135,9 +144,10 @@ class Agent {
   LocalModel initial_ ABSL_GUARDED_BY(mutex_);  // until there is a model
   std::unique_ptr<GlobalModel> model_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<SiteUpdates> updates_ ABSL_GUARDED_BY(mutex_);
-  int64_t training_round_ ABSL_GUARDED_BY(mutex_) = -1;  // under way; -1: none
-  int64_t given_up_round_ ABSL_GUARDED_BY(mutex_) = -1;  // its update failed, or was refused
-  int64_t recorded_round_ ABSL_GUARDED_BY(mutex_) = -1;  // as the aggregator answered
+  std::optional<MaskedUpdate> masked_ ABSL_GUARDED_BY(mutex_);  // not sent yet; in the vault too
+  int64_t training_round_ ABSL_GUARDED_BY(mutex_) = -1;         // under way; -1: none
+  int64_t given_up_round_ ABSL_GUARDED_BY(mutex_) = -1;         // its update failed, or was refused
+  int64_t recorded_round_ ABSL_GUARDED_BY(mutex_) = -1;         // as the aggregator answered
   int failed_in_a_row_ ABSL_GUARDED_BY(mutex_) = 0;
   AgentReport report_ ABSL_GUARDED_BY(mutex_);
 };

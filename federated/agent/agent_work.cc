@@ -65,6 +65,8 @@ absl::Status Agent::Train(const AgentJob& job) {
   if (!trained.ok()) return TrainingFailed(job, trained.status());
   const absl::Status kept = KeepUpdate(job, *trained);
   if (absl::IsInvalidArgument(kept)) return TrainingFailed(job, kept);
+  // Its masks are used, or gone: training again would not bring them back.
+  if (secure_ != nullptr && absl::IsFailedPrecondition(kept)) given_up_round_ = job.plan.round;
   DS_RETURN_IF_ERROR(kept);
   failed_in_a_row_ = 0;
   ++report_.trained;
@@ -102,7 +104,27 @@ absl::Status Agent::KeepUpdate(const AgentJob& job, const TrainedUpdate& trained
   const size_t first = trained.delta.size() - job.own_control.size();
   for (size_t i = 0; i < job.own_control.size(); ++i)
     update.own_control[i] += trained.delta[first + i];
-  return updates_->Begin(std::move(update));
+  return secure_ == nullptr ? updates_->Begin(std::move(update))
+                            : KeepMasked(job, std::move(update));
+}
+
+// The update and what is sent of it wait for the disk together.
+absl::Status Agent::KeepMasked(const AgentJob& job, SiteUpdate update) {
+  return updates_->Begin(
+      std::move(update),
+      [&](const SiteUpdate& made, const VaultValue& value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        DS_ASSIGN_OR_RETURN(IntegerVector masked,
+                            secure_->Mask(job.plan, made.base_digest, made.levels,
+                                          model_->modulus_bits(), absl::MakeConstSpan(&value, 1)));
+        masked_ = {job.plan.round, std::move(masked)};
+        return absl::OkStatus();
+      });
+}
+
+absl::StatusOr<IntegerVector> Agent::Masked(const AgentJob& job, const SiteUpdate& update) {
+  std::optional<MaskedUpdate> masked = std::exchange(masked_, std::nullopt);
+  if (masked.has_value() && masked->round == job.plan.round) return std::move(masked->values);
+  return secure_->Mask(job.plan, update.base_digest, update.levels, model_->modulus_bits(), {});
 }
 
 absl::Status Agent::Send(const AgentJob& job) {
@@ -116,9 +138,7 @@ absl::Status Agent::Send(const AgentJob& job) {
     if (secure_ == nullptr) {
       packed = Pack(update->levels);
     } else {
-      DS_ASSIGN_OR_RETURN(
-          const IntegerVector masked,
-          secure_->Mask(job.plan, update->base_digest, update->levels, model_->modulus_bits()));
+      DS_ASSIGN_OR_RETURN(const IntegerVector masked, Masked(job, *update));
       packed = Pack(masked);
       commit.secure_notes = secure_->Notes();
     }

@@ -1,6 +1,7 @@
 #include "federated/agent/file_vault.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
@@ -32,19 +33,62 @@ std::string Checksum(absl::string_view name, absl::string_view value) {
   return hash.Hex();
 }
 
+// Written beside its name, which it takes once it is whole. (AtomicFile waits for each folder.)
+class NewFile {
+ public:
+  explicit NewFile(std::string path)
+      : path_(std::move(path)), temporary_(absl::StrCat(path_, ".tmp", ::getpid())) {}
+  ~NewFile() {
+    if (file_ == nullptr) return;
+    file_.reset();
+    FileSystem::Default().RemoveFile(temporary_).IgnoreError();
+  }
+  // Not put together first: an update is megabytes.
+  absl::Status Write(absl::string_view head, absl::string_view value) {
+    DS_ASSIGN_OR_RETURN(
+        file_, FileSystem::Default().Open(temporary_, FileSystem::OpenMode::kReplacePrivate));
+    DS_RETURN_IF_ERROR(file_->Append(head));
+    return file_->Append(value);
+  }
+  absl::Status Sync() { return file_->Sync(); }
+  absl::Status TakeName() {
+    DS_RETURN_IF_ERROR(FileSystem::Default().Rename(temporary_, path_));
+    file_.reset();
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string path_, temporary_;
+  std::unique_ptr<WritableFile> file_;
+};
+
 class FileVault final : public Vault {
  public:
   explicit FileVault(std::string folder) : folder_(std::move(folder)) {}
 
   absl::Status Put(const std::string& name, absl::string_view value) override {
-    DS_RETURN_IF_ERROR(CheckName(name));
-    const Turn turn(*this, name);
-    // Not put together first: an update is megabytes.
-    DS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
-                        AtomicFile::Create(Path(name), FileSystem::OpenMode::kReplacePrivate));
-    DS_RETURN_IF_ERROR(file->Append(Checksum(name, value)));
-    DS_RETURN_IF_ERROR(file->Append(value));
-    return file->Commit();
+    const VaultValue one = {name, value};
+    return PutAll(absl::MakeConstSpan(&one, 1));
+  }
+
+  absl::Status PutAll(absl::Span<const VaultValue> values) override {
+    std::set<std::string> names;
+    for (const VaultValue& one : values) {
+      DS_RETURN_IF_ERROR(CheckName(one.name));
+      if (!names.insert(one.name).second)
+        return absl::InvalidArgumentError("a value is put twice at once");
+    }
+    const Turn turn(*this, names);
+    std::vector<std::unique_ptr<NewFile>> files;
+    for (const VaultValue& one : values) {
+      files.push_back(std::make_unique<NewFile>(Path(one.name)));
+      DS_RETURN_IF_ERROR(files.back()->Write(Checksum(one.name, one.value), one.value));
+    }
+    // All bytes before the first name: a journal that takes one file's to the disk takes those of
+    // the others along.
+    for (const auto& file : files) DS_RETURN_IF_ERROR(file->Sync());
+    for (const auto& file : files) DS_RETURN_IF_ERROR(file->TakeName());
+    return files.empty() ? absl::OkStatus() : FileSystem::Default().SyncFolder(folder_);
   }
 
   absl::StatusOr<std::string> Get(const std::string& name) const override {
@@ -62,7 +106,7 @@ class FileVault final : public Vault {
 
   absl::Status Remove(const std::string& name) override {
     DS_RETURN_IF_ERROR(CheckName(name));
-    const Turn turn(*this, name);
+    const Turn turn(*this, {name});
     const absl::Status removed = FileSystem::Default().RemoveFile(Path(name));
     if (absl::IsNotFound(removed)) return absl::OkStatus();
     DS_RETURN_IF_ERROR(removed);
@@ -95,19 +139,26 @@ class FileVault final : public Vault {
   // One writer of a name at a time: they share a temporary file. Others need not wait for its disk.
   class Turn {
    public:
-    Turn(FileVault& vault, const std::string& name) : vault_(vault), name_(name) {
+    Turn(FileVault& vault, std::set<std::string> names) : vault_(vault), names_(std::move(names)) {
       MutexLock lock(vault_.mutex_);
-      while (!vault_.writing_.insert(name_).second) vault_.changed_.Wait(vault_.mutex_);
+      while (IsWriting()) vault_.changed_.Wait(vault_.mutex_);
+      vault_.writing_.insert(names_.begin(), names_.end());
     }
     ~Turn() {
       MutexLock lock(vault_.mutex_);
-      vault_.writing_.erase(name_);
+      for (const std::string& name : names_) vault_.writing_.erase(name);
       vault_.changed_.NotifyAll();
     }
 
    private:
+    bool IsWriting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(vault_.mutex_) {
+      for (const std::string& name : names_) {
+        if (vault_.writing_.contains(name)) return true;
+      }
+      return false;
+    }
     FileVault& vault_;
-    const std::string name_;
+    const std::set<std::string> names_;
   };
 
   const std::string folder_;

@@ -109,7 +109,8 @@ bool SecurePart::Ready(const RoundPlan& plan) const {
 
 absl::StatusOr<IntegerVector> SecurePart::Mask(const RoundPlan& plan,
                                                const std::string& base_digest,
-                                               const IntegerVector& levels, int modulus_bits) {
+                                               const IntegerVector& levels, int modulus_bits,
+                                               absl::Span<const VaultValue> before) {
   const SecureRound round{.run = offer_.run,
                           .epoch = plan.secure_epoch,
                           .index = plan.secure_index,
@@ -117,7 +118,7 @@ absl::StatusOr<IntegerVector> SecurePart::Mask(const RoundPlan& plan,
                           .base_digest = base_digest,
                           .bits = modulus_bits,
                           .values = levels.size()};
-  return agent_->Mask(round, levels.Widen(modulus_bits));
+  return agent_->MaskAndPut(round, levels.Widen(modulus_bits), before);
 }
 
 std::vector<std::string> SecurePart::TakeWarnings() {

@@ -31,9 +31,10 @@ class SecurePart {
   // disk, for which no round has to wait.
   absl::Status Forget() ABSL_LOCKS_EXCLUDED(mutex_);
   bool Ready(const RoundPlan& plan) const;
-  // The masked update, durable.
+  // The masked update, durable; `before` too, put into the vault with it.
   absl::StatusOr<IntegerVector> Mask(const RoundPlan& plan, const std::string& base_digest,
-                                     const IntegerVector& levels, int modulus_bits);
+                                     const IntegerVector& levels, int modulus_bits,
+                                     absl::Span<const VaultValue> before);
   std::vector<std::string> Notes() const { return agent_->Notes(); }
   std::vector<std::string> TakeWarnings() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status EndRun() { return agent_->EndRun(); }

@@ -12,13 +12,52 @@
 namespace ds::federated {
 namespace {
 
+absl::Status TooLarge(const std::string& digest, int64_t size, int64_t most_bytes) {
+  return absl::PermissionDeniedError(absl::StrCat("the aggregator's blob ", digest, " has ", size,
+                                                  " bytes, at most ", most_bytes,
+                                                  " make sense here"));
+}
+
 absl::StatusOr<int64_t> CheckedSize(FederationClient& client, const std::string& digest,
                                     int64_t most_bytes) {
   DS_ASSIGN_OR_RETURN(const int64_t size, client.DownloadSize(digest));
   if (size >= 0 && size <= most_bytes) return size;
-  return absl::PermissionDeniedError(absl::StrCat("the aggregator's blob ", digest, " has ", size,
-                                                  " bytes, at most ", most_bytes,
-                                                  " make sense here"));
+  return TooLarge(digest, size, most_bytes);
+}
+
+// Bytes in memory, as many as come: no call is needed to ask for their size first.
+class BytesWriter final : public BlobWriter {
+ public:
+  BytesWriter(std::string digest, int64_t most_bytes)
+      : digest_(std::move(digest)), most_bytes_(most_bytes) {}
+  int64_t received() const override { return static_cast<int64_t>(bytes_.size()); }
+  absl::Status Write(int64_t offset, absl::Span<const std::byte> bytes) override {
+    if (offset != received())
+      return absl::DataLossError(absl::StrCat("bytes at ", offset, " where ", received(), " are"));
+    const int64_t size = offset + static_cast<int64_t>(bytes.size());
+    if (size > most_bytes_) return TooLarge(digest_, size, most_bytes_);
+    bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return absl::OkStatus();
+  }
+  absl::Status Finish() override {
+    if (Sha256Hex(bytes_) == digest_) return absl::OkStatus();
+    bytes_.clear();
+    return absl::DataLossError("they are not what their digest says");
+  }
+  std::string Take() { return std::move(bytes_); }
+
+ private:
+  const std::string digest_;
+  const int64_t most_bytes_;
+  std::string bytes_;
+};
+
+// Named by a situation that is not the newest any more: FailedPrecondition. What has arrived is
+// damaged: it is dropped, and the next try begins anew.
+absl::Status AsFetched(const absl::Status& status) {
+  if (absl::IsNotFound(status)) return absl::FailedPreconditionError(status.message());
+  if (absl::IsDataLoss(status)) return absl::UnavailableError(status.message());
+  return status;
 }
 
 // Fetches into `store`, where it may be in part already.
@@ -26,16 +65,10 @@ absl::Status FetchInto(Store& store, FederationClient& client, const std::string
                        int64_t most_bytes) {
   if (store.Has(digest)) return absl::OkStatus();
   const absl::StatusOr<int64_t> size = CheckedSize(client, digest, most_bytes);
-  // Named by a situation that is not the newest any more.
-  if (absl::IsNotFound(size.status()))
-    return absl::FailedPreconditionError(size.status().message());
+  if (absl::IsNotFound(size.status())) return AsFetched(size.status());
   DS_RETURN_IF_ERROR(size.status());
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<BlobWriter> writer, store.Write(digest, *size));
-  const absl::Status done = client.Download(digest, *writer);
-  if (absl::IsNotFound(done)) return absl::FailedPreconditionError(done.message());
-  // What had arrived before was damaged: it is dropped, and the next try begins anew.
-  if (absl::IsDataLoss(done)) return absl::UnavailableError(done.message());
-  return done;
+  return AsFetched(client.Download(digest, *writer));
 }
 
 // Has `path` the bytes that it is named by?
@@ -88,9 +121,9 @@ absl::Status SiteFiles::Remove(const std::string& path) {
 
 absl::StatusOr<std::string> FetchBytes(FederationClient& client, const std::string& digest,
                                        int64_t most_bytes) {
-  const std::unique_ptr<Store> store = MemoryStore();
-  DS_RETURN_IF_ERROR(FetchInto(*store, client, digest, most_bytes));
-  return GetBlob(*store, digest);
+  BytesWriter writer(digest, most_bytes);
+  DS_RETURN_IF_ERROR(AsFetched(client.Download(digest, writer)));
+  return writer.Take();
 }
 
 }  // namespace ds::federated

@@ -125,8 +125,15 @@ absl::StatusOr<std::unique_ptr<SiteUpdates>> SiteUpdates::Open(std::shared_ptr<V
 }
 
 absl::Status SiteUpdates::Begin(SiteUpdate update) {
+  return Begin(std::move(update), [&](const SiteUpdate& /*update*/, const VaultValue& value) {
+    return vault_->Put(value.name, value.value);
+  });
+}
+
+absl::Status SiteUpdates::Begin(SiteUpdate update, Putting put) {
   update.previous = counted_.has_value() ? counted_->round : -1;
-  DS_RETURN_IF_ERROR(vault_->Put(absl::StrCat(prefix_, 1 - counted_slot_), update.Encode()));
+  const std::string bytes = update.Encode();
+  DS_RETURN_IF_ERROR(put(update, {absl::StrCat(prefix_, 1 - counted_slot_), bytes}));
   under_way_ = std::move(update);
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -42,7 +43,11 @@ class SiteUpdates {
 
   const SiteUpdate* counted() const { return counted_.has_value() ? &*counted_ : nullptr; }
   const SiteUpdate* under_way() const { return under_way_.has_value() ? &*under_way_ : nullptr; }
-  // Durable when it returns. Replaces the one under way.
+  // Replaces the one under way. `put` makes it durable: the vault's Put, or one with more beside
+  // it.
+  using Putting =
+      absl::FunctionRef<absl::Status(const SiteUpdate& update, const VaultValue& value)>;
+  absl::Status Begin(SiteUpdate update, Putting put);
   absl::Status Begin(SiteUpdate update);
   void Count();  // the one under way
   void Drop();   // the one under way

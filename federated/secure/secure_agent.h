@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "federated/options/options.h"
 #include "federated/update/integers.h"
 
@@ -35,12 +37,26 @@ class SiteIdentity {
                               absl::string_view message, absl::string_view signature) const = 0;
 };
 
+struct VaultValue {
+  std::string name;
+  absl::string_view value;
+};
+
 // What lasts at a site: small values by name, each durable when Put returns.
 class Vault {
  public:
   virtual ~Vault() = default;
   virtual absl::Status Put(const std::string& name, absl::string_view value) = 0;
-  virtual absl::StatusOr<std::string> Get(const std::string& name) const = 0;  // NotFound
+  // In their order: whoever finds a later one finds those before it, whatever was cut off. An error
+  // may leave the first ones put. A vault on a disk waits for it once.
+  virtual absl::Status PutAll(absl::Span<const VaultValue> values) {
+    for (const VaultValue& one : values) {
+      if (absl::Status status = Put(one.name, one.value); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+  // NotFound; DataLoss where what is there is not what was put under that name.
+  virtual absl::StatusOr<std::string> Get(const std::string& name) const = 0;
   virtual absl::Status Remove(const std::string& name) = 0;
   virtual absl::StatusOr<std::vector<std::string>> Names() const = 0;
 };
@@ -107,8 +123,12 @@ class SecureAgent {
   virtual bool Ready(int64_t epoch) const = 0;
   // Adds the round's masks, once: the masked values are in the vault when it returns, and another
   // update for the same round or index is refused; the same update again gives the same bytes.
-  virtual absl::StatusOr<IntegerVector> Mask(const SecureRound& round,
-                                             const IntegerVector& values) = 0;
+  // `before` is put into the vault with them, as it is and not after them: one wait for the disk.
+  virtual absl::StatusOr<IntegerVector> MaskAndPut(const SecureRound& round, IntegerVector values,
+                                                   absl::Span<const VaultValue> before) = 0;
+  absl::StatusOr<IntegerVector> Mask(const SecureRound& round, IntegerVector values) {
+    return MaskAndPut(round, std::move(values), {});
+  }
   // The bytes that Mask made for the round (after a restart, whatever is trained now). NotFound
   // where there are none; FailedPrecondition once the round was answered.
   virtual absl::StatusOr<IntegerVector> Masked(int64_t round) const = 0;

@@ -128,8 +128,12 @@ absl::Status AgentEpoch::ForgetBefore(int64_t index, VaultEntries& vault) {
   // What is held begins at round 0: zeros where it is dropped.
   const size_t dropped = static_cast<size_t>(forgotten_) * 2 * kKeyBytes;
   for (std::string& held : held_) std::fill_n(held.begin(), std::min(dropped, held.size()), '\0');
-  DS_RETURN_IF_ERROR(Save(vault, "keys", EncodeKeys()));
-  return Save(vault, "inbox", EncodeInbox());
+  std::string keys = EncodeKeys(), inbox = EncodeInbox();
+  const absl::Status saved = vault.PutAll(
+      {}, {{Name("keys", header_.epoch), keys}, {Name("inbox", header_.epoch), inbox}});
+  Wipe(keys);
+  Wipe(inbox);
+  return saved;
 }
 
 absl::Status AgentEpoch::RemoveFrom(VaultEntries& vault, int64_t epoch) {

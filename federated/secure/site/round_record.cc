@@ -26,7 +26,6 @@ std::string RoundRecord::Encode() const {
   out.Fixed(transcript);
   out.U8(static_cast<uint8_t>((masked ? kMasked : 0) | (echoed ? kEchoed : 0) |
                               (answered ? kAnswered : 0)));
-  out.Fixed(input);
   out.Fixed(survivors);
   out.U32(static_cast<uint32_t>(sites.size()));
   for (const std::string& site : sites) out.String(site);
@@ -52,7 +51,6 @@ absl::StatusOr<RoundRecord> DecodeRoundRecord(absl::string_view bytes) {
   record.masked = flags & kMasked;
   record.echoed = flags & kEchoed;
   record.answered = flags & kAnswered;
-  in.Fixed(record.input);
   in.Fixed(record.survivors);
   const uint32_t count = in.Count(kMostSites, 4);
   for (uint32_t i = 0; i < count && in.ok(); ++i) record.sites.push_back(in.String(kMostName));

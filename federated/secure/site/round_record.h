@@ -17,7 +17,6 @@ struct RoundRecord {
   Bytes32 transcript{};
 
   bool masked = false;
-  Bytes32 input{};     // hash of the values before the masks; where masked
   std::string packed;  // the masked values, packed; empty once the round is answered or old
 
   bool echoed = false;

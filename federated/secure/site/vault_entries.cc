@@ -2,31 +2,28 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "federated/secure/crypto/crypto.h"
 
 namespace ds::federated::secure {
 
 VaultEntries::VaultEntries(const std::string& run, std::shared_ptr<Vault> vault)
     : prefix_(absl::StrCat("secure.", run, ".")), vault_(std::move(vault)) {}
 
-absl::Status VaultEntries::Put(const std::string& name, absl::string_view value) {
-  std::string entry = absl::StrCat(View(HashFields("entry", {prefix_, name, value})), value);
-  const absl::Status status = vault_->Put(prefix_ + name, entry);
-  Wipe(entry);
-  return Annotate(status, absl::StrCat("storing ", name, " in the site's vault"));
+absl::Status VaultEntries::PutAll(absl::Span<const VaultValue> others,
+                                  std::initializer_list<VaultValue> entries) {
+  std::vector<VaultValue> values(others.begin(), others.end());
+  std::vector<std::string> names;
+  for (const auto& [name, value] : entries) {
+    values.push_back({prefix_ + name, value});
+    names.push_back(name);
+  }
+  return Annotate(vault_->PutAll(values),
+                  absl::StrCat("storing ", absl::StrJoin(names, ", "), " in the site's vault"));
 }
 
 absl::StatusOr<std::string> VaultEntries::Get(const std::string& name) const {
-  DS_ASSIGN_OR_RETURN(std::string entry, vault_->Get(prefix_ + name));
-  const absl::string_view bytes = entry;
-  if (bytes.size() < kKeyBytes ||
-      !SameBytes(bytes.substr(0, kKeyBytes),
-                 View(HashFields("entry", {prefix_, name, bytes.substr(kKeyBytes)}))))
-    return absl::DataLossError(
-        absl::StrCat("the site's vault is damaged: its entry ", prefix_, name,
-                     " does not fit its checksum; leave the run and join a new one"));
-  return entry.substr(kKeyBytes);
+  return vault_->Get(prefix_ + name);
 }
 
 absl::Status VaultEntries::Remove(const std::string& name) {

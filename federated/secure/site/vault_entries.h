@@ -1,7 +1,7 @@
-// One run's entries in a site's vault: each with a checksum, so that a damaged one is found, under
-// names that begin with the run's.
+// One run's entries in a site's vault, under names that begin with the run's.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "federated/secure/secure_agent.h"
 
 namespace ds::federated::secure {
@@ -16,7 +17,12 @@ namespace ds::federated::secure {
 class VaultEntries {
  public:
   VaultEntries(const std::string& run, std::shared_ptr<Vault> vault);
-  absl::Status Put(const std::string& name, absl::string_view value);
+  absl::Status Put(const std::string& name, absl::string_view value) {
+    return PutAll({}, {{name, value}});
+  }
+  // As Vault::PutAll: others' values (as they are, under their whole names), then entries.
+  absl::Status PutAll(absl::Span<const VaultValue> others,
+                      std::initializer_list<VaultValue> entries);
   absl::StatusOr<std::string> Get(const std::string& name) const;  // NotFound, DataLoss
   absl::Status Remove(const std::string& name);
   // Without what the names have in common.

@@ -132,9 +132,10 @@ absl::StatusOr<RoundRecord> VaultedAgent::RecordOf(const SecureRound& round) con
   return record;
 }
 
-absl::Status VaultedAgent::Store(RoundRecord record) {
+absl::Status VaultedAgent::Store(RoundRecord record, absl::Span<const VaultValue> before) {
   const RecordKey key(record.round.epoch, record.round.index);
-  DS_RETURN_IF_ERROR(vault_.Put(RecordName(key), record.Encode()));
+  const std::string bytes = record.Encode();
+  DS_RETURN_IF_ERROR(vault_.PutAll(before, {{RecordName(key), bytes}}));
   if (record.packed.empty()) {
     with_packed_.erase(key);
   } else {
@@ -150,64 +151,66 @@ absl::StatusOr<RoundRecord> VaultedAgent::Load(const RecordKey& key) const {
   return DecodeRoundRecord(entry);
 }
 
-std::vector<MaskKey> VaultedAgent::MaskKeys(const AgentEpoch& epoch, const RoundRecord& record,
-                                            absl::Status* status) const {
+absl::StatusOr<std::vector<MaskKey>> VaultedAgent::MaskKeys(const RoundRecord& record) const {
+  DS_ASSIGN_OR_RETURN(const AgentEpoch* const epoch, Epoch(record.round.epoch));
   const int64_t index = record.round.index;
-  const int self = epoch.position();
-  std::vector<MaskKey> keys = {{.key = SelfMaskKey(View(epoch.seed(index)), record.transcript)}};
-  const X25519Key own(epoch.mask_key(index));
-  for (int other : epoch.setup().neighbours().Holders(self)) {
-    if (other == self || !epoch.participants()[other]) continue;
-    const auto key = PairMaskKey(own, epoch.setup().member(other).mask_keys[index],
+  const int self = epoch->position();
+  std::vector<MaskKey> keys = {{.key = SelfMaskKey(View(epoch->seed(index)), record.transcript)}};
+  const X25519Key own(epoch->mask_key(index));
+  for (int other : epoch->setup().neighbours().Holders(self)) {
+    if (other == self || !epoch->participants()[other]) continue;
+    const auto key = PairMaskKey(own, epoch->setup().member(other).mask_keys[index],
                                  record.transcript, self, other);
-    if (!key.ok()) {
-      *status = absl::PermissionDeniedError(
-          absl::StrCat(epoch.setup().member(other).site, " gave ", key.status().message()));
-      return {};
-    }
+    if (!key.ok())
+      return absl::PermissionDeniedError(
+          absl::StrCat(epoch->setup().member(other).site, " gave ", key.status().message()));
     keys.push_back({.key = *key, .take = self > other});
   }
   return keys;
 }
 
-absl::StatusOr<IntegerVector> VaultedAgent::Mask(const SecureRound& round,
-                                                 const IntegerVector& values) {
+// Masked once more and compared, so that no round has to hash its update for one that is sent
+// again.
+absl::StatusOr<IntegerVector> VaultedAgent::MaskedAlready(const RoundRecord& record,
+                                                          IntegerVector values) const {
+  const RecordKey key(record.round.epoch, record.round.index);
+  if (!with_packed_.contains(key))
+    return absl::FailedPreconditionError(absl::StrCat("round ", record.round.round, " is over"));
+  DS_ASSIGN_OR_RETURN(const RoundRecord stored, Load(key));
+  DS_ASSIGN_OR_RETURN(IntegerVector masked, UnpackRecord(stored));
+  DS_ASSIGN_OR_RETURN(const std::vector<MaskKey> keys, MaskKeys(record));
+  AddMasks(keys, values);
+  if (values.bytes() == masked.bytes()) return masked;
+  return absl::FailedPreconditionError(
+      absl::StrCat("round ", record.round.round,
+                   ": another update was masked already; under the same masks this one would show "
+                   "the difference. Send the first one (Masked)"));
+}
+
+absl::StatusOr<IntegerVector> VaultedAgent::MaskAndPut(const SecureRound& round,
+                                                       IntegerVector values,
+                                                       absl::Span<const VaultValue> before) {
   MutexLock lock(mutex_);
   if (values.bits() != round.bits || values.size() != round.values)
     return absl::InvalidArgumentError(
         absl::StrCat("round ", round.round, ": ", values.size(), " values of ", values.bits(),
                      " bits for masks of ", round.values, " values of ", round.bits, " bits"));
   DS_ASSIGN_OR_RETURN(RoundRecord record, RecordOf(round));
-  const Bytes32 input =
-      HashFields("input", {View(record.transcript),
-                           absl::string_view(reinterpret_cast<const char*>(values.bytes().data()),
-                                             values.bytes().size())});
   if (record.echoed || record.answered)
     return absl::FailedPreconditionError(
         absl::StrCat("round ", round.round, " was closed before this site's update was masked"));
   if (record.masked) {
-    if (record.input != input)
-      return absl::FailedPreconditionError(
-          absl::StrCat("round ", round.round,
-                       ": another update was masked already; under the same masks this "
-                       "one would show the difference. Send the first one (Masked)"));
-    if (!with_packed_.contains({round.epoch, round.index}))
-      return absl::FailedPreconditionError(absl::StrCat("round ", round.round, " is over"));
-    DS_ASSIGN_OR_RETURN(record, Load({round.epoch, round.index}));
-    return UnpackRecord(record);
+    DS_ASSIGN_OR_RETURN(IntegerVector masked, MaskedAlready(record, std::move(values)));
+    DS_RETURN_IF_ERROR(vault_.PutAll(before, {}));
+    return masked;
   }
-  DS_ASSIGN_OR_RETURN(const AgentEpoch* const epoch, Epoch(round.epoch));
-  absl::Status status;
-  const std::vector<MaskKey> keys = MaskKeys(*epoch, record, &status);
-  DS_RETURN_IF_ERROR(status);
-  IntegerVector masked = values;
-  AddMasks(keys, masked);
-  const std::vector<std::byte> packed = Pack(masked);
+  DS_ASSIGN_OR_RETURN(const std::vector<MaskKey> keys, MaskKeys(record));
+  AddMasks(keys, values);
+  const std::vector<std::byte> packed = Pack(values);
   record.masked = true;
-  record.input = input;
   record.packed.assign(reinterpret_cast<const char*>(packed.data()), packed.size());
-  DS_RETURN_IF_ERROR(Store(std::move(record)));
-  return masked;
+  DS_RETURN_IF_ERROR(Store(std::move(record), before));
+  return values;
 }
 
 absl::StatusOr<IntegerVector> VaultedAgent::Masked(int64_t round) const {

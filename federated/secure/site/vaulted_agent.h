@@ -40,8 +40,8 @@ class VaultedAgent : public SecureAgent {
     const auto found = epochs_.find(epoch);
     return found != epochs_.end() && found->second->ready();
   }
-  absl::StatusOr<IntegerVector> Mask(const SecureRound& round,
-                                     const IntegerVector& values) override;
+  absl::StatusOr<IntegerVector> MaskAndPut(const SecureRound& round, IntegerVector values,
+                                           absl::Span<const VaultValue> before) override;
   absl::StatusOr<IntegerVector> Masked(int64_t round) const override;
   absl::StatusOr<std::string> Echo(const SecureRound& round, absl::string_view survivors) override;
   absl::StatusOr<std::string> AnswerUnmask(const SecureRound& round,
@@ -64,12 +64,17 @@ class VaultedAgent : public SecureAgent {
   // keys or the round's number were used for something else.
   absl::StatusOr<RoundRecord> RecordOf(const SecureRound& round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Store(RoundRecord record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `before`: put first, as they are.
+  absl::Status Store(RoundRecord record, absl::Span<const VaultValue> before = {})
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What was masked for the round, if it was made of `values`.
+  absl::StatusOr<IntegerVector> MaskedAlready(const RoundRecord& record, IntegerVector values) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With `packed`.
   absl::StatusOr<RoundRecord> Load(const RecordKey& key) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::vector<MaskKey> MaskKeys(const AgentEpoch& epoch, const RoundRecord& record,
-                                absl::Status* status) const;
+  absl::StatusOr<std::vector<MaskKey>> MaskKeys(const RoundRecord& record) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckSurvivors(const RoundRecord& record, const Survivors& survivors,
                               const std::vector<std::string>& sites)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -167,5 +167,65 @@ TEST(FileVaultTest, APowerCutLeavesTheOldValueOrTheNew) {
   }
 }
 
+// Whatever call is the last one: who finds the second value finds the first one too, and both last
+// once they are put.
+TEST(FileVaultTest, APowerCutLeavesNoLaterValueWithoutTheEarlier) {
+  bool through = false, one_alone = false;
+  for (int64_t call = 1; !through; ++call) {
+    for (const auto survives :
+         {FaultyFileSystem::Survives::kSynced, FaultyFileSystem::Survives::kNames}) {
+      const TempFolder folder;
+      FaultyFileSystem files(folder.path());
+      const auto vault = Opened(folder.File("vault"));
+      ASSERT_TRUE(vault->Put("y", "old").ok());
+      files.FailAt(call, EIO, /*for_good=*/true);
+      const std::vector<VaultValue> both = {{"x", "new"}, {"y", "new"}};
+      const absl::Status put = vault->PutAll(both);
+      files.PowerCut(survives, 1);
+      const absl::StatusOr<std::string> x = vault->Get("x"), y = vault->Get("y");
+      ASSERT_TRUE(x.ok() || absl::IsNotFound(x.status())) << "call " << call << ": " << x.status();
+      ASSERT_TRUE(y.ok()) << "call " << call << ": " << y.status();
+      EXPECT_TRUE(*y == "old" || (x.ok() && *x == "new")) << "call " << call;
+      EXPECT_TRUE(!put.ok() || (x.ok() && *y == "new")) << "call " << call;
+      one_alone |= x.ok() && *y == "old";
+      through = put.ok();
+    }
+    ASSERT_LT(call, 50);
+  }
+  EXPECT_TRUE(one_alone) << "no cut came between the two names";
+}
+
+// A disk that syncs takes a while: one wait for the folder, and all bytes before any name.
+class CountingFileSystem final : public ForwardingFileSystem {
+ public:
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    done += "r";
+    return ForwardingFileSystem::Rename(from, to);
+  }
+  absl::Status SyncFolder(const std::string& path) override {
+    done += "f";
+    return ForwardingFileSystem::SyncFolder(path);
+  }
+  std::string done;
+};
+
+TEST(FileVaultTest, ValuesThatArePutTogetherWaitForTheirFolderOnce) {
+  const TempFolder folder;
+  const auto vault = Opened(folder.File("vault"));
+  CountingFileSystem counting;
+  FileSystem* const before = FileSystem::ReplaceDefault(&counting);
+  const std::vector<VaultValue> three = {{"x", "1"}, {"y", "2"}, {"z", "3"}};
+  const absl::Status put = vault->PutAll(three), none = vault->PutAll({});
+  const std::vector<VaultValue> twice = {{"x", "1"}, {"x", "2"}};
+  const absl::Status refused = vault->PutAll(twice);
+  FileSystem::ReplaceDefault(before);
+  EXPECT_TRUE(put.ok()) << put;
+  EXPECT_TRUE(none.ok()) << none;
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_EQ(counting.done, "rrrf");
+  EXPECT_EQ(*vault->Get("x"), "1");
+  EXPECT_EQ(*vault->Get("z"), "3");
+}
+
 }  // namespace
 }  // namespace ds::federated

@@ -166,11 +166,9 @@ TEST(SetUp, ADiskThatWasPutBackIsFoundByItsKeys) {
 
 TEST_F(Once, ADamagedEntryIsFound) {
   for (const auto& [name, value] : run_.vault(0).Image()) {
-    std::map<std::string, std::string> image = run_.vault(0).Image();
-    std::string& entry = image[name];
-    entry[entry.size() / 2] ^= 1;
     const auto vault = std::make_shared<TestVault>();
-    vault->PutBack(image);
+    vault->PutBack(run_.vault(0).Image());
+    vault->Damage(name);
     const auto opened =
         SecureAgent::Open(run_.options, run_.floors, "run-7", run_.identity(0), vault);
     EXPECT_EQ(opened.status().code(), absl::StatusCode::kDataLoss) << name;
@@ -220,8 +218,8 @@ TEST(SetUp, SecretsThatAreNotNeededAnyMoreAreNotOnTheDisk) {
   SecureRun run(4, {.mode = "on", .rounds_a_setup = 2});
   ASSERT_TRUE(run.NewServer(0).ok());
   ASSERT_TRUE(run.Keys(run.All()).ok());
-  // Of the entry: checksum, name, channel, signing key, nonce, two counts, a round's two secrets.
-  constexpr size_t kChannel = 32 + 4 + 8, kFirstRound = kChannel + 3 * 32 + 8;
+  // Of the entry: name, channel, signing key, nonce, two counts, a round's two secrets.
+  constexpr size_t kChannel = 4 + 8, kFirstRound = kChannel + 3 * 32 + 8;
   const std::string zeros(64, '\0');
   const auto on_disk = [&](size_t at, size_t size) {
     return run.vault(0).Image()["secure.run-7.keys.0"].substr(at, size);
@@ -235,7 +233,7 @@ TEST(SetUp, SecretsThatAreNotNeededAnyMoreAreNotOnTheDisk) {
   EXPECT_EQ(on_disk(kFirstRound, 128), secrets);
   // Nor its own share a second time, where a round that is forgotten would keep it.
   const std::string held = run.vault(0).Image()["secure.run-7.inbox.0"];
-  const std::string own = held.substr(32 + 32 + 1 + 4, 64);
+  const std::string own = held.substr(32 + 1 + 4, 64);
   EXPECT_NE(own, zeros);
   EXPECT_FALSE(absl::StrContains(run.vault(0).Image()["secure.run-7.setup.0"], own));
   ASSERT_TRUE(run.Sum(run.Round(0, 0, kBits, 5), 7, run.All(), run.All()).ok());
@@ -245,7 +243,7 @@ TEST(SetUp, SecretsThatAreNotNeededAnyMoreAreNotOnTheDisk) {
   // Nor others' shares of that round, of 64 bytes an owner, behind hash, bits and length.
   const std::string inbox = run.vault(0).Image()["secure.run-7.inbox.0"];
   for (size_t owner = 0; owner < 4; ++owner) {
-    const size_t at = 32 + 32 + 1 + owner * (4 + 128) + 4;
+    const size_t at = 32 + 1 + owner * (4 + 128) + 4;
     EXPECT_EQ(inbox.substr(at, 64), zeros);
     EXPECT_NE(inbox.substr(at + 64, 64), zeros);
   }

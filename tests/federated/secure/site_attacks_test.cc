@@ -192,10 +192,6 @@ TEST_F(Site, SharesOfAnotherSecretAreFoundAndTheirOwnerNamed) {
       std::string& entry = image["secure.run-7.keys.0"];
       const std::string old = *run_.agent(site).OfferKeys(0);
       entry.replace(entry.find(old), old.size(), keys.Encode());
-      const std::string value = entry.substr(32);
-      entry = std::string(
-                  secure::View(secure::HashFields("entry", {"secure.run-7.", "keys.0", value}))) +
-              value;
       run_.vault(site).PutBack(std::move(image));
       ASSERT_TRUE(run_.Restart(site).ok());
     }

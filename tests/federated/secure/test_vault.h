@@ -25,6 +25,7 @@ class TestVault : public Vault {
     MutexLock lock(mutex_);
     const auto found = values_.find(name);
     if (found == values_.end()) return absl::NotFoundError(absl::StrCat("no ", name));
+    if (name == damaged_) return absl::DataLossError(absl::StrCat(name, " is damaged"));
     return found->second;
   }
   absl::Status Remove(const std::string& name) override {
@@ -48,6 +49,10 @@ class TestVault : public Vault {
     MutexLock lock(mutex_);
     values_ = std::move(image);
   }
+  void Damage(const std::string& name) {
+    MutexLock lock(mutex_);
+    damaged_ = name;
+  }
   // After so many more writes every one fails; negative: never.
   void FailAfter(int puts) {
     MutexLock lock(mutex_);
@@ -57,6 +62,7 @@ class TestVault : public Vault {
  private:
   mutable Mutex mutex_;
   std::map<std::string, std::string> values_ ABSL_GUARDED_BY(mutex_);
+  std::string damaged_ ABSL_GUARDED_BY(mutex_);
   int puts_left_ ABSL_GUARDED_BY(mutex_) = -1;
 };
 
