@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -72,14 +73,17 @@ class BatchFollower {
     }
     graph_.mutable_nodes() = std::move(adapted_);
     DS_RETURN_IF_ERROR(CheckOutput());
-    return InferShapes(graph_);
+    DS_RETURN_IF_ERROR(InferShapes(graph_));
+    return CheckOtherBatch();
   }
 
  private:
   void FreeInputs() {
     for (const ValueId id : graph_.inputs()) {
       std::optional<Shape>& shape = graph_.mutable_value(id).shape;
-      if (shape && !shape->empty() && shape->front() == batch_) shape->front() = kDynamicDim;
+      if (!shape || shape->empty() || shape->front() != batch_) continue;
+      shape->front() = kDynamicDim;
+      freed_.insert(id);
     }
   }
 
@@ -144,6 +148,7 @@ class BatchFollower {
   absl::Status AdaptReshape(Node& node) {
     const std::vector<int> axes = BatchAxes(node.inputs[0]);
     const auto target = Numbers(node.inputs[1]);
+    if (axes.size() == 1 && !target) return AdaptComputedTarget(node, static_cast<size_t>(axes[0]));
     const std::optional<Shape>& in = Fixed(node.inputs[0]);
     const std::optional<Shape>& out = Fixed(node.outputs[0]);
     if (axes.size() != 1 || !target || !out || out->size() != target->size())
@@ -163,6 +168,25 @@ class BatchFollower {
       changed[place] = -1;
     }
     if (changed != *target) node.inputs[1] = AddInts(node, changed);
+    return absl::OkStatus();
+  }
+
+  // Of a target that is computed, since another extent is unknown in the file too, the batch may be
+  // a number: where it stands at its own axis, times 0 makes it the extent that comes.
+  absl::Status AdaptComputedTarget(Node& node, size_t axis) {
+    const auto found = known_.find(node.inputs[1]);
+    if (found == known_.end() || axis >= found->second.size()) return absl::OkStatus();
+    if (found->second[axis] != batch_) return absl::OkStatus();
+    if (AllowsZero(node)) return Lost(node, "its batch is a number, and allowzero keeps it one");
+    std::vector<int64_t> mask(found->second.size(), 1);
+    mask[axis] = 0;
+    const ValueId out = graph_.AddValue(absl::StrCat(node.name, ".batch.Mul"));
+    depends_.resize(graph_.values().size(), true);
+    DS_RETURN_IF_ERROR(Emit({.name = graph_.value(out).name,
+                             .op = "Mul",
+                             .inputs = {node.inputs[1], AddInts(node, mask)},
+                             .outputs = {out}}));
+    node.inputs[1] = out;
     return absl::OkStatus();
   }
 
@@ -329,8 +353,36 @@ class BatchFollower {
         " rows whatever the batch is; export the model with its batch as a named extent"));
   }
 
+  absl::Status InferWith(int64_t batch, int64_t other) const {
+    Graph graph = graph_;
+    for (const ValueId id : graph.inputs()) {
+      std::optional<Shape>& shape = graph.mutable_value(id).shape;
+      if (!shape) continue;
+      for (size_t i = 0; i < shape->size(); ++i) {
+        if ((*shape)[i] == kDynamicDim) (*shape)[i] = i == 0 && freed_.contains(id) ? batch : other;
+      }
+    }
+    return InferShapes(graph);
+  }
+
+  // Where extents are unknown in the file too, a number that came of its batch can hide in them (T
+  // x 1 is T): shapes that fit the file's batch have to fit another one.
+  absl::Status CheckOtherBatch() const {
+    constexpr int64_t kTried[] = {64, 160, 224, 33, 8};
+    for (const int64_t other : kTried) {
+      if (!InferWith(batch_, other).ok()) continue;
+      const absl::Status status = InferWith(batch_ + 2, other);
+      if (status.ok()) return status;
+      return absl::InvalidArgumentError(
+          absl::StrCat("the model fits batches of ", batch_, " only: ", status.message(),
+                       "; export the model with its batch as a named extent"));
+    }
+    return absl::OkStatus();
+  }
+
   Graph& graph_;
   std::vector<bool> depends_;
+  std::set<ValueId> freed_;  // inputs
   int64_t batch_ = 0;
   std::vector<std::optional<Shape>> fixed_;  // with the file's batch
   KnownInts known_;

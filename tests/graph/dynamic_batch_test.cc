@@ -71,6 +71,35 @@ TEST(DynamicBatchTest, AReshapedWeightKeepsItsNumbers) {
   }
 }
 
+// [T, N, 8, 4] of an unknown T to [T, N, 32], where N was a number when the file was made: a
+// recogniser of text lines.
+Graph Lines(bool rows) {
+  Builder b("g");
+  const ValueId x = b.Input("x", DType::kFloat32, {1, 8, 4, kDynamicDim});
+  const ValueId t = b.Op("Transpose", {x}, {{"perm", std::vector<int64_t>{3, 0, 1, 2}}});
+  const ValueId length = b.Op("Shape", {t}, {{"start", int64_t{0}}, {"end", int64_t{1}}});
+  const auto to = [&](ValueId from, const std::vector<int64_t>& rest) {
+    return b.Op("Reshape", {from, b.Concat({length, b.Ints(rest)}, 0)});
+  };
+  // Or to [T x N, 32], in the file [T, 32].
+  b.Output(rows ? to(t, {32}) : to(t, {1, 32}), "y");
+  return b.Finish().value();
+}
+
+TEST(DynamicBatchTest, ABatchBesideAnUnknownExtentIsFollowedOrRefused) {
+  Graph lines = Lines(/*rows=*/false);
+  const absl::Status status = MakeBatchDynamic(lines);
+  ASSERT_TRUE(status.ok()) << status;
+  lines.mutable_value(lines.inputs()[0]).shape = Shape{5, 8, 4, 20};
+  ASSERT_TRUE(InferShapes(lines).ok());
+  EXPECT_EQ(Output(lines), (Shape{20, 5, 32}));
+
+  Graph rows = Lines(/*rows=*/true);
+  const absl::Status refused = MakeBatchDynamic(rows);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("batches of 1 only"));
+}
+
 TEST(DynamicBatchTest, TheBatchIsFollowedThroughTranspositions) {
   Builder b("g");
   const ValueId x = b.Input("x", DType::kFloat32, {2, 6, 8});
