@@ -99,6 +99,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
          "values to blame for less stay float; 0: none do")
       ->check(CLI::Range(0.0, 60.0))
       ->capture_default_str();
+  quantizer.slow_layers_float = true;
+  app.add_flag("--slow-layers-float,!--no-slow-layers-float", quantizer.slow_layers_float,
+               "with 8 bits, layers that integers would make slower (small products between large "
+               "conversions) stay float");
   app.add_flag("--equalize{on},--no-equalize{off}", quantizer.equalization,
                "scale channels between layers to equal ranges first; by default where depthwise "
                "convolutions' channels are far apart and it helps");

@@ -176,7 +176,9 @@ absl::StatusOr<ClipRange> ChooseRange(const ActivationStatistics& statistics, co
   DS_ASSIGN_OR_RETURN(const QuantParams params, ParamsForRange(type, range.low, range.high));
   const auto count = static_cast<double>(histogram.count());
   range.squared_error = density.SquaredError(params) / count;
+  const double half = params.scales[0] / 2.0;
   range.clipped_share = density.CountOutside(range.low, range.high) / count;
+  range.lost_share = density.CountOutside(range.low - half, range.high + half) / count;
   return range;
 }
 

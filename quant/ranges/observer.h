@@ -80,6 +80,7 @@ struct ClipRange {
   double squared_error = 0;
   // Share in [0, 1] of the values (zeros included) outside [low, high].
   double clipped_share = 0;
+  double lost_share = 0;  // of them those further out than half a step, as rounding moves values
   // How many ranges were compared; 1 for methods that compute one.
   int candidates = 1;
 };

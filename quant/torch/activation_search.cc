@@ -1,6 +1,6 @@
 #include "quant/torch/activation_search.h"
 
-#include <limits>
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -8,6 +8,7 @@
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "quant/torch/floating/output_noise.h"
 #include "quant/torch/single_node.h"
 
 namespace ds {
@@ -16,11 +17,6 @@ namespace {
 constexpr CalibrationMethod kMethods[] = {
     CalibrationMethod::kMinMax, CalibrationMethod::kMovingAverage, CalibrationMethod::kPercentile,
     CalibrationMethod::kMse, CalibrationMethod::kKl};
-
-at::Tensor FakeQuantized(const at::Tensor& values, const QuantParams& params) {
-  return at::fake_quantize_per_tensor_affine(values, params.scales[0], params.zero_points[0],
-                                             params.type.min(), params.type.max());
-}
 
 double SquaredDistance(const at::Tensor& a, const at::Tensor& b) {
   return (a - b).to(at::kDouble).square().sum().item<double>();
@@ -46,18 +42,29 @@ class Readers {
     return readers;
   }
 
-  absl::StatusOr<double> Error(const QuantParams& params) const {
-    const at::Tensor rounded = FakeQuantized(kept_, params);
-    if (modules_.empty()) return SquaredDistance(rounded, kept_);
+  absl::StatusOr<double> RoundingError(const QuantParams& params) const {
+    return Error(Rounded(kept_, params));
+  }
+
+  // Of the values that rounding alone could not have moved so far.
+  absl::StatusOr<double> ClippingError(const ClipRange& range, const QuantParams& params) const {
+    const float half = params.scales[0] / 2;
+    const at::Tensor outside = kept_.lt(range.low - half) | kept_.gt(range.high + half);
+    if (!outside.any().item<bool>()) return 0;
+    return Error(at::where(outside, kept_.clamp(range.low, range.high), kept_));
+  }
+
+ private:
+  absl::StatusOr<double> Error(const at::Tensor& changed) const {
+    if (modules_.empty()) return SquaredDistance(changed, kept_);
     double error = 0;
     for (size_t i = 0; i < modules_.size(); ++i) {
-      DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, modules_[i]->Forward({rounded}));
+      DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, modules_[i]->Forward({changed}));
       error += SquaredDistance(outputs[0], exact_[i]);
     }
     return error;
   }
 
- private:
   explicit Readers(at::Tensor kept) : kept_(std::move(kept)) {}
 
   at::Tensor kept_;
@@ -67,7 +74,7 @@ class Readers {
 
 }  // namespace
 
-absl::StatusOr<ChosenRange> ChooseActivationRange(const Graph& graph, const ActivationSite& site,
+absl::StatusOr<std::vector<RangeTrial>> TryRanges(const Graph& graph, const ActivationSite& site,
                                                   const Collector& collector, const QuantType& type,
                                                   const std::string& method,
                                                   const CalibrationOptions& options) {
@@ -81,23 +88,41 @@ absl::StatusOr<ChosenRange> ChooseActivationRange(const Graph& graph, const Acti
   };
   if (method != "auto") {
     DS_ASSIGN_OR_RETURN(const CalibrationMethod named, CalibrationMethodFromName(method));
-    return choose(named);
+    DS_ASSIGN_OR_RETURN(const ChosenRange chosen, choose(named));
+    return std::vector<RangeTrial>{{.chosen = chosen}};
   }
   DS_ASSIGN_OR_RETURN(const Readers readers,
                       Readers::Make(graph, site, collector.kept(site.value)));
-  ChosenRange best;
-  double least = std::numeric_limits<double>::infinity();
+  std::vector<RangeTrial> trials;
   for (const CalibrationMethod candidate : kMethods) {
     DS_ASSIGN_OR_RETURN(const ChosenRange chosen, choose(candidate));
     DS_ASSIGN_OR_RETURN(const QuantParams params,
                         ParamsForRange(type, chosen.range.low, chosen.range.high));
-    DS_ASSIGN_OR_RETURN(const double error, readers.Error(params));
-    if (error < least) {
-      least = error;
-      best = chosen;
-    }
+    RangeTrial trial{.chosen = chosen};
+    DS_ASSIGN_OR_RETURN(trial.error, readers.RoundingError(params));
+    DS_ASSIGN_OR_RETURN(trial.clipping, readers.ClippingError(chosen.range, params));
+    trials.push_back(trial);
   }
-  return best;
+  return trials;
+}
+
+const ChosenRange& LeastError(const std::vector<RangeTrial>& trials, double caution) {
+  const auto error = [caution](const RangeTrial& trial) {
+    return trial.error + (caution - 1) * trial.clipping;
+  };
+  return std::min_element(
+             trials.begin(), trials.end(),
+             [&](const RangeTrial& a, const RangeTrial& b) { return error(a) < error(b); })
+      ->chosen;
+}
+
+absl::StatusOr<ChosenRange> ChooseActivationRange(const Graph& graph, const ActivationSite& site,
+                                                  const Collector& collector, const QuantType& type,
+                                                  const std::string& method,
+                                                  const CalibrationOptions& options) {
+  DS_ASSIGN_OR_RETURN(const std::vector<RangeTrial> trials,
+                      TryRanges(graph, site, collector, type, method, options));
+  return LeastError(trials, 1);
 }
 
 }  // namespace ds

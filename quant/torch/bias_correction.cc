@@ -1,11 +1,18 @@
 #include "quant/torch/bias_correction.h"
 
+#include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "executor/graph_module.h"
 #include "quant/affine.h"
+#include "quant/torch/floating/output_noise.h"
 
 namespace ds {
 namespace {
@@ -66,34 +73,151 @@ bool MayCorrect(const Graph& graph, const Node& node) {
          graph.Constant(node.inputs[2]) != nullptr;
 }
 
+// A new one takes its place, since another layer may read the old. Nothing where the bias is not of
+// that many constants.
+void AddToBias(int index, absl::Span<const double> shifts, Graph& graph) {
+  const Node& node = graph.nodes()[static_cast<size_t>(index)];
+  const auto outputs = static_cast<int64_t>(shifts.size());
+  Tensor bias(DType::kFloat32, {outputs});
+  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+    const Tensor* old = graph.Constant(node.inputs[2]);
+    if (old == nullptr || old->num_elements() != outputs) return;
+    bias = old->Clone();
+  }
+  const absl::Span<float> values = bias.mutable_span<float>();
+  for (size_t o = 0; o < values.size(); ++o) values[o] = static_cast<float>(values[o] + shifts[o]);
+  const ValueId id =
+      graph.AddInitializer(absl::StrCat(node.name, ".corrected_bias"), std::move(bias), true);
+  std::vector<ValueId>& inputs = graph.mutable_nodes()[static_cast<size_t>(index)].inputs;
+  inputs.resize(3, kNoValue);
+  inputs[2] = id;
+}
+
+bool HasSamples(const std::vector<at::Tensor>& batch) {
+  return std::ranges::all_of(batch, [&batch](const at::Tensor& input) {
+    return input.dim() > 0 && input.size(0) == batch[0].size(0);
+  });
+}
+
+bool Fit(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  return std::ranges::equal(a, b, [](const at::Tensor& x, const at::Tensor& y) {
+    return x.sizes().slice(1) == y.sizes().slice(1);
+  });
+}
+
+// One batch of those that are like the first one; nothing where the graph has room for one sample.
+std::vector<at::Tensor> Joined(const Graph& graph, const InputBatches& batches) {
+  std::vector<std::vector<at::Tensor>> parts(graph.inputs().size());
+  for (const std::vector<at::Tensor>& batch : batches) {
+    if (!HasSamples(batch) || !Fit(batches[0], batch)) continue;
+    for (size_t i = 0; i < parts.size(); ++i) parts[i].push_back(batch[i]);
+  }
+  std::vector<at::Tensor> joined;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::optional<Shape>& shape = graph.value(graph.inputs()[i]).shape;
+    const bool open = shape.has_value() && !shape->empty() && shape->front() == kDynamicDim;
+    if (parts[i].empty() || (!open && parts[i].size() > 1)) return {};
+    joined.push_back(at::cat(parts[i]));
+  }
+  return joined;
+}
+
+// [samples, channels] of [N, C, ...]; rows of tokens are their sample's.
+at::Tensor SampleMeans(const at::Tensor& outputs, int64_t samples) {
+  if (outputs.dim() > 2) return outputs.to(at::kDouble).flatten(2).mean(2);
+  return outputs.to(at::kDouble).reshape({samples, -1, outputs.size(1)}).mean(1);
+}
+
+// What of each channel's mean difference is not chance.
+at::Tensor BeyondChance(const at::Tensor& differences) {
+  const at::Tensor mean = differences.mean(0);
+  const at::Tensor chance = differences.var(0) / differences.size(0);
+  return mean * (1 - chance / mean.square().clamp_min(1e-300)).clamp_min(0);
+}
+
 }  // namespace
 
 absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
                            const Collector& collector) {
   for (const WeightSite& site : selection.weights) {
-    Node& node = graph.mutable_nodes()[static_cast<size_t>(site.node)];
+    const Node& node = graph.nodes()[static_cast<size_t>(site.node)];
     const std::vector<double> means = collector.ChannelMeans(node.inputs[0]);
     const auto params = plan.weights.find(graph.value(site.weight).name);
     if (means.empty() || params == plan.weights.end() || !MayCorrect(graph, node)) continue;
     const Tensor& weight = *graph.Constant(site.weight);
     const WeightView view = ViewOf(node, weight.shape());
     if (static_cast<int64_t>(means.size()) != view.inputs * view.groups) continue;
-    const std::vector<double> shifts = Shifts(weight, params->second, view, means);
-    Tensor bias(DType::kFloat32, {view.outputs});
-    const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
-    if (has_bias) {
-      const Tensor* old = graph.Constant(node.inputs[2]);
-      if (old == nullptr || old->num_elements() != view.outputs) continue;
-      bias = old->Clone();
+    std::vector<double> shifts = Shifts(weight, params->second, view, means);
+    for (double& shift : shifts) shift = -shift;
+    AddToBias(site.node, shifts, graph);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MeasuredBiases> MeasuredBiases::Create(const Graph& exact,
+                                                      const QuantSelection& selection,
+                                                      const InputBatches& batches) {
+  const at::NoGradGuard no_grad;
+  MeasuredBiases biases;
+  biases.inputs_ = Joined(exact, batches);
+  if (biases.samples() < 2) return biases;
+  GraphModuleOptions options;
+  for (const WeightSite& site : selection.weights) {
+    const Node& node = exact.nodes()[static_cast<size_t>(site.node)];
+    if (!MayCorrect(exact, node)) continue;
+    biases.layers_[node.outputs[0]] = site.node;
+    options.visible.insert(node.outputs[0]);
+  }
+  const int64_t samples = biases.samples();
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
+                      GraphModule::Create(exact, options));
+  module->set_value_observer([&](ValueId value, const at::Tensor& tensor) {
+    const bool batched = tensor.dim() > 1 && tensor.size(0) % samples == 0;
+    if (biases.layers_.contains(value) && batched && tensor.numel() > 0)
+      biases.means_[value] = SampleMeans(tensor, samples);
+  });
+  DS_RETURN_IF_ERROR(module->Forward(biases.inputs_).status());
+  return biases;
+}
+
+int64_t MeasuredBiases::samples() const {
+  return inputs_.empty() || inputs_[0].dim() == 0 ? 0 : inputs_[0].size(0);
+}
+
+absl::Status MeasuredBiases::Correct(const QuantPlan& plan, Graph& graph) const {
+  const at::NoGradGuard no_grad;
+  const int64_t samples = this->samples();
+  if (samples < 2) return absl::OkStatus();
+  Graph rounded = graph;
+  RoundWeights(plan, rounded);
+  GraphModuleOptions options;
+  std::map<ValueId, const QuantParams*> activations;
+  for (const auto& [name, params] : plan.activations)
+    activations[rounded.FindValue(name)] = &params;
+  for (const auto& [value, params] : activations) options.visible.insert(value);
+  for (const auto& [value, means] : means_) options.visible.insert(value);
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
+                      GraphModule::Create(std::move(rounded), options));
+  std::map<ValueId, at::Tensor> shifts;
+  module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
+    at::Tensor changed;
+    if (const auto means = means_.find(value); means != means_.end()) {
+      at::Tensor& shift = shifts[value];
+      shift = BeyondChance(means->second - SampleMeans(tensor, samples));
+      std::vector<int64_t> shape(static_cast<size_t>(tensor.dim()), 1);
+      shape[1] = -1;
+      changed = tensor + shift.to(tensor.scalar_type()).reshape(shape);
     }
-    const absl::Span<float> values = bias.mutable_span<float>();
-    for (size_t o = 0; o < values.size(); ++o)
-      values[o] = static_cast<float>(values[o] - shifts[o]);
-    node.inputs.resize(3, kNoValue);
-    // A new one: another layer may read the old.
-    const ValueId id =
-        graph.AddInitializer(absl::StrCat(node.name, ".corrected_bias"), std::move(bias), true);
-    graph.mutable_nodes()[static_cast<size_t>(site.node)].inputs[2] = id;
+    const auto rounding = activations.find(value);
+    if (rounding == activations.end()) return changed;
+    return Rounded(changed.defined() ? changed : tensor, *rounding->second);
+  });
+  DS_RETURN_IF_ERROR(module->Forward(inputs_).status());
+  for (const auto& [value, shift] : shifts) {
+    const at::Tensor all = shift.contiguous();
+    AddToBias(layers_.at(value),
+              absl::MakeConstSpan(all.const_data_ptr<double>(), static_cast<size_t>(all.numel())),
+              graph);
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
+#include <numeric>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -13,7 +16,7 @@
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
 #include "quant/affine.h"
-#include "quant/float_values.h"
+#include "quant/floating/plan_cutter.h"
 #include "quant/gaussian_bound.h"
 #include "quant/preparation.h"
 #include "quant/repair/bias_repair.h"
@@ -29,6 +32,7 @@
 #include "quant/torch/floating/masks.h"
 #include "quant/torch/floating/output_noise.h"
 #include "quant/torch/sensitivity.h"
+#include "quant/torch/share_ranges.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
 
@@ -39,6 +43,11 @@ namespace {
 // tried on so many samples.
 constexpr double kMostSpread = 4;
 constexpr int64_t kComparedSamples = 32;
+
+// How many times clipping may count beside rounding where ranges are chosen by measure. A layer's
+// squared error knows them as equals, but what is clipped is missing in all that follows, where
+// rounding averages out; the last is for no clipping at all.
+constexpr double kCautions[] = {1, 8, 64, 1e9};
 
 // A large last layer gets blocks of few bits, if its outputs' relative squared error allows.
 constexpr int64_t kClassifierBlock = 32;
@@ -81,6 +90,7 @@ class Quantizer::Impl {
 
   void Calibrate(const CalibrationData& data) {
     ranges_.clear();
+    caution_ = 0;
     if (status_.ok()) status_ = Collect(data);
     if (status_.ok()) KeepMasksFloat(graph_, *collector_, selection_);
   }
@@ -99,6 +109,7 @@ class Quantizer::Impl {
   absl::StatusOr<QuantizedModel> Convert() {
     DS_RETURN_IF_ERROR(CheckCalibrated());
     if (!options_.mixed_bits.wanted()) return ConvertWith({}, true);
+    DS_RETURN_IF_ERROR(ChooseCaution());
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
     for (const LayerSensitivity& layer : layers)
@@ -132,10 +143,16 @@ class Quantizer::Impl {
     std::erase_if(selection_.activations,
                   [this](const ActivationSite& site) { return !IsKnown(site); });
     DS_RETURN_IF_ERROR(ChooseBlocks());
+    DS_RETURN_IF_ERROR(ChooseCaution());
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
     DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
+    if (may_learn && options_.slow_layers_float && HasPlainBits() &&
+        !options_.symmetric_activations) {
+      LeaveSlowLayersFloat(graph_, kept_inputs_, selection_, model);
+    }
     if (may_learn && MayLeaveFloat()) {
-      DS_RETURN_IF_ERROR(LeaveFloat(selection_, *collector_, kept_inputs_, options_, model));
+      DS_RETURN_IF_ERROR(LeaveFloat(SelectionIn(graph_, selection_, model.plan), *collector_,
+                                    kept_inputs_, options_, model));
     }
     DS_RETURN_IF_ERROR(Repair(SelectionIn(graph_, selection_, model.plan),
                               may_learn ? LearningMethod(model.plan) : "none", model));
@@ -148,11 +165,14 @@ class Quantizer::Impl {
     return options_.weights_only || collector_->Saw(site.value);
   }
 
-  bool MayLeaveFloat() const {
-    return options_.least_snr_db > 0 && options_.bits == 8 && options_.activation_bits == 8 &&
-           options_.named_bits.empty() && options_.group == 0 && !options_.mixed_bits.wanted() &&
-           !options_.for_training && !options_.weights_only;
+  // 8 of all, and nobody has said where.
+  bool HasPlainBits() const {
+    return options_.bits == 8 && options_.activation_bits == 8 && options_.named_bits.empty() &&
+           options_.group == 0 && !options_.mixed_bits.wanted() && !options_.for_training &&
+           !options_.weights_only;
   }
+
+  bool MayLeaveFloat() const { return options_.least_snr_db > 0 && HasPlainBits(); }
 
   // The reconstruction that the widths call for.
   std::string LearningMethod(const QuantPlan& plan) const {
@@ -262,6 +282,29 @@ class Quantizer::Impl {
     return absl::OkStatus();
   }
 
+  bool ChoosesCaution() const {
+    return options_.method == "auto" && !options_.for_training && !options_.weights_only;
+  }
+
+  // By the outputs' error on some of the calibration data.
+  absl::Status ChooseCaution() {
+    if (!ChoosesCaution() || caution_ != 0) return absl::OkStatus();
+    QuantizedModel model;
+    model.graph = graph_;
+    DS_RETURN_IF_ERROR(RoundWeights({}, model));
+    DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(graph_, kept_inputs_));
+    double least = std::numeric_limits<double>::infinity(), best = kCautions[0];
+    for (const double caution : kCautions) {
+      caution_ = caution;
+      DS_RETURN_IF_ERROR(ChooseRanges({}, model));
+      DS_ASSIGN_OR_RETURN(const std::vector<double> errors, noise.Of(graph_, model.plan));
+      const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
+      if (error < least) std::tie(least, best) = std::pair(error, caution);
+    }
+    caution_ = best;
+    return absl::OkStatus();
+  }
+
   // TensorRT adds and multiplies in float.
   bool WantsConstants() const { return !options_.for_training && !options_.symmetric_activations; }
 
@@ -279,15 +322,22 @@ class Quantizer::Impl {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
-    const bool compares =
-        is_compared_ || MayBeEqualized() || classifier_ != kNoValue || MayLeaveFloat();
+    const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue ||
+                          MayLeaveFloat() || ChoosesCaution();
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }
 
+  // A graph of a fixed first axis runs on nothing shorter.
+  bool HasOpenBatch() const {
+    const std::optional<Shape>& shape = graph_.value(graph_.inputs()[0]).shape;
+    return shape.has_value() && !shape->empty() && shape->front() == kDynamicDim;
+  }
+
   void Keep(const std::vector<at::Tensor>& batch) {
     if (batch.empty() || batch[0].dim() == 0 || kept_samples_ >= WantedSamples()) return;
-    const int64_t taken = std::min(batch[0].size(0), WantedSamples() - kept_samples_);
+    const int64_t whole = batch[0].size(0);
+    const int64_t taken = HasOpenBatch() ? std::min(whole, WantedSamples() - kept_samples_) : whole;
     if (taken < 1) return;
     std::vector<at::Tensor>& kept = kept_inputs_.emplace_back();
     for (const at::Tensor& input : batch) {
@@ -322,8 +372,10 @@ class Quantizer::Impl {
     reconstruction.method = method;
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
     if (reconstruction.method == "none") {
-      if (options_.bias_correction)
+      if (options_.bias_correction) {
         DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection, model.plan, *collector_));
+        DS_RETURN_IF_ERROR(CorrectByMeasure(selection, model));
+      }
     } else {
       Graph corrected = model.graph;
       if (options_.bias_correction)
@@ -334,6 +386,22 @@ class Quantizer::Impl {
     }
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
     ReportLayers(selection, model);
+    return absl::OkStatus();
+  }
+
+  // Where the outputs gain by it.
+  absl::Status CorrectByMeasure(const QuantSelection& selection, QuantizedModel& model) const {
+    DS_ASSIGN_OR_RETURN(const MeasuredBiases biases,
+                        MeasuredBiases::Create(graph_, selection, kept_inputs_));
+    Graph corrected = model.graph;
+    DS_RETURN_IF_ERROR(biases.Correct(model.plan, corrected));
+    DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(graph_, kept_inputs_));
+    DS_ASSIGN_OR_RETURN(const std::vector<double> before, noise.Of(model.graph, model.plan));
+    DS_ASSIGN_OR_RETURN(const std::vector<double> after, noise.Of(corrected, model.plan));
+    const auto sum = [](const std::vector<double>& errors) {
+      return std::accumulate(errors.begin(), errors.end(), 0.0);
+    };
+    if (sum(after) < sum(before)) model.graph = std::move(corrected);
     return absl::OkStatus();
   }
 
@@ -406,11 +474,10 @@ class Quantizer::Impl {
   absl::StatusOr<ChosenRange> Range(const ActivationSite& site, const QuantType& type) {
     const std::pair key(site.value, type.bits);
     if (!ranges_.contains(key)) {
-      DS_ASSIGN_OR_RETURN(ranges_[key],
-                          ChooseActivationRange(graph_, site, *collector_, type, options_.method,
-                                                options_.calibration));
+      DS_ASSIGN_OR_RETURN(ranges_[key], TryRanges(graph_, site, *collector_, type, options_.method,
+                                                  options_.calibration));
     }
-    return ranges_.at(key);
+    return LeastError(ranges_.at(key), std::max(1.0, caution_));
   }
 
   absl::Status ChooseRanges(const std::map<std::string, int>& bits, QuantizedModel& model) {
@@ -419,7 +486,10 @@ class Quantizer::Impl {
       const QuantType type = {.bits = widths_.Of(site, bits),
                               .is_signed = options_.symmetric_activations};
       DS_ASSIGN_OR_RETURN(ChosenRange chosen, Range(site, type));
-      if (site.unit_range) std::tie(chosen.range.low, chosen.range.high) = std::pair(0.0f, 1.0f);
+      if (site.unit_range) {
+        std::tie(chosen.range.low, chosen.range.high) = std::pair(0.0f, 1.0f);
+        chosen.range.clipped_share = chosen.range.lost_share = 0;
+      }
       DS_ASSIGN_OR_RETURN(QuantParams params,
                           ParamsForRange(type, chosen.range.low, chosen.range.high));
       AddReport(site, params, chosen, model);
@@ -431,14 +501,28 @@ class Quantizer::Impl {
       DS_ASSIGN_OR_RETURN(model.plan.constants[graph_.value(id).name],
                           ParamsForRange({.bits = 8, .is_signed = false}, *least, *most));
     }
-    // What only moves numbers has the integers of where they come from.
-    for (const SharedSite& shared : selection_.shared) {
-      const auto source = model.plan.activations.find(graph_.value(shared.source).name);
-      if (source != model.plan.activations.end())
-        model.plan.activations[graph_.value(shared.value).name] = source->second;
+    ShareRanges(model.plan);
+    DS_ASSIGN_OR_RETURN(const auto widened,
+                        WidenedShares(graph_, selection_, model.plan, kept_inputs_));
+    for (const auto& [name, params] : widened) {
+      model.plan.activations[name] = params;
+      const auto report = std::ranges::find(model.activations, name, &ActivationReport::value);
+      report->scale = params.scales[0];
+      report->high =
+          params.scales[0] * static_cast<float>(params.type.max() - params.zero_points[0]);
     }
+    ShareRanges(model.plan);
     TieConcatenations(graph_, selection_, model.plan);
     return absl::OkStatus();
+  }
+
+  // What only moves numbers has the integers of where they come from.
+  void ShareRanges(QuantPlan& plan) const {
+    for (const SharedSite& shared : selection_.shared) {
+      const auto source = plan.activations.find(graph_.value(shared.source).name);
+      if (source != plan.activations.end())
+        plan.activations[graph_.value(shared.value).name] = source->second;
+    }
   }
 
   void AddReport(const ActivationSite& site, const QuantParams& params, const ChosenRange& chosen,
@@ -459,11 +543,11 @@ class Quantizer::Impl {
     report.clipped_share = chosen.range.clipped_share;
     const double noise = chosen.range.squared_error, power = statistics.MeanSquare();
     report.snr_db = noise > 0 && power > 0 ? 10 * std::log10(power / noise) : 0;
-    if (report.clipped_share > options_.most_clipped) {
+    if (chosen.range.lost_share > options_.most_clipped) {
       model.warnings.push_back(
           absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they "
                           "reach from %g to %g",
-                          name, 100 * report.clipped_share, report.low, report.high,
+                          name, 100 * chosen.range.lost_share, report.low, report.high,
                           report.seen_low, report.seen_high));
     }
     model.histograms.emplace(name, statistics.histogram());
@@ -475,8 +559,9 @@ class Quantizer::Impl {
   QuantSelection selection_;
   const Widths widths_{graph_, selection_, options_};
   std::unique_ptr<Collector> collector_;
-  std::map<std::pair<ValueId, int>, ChosenRange> ranges_;  // by bits
-  std::vector<std::vector<at::Tensor>> kept_inputs_;       // batches, each the model's inputs
+  std::map<std::pair<ValueId, int>, std::vector<RangeTrial>> ranges_;  // by bits
+  double caution_ = 0;                                                 // 0: not chosen
+  std::vector<std::vector<at::Tensor>> kept_inputs_;  // batches, each the model's inputs
   int64_t kept_samples_ = 0;
   ValueId classifier_ = kNoValue, blocked_ = kNoValue;  // may have blocks; has
   double spread_ = 1;  // of depthwise or normalised channels, where that decides

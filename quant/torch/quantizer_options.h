@@ -96,11 +96,15 @@ struct QuantizerOptions {
   MixedBitsOptions mixed_bits;
   // What each output must keep of signal to noise on the calibration data, in dB; 0: anything.
   // Where rounding everything to 8 bits leaves less, the few values that are to blame stay float
-  // (quant/float_values.h). With other widths, groups, a budget, or for training it is not looked
-  // at.
+  // (quant/floating/float_values.h). With other widths, groups, a budget, or for training it is not
+  // looked at.
   double least_snr_db = 20;
-  double most_clipped =
-      0.01;  // share of an activation's values beyond its range that earns a warning, [0, 1]
+  // Layers that would take longer with integers stay float (quant/floating/slow_layers.h), under
+  // the same conditions and not where activations are symmetric, as TensorRT has them.
+  bool slow_layers_float = false;
+  // Share of an activation's values more than half a step beyond its range that earns a warning,
+  // [0, 1].
+  double most_clipped = 0.01;
 };
 
 }  // namespace ds

@@ -1,6 +1,6 @@
 // The search for values that stay float: whom it blames, what goes with them, and when it gives up.
 // Errors are a made-up sum over the values that a plan rounds.
-#include "quant/float_values.h"
+#include "quant/floating/float_values.h"
 
 #include <map>
 #include <string>
@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "graph/builder.h"
 #include "gtest/gtest.h"
+#include "quant/floating/plan_cutter.h"
 
 namespace ds {
 namespace {

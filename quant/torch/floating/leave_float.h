@@ -1,4 +1,4 @@
-// The search of quant/float_values.h on calibration samples.
+// The search of quant/floating/float_values.h on calibration samples.
 #pragma once
 
 #include "absl/status/status.h"
@@ -18,5 +18,10 @@ namespace ds {
 absl::Status LeaveFloat(const QuantSelection& selection, const Collector& collector,
                         const InputBatches& batches, const QuantizerOptions& options,
                         QuantizedModel& model);
+
+// Takes the layers out that quant/floating/slow_layers.h weighs as slower with integers, and says
+// so. `graph`: the float one; its inputs' shapes are those of the first batch, with one sample.
+void LeaveSlowLayersFloat(const Graph& graph, const InputBatches& batches,
+                          const QuantSelection& selection, QuantizedModel& model);
 
 }  // namespace ds

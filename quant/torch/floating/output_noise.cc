@@ -11,6 +11,24 @@
 namespace ds {
 namespace {
 
+void RoundActivations(const QuantPlan& plan, GraphModule& module) {
+  std::map<ValueId, QuantParams> rounded;
+  for (const auto& [name, params] : plan.activations) {
+    rounded[module.graph().FindValue(name)] = params;
+  }
+  module.set_value_transform([rounded](ValueId value, const at::Tensor& tensor) {
+    const auto found = rounded.find(value);
+    if (found == rounded.end()) return at::Tensor();
+    return Rounded(tensor, found->second);
+  });
+}
+
+double Power(const at::Tensor& values) {
+  return values.to(at::kDouble).square().sum().item<double>();
+}
+
+}  // namespace
+
 void RoundWeights(const QuantPlan& plan, Graph& graph) {
   for (const auto& [name, params] : plan.weights) {
     Tensor& weight = graph.mutable_initializers().at(graph.FindValue(name)).data;
@@ -20,25 +38,10 @@ void RoundWeights(const QuantPlan& plan, Graph& graph) {
   }
 }
 
-void RoundActivations(const QuantPlan& plan, GraphModule& module) {
-  std::map<ValueId, QuantParams> rounded;
-  for (const auto& [name, params] : plan.activations) {
-    rounded[module.graph().FindValue(name)] = params;
-  }
-  module.set_value_transform([rounded](ValueId value, const at::Tensor& tensor) {
-    const auto found = rounded.find(value);
-    if (found == rounded.end()) return at::Tensor();
-    const QuantParams& params = found->second;
-    return at::fake_quantize_per_tensor_affine(tensor, params.scales[0], params.zero_points[0],
-                                               params.type.min(), params.type.max());
-  });
+at::Tensor Rounded(const at::Tensor& values, const QuantParams& params) {
+  return at::fake_quantize_per_tensor_affine(values, params.scales[0], params.zero_points[0],
+                                             params.type.min(), params.type.max());
 }
-
-double Power(const at::Tensor& values) {
-  return values.to(at::kDouble).square().sum().item<double>();
-}
-
-}  // namespace
 
 absl::StatusOr<OutputNoise> OutputNoise::Create(const Graph& exact, InputBatches batches) {
   const at::NoGradGuard no_grad;

@@ -13,6 +13,10 @@ namespace ds {
 
 using InputBatches = std::vector<std::vector<at::Tensor>>;  // each the model's inputs, in order
 
+// `plan`'s weights in place of the exact ones.
+void RoundWeights(const QuantPlan& plan, Graph& graph);
+at::Tensor Rounded(const at::Tensor& values, const QuantParams& params);
+
 class OutputNoise {
  public:
   // Runs the float network once. `batches`: at least one. Errors as of GraphModule.

@@ -106,6 +106,32 @@ TEST_F(SecureMachine, ASetupThatFailsBesideARoundDoesNotDisturbIt) {
   EXPECT_EQ(driver.machine().version(), 2);
 }
 
+// They have cost nobody a round: rounds may still fail as often in a row as without them.
+TEST_F(SecureMachine, SetupsThatFailBesideARoundDoNotCountAsItsFailures) {
+  MachineDriver driver = InLastRound();
+  for (int failed = 0; failed < 3; ++failed) {
+    driver.Pass(absl::Seconds(10));
+    driver.Run();
+  }
+  driver.Pass(absl::Seconds(100));  // nobody sends an update
+  driver.Run();
+  EXPECT_EQ(driver.Abandoned().size(), 4u);
+  EXPECT_NE(driver.machine().stage(), Stage::kEnded);
+}
+
+TEST_F(SecureMachine, OneSetupAtATimeAndNoneInARunThatHasEnded) {
+  MachineDriver driver = InLastRound();
+  const std::vector<std::string> asked = driver.machine().next_setup().asked;
+  EXPECT_FALSE(driver.Apply(SetupStarted{2, asked}).ok());
+  EXPECT_TRUE(driver.machine().next_setup().under_way());
+  driver.Must(StopAsked{"enough"});
+  Finish(driver);
+  driver.Run();
+  ASSERT_EQ(driver.machine().stage(), Stage::kEnded);
+  EXPECT_EQ(driver.machine().next_setup().step, SetupStep::kNone);
+  EXPECT_EQ(driver.Replayed().next_setup().step, SetupStep::kNone);
+}
+
 TEST_F(SecureMachine, WhoSpoiltASetupBesideARoundIsLeftOutOfTheNextBesideIt) {
   MachineDriver driver = InLastRound();
   const std::vector<std::string> asked = driver.machine().next_setup().asked;

@@ -340,5 +340,24 @@ TEST(ObserverTest, TheMeanSquareIsThatOfTheSamples) {
   }
 }
 
+// A swish has many values just above its least one: to leave a hair of them out is no loss, to
+// leave out the few that are far away is.
+TEST(ObserverTest, WhatRoundingWouldHaveMovedAsFarIsNotLost) {
+  const QuantType type = {.bits = 8, .is_signed = false};
+  const CalibrationOptions options = {.percentile = 95};
+  std::vector<float> values;
+  for (int i = 0; i < 1000; ++i) values.push_back(-0.2785f + 1e-6f * static_cast<float>(i));
+  for (int i = 0; i < 1000; ++i) values.push_back(4.0f);
+  const auto hair = ChooseRange(Collected(values), type, CalibrationMethod::kPercentile, options);
+  ASSERT_TRUE(hair.ok()) << hair.status();
+  EXPECT_GT(hair->clipped_share, 0.01);
+  EXPECT_EQ(hair->lost_share, 0);
+
+  for (int i = 0; i < 20; ++i) values.push_back(40.0f);
+  const auto tail = ChooseRange(Collected(values), type, CalibrationMethod::kPercentile, options);
+  ASSERT_TRUE(tail.ok()) << tail.status();
+  EXPECT_NEAR(tail->lost_share, 20.0 / 2020, 1e-4);
+}
+
 }  // namespace
 }  // namespace ds

@@ -138,6 +138,41 @@ TEST(ActivationSearch, KlAndAutoAreWellBelowMinMaxOnDataWithOutliers) {
   }
 }
 
+TEST(ActivationSearch, CautionTakesTheWiderRange) {
+  const Case made = OutlierCase();
+  const QuantType type = {.bits = 4, .is_signed = false};
+  const auto trials = TryRanges(made.graph, made.input(), *made.collector, type, "auto", {});
+  ASSERT_TRUE(trials.ok()) << trials.status();
+  ASSERT_EQ(trials->size(), 5u);
+  const auto width = [&trials](double caution) {
+    const ClipRange& range = LeastError(*trials, caution).range;
+    return range.high - range.low;
+  };
+  EXPECT_LT(width(1), 0.5f * width(1e9));
+  EXPECT_LE(width(1), width(8));
+  EXPECT_GT(LeastError(*trials, 1e9).range.high, 38.0f);  // nothing is lost of 40
+  for (const RangeTrial& trial : *trials) {
+    const ClipRange& range = trial.chosen.range;
+    const bool clips = range.high + (range.high - range.low) / 30 < 40.0f;  // by half a step
+    EXPECT_EQ(trial.clipping > 0, clips) << Name(trial.chosen.method);
+    EXPECT_LE(trial.clipping, trial.error * 1.5) << Name(trial.chosen.method);
+  }
+}
+
+// Ranges are tried on the samples of as many batches as it takes.
+TEST(ActivationSearch, TheFirstBatchIsNotAllThatIsKept) {
+  const Case whole = OutlierCase();
+  Case parts = OutlierCase();
+  parts.collector = *Collector::Create(parts.graph, parts.selection);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(parts.collector->Add({parts.data.narrow(0, 4 * i, 4)}).ok());
+  }
+  const ValueId value = parts.input().value;
+  EXPECT_TRUE(at::equal(parts.collector->kept(value), whole.collector->kept(value)));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(parts.collector->Add({parts.data}).ok());
+  EXPECT_EQ(parts.collector->kept(value).size(0), Collector::kKeptSamples);
+}
+
 TEST(ActivationSearch, UnknownMethodIsRefused) {
   const Case made = OutlierCase();
   const auto chosen = ChooseActivationRange(made.graph, made.input(), *made.collector,

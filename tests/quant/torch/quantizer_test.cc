@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "quant/affine.h"
 #include "quant/selection.h"
+#include "quant/torch/floating/output_noise.h"
 #include "tests/quant/torch/batches.h"
 #include "tests/quant/torch/small_net.h"
 
@@ -66,6 +67,34 @@ TEST(Quantizer, ALargeClassifierHasBlocksOfFewBitsWhereTheErrorAllows) {
   EXPECT_EQ(head(graph, {.bits = 4, .symmetric_activations = true}), std::pair(8, int64_t{0}));
   // 2 bits lose more than a hundredth of the outputs' power.
   EXPECT_EQ(head(graph, {.bits = 2}), std::pair(8, int64_t{0}));
+}
+
+// Each picture's brightest spot decides. For the layer that follows it is one value of many, which
+// is cheap to clip.
+TEST(Quantizer, ClipsNoMoreThanTheOutputsAllow) {
+  Builder b("peaks", kSeed);
+  const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 1, 16, 16});
+  const ValueId y = b.Relu(b.Conv(x, "first", {.channels = 8}));
+  const ValueId z = b.Relu(b.Conv(y, "second", {.channels = 8}));
+  const ValueId peaks = b.MaxPool(z, {.kernel = 16, .stride = 16});
+  b.Output(b.Linear(b.Flatten(peaks), "head", 4), "logits");
+  const Graph graph = b.Finish().value();
+  at::Tensor images = Images(16);
+  images.select(2, 7).select(2, 9).add_(8.0);  // of each picture one pixel
+  const auto error = [&](const std::string& method) {
+    const auto model = Quantizer(graph, {.activation_bits = 4,
+                                         .end_bits = 4,
+                                         .method = method,
+                                         .bias_correction = false,
+                                         .reconstruction = {.method = "none"}})
+                           .calibrate(Batches({images}))
+                           .convert();
+    EXPECT_TRUE(model.ok()) << model.status();
+    return RoundedOutputError(model->calibrated, model->graph, model->plan, {{images}}).value();
+  };
+  const double whole = error("min-max"), clipped = error("mse");
+  ASSERT_GT(clipped, 2 * whole);  // or this shows nothing
+  EXPECT_LE(error("auto"), 1.0001 * whole);
 }
 
 // What goes into sums alone keeps 8 bits, unless that is asked for otherwise.
@@ -136,7 +165,7 @@ TEST(Quantizer, BiasCorrectionKeepsTheMeanOfALayersOutputs) {
   b.Output(b.Conv(x, "conv", {.channels = 7, .kernel = 1, .bias = true}), "y");
   auto graph = b.Finish();
   ASSERT_TRUE(graph.ok()) << graph.status();
-  const at::Tensor images = Images(64, 5, 6) + 1.5;  // means far from 0
+  const at::Tensor images = Images(32, 5, 6) + 1.5;  // means far from 0
   const auto mean_shift = [&](bool correct) {
     const auto model = Quantizer(*graph, {.bits = 2, .end_bits = 2, .bias_correction = correct})
                            .calibrate(Batches({images}))
@@ -150,11 +179,12 @@ TEST(Quantizer, BiasCorrectionKeepsTheMeanOfALayersOutputs) {
     const at::NoGradGuard no_grad;
     const at::Tensor exact = (*(*GraphModule::Create(*graph))->Forward({images}))[0];
     const at::Tensor got =
-        at::conv2d(images, ToTorch(rounded), ToTorch(*model->graph.Constant(node.inputs[2])));
+        at::conv2d(Rounded(images, model->plan.activations.at("x")), ToTorch(rounded),
+                   ToTorch(*model->graph.Constant(node.inputs[2])));
     return (got.mean({0, 2, 3}) - exact.mean({0, 2, 3})).abs().max().item<double>();
   };
   EXPECT_GT(mean_shift(false), 0.02);
-  EXPECT_LT(mean_shift(true), 1e-5);
+  EXPECT_LT(mean_shift(true), 1e-3);
 }
 
 TEST(Quantizer, BadInputIsOneClearError) {

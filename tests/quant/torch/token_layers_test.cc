@@ -271,6 +271,32 @@ TEST(TokenLayers, AttentionHasIntegersButForItsSoftmax) {
   EXPECT_FALSE(has(scores));
 }
 
+// Tokens that are nearly the same weigh the same, exact ones; rounded ones differ by whole steps,
+// and a few of them take all. Where the range held the even weights alone, most of each sum was cut
+// off.
+TEST(TokenLayers, SharesHaveRoomForWhatRoundingMakesOfThem) {
+  Builder b("even", kSeed);
+  const ValueId x = Input(b);
+  const ValueId scores =
+      b.Op("MatMul", {Matrix(b, x, "q", kWidth, kWidth),
+                      b.Transpose(Matrix(b, x, "k", kWidth, kWidth), {0, 2, 1})});
+  const ValueId scaled = b.Mul(scores, b.Scalar(0.004f));
+  const ValueId weights = b.Op("Softmax", {scaled}, {{"axis", int64_t{-1}}});
+  const ValueId mixed = b.Op("MatMul", {weights, Matrix(b, x, "v", kWidth, kWidth)});
+  b.Output(b.TokenLinear(mixed, "out", 4), "y");
+  const Graph graph = b.Finish().value();
+  at::manual_seed(kSeed);
+  const at::Tensor tokens =
+      at::randn({32, 1, kWidth}) * 40 + at::randn({32, kTokens, kWidth}) * 0.02;
+  const auto model = Quantizer(graph, {.least_snr_db = 0}).calibrate(Batches({tokens})).convert();
+  ASSERT_TRUE(model.ok()) << model.status();
+  const QuantParams& params = model->plan.activations.at(graph.value(weights).name);
+  EXPECT_GT(params.scales[0] * 255, 0.5f);  // exact weights are 1/5
+  const auto error = RoundedOutputError(model->calibrated, model->graph, model->plan, {{tokens}});
+  ASSERT_TRUE(error.ok()) << error.status();
+  EXPECT_LT(*error, 0.001);
+}
+
 TEST(TokenLayers, AveragesOfWindowsAreFloatAtInferenceOnly) {
   Builder b("pools", kSeed);
   const ValueId x = b.Input("x", DType::kFloat32, {kDynamicDim, 3, 8, 8});

@@ -42,8 +42,4 @@ absl::StatusOr<FloatValues> FindFloatValues(const Graph& graph, const QuantSelec
                                             const QuantPlan& plan, const MeasureErrors& measure,
                                             const FloatValuesOptions& options);
 
-// What of the selection is in the plan.
-QuantSelection SelectionIn(const Graph& graph, const QuantSelection& selection,
-                           const QuantPlan& plan);
-
 }  // namespace ds

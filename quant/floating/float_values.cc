@@ -1,4 +1,4 @@
-#include "quant/float_values.h"
+#include "quant/floating/float_values.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "quant/floating/plan_cutter.h"
 
 namespace ds {
 namespace {
@@ -22,103 +23,6 @@ double Worst(const std::vector<double>& errors) {
   return worst;
 }
 
-// Takes values out of a plan, and what is of no use without them.
-class Remover {
- public:
-  Remover(const Graph& graph, const QuantSelection& selection)
-      : graph_(graph), selection_(selection) {
-    for (const SharedSite& shared : selection.shared) moved_[shared.source].push_back(shared.value);
-    for (size_t n = 0; n < graph.nodes().size(); ++n) {
-      for (const ValueId id : graph.nodes()[n].outputs) makers_[id] = static_cast<int>(n);
-    }
-  }
-
-  QuantPlan Without(QuantPlan plan, const std::set<ValueId>& values) const {
-    for (const ValueId id : values) Erase(id, plan);
-    for (bool changed = true; changed;) {
-      changed = false;
-      const std::set<int> integers = IntegerNodes(plan);
-      for (const WeightSite& site : selection_.weights) {
-        const std::vector<int> readers = graph_.Consumers(site.weight);
-        const bool used = std::ranges::any_of(readers, [&](int n) { return integers.contains(n); });
-        if (!used) plan.weights.erase(Name(site.weight));
-      }
-      for (const ActivationSite& site : selection_.activations) {
-        if (!plan.activations.contains(Name(site.value)) || IsOfUse(site, integers)) continue;
-        Erase(site.value, plan);
-        changed = true;
-      }
-    }
-    return plan;
-  }
-
-  // A site's value and what only moves its numbers.
-  std::vector<ValueId> Moved(ValueId id) const {
-    std::vector<ValueId> all = {id};
-    for (size_t i = 0; i < all.size(); ++i) {
-      const auto found = moved_.find(all[i]);
-      if (found != moved_.end()) all.insert(all.end(), found->second.begin(), found->second.end());
-    }
-    return all;
-  }
-
- private:
-  const std::string& Name(ValueId id) const { return graph_.value(id).name; }
-
-  void Erase(ValueId id, QuantPlan& plan) const {
-    for (const ValueId one : Moved(id)) plan.activations.erase(Name(one));
-  }
-
-  std::set<int> IntegerNodes(const QuantPlan& plan) const {
-    std::set<int> integers;
-    for (size_t n = 0; n < graph_.nodes().size(); ++n) {
-      if (ComputesIntegers(graph_.nodes()[n], plan)) integers.insert(static_cast<int>(n));
-    }
-    return integers;
-  }
-
-  // Runtimes take a matrix product's result in float; all others want integers on both sides.
-  bool ComputesIntegers(const Node& node, const QuantPlan& plan) const {
-    if (HandsOnValues(node)) return false;
-    for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
-      const ValueId id = node.inputs[slot];
-      if (id == kNoValue || (slot == 2 && (node.op == "Conv" || node.op == "Gemm"))) continue;
-      const std::string& name = Name(id);
-      if (!plan.activations.contains(name) && !plan.weights.contains(name) &&
-          !plan.constants.contains(name))
-        return false;
-    }
-    return node.op == "Gemm" || node.op == "MatMul" || HasIntegerResult(node, plan);
-  }
-
-  bool HasIntegerResult(const Node& node, const QuantPlan& plan) const {
-    const ValueId result = node.outputs[0];
-    if (plan.activations.contains(Name(result))) return true;
-    const std::vector<int> readers = graph_.Consumers(result);
-    if (readers.size() != 1) return false;
-    const Node& clamp = graph_.nodes()[static_cast<size_t>(readers[0])];
-    return (clamp.op == "Relu" || clamp.op == "Clip") &&
-           plan.activations.contains(Name(clamp.outputs[0]));
-  }
-
-  // A node that reads it, or the one that makes it, computes with integers.
-  bool IsOfUse(const ActivationSite& site, const std::set<int>& integers) const {
-    if (std::ranges::any_of(site.readers, [&](int n) { return integers.contains(n); })) return true;
-    auto maker = makers_.find(site.value);
-    if (maker == makers_.end()) return false;
-    if (integers.contains(maker->second)) return true;
-    const Node& node = graph_.nodes()[static_cast<size_t>(maker->second)];
-    if (node.op != "Relu" && node.op != "Clip") return false;
-    maker = makers_.find(node.inputs[0]);
-    return maker != makers_.end() && integers.contains(maker->second);
-  }
-
-  const Graph& graph_;
-  const QuantSelection& selection_;
-  std::map<ValueId, std::vector<ValueId>> moved_;  // source -> values of its numbers
-  std::map<ValueId, int> makers_;
-};
-
 class Search {
  public:
   Search(const Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
@@ -128,7 +32,7 @@ class Search {
         plan_(plan),
         measure_(measure),
         options_(options),
-        remover_(graph, selection) {}
+        cutter_(graph, selection) {}
 
   absl::StatusOr<FloatValues> Run() {
     FloatValues found{.plan = plan_, .values = {}, .error_before = {}, .error_after = {}};
@@ -172,7 +76,7 @@ class Search {
 
   absl::Status TakeOut(FloatValues& found) {
     std::ranges::sort(found.values);
-    found.plan = remover_.Without(plan_, {found.values.begin(), found.values.end()});
+    found.plan = cutter_.Without(plan_, {found.values.begin(), found.values.end()});
     ++measurements_;
     DS_ASSIGN_OR_RETURN(found.error_after, measure_(found.plan));
     return absl::OkStatus();
@@ -215,7 +119,7 @@ class Search {
     for (size_t i = begin; i < end; ++i) {
       const ActivationSite& site = selection_.activations[i];
       readers.insert(site.readers.begin(), site.readers.end());
-      for (const ValueId id : remover_.Moved(site.value))
+      for (const ValueId id : cutter_.Moved(site.value))
         copy(plan_.activations, id, plan.activations);
     }
     for (const WeightSite& site : selection_.weights) {
@@ -229,7 +133,7 @@ class Search {
   const QuantPlan& plan_;
   const MeasureErrors& measure_;
   const FloatValuesOptions options_;
-  const Remover remover_;
+  const PlanCutter cutter_;
   std::vector<Part> parts_;  // whose values stay integers so far
   int measurements_ = 1;
   size_t lesser_ = 0;  // values found that alone make less than too much
@@ -241,24 +145,6 @@ absl::StatusOr<FloatValues> FindFloatValues(const Graph& graph, const QuantSelec
                                             const QuantPlan& plan, const MeasureErrors& measure,
                                             const FloatValuesOptions& options) {
   return Search(graph, selection, plan, measure, options).Run();
-}
-
-QuantSelection SelectionIn(const Graph& graph, const QuantSelection& selection,
-                           const QuantPlan& plan) {
-  QuantSelection left = selection;
-  const auto name = [&graph](ValueId id) { return graph.value(id).name; };
-  std::erase_if(left.weights,
-                [&](const WeightSite& site) { return !plan.weights.contains(name(site.weight)); });
-  std::erase_if(left.multipliers, [&](int n) {
-    return !plan.weights.contains(name(graph.nodes()[static_cast<size_t>(n)].inputs[1]));
-  });
-  std::erase_if(left.activations, [&](const ActivationSite& site) {
-    return !plan.activations.contains(name(site.value));
-  });
-  std::erase_if(left.shared, [&](const SharedSite& shared) {
-    return !plan.activations.contains(name(shared.value));
-  });
-  return left;
 }
 
 }  // namespace ds
