@@ -25,14 +25,14 @@
 #include "quant/repair/norm_migration.h"
 #include "quant/selection.h"
 #include "quant/tie_concatenations.h"
-#include "quant/torch/activation_search.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
 #include "quant/torch/floating/leave_float.h"
 #include "quant/torch/floating/masks.h"
 #include "quant/torch/floating/output_noise.h"
+#include "quant/torch/ranges/activation_search.h"
+#include "quant/torch/ranges/share_ranges.h"
 #include "quant/torch/sensitivity.h"
-#include "quant/torch/share_ranges.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
 
@@ -323,7 +323,8 @@ class Quantizer::Impl {
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
     const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue ||
-                          MayLeaveFloat() || ChoosesCaution();
+                          MayLeaveFloat() || ChoosesCaution() || CorrectsBiases() ||
+                          options_.slow_layers_float;
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }
@@ -372,10 +373,8 @@ class Quantizer::Impl {
     reconstruction.method = method;
     reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
     if (reconstruction.method == "none") {
-      if (options_.bias_correction) {
+      if (options_.bias_correction)
         DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection, model.plan, *collector_));
-        DS_RETURN_IF_ERROR(CorrectByMeasure(selection, model));
-      }
     } else {
       Graph corrected = model.graph;
       if (options_.bias_correction)
@@ -384,13 +383,19 @@ class Quantizer::Impl {
           model.units, ReconstructRounding(model.graph, selection, model.plan,
                                            SamplesForReconstruction(), reconstruction, &corrected));
     }
+    DS_RETURN_IF_ERROR(CorrectByMeasure(selection, model));
     DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
     ReportLayers(selection, model);
     return absl::OkStatus();
   }
 
+  bool CorrectsBiases() const {
+    return options_.bias_correction && !options_.for_training && !options_.weights_only;
+  }
+
   // Where the outputs gain by it.
   absl::Status CorrectByMeasure(const QuantSelection& selection, QuantizedModel& model) const {
+    if (!CorrectsBiases() || kept_inputs_.empty()) return absl::OkStatus();
     DS_ASSIGN_OR_RETURN(const MeasuredBiases biases,
                         MeasuredBiases::Create(graph_, selection, kept_inputs_));
     Graph corrected = model.graph;

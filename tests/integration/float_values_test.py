@@ -61,7 +61,7 @@ class FloatValues(unittest.TestCase):
             np.savez(self.folder / "data" / f"{split}.npz", **arrays)
         (self.folder / "data.yaml").write_text(f"data: {{type: tensors, path: {self.folder / 'data'}}}\n")
         done = subprocess.run([DS_QUANTIZE, "--model", self.folder / "float.onnx", "--data", self.folder / "data.yaml", "--output",
-                               self.folder / "int8.onnx", "--threads", "1", *flags], capture_output=True, text=True, timeout=100, check=False)
+                               self.folder / "int8.onnx", "--threads", "1", "--no-slow-layers-float", *flags], capture_output=True, text=True, timeout=100, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return json.loads((self.folder / "int8.json").read_text())
 
@@ -121,6 +121,22 @@ class FloatValues(unittest.TestCase):
         report = self.quantize(splits)
         self.assertGreater(self.decibels([{"x": x[None]} for x in splits["test"]["x"]]), 30)
         self.assertTrue(any("one sample at a time" in line for line in report["warnings"]), report["warnings"])
+
+    def test_what_integers_make_slower_stays_float(self):
+        """Small convolutions between PRelus, and large ones: rounding costs more than the small ones' products save."""
+        def net(channels, side):
+            normal = lambda *shape: (self.rng.standard_normal(shape) / np.sqrt(9 * channels)).astype(np.float32)  # noqa: E731
+            weights = {"w": normal(channels, channels, 3, 3), "v": normal(channels, channels, 3, 3), "slope": np.full((channels, 1, 1), .2, np.float32)}
+            nodes = [("Conv", ["x", "w"], "a", dict(pads=[1] * 4)), ("PRelu", ["a", "slope"], "r", {}), ("Conv", ["r", "v"], "b", dict(pads=[1] * 4)),
+                     ("PRelu", ["b", "slope"], "y", {})]
+            model_of(nodes, [("x", ["N", channels, side, side])], [("y", ["N", channels, side, side])], weights, self.folder / "float.onnx")
+            return self.quantize({split: {"x": self.rng.standard_normal((SAMPLES, channels, side, side)).astype(np.float32)} for split in ("train", "test")},
+                                 "--slow-layers-float")
+        report = net(4, 24)
+        self.assertEqual(self.multiplied_as_integers(), 0)
+        self.assertTrue(any("2 layers stay float" in line and "--no-slow-layers-float" in line for line in report["warnings"]), report["warnings"])
+        net(64, 12)
+        self.assertEqual(self.multiplied_as_integers(), 2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-#include "quant/torch/share_ranges.h"
+#include "quant/torch/ranges/share_ranges.h"
 
 #include <memory>
 #include <set>

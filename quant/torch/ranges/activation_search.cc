@@ -1,4 +1,4 @@
-#include "quant/torch/activation_search.h"
+#include "quant/torch/ranges/activation_search.h"
 
 #include <algorithm>
 #include <memory>

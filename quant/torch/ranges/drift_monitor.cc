@@ -1,4 +1,4 @@
-#include "quant/torch/drift_monitor.h"
+#include "quant/torch/ranges/drift_monitor.h"
 
 #include <utility>
 
