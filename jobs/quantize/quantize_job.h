@@ -15,8 +15,8 @@
 #include "jobs/quantize/agreement.h"
 #include "jobs/quantize/runtime_check.h"
 #include "jobs/quantize/sample_source.h"
-#include "quant/torch/ranges/drift_monitor.h"
 #include "quant/torch/quantizer.h"
+#include "quant/torch/ranges/drift_monitor.h"
 #include "trainer/metrics.h"
 
 namespace ds {

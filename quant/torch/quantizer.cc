@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <limits>
 #include <numeric>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
@@ -24,14 +21,12 @@
 #include "quant/repair/equalization.h"
 #include "quant/repair/norm_migration.h"
 #include "quant/selection.h"
-#include "quant/tie_concatenations.h"
 #include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
 #include "quant/torch/floating/leave_float.h"
 #include "quant/torch/floating/masks.h"
 #include "quant/torch/floating/output_noise.h"
-#include "quant/torch/ranges/activation_search.h"
-#include "quant/torch/ranges/share_ranges.h"
+#include "quant/torch/ranges/range_chooser.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
@@ -43,11 +38,6 @@ namespace {
 // tried on so many samples.
 constexpr double kMostSpread = 4;
 constexpr int64_t kComparedSamples = 32;
-
-// How many times clipping may count beside rounding where ranges are chosen by measure. A layer's
-// squared error knows them as equals, but what is clipped is missing in all that follows, where
-// rounding averages out; the last is for no clipping at all.
-constexpr double kCautions[] = {1, 8, 64, 1e9};
 
 // A large last layer gets blocks of few bits, if its outputs' relative squared error allows.
 constexpr int64_t kClassifierBlock = 32;
@@ -89,8 +79,7 @@ class Quantizer::Impl {
       : options_(std::move(options)), status_(Prepare(std::move(model))) {}
 
   void Calibrate(const CalibrationData& data) {
-    ranges_.clear();
-    caution_ = 0;
+    ranges_.Forget();
     if (status_.ok()) status_ = Collect(data);
     if (status_.ok()) KeepMasksFloat(graph_, *collector_, selection_);
   }
@@ -109,7 +98,7 @@ class Quantizer::Impl {
   absl::StatusOr<QuantizedModel> Convert() {
     DS_RETURN_IF_ERROR(CheckCalibrated());
     if (!options_.mixed_bits.wanted()) return ConvertWith({}, true);
-    DS_RETURN_IF_ERROR(ChooseCaution());
+    if (ranges_.TriesCautions()) DS_RETURN_IF_ERROR(ChooseCaution());
     DS_ASSIGN_OR_RETURN(std::vector<LayerSensitivity> layers, Sensitivity());
     int64_t float_bytes = 0;
     for (const LayerSensitivity& layer : layers)
@@ -143,9 +132,9 @@ class Quantizer::Impl {
     std::erase_if(selection_.activations,
                   [this](const ActivationSite& site) { return !IsKnown(site); });
     DS_RETURN_IF_ERROR(ChooseBlocks());
-    DS_RETURN_IF_ERROR(ChooseCaution());
+    if (ranges_.TriesCautions()) DS_RETURN_IF_ERROR(ChooseCaution());
     DS_RETURN_IF_ERROR(RoundWeights(bits, model));
-    DS_RETURN_IF_ERROR(ChooseRanges(bits, model));
+    DS_RETURN_IF_ERROR(ranges_.Choose(bits, Data(), model));
     if (may_learn && options_.slow_layers_float && HasPlainBits() &&
         !options_.symmetric_activations) {
       LeaveSlowLayersFloat(graph_, kept_inputs_, selection_, model);
@@ -199,7 +188,7 @@ class Quantizer::Impl {
     options.round_activation = [this](const ActivationSite& site,
                                       int bits) -> absl::StatusOr<QuantParams> {
       const QuantType type = {.bits = bits, .is_signed = options_.symmetric_activations};
-      DS_ASSIGN_OR_RETURN(const ChosenRange chosen, Range(site, type));
+      DS_ASSIGN_OR_RETURN(const ChosenRange chosen, ranges_.Of(site, type, Data()));
       return ParamsForRange(type, chosen.range.low, chosen.range.high);
     };
     std::vector<LayerSensitivity> layers;
@@ -282,27 +271,13 @@ class Quantizer::Impl {
     return absl::OkStatus();
   }
 
-  bool ChoosesCaution() const {
-    return options_.method == "auto" && !options_.for_training && !options_.weights_only;
-  }
+  Calibration Data() const { return {*collector_, kept_inputs_}; }
 
-  // By the outputs' error on some of the calibration data.
   absl::Status ChooseCaution() {
-    if (!ChoosesCaution() || caution_ != 0) return absl::OkStatus();
     QuantizedModel model;
     model.graph = graph_;
     DS_RETURN_IF_ERROR(RoundWeights({}, model));
-    DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(graph_, kept_inputs_));
-    double least = std::numeric_limits<double>::infinity(), best = kCautions[0];
-    for (const double caution : kCautions) {
-      caution_ = caution;
-      DS_RETURN_IF_ERROR(ChooseRanges({}, model));
-      DS_ASSIGN_OR_RETURN(const std::vector<double> errors, noise.Of(graph_, model.plan));
-      const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
-      if (error < least) std::tie(least, best) = std::pair(error, caution);
-    }
-    caution_ = best;
-    return absl::OkStatus();
+    return ranges_.ChooseCaution(model.plan, Data());
   }
 
   // TensorRT adds and multiplies in float.
@@ -323,7 +298,7 @@ class Quantizer::Impl {
     const int64_t reconstruction =
         options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
     const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue ||
-                          MayLeaveFloat() || ChoosesCaution() || CorrectsBiases() ||
+                          MayLeaveFloat() || ranges_.TriesCautions() || CorrectsBiases() ||
                           options_.slow_layers_float;
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
@@ -475,97 +450,12 @@ class Quantizer::Impl {
                                                         "\" of node \"", node.name, "\""));
   }
 
-  // A range does not depend on the weights' bits: a search over these makes it once.
-  absl::StatusOr<ChosenRange> Range(const ActivationSite& site, const QuantType& type) {
-    const std::pair key(site.value, type.bits);
-    if (!ranges_.contains(key)) {
-      DS_ASSIGN_OR_RETURN(ranges_[key], TryRanges(graph_, site, *collector_, type, options_.method,
-                                                  options_.calibration));
-    }
-    return LeastError(ranges_.at(key), std::max(1.0, caution_));
-  }
-
-  absl::Status ChooseRanges(const std::map<std::string, int>& bits, QuantizedModel& model) {
-    for (const ActivationSite& site : selection_.activations) {
-      const std::string& name = graph_.value(site.value).name;
-      const QuantType type = {.bits = widths_.Of(site, bits),
-                              .is_signed = options_.symmetric_activations};
-      DS_ASSIGN_OR_RETURN(ChosenRange chosen, Range(site, type));
-      if (site.unit_range) {
-        std::tie(chosen.range.low, chosen.range.high) = std::pair(0.0f, 1.0f);
-        chosen.range.clipped_share = chosen.range.lost_share = 0;
-      }
-      DS_ASSIGN_OR_RETURN(QuantParams params,
-                          ParamsForRange(type, chosen.range.low, chosen.range.high));
-      AddReport(site, params, chosen, model);
-      model.plan.activations[name] = std::move(params);
-    }
-    for (const ValueId id : selection_.constants) {
-      const auto values = graph_.Constant(id)->span<float>();
-      const auto [least, most] = std::minmax_element(values.begin(), values.end());
-      DS_ASSIGN_OR_RETURN(model.plan.constants[graph_.value(id).name],
-                          ParamsForRange({.bits = 8, .is_signed = false}, *least, *most));
-    }
-    ShareRanges(model.plan);
-    DS_ASSIGN_OR_RETURN(const auto widened,
-                        WidenedShares(graph_, selection_, model.plan, kept_inputs_));
-    for (const auto& [name, params] : widened) {
-      model.plan.activations[name] = params;
-      const auto report = std::ranges::find(model.activations, name, &ActivationReport::value);
-      report->scale = params.scales[0];
-      report->high =
-          params.scales[0] * static_cast<float>(params.type.max() - params.zero_points[0]);
-    }
-    ShareRanges(model.plan);
-    TieConcatenations(graph_, selection_, model.plan);
-    return absl::OkStatus();
-  }
-
-  // What only moves numbers has the integers of where they come from.
-  void ShareRanges(QuantPlan& plan) const {
-    for (const SharedSite& shared : selection_.shared) {
-      const auto source = plan.activations.find(graph_.value(shared.source).name);
-      if (source != plan.activations.end())
-        plan.activations[graph_.value(shared.value).name] = source->second;
-    }
-  }
-
-  void AddReport(const ActivationSite& site, const QuantParams& params, const ChosenRange& chosen,
-                 QuantizedModel& model) const {
-    const std::string& name = graph_.value(site.value).name;
-    const ActivationStatistics& statistics = collector_->at(site.value).statistics;
-    ActivationReport report;
-    report.value = name;
-    report.bits = params.type.bits;
-    report.elements = collector_->ElementsOfASample(site.value);
-    report.scale = params.scales[0];
-    report.zero_point = params.zero_points[0];
-    report.method = std::string(Name(chosen.method));
-    report.seen_low = statistics.histogram().min();
-    report.seen_high = statistics.histogram().max();
-    report.low = chosen.range.low;
-    report.high = chosen.range.high;
-    report.clipped_share = chosen.range.clipped_share;
-    const double noise = chosen.range.squared_error, power = statistics.MeanSquare();
-    report.snr_db = noise > 0 && power > 0 ? 10 * std::log10(power / noise) : 0;
-    if (chosen.range.lost_share > options_.most_clipped) {
-      model.warnings.push_back(
-          absl::StrFormat("value \"%s\": calibration clips %.2f %% of its values to [%g, %g]; they "
-                          "reach from %g to %g",
-                          name, 100 * chosen.range.lost_share, report.low, report.high,
-                          report.seen_low, report.seen_high));
-    }
-    model.histograms.emplace(name, statistics.histogram());
-    model.activations.push_back(std::move(report));
-  }
-
   const QuantizerOptions options_;
   Graph graph_;
   QuantSelection selection_;
   const Widths widths_{graph_, selection_, options_};
   std::unique_ptr<Collector> collector_;
-  std::map<std::pair<ValueId, int>, std::vector<RangeTrial>> ranges_;  // by bits
-  double caution_ = 0;                                                 // 0: not chosen
+  RangeChooser ranges_{graph_, selection_, widths_, options_};
   std::vector<std::vector<at::Tensor>> kept_inputs_;  // batches, each the model's inputs
   int64_t kept_samples_ = 0;
   ValueId classifier_ = kNoValue, blocked_ = kNoValue;  // may have blocks; has

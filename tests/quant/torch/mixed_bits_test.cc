@@ -12,8 +12,8 @@
 #include "graph/builder.h"
 #include "gtest/gtest.h"
 #include "quant/affine.h"
-#include "quant/torch/ranges/drift_monitor.h"
 #include "quant/torch/quantizer.h"
+#include "quant/torch/ranges/drift_monitor.h"
 #include "tests/quant/torch/batches.h"
 #include "tests/quant/torch/small_net.h"
 
