@@ -16,7 +16,7 @@
 namespace ds {
 namespace {
 
-// Microseconds in ONNX Runtime 1.27, one core of a Xeon with AVX-512 VNNI (docs/quantization.md,
+// Microseconds in ONNX Runtime 1.32, one core of a Xeon with AVX-512 VNNI (docs/quantization.md,
 // "What integers make slower"): fitted to profiles of the packages' networks.
 constexpr double kRound = 1.3, kRoundElement = 0.22e-3;  // QuantizeLinear
 constexpr double kScale = 1.0, kScaleElement = 0.15e-3;  // DequantizeLinear
