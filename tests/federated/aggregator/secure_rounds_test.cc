@@ -1,6 +1,7 @@
 // Rounds under secure aggregation with real agents of it: sums, dropouts in every phase, set-ups.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/federated/aggregator/aggregator_fixture.h"
@@ -149,6 +150,27 @@ TEST_F(SecureRounds, ASiteThatLeavesDuringTheSetupBesideARoundIsNotInIt) {
     sites_.clear();
     aggregator_.reset();
   }
+}
+
+// Not only when their masks' round begins.
+TEST_F(SecureRounds, InboxesAreOpenedBesideTheRound) {
+  run().round.deadline_s = 1;  // that the second round takes, since one site sends nothing
+  OpenAggregator();
+  MakeSecureSites(5);
+  sites_[4]->SilentFrom(Silent::kUpload, 1);
+  Start();
+  const Deadline deadline = Deadline::In(absl::Seconds(20));
+  const auto ready = [this] {
+    return std::all_of(sites_.begin(), sites_.begin() + 4,
+                       [](const auto& site) { return site->IsReady(1); });
+  };
+  while (!ready() && !deadline.IsPast()) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_TRUE(ready());
+  int plans = 0;
+  for (const Record& record : Log()) plans += std::holds_alternative<RoundPlanned>(record);
+  EXPECT_EQ(plans, 2) << "round 1 was over before the next set-up was complete";
+  EXPECT_EQ(End().state, EndState::kFinished);
+  ExpectWell(3);
 }
 
 TEST_F(SecureRounds, OneDropoutTooManyAbandonsTheRoundAndNothingIsPublished) {

@@ -25,6 +25,9 @@ class SecureSite : public FakeSite {
         vault_(std::move(vault)) {}
   ~SecureSite() override { Stop(); }
 
+  // Whether it has opened its inbox of the set-up.
+  bool IsReady(int64_t epoch) const { return ready_epoch_ >= epoch; }
+
   // From `round` on.
   void SilentFrom(Silent what, int64_t round) {
     silent_ = what;
@@ -62,8 +65,12 @@ class SecureSite : public FakeSite {
         if (IsSilent(Silent::kShares, situation)) return absl::OkStatus();
         return Give(SecureStep::kShares, situation, -1, agent_->SealShares(asked->epoch, *payload));
       case SecureAsk::kInbox:
-        if (agent_->Ready(asked->epoch)) return absl::OkStatus();
-        return agent_->OpenInbox(asked->epoch, *payload);
+        if (!agent_->Ready(asked->epoch)) {
+          const absl::Status opened = agent_->OpenInbox(asked->epoch, *payload);
+          if (!opened.ok()) return opened;
+        }
+        ready_epoch_ = asked->epoch;
+        return absl::OkStatus();
       case SecureAsk::kEcho:
         return Give(SecureStep::kEcho, situation, round,
                     agent_->Echo(RoundOf(situation), *payload));
@@ -105,6 +112,7 @@ class SecureSite : public FakeSite {
   std::unique_ptr<SecureAgent> agent_;
   std::atomic<Silent> silent_ = Silent::kNever;
   std::atomic<int64_t> silent_from_ = 0;
+  std::atomic<int64_t> ready_epoch_ = -1;
 };
 
 }  // namespace ds::federated
