@@ -176,18 +176,11 @@ class Islands {
   }
 
   bool IsBehindFloatConv(ValueId id) const {
-    for (int n = MakerOf(id); n >= 0; n = MakerOf(Node(n).inputs[0])) {
+    for (int n = graph_.Producer(id); n >= 0; n = graph_.Producer(Node(n).inputs[0])) {
       if (Node(n).op == "Conv") return !integers_.contains(n);
       if (Node(n).inputs.empty() || Node(n).inputs[0] == kNoValue) return false;
     }
     return false;
-  }
-
-  int MakerOf(ValueId id) const {
-    for (size_t n = 0; n < graph_.nodes().size(); ++n) {
-      if (std::ranges::count(graph_.nodes()[n].outputs, id) > 0) return static_cast<int>(n);
-    }
-    return -1;
   }
 
   bool IsReadInFloat(ValueId id) const {

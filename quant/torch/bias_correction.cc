@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -188,18 +189,13 @@ absl::Status MeasuredBiases::Correct(const QuantPlan& plan, Graph& graph) const 
   const at::NoGradGuard no_grad;
   const int64_t samples = this->samples();
   if (samples < 2) return absl::OkStatus();
-  Graph rounded = graph;
-  RoundWeights(plan, rounded);
-  GraphModuleOptions options;
-  std::map<ValueId, const QuantParams*> activations;
-  for (const auto& [name, params] : plan.activations)
-    activations[rounded.FindValue(name)] = &params;
-  for (const auto& [value, params] : activations) options.visible.insert(value);
-  for (const auto& [value, means] : means_) options.visible.insert(value);
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
-                      GraphModule::Create(std::move(rounded), options));
+  std::set<ValueId> layers;
+  for (const auto& [value, means] : means_) layers.insert(value);
+  DS_ASSIGN_OR_RETURN(const RoundedNetwork rounded,
+                      WithRoundedWeights(graph, plan, std::move(layers)));
+  const std::map<ValueId, QuantParams>& activations = rounded.activations;
   std::map<ValueId, at::Tensor> shifts;
-  module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
+  rounded.module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
     at::Tensor changed;
     if (const auto means = means_.find(value); means != means_.end()) {
       at::Tensor& shift = shifts[value];
@@ -210,9 +206,9 @@ absl::Status MeasuredBiases::Correct(const QuantPlan& plan, Graph& graph) const 
     }
     const auto rounding = activations.find(value);
     if (rounding == activations.end()) return changed;
-    return Rounded(changed.defined() ? changed : tensor, *rounding->second);
+    return Rounded(changed.defined() ? changed : tensor, rounding->second);
   });
-  DS_RETURN_IF_ERROR(module->Forward(inputs_).status());
+  DS_RETURN_IF_ERROR(rounded.module->Forward(inputs_).status());
   for (const auto& [value, shift] : shifts) {
     const at::Tensor all = shift.contiguous();
     AddToBias(layers_.at(value),

@@ -1,33 +1,13 @@
 #include "quant/torch/floating/output_noise.h"
 
-#include <map>
 #include <utility>
 
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
-#include "executor/graph_module.h"
 
 namespace ds {
 namespace {
-
-void RoundActivations(const QuantPlan& plan, GraphModule& module) {
-  std::map<ValueId, QuantParams> rounded;
-  for (const auto& [name, params] : plan.activations) {
-    rounded[module.graph().FindValue(name)] = params;
-  }
-  module.set_value_transform([rounded](ValueId value, const at::Tensor& tensor) {
-    const auto found = rounded.find(value);
-    if (found == rounded.end()) return at::Tensor();
-    return Rounded(tensor, found->second);
-  });
-}
-
-double Power(const at::Tensor& values) {
-  return values.to(at::kDouble).square().sum().item<double>();
-}
-
-}  // namespace
 
 void RoundWeights(const QuantPlan& plan, Graph& graph) {
   for (const auto& [name, params] : plan.weights) {
@@ -36,6 +16,27 @@ void RoundWeights(const QuantPlan& plan, Graph& graph) {
     FakeQuantize(weight.span<float>(), weight.shape(), params, rounded.mutable_span<float>());
     weight = std::move(rounded);
   }
+}
+
+double Power(const at::Tensor& values) {
+  return values.to(at::kDouble).square().sum().item<double>();
+}
+
+}  // namespace
+
+absl::StatusOr<RoundedNetwork> WithRoundedWeights(Graph graph, const QuantPlan& plan,
+                                                  std::set<ValueId> visible) {
+  RoundWeights(plan, graph);
+  RoundedNetwork rounded;
+  // What is rounded must not be swallowed by a fused step.
+  GraphModuleOptions options = {.visible = std::move(visible)};
+  for (const auto& [name, params] : plan.activations) {
+    const ValueId value = graph.FindValue(name);
+    rounded.activations[value] = params;
+    options.visible.insert(value);
+  }
+  DS_ASSIGN_OR_RETURN(rounded.module, GraphModule::Create(std::move(graph), options));
+  return rounded;
 }
 
 at::Tensor Rounded(const at::Tensor& values, const QuantParams& params) {
@@ -58,15 +59,12 @@ absl::StatusOr<OutputNoise> OutputNoise::Create(const Graph& exact, InputBatches
 absl::StatusOr<std::vector<double>> OutputNoise::Of(const Graph& graph,
                                                     const QuantPlan& plan) const {
   const at::NoGradGuard no_grad;
-  Graph with_weights = graph;
-  RoundWeights(plan, with_weights);
-  GraphModuleOptions options;  // what is rounded must not be swallowed by a fused step
-  for (const auto& [name, params] : plan.activations) {
-    options.visible.insert(with_weights.FindValue(name));
-  }
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
-                      GraphModule::Create(std::move(with_weights), options));
-  RoundActivations(plan, *module);
+  DS_ASSIGN_OR_RETURN(const RoundedNetwork rounded, WithRoundedWeights(graph, plan));
+  GraphModule* const module = rounded.module.get();
+  module->set_value_transform([&rounded](ValueId value, const at::Tensor& tensor) {
+    const auto found = rounded.activations.find(value);
+    return found == rounded.activations.end() ? at::Tensor() : Rounded(tensor, found->second);
+  });
   std::vector<double> noise(graph.outputs().size()), power(noise.size());
   for (size_t b = 0; b < batches_.size(); ++b) {
     DS_ASSIGN_OR_RETURN(const std::vector<at::Tensor> got, module->Forward(batches_[b]));

@@ -1,11 +1,14 @@
 // How far rounding takes a network's outputs from the float ones.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "ATen/ATen.h"
 #include "absl/status/statusor.h"
+#include "executor/graph_module.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
 
@@ -13,8 +16,15 @@ namespace ds {
 
 using InputBatches = std::vector<std::vector<at::Tensor>>;  // each the model's inputs, in order
 
-// `plan`'s weights in place of the exact ones.
-void RoundWeights(const QuantPlan& plan, Graph& graph);
+// `graph` with `plan`'s weights in place of the exact ones. `activations`, by their values, are
+// visible in `module`, whose transform may round them; so is what the caller names. Errors as of
+// GraphModule.
+struct RoundedNetwork {
+  std::unique_ptr<GraphModule> module;
+  std::map<ValueId, QuantParams> activations;
+};
+absl::StatusOr<RoundedNetwork> WithRoundedWeights(Graph graph, const QuantPlan& plan,
+                                                  std::set<ValueId> visible = {});
 at::Tensor Rounded(const at::Tensor& values, const QuantParams& params);
 
 class OutputNoise {

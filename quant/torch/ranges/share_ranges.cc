@@ -1,6 +1,5 @@
 #include "quant/torch/ranges/share_ranges.h"
 
-#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
@@ -8,7 +7,6 @@
 #include "ATen/Functions.h"
 #include "ATen/core/grad_mode.h"
 #include "base/status.h"
-#include "executor/graph_module.h"
 #include "quant/affine.h"
 
 namespace ds {
@@ -34,20 +32,11 @@ absl::StatusOr<std::map<std::string, QuantParams>> WidenedShares(const Graph& gr
   const at::NoGradGuard no_grad;
   const std::set<ValueId> shares = SharesIn(graph, selection);
   if (shares.empty()) return std::map<std::string, QuantParams>();
-  Graph rounded = graph;
-  RoundWeights(plan, rounded);
-  GraphModuleOptions options;
-  std::map<ValueId, QuantParams> activations;
-  for (const auto& [name, params] : plan.activations) {
-    const ValueId value = rounded.FindValue(name);
-    activations[value] = params;
-    options.visible.insert(value);
-  }
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<GraphModule> module,
-                      GraphModule::Create(std::move(rounded), options));
+  DS_ASSIGN_OR_RETURN(RoundedNetwork rounded, WithRoundedWeights(graph, plan));
+  std::map<ValueId, QuantParams>& activations = rounded.activations;
   std::map<std::string, QuantParams> widened;
   absl::Status status;
-  module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
+  rounded.module->set_value_transform([&](ValueId value, const at::Tensor& tensor) {
     const auto found = activations.find(value);
     if (found == activations.end()) return at::Tensor();
     if (shares.contains(value) && tensor.numel() > 0) {
@@ -63,7 +52,7 @@ absl::StatusOr<std::map<std::string, QuantParams>> WidenedShares(const Graph& gr
     return Rounded(tensor, found->second);
   });
   for (const std::vector<at::Tensor>& batch : batches)
-    DS_RETURN_IF_ERROR(module->Forward(batch).status());
+    DS_RETURN_IF_ERROR(rounded.module->Forward(batch).status());
   DS_RETURN_IF_ERROR(status);
   return widened;
 }
