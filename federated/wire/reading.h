@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,7 +19,7 @@ namespace ds::federated {
 // The checks of one message: the first that fails is kept.
 class Reading {
  public:
-  explicit Reading(absl::string_view message) : message_(message) {}
+  explicit Reading(std::string message) : message_(std::move(message)) {}
 
   void Fail(absl::string_view field, absl::string_view what) {
     if (status_.ok())
@@ -56,7 +57,7 @@ class Reading {
  private:
   static constexpr int64_t kMost = int64_t{1} << 53;
 
-  absl::string_view message_;
+  std::string message_;
   absl::Status status_;
 };
 

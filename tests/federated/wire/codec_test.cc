@@ -1,5 +1,6 @@
 #include "federated/wire/codec.h"
 
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -136,6 +137,26 @@ TEST(Codec, KeepsAHelloReplyWithEveryOption) {
   EXPECT_EQ(read->offer.options.privacy.delta, 1e-7);
   EXPECT_TRUE(read->offer.options.privacy.declare_metrics);
   EXPECT_EQ(Encode(*read), bytes);
+}
+
+// Names of every length: what is short lies inside a string, what is long on the heap.
+TEST(Codec, NamesTheOptionThatIsWrong) {
+  const auto refused = [](auto change) {
+    HelloReply reply{.version = 1, .program = "p"};
+    reply.offer.name = "run";
+    change(reply.offer.options);
+    return std::string(DecodeHelloReply(Encode(reply)).status().message());
+  };
+  EXPECT_EQ(refused([](RunOptions& options) { options.round.deadline_s = NAN; }),
+            "Options.round.deadline_s is not a finite number");
+  EXPECT_EQ(refused([](RunOptions& options) { options.strategy.name = "fed avg"; }),
+            "Options.strategy.name has characters other than printable ASCII");
+  EXPECT_EQ(refused([](RunOptions& options) { options.update.clip_norm = INFINITY; }),
+            "Options.update.clip_norm is not a finite number");
+  EXPECT_EQ(refused([](RunOptions& options) { options.secure.mode = "\x7f"; }),
+            "Options.secure.mode has characters other than printable ASCII");
+  EXPECT_EQ(refused([](RunOptions& options) { options.privacy.delta = NAN; }),
+            "Options.privacy.delta is not a finite number");
 }
 
 // A field that is added to the options must be added to options_codec.cc and federation.proto, or a
