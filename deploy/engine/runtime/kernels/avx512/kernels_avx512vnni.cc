@@ -1,10 +1,21 @@
+#include "deploy/engine/runtime/kernels/avx512/conv8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
 namespace ds::engine {
+namespace {
+
+constexpr Kernels VnniKernels() {
+  Kernels kernels = PlainKernels(Isa::kAvx512Vnni, "avx512vnni");
+  kernels.conv_scratch = VnniConvScratch;
+  kernels.conv8 = VnniConv8;
+  return kernels;
+}
+
+}  // namespace
 
 const Kernels& Avx512VnniKernels() {
-  static constexpr Kernels kKernels = PlainKernels(Isa::kAvx512Vnni, "avx512vnni");
+  static constexpr Kernels kKernels = VnniKernels();
   return kKernels;
 }
 
