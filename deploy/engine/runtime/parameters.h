@@ -1,0 +1,153 @@
+// What each kind of operator is told by the file, beside its tensors and constants (docs/dsm.md has
+// the same as a table). Images lie as [N, H, W, C]. Every field is checked by check/ before use.
+#pragma once
+
+#include <cstdint>
+
+namespace ds::engine::file {
+
+enum class OperatorKind : uint16_t {
+  kQuantise = 1,    // float -> codes; QuantiseParameters
+  kDequantise = 2,  // codes -> float; QuantiseParameters
+  kConv8 = 3,       // codes, weights of 8 bits; Conv8Parameters
+  kDepthwise8 = 4,  // the same, a filter a channel
+  kPool8 = 5,       // Pool8Parameters
+  kAdd8 = 6,        // Add8Parameters
+  kMultiply8 = 7,   // Multiply8Parameters
+  kLookup8 = 8,     // a table of 256 codes; no parameters
+  kConvF32 = 9,     // ConvF32Parameters
+  kDepthwiseF32 = 10,
+  kPoolF32 = 11,       // PoolF32Parameters
+  kBinaryF32 = 12,     // BinaryF32Parameters
+  kActivateF32 = 13,   // ActivateParameters
+  kSoftmaxF32 = 14,    // over the last dim; no parameters
+  kLayerNormF32 = 15,  // over the last dim; LayerNormParameters
+  kMove = 16,          // elements in another order; MoveParameters
+  kConv4 = 17,         // as kConv8, weights of 4 bits
+  kConcat = 18,        // ConcatParameters
+};
+inline constexpr uint16_t kLastOperatorKind = 18;
+
+// Of a convolution or a pool. The output's extents are the tensor's.
+struct Window {
+  uint32_t kernel_h, kernel_w;
+  uint32_t stride_h, stride_w;
+  uint32_t dilation_h, dilation_w;
+  uint32_t pad_top, pad_left;
+  uint32_t groups;  // pools and depthwise: as many as channels
+};
+static_assert(sizeof(Window) == 36);
+
+// Add8 of kernels/args.h: operand a is the first input, or the convolution's own result.
+struct Sum8 {
+  float ratio_a, ratio_b;
+  int32_t zero_a, zero_b;
+  int32_t zero_point, low, high;
+};
+static_assert(sizeof(Sum8) == 28);
+
+// Inputs: x, and the residual where has_sum. Constants: packed weights, folded bias (int32),
+// multipliers (float), both padded, and where has_table a table of 256 codes.
+struct Conv8Parameters {
+  Window window;
+  int32_t input_zero;  // what lies outside reads as
+  int32_t zero_point, low, high;
+  uint32_t has_table, has_sum;
+  Sum8 sum;
+};
+static_assert(sizeof(Conv8Parameters) == 88);
+
+// Constants: packed weights, padded bias. Inputs: x, and the residual where has_residual.
+struct ConvF32Parameters {
+  Window window;
+  uint32_t activation;  // kernels' Activation
+  float low, high;
+  uint32_t has_residual;
+};
+static_assert(sizeof(ConvF32Parameters) == 52);
+
+enum class PoolWay : uint32_t { kMax = 0, kAverage = 1 };
+
+struct PoolF32Parameters {
+  Window window;
+  uint32_t way;
+  uint32_t count_padding;
+};
+static_assert(sizeof(PoolF32Parameters) == 44);
+
+struct Pool8Parameters {
+  PoolF32Parameters pool;
+  float scale_in, scale_out;
+  int32_t zero_in, zero_out, low, high;
+};
+static_assert(sizeof(Pool8Parameters) == 68);
+
+// `planes` > 1: the float side is [N, planes, P], the codes [N, P, planes] (an image as graphs have
+// it); 1: both sides lie alike.
+struct QuantiseParameters {
+  float scale;
+  int32_t zero_point;
+  uint32_t planes;
+};
+static_assert(sizeof(QuantiseParameters) == 12);
+
+// Two inputs; where has_table a constant. How b repeats: Spread.
+struct Add8Parameters {
+  Sum8 sum;
+  uint32_t spread;
+  uint32_t has_table;
+};
+static_assert(sizeof(Add8Parameters) == 36);
+
+struct Multiply8Parameters {
+  float ratio;
+  int32_t zero_a, zero_b;
+  int32_t zero_point, low, high;
+  uint32_t spread;
+  uint32_t has_table;
+};
+static_assert(sizeof(Multiply8Parameters) == 32);
+
+// How the second operand covers the first, whose shape the result has.
+enum class Spread : uint32_t {
+  kSame = 0,      // the same dims
+  kRow = 1,       // as many elements as a's last dim, for every row
+  kImageRow = 2,  // [N, ..., C] against [N, 1, ..., 1, C]: one row for each of the first dim
+};
+
+struct BinaryF32Parameters {
+  uint32_t operation;  // kernels' Binary
+  uint32_t spread;
+  uint32_t activation;
+  float low, high;
+};
+static_assert(sizeof(BinaryF32Parameters) == 20);
+
+struct ActivateParameters {
+  uint32_t activation;
+  float low, high;
+};
+static_assert(sizeof(ActivateParameters) == 12);
+
+struct LayerNormParameters {
+  float epsilon;
+  uint32_t has_scale, has_shift;  // constants, in this order
+};
+static_assert(sizeof(LayerNormParameters) == 12);
+
+// The output is filled in order, as of shape `dims` (outermost first, ones in front); its elements
+// are the input's at start + sum of index * strides. In elements. Transposes, slices, repeats.
+struct MoveParameters {
+  uint32_t dims[6];
+  int32_t strides[6];
+  uint32_t start;
+};
+static_assert(sizeof(MoveParameters) == 52);
+
+// The output is [outer, sum of the inners]; input i, [outer, inner i], follows those before it.
+struct ConcatParameters {
+  uint32_t outer;
+};
+static_assert(sizeof(ConcatParameters) == 4);
+
+}  // namespace ds::engine::file
