@@ -226,7 +226,10 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   return {};
 }
 
+// Each has references of its own, one after another: all of them together bound what reading them
+// costs.
 Status CheckOperators(const FileView& view) {
+  uint64_t references = 0;
   for (size_t i = 0; i < view.operators.size(); ++i) {
     const file::Operator& op = view.operators[i];
     const std::string name = "operator " + Number(i);
@@ -239,7 +242,11 @@ Status CheckOperators(const FileView& view) {
       return Status::Error(name + ": its parameters are unaligned or leave their table");
     }
     if (op.reserved != 0) return Status::Error(name + ": a reserved field is not 0");
+    if (op.references != references) {
+      return Status::Error(name + ": its references do not follow those before it");
+    }
     DS_ENGINE_RETURN_IF_ERROR(CheckReferences(view, op, name));
+    references += uint64_t{op.input_count} + op.output_count + op.constant_count;
   }
   return {};
 }
