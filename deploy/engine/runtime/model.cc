@@ -35,10 +35,10 @@ Status Choose(const FileView& view, const std::string& forced, const Kernels*& k
     if (kernels == nullptr || (!forced.empty() && forced != kernels->name)) continue;
     if (HasPackingsFor(view, isa)) return {};
   }
-  return Status::Error("no instruction set fits: " +
-                       (forced.empty() ? "" : "'" + forced + "' was asked for, ") +
-                       "this processor has " + Names(view, false) + ", the file's weights are for " +
-                       Names(view, true) + "; write the file again for this processor (--isa)");
+  return Status::Error(
+      "no instruction set fits: " + (forced.empty() ? "" : "'" + forced + "' was asked for, ") +
+      "this processor has " + Names(view, false) + ", the file's weights are for " +
+      Names(view, true) + "; write the file again for this processor (--isa)");
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ class Threads {
   };
   int64_t scratch_bytes_;
   std::unique_ptr<void, FreeDeleter> scratch_;
-  const Step* step_ = nullptr;          // null: stop
-  std::atomic<uint32_t> round_{0};      // raised when step_ is set
+  const Step* step_ = nullptr;      // null: stop
+  std::atomic<uint32_t> round_{0};  // raised when step_ is set
   std::atomic<uint32_t> unfinished_{0};
   std::vector<std::thread> workers_;
 };

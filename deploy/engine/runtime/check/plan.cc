@@ -136,7 +136,8 @@ class PlanCheck {
                  (t.rank == 0 ? 1 : t.dims[t.rank - 1]);
         };
         const bool slices = a.row_bytes == b.row_bytes && a.rank == b.rank;
-        const bool apart = slices && (a.offset + row(a) <= b.offset || b.offset + row(b) <= a.offset);
+        const bool apart =
+            slices && (a.offset + row(a) <= b.offset || b.offset + row(b) <= a.offset);
         const bool same = WorksInPlace(op.kind) && a.offset == b.offset && a.bytes == b.bytes &&
                           a.row_bytes == b.row_bytes;
         if (!apart && !same) return Status::Error(Where(i) + " writes over what it reads");
@@ -171,8 +172,7 @@ class PlanCheck {
   Status Enter(uint32_t i, uint32_t id) {
     const file::Tensor& tensor = view_.tensors[id];
     const auto after = live_.lower_bound(tensor.offset);
-    const bool meets_after =
-        after != live_.end() && after->first < tensor.offset + tensor.bytes;
+    const bool meets_after = after != live_.end() && after->first < tensor.offset + tensor.bytes;
     bool meets_before = false;
     if (after != live_.begin()) {
       const auto before = std::prev(after);
@@ -191,8 +191,8 @@ class PlanCheck {
   }
 
   const FileView& view_;
-  std::vector<Life> lives_;             // of roots
-  std::map<uint64_t, uint32_t> live_;   // offset -> root; none meet
+  std::vector<Life> lives_;            // of roots
+  std::map<uint64_t, uint32_t> live_;  // offset -> root; none meet
 };
 
 }  // namespace

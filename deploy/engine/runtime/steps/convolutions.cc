@@ -19,8 +19,8 @@ using file::Conv8Parameters;
 class ConvStep final : public Step {
  public:
   using Function = void (*)(const Conv8Args&, Range, Range, void*);
-  ConvStep(Function function, const Conv8Args& args, const Add8& sum, bool has_sum,
-           int64_t scratch, const PixelsOrChannels& split)
+  ConvStep(Function function, const Conv8Args& args, const Add8& sum, bool has_sum, int64_t scratch,
+           const PixelsOrChannels& split)
       : Step(split.units(), Macs(args.shape), scratch),
         function_(function),
         args_(args),
@@ -29,9 +29,7 @@ class ConvStep final : public Step {
     if (has_sum) args_.requantise.add = &sum_;
   }
   void Run(Range units, void* scratch) const override {
-    split_.Run(units, [&](Range rows, Range columns) {
-      function_(args_, rows, columns, scratch);
-    });
+    split_.Run(units, [&](Range rows, Range columns) { function_(args_, rows, columns, scratch); });
   }
 
  private:
@@ -88,8 +86,8 @@ Status Prepare(const Binding& binding, const Conv8Parameters*& parameters, Windo
   DS_ENGINE_RETURN_IF_ERROR(binding.Parameters(parameters));
   DS_ENGINE_RETURN_IF_ERROR(CheckFlag(binding, parameters->has_table));
   DS_ENGINE_RETURN_IF_ERROR(CheckFlag(binding, parameters->has_sum));
-  DS_ENGINE_RETURN_IF_ERROR(binding.Counts(parameters->has_sum ? 2 : 1, 1,
-                                           parameters->has_table ? 4 : 3));
+  DS_ENGINE_RETURN_IF_ERROR(
+      binding.Counts(parameters->has_sum ? 2 : 1, 1, parameters->has_table ? 4 : 3));
   DS_ENGINE_RETURN_IF_ERROR(binding.Types(file::Type::kUint8, file::Type::kUint8));
   return MakeShape(binding, parameters->window, use, shape);
 }
@@ -141,8 +139,7 @@ Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step) {
   const Conv8Parameters* parameters = nullptr;
   Depthwise8Args args;
   DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kChannels, args.shape));
-  DS_ENGINE_RETURN_IF_ERROR(
-      Weights(binding, PackedKind::kDepthwise8, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(Weights(binding, PackedKind::kDepthwise8, args.shape, args.weights));
   DS_ENGINE_RETURN_IF_ERROR(
       Common(binding, *parameters, PaddedDepthwiseChannels(args.shape), args.requantise));
   Images(binding, args);

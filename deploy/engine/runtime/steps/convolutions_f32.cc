@@ -23,9 +23,7 @@ class ConvStep final : public Step {
         args_(args),
         split_(split) {}
   void Run(Range units, void* scratch) const override {
-    split_.Run(units, [&](Range rows, Range columns) {
-      function_(args_, rows, columns, scratch);
-    });
+    split_.Run(units, [&](Range rows, Range columns) { function_(args_, rows, columns, scratch); });
   }
 
  private:
@@ -63,8 +61,7 @@ Status Prepare(const Binding& binding, WindowUse use, ConvF32Args& args) {
     return binding.Error("has weights that are not packed for its shape");
   }
   const void* bias = nullptr;
-  const int64_t padded =
-      conv ? PaddedChannels(args.shape) : PaddedDepthwiseChannels(args.shape);
+  const int64_t padded = conv ? PaddedChannels(args.shape) : PaddedDepthwiseChannels(args.shape);
   DS_ENGINE_RETURN_IF_ERROR(binding.Constant(1, padded * 4, bias));
   args.weights = reinterpret_cast<const float*>(weights.data());
   args.bias = static_cast<const float*>(bias);

@@ -28,8 +28,8 @@ class PixelsOrChannels {
   template <typename Call>
   void Run(Range units, Call call) const {
     if (by_channels_) {
-      call(Range{0, pixels_}, Range{units.begin * kChannelBlock,
-                                    std::min(units.end * kChannelBlock, channels_)});
+      call(Range{0, pixels_},
+           Range{units.begin * kChannelBlock, std::min(units.end * kChannelBlock, channels_)});
     } else {
       call(units, Range{0, channels_});
     }

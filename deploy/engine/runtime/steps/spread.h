@@ -32,8 +32,7 @@ inline Status MakeSpreading(const Binding& binding, uint32_t spread, Spreading& 
       fits = Elements(b) == how.columns && Rows(b) == 1;
       break;
     case file::Spread::kImageRow:
-      fits = a.rank >= 2 && Columns(b) == how.columns &&
-             Rows(b) == static_cast<int32_t>(a.dims[0]);
+      fits = a.rank >= 2 && Columns(b) == how.columns && Rows(b) == static_cast<int32_t>(a.dims[0]);
       how.images = true;
       how.rows_per_image = fits ? how.rows / Rows(b) : 1;
       break;

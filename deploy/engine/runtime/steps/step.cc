@@ -52,8 +52,7 @@ Status Binding::Error(const std::string& what) const {
 }
 
 Status Binding::Counts(int inputs, int outputs, int constants) const {
-  if (op_.input_count == inputs && op_.output_count == outputs &&
-      op_.constant_count == constants) {
+  if (op_.input_count == inputs && op_.output_count == outputs && op_.constant_count == constants) {
     return {};
   }
   return Error("has " + std::to_string(op_.input_count) + " inputs, " +

@@ -2,26 +2,23 @@
 
 #include <cstdint>
 
+#include "deploy/engine/runtime/kernels/packed.h"
+
 namespace ds::engine {
 namespace {
 
-constexpr uint32_t kMostWindow = 1 << 16;  // of any field: products of two fit int64 by far
-
+// What converts to int32 as itself; ShapeFits() has the closer bounds.
 bool InRange(const file::Window& w) {
   for (const uint32_t field : {w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h,
-                               w.dilation_w}) {
-    if (field == 0 || field > kMostWindow) return false;
+                               w.dilation_w, w.pad_top, w.pad_left}) {
+    if (field > static_cast<uint32_t>(kMaxExtent)) return false;
   }
-  return w.pad_top <= kMostWindow && w.pad_left <= kMostWindow && w.groups > 0 &&
-         uint64_t{w.kernel_h} * w.kernel_w <= kMostWindow;
+  return w.groups > 0;
 }
 
-// Whether the last window of an axis begins inside the image and every place that a kernel works
-// out fits int32.
-bool AxisFits(int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation,
-              int64_t kernel) {
-  const int64_t last = (out - 1) * stride - pad;
-  return last < in && last + (kernel - 1) * dilation <= INT32_MAX / 2;
+// Whether the last window of an axis begins inside the image.
+bool AxisFits(int64_t out, int64_t in, int64_t stride, int64_t pad) {
+  return (out - 1) * stride - pad < in;
 }
 
 }  // namespace
@@ -39,10 +36,8 @@ Status MakeShape(const Binding& binding, const file::Window& window, WindowUse u
   if (!divides || in.n != out.n) {
     return binding.Error("has groups or a batch that its tensors do not have");
   }
-  if (!AxisFits(out.h, in.h, window.stride_h, window.pad_top, window.dilation_h,
-                window.kernel_h) ||
-      !AxisFits(out.w, in.w, window.stride_w, window.pad_left, window.dilation_w,
-                window.kernel_w)) {
+  if (!AxisFits(out.h, in.h, window.stride_h, window.pad_top) ||
+      !AxisFits(out.w, in.w, window.stride_w, window.pad_left)) {
     return binding.Error("has a window that begins behind its image");
   }
   shape = {in.n,
@@ -61,8 +56,8 @@ Status MakeShape(const Binding& binding, const file::Window& window, WindowUse u
            static_cast<int32_t>(window.dilation_w),
            static_cast<int32_t>(window.pad_top),
            static_cast<int32_t>(window.pad_left)};
-  if (int64_t{shape.kernel_h} * shape.kernel_w * shape.in_channels > kMaxDepth) {
-    return binding.Error("sums over more than " + std::to_string(kMaxDepth) + " products");
+  if (!ShapeFits(shape)) {
+    return binding.Error("has a window, an image or a sum larger than kernels take");
   }
   return {};
 }
