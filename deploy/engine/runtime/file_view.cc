@@ -15,15 +15,6 @@ using file::SectionRecord;
 
 std::string Number(uint64_t value) { return std::to_string(value); }
 
-// The tables' hash has a hole where it stands itself.
-uint64_t TablesHash(std::span<const std::byte> tables) {
-  Header header;
-  std::memcpy(&header, tables.data(), sizeof(header));
-  header.tables_hash = 0;
-  const uint64_t head = Hash64(&header, sizeof(header));
-  return Hash64(tables.data() + sizeof(header), tables.size() - sizeof(header), head);
-}
-
 Status CheckHeader(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(Header)) {
     return Status::Error("the file has " + Number(bytes.size()) + " bytes; its header alone has " +
@@ -289,6 +280,14 @@ Status CheckTensors(const FileView& view) {
 }
 
 }  // namespace
+
+uint64_t TablesHash(std::span<const std::byte> tables) {
+  file::Header header;
+  std::memcpy(&header, tables.data(), sizeof(header));
+  header.tables_hash = 0;
+  const uint64_t head = Hash64(&header, sizeof(header));
+  return Hash64(tables.data() + sizeof(header), tables.size() - sizeof(header), head);
+}
 
 Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
   DS_ENGINE_RETURN_IF_ERROR(CheckHeader(bytes));
