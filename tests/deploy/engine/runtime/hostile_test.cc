@@ -6,6 +6,7 @@
 #include <random>
 
 #include "deploy/engine/runtime/session.h"
+#include "tests/deploy/engine/runtime/every_kind.h"
 #include "tests/deploy/engine/runtime/small_files.h"
 
 namespace ds::engine {
@@ -143,22 +144,39 @@ TEST_F(HostileTest, Constants) {
 
 // Every field of every table, in turn, under values that bounds are forgotten for; the parameters
 // byte by byte.
-TEST_F(HostileTest, EveryWordOfTheTablesUnderEveryOddValue) {
-  FileBytes first(whole_);
-  const uint64_t tables = first.header().tables_bytes;
-  int refused = 0, ran = 0;
+// Every word of the tables, in turn, under values that bounds are forgotten for, and again as an
+// offset by one; what is left of the file stays as it is.
+void SpoilEveryWord(const std::string& whole, int* refused, int* ran) {
+  const uint64_t tables = FileBytes(whole).header().tables_bytes;
   for (uint64_t at = 8; at + 4 <= tables; at += 4) {
-    for (const uint32_t value : {0u, 1u, 2u, 63u, 255u, 65535u, 0x7fffffffu, 0x80000000u, ~0u}) {
-      FileBytes file(whole_);
+    uint32_t word = 0;
+    std::memcpy(&word, whole.data() + at, 4);
+    for (const uint32_t value : {0u, 1u, 2u, 63u, 255u, 65535u, 0x7fffffffu, 0x80000000u, ~0u,
+                                 word + 1, word - 1, word + 64, word ^ 0x10000u}) {
+      FileBytes file(whole);
       std::memcpy(file.bytes().data() + at, &value, 4);
-      const bool in_range = file.header().tables_bytes <= file.bytes().size() &&
-                            file.header().tables_bytes >= sizeof(file::Header);
-      if (!in_range) continue;  // cannot be sealed; the header's own check is tested above
-      ++(Try(file).empty() ? ran : refused);
+      const uint64_t now = file.header().tables_bytes;
+      if (now > file.bytes().size() || now < sizeof(file::Header)) continue;  // cannot be sealed
+      ++*(Try(file).empty() ? ran : refused);
     }
   }
-  EXPECT_GT(refused, 1000);
-  EXPECT_GT(ran, 100);  // names, stories, scales, offsets that fit
+}
+
+TEST_F(HostileTest, EveryWordOfTheTablesUnderEveryOddValue) {
+  int refused = 0, ran = 0;
+  SpoilEveryWord(whole_, &refused, &ran);
+  EXPECT_GT(refused, 2000);
+  EXPECT_GT(ran, 500);  // names, stories, scales, offsets that fit
+}
+
+TEST_F(HostileTest, AndOfAFileWithEveryKindOfOperator) {
+  const std::string every = testing::EveryKindFile();
+  FileBytes file(every);
+  ASSERT_EQ(Try(file), "");
+  int refused = 0, ran = 0;
+  SpoilEveryWord(every, &refused, &ran);
+  EXPECT_GT(refused, 5000);
+  EXPECT_GT(ran, 1000);
 }
 
 }  // namespace
