@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "jobs/config/train_config.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "prune/pruning.h"
 
 namespace ds {

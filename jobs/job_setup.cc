@@ -17,7 +17,7 @@
 #include "graph/passes/passes.h"
 #include "graph/trained_values.h"
 #include "jobs/config/train_schema.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/model_factory.h"
 
 namespace ds {

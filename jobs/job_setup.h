@@ -10,7 +10,7 @@
 #include "comm/communicator.h"
 #include "data/loader.h"
 #include "jobs/config/train_config.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/state/run_state.h"
 

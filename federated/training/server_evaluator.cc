@@ -13,7 +13,7 @@
 #include "graph/onnx/onnx.h"
 #include "graph/passes/dynamic_batch.h"
 #include "jobs/compute_threads.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/model_factory.h"
 #include "jobs/train/quantized_training.h"
 #include "trainer/evaluate.h"

@@ -16,7 +16,7 @@
 #include "federated/training/task_model.h"
 #include "jobs/calibration_samples.h"
 #include "jobs/compute_threads.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "trainer/evaluate.h"
 #include "trainer/mixed_precision_trainer.h"
 #include "trainer/optim/auto_precision.h"

@@ -11,7 +11,7 @@
 #include "graph/onnx/onnx.h"
 #include "jobs/channel_importance.h"
 #include "jobs/compute_threads.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/graph_evaluation.h"
 #include "jobs/model_factory.h"
 #include "jobs/model_output.h"

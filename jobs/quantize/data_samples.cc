@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "jobs/calibration_samples.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/model_factory.h"
 #include "jobs/quantize/sample_source.h"
 #include "trainer/batch_tensors.h"

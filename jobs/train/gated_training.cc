@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/onnx/onnx.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/train/gate_use.h"
 #include "prune/channel_gates.h"
 

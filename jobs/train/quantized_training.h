@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "jobs/config/train_config.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/job_setup.h"
 #include "report/summary.h"
 #include "trainer/qat/qat_module.h"

@@ -1,6 +1,6 @@
 // What a job makes of its data section: statistics, what is said of them, what the splits must
 // share.
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -9,7 +9,7 @@
 #include "comm/inprocess/inprocess.h"
 #include "graph/onnx/onnx.h"
 #include "gtest/gtest.h"
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 #include "jobs/graph_evaluation.h"
 #include "jobs/train/train_job.h"
 #include "tests/support/temp_folder.h"

@@ -1,4 +1,4 @@
-#include "jobs/data_setup.h"
+#include "jobs/data/data_setup.h"
 
 #include <algorithm>
 #include <string>
