@@ -13,6 +13,7 @@
 #include "deploy/engine/runtime/kernels/avx512/finish8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
 
 namespace ds::engine {
 namespace {
@@ -30,62 +31,53 @@ struct Panel8Args {
 };
 
 template <int kRows, int kVectors>
-void StoreTile8(const Tile<uint8_t>& tile, const Panel8Args& panel,
-                const __m512i (&sums)[kRows][kVectors]) {
+[[gnu::always_inline]] inline void StoreTile8(const Tile<uint8_t>& tile, const Panel8Args& panel,
+                                              const __m512i (&sums)[kRows][kVectors]) {
   constexpr int kTogether = 4 / kVectors;  // rows that fill 64 bytes
   const ToBytes512 to_bytes(panel.how->zero_point, panel.how->low, panel.how->high);
   __m512 multiplier[kVectors];
-#pragma GCC unroll 2
-  for (int v = 0; v < kVectors; ++v) multiplier[v] = _mm512_loadu_ps(panel.multiplier + v * kLanes);
+  Unroll<kVectors>([&](auto v) { multiplier[v] = _mm512_loadu_ps(panel.multiplier + v * kLanes); });
   const __mmask32 mask = static_cast<__mmask32>(FirstLanes(panel.columns));
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; r += kTogether) {
+  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) {
+    constexpr int kFirst = part * kTogether;
     __m512 values[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const int row = r + i / kVectors;
-      values[i] =
-          Scaled(sums[row < kRows ? row : kRows - 1][i % kVectors], multiplier[i % kVectors]);
-    }
+    Unroll<4>([&](auto i) {
+      constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
+      values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
+    });
     const __m512i bytes = VectorAfterVector(to_bytes(values[0], values[1], values[2], values[3]));
-    const auto put = [&](int row, __m256i some) {
-      if (row < kRows) _mm256_mask_storeu_epi8(tile.out[row] + panel.channel, mask, some);
-    };
-    if constexpr (kVectors == 2) {
-      put(r, _mm512_castsi512_si256(bytes));
-      put(r + 1, _mm512_extracti64x4_epi64(bytes, 1));
-    } else {
-      put(r, _mm512_castsi512_si256(bytes));
-      put(r + 1, _mm256_castsi128_si256(_mm512_extracti32x4_epi32(bytes, 1)));
-      put(r + 2, _mm256_castsi128_si256(_mm512_extracti32x4_epi32(bytes, 2)));
-      put(r + 3, _mm256_castsi128_si256(_mm512_extracti32x4_epi32(bytes, 3)));
-    }
-  }
+    Unroll<kTogether>([&](auto r) {
+      if constexpr (kFirst + r < kRows) {
+        __m256i some;
+        if constexpr (kVectors == 2)
+          some = _mm512_extracti64x4_epi64(bytes, r);
+        else
+          some = _mm256_castsi128_si256(_mm512_extracti32x4_epi32(bytes, r));
+        _mm256_mask_storeu_epi8(tile.out[kFirst + r] + panel.channel, mask, some);
+      }
+    });
+  });
 }
 
 template <int kRows, int kVectors>
 void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
   __m512i sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_loadu_si512(panel.bias + v * kLanes);
-  }
+  Unroll<kVectors>([&](auto v) {
+    const __m512i bias = _mm512_loadu_si512(panel.bias + v * kLanes);
+    Unroll<kRows>([&](auto r) { sums[r][v] = bias; });
+  });
   const int8_t* weights = panel.weights;
   const uint8_t* const* pointers = tile.rows;
   for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
     for (int64_t k = 0; k < tile.run; k += 4, weights += kVectors * 64) {
       __m512i w[kVectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_si512(weights + v * 64);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
+      Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
+      Unroll<kRows>([&](auto r) {
         int32_t four;
         std::memcpy(&four, pointers[r] + k, sizeof(four));
         const __m512i a = _mm512_set1_epi32(four);
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]);
-      }
+        Unroll<kVectors>([&](auto v) { sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]); });
+      });
     }
   }
   StoreTile8<kRows, kVectors>(tile, panel, sums);
