@@ -59,28 +59,48 @@ template <int kRows, int kVectors>
   });
 }
 
+// Few rows leave time between their sums' steps: they take turns on several sums.
+constexpr int SplitOf(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
+
 template <int kRows, int kVectors>
 void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
-  __m512i sums[kRows][kVectors];
+  constexpr int kSplit = SplitOf(kRows);
+  constexpr int64_t kStep = 4 * kSplit;
+  __m512i sums[kSplit][kRows][kVectors];
   Unroll<kVectors>([&](auto v) {
     const __m512i bias = _mm512_loadu_si512(panel.bias + v * kLanes);
-    Unroll<kRows>([&](auto r) { sums[r][v] = bias; });
+    Unroll<kRows>([&](auto r) {
+      Unroll<kSplit>([&](auto s) { sums[s][r][v] = s == 0 ? bias : _mm512_setzero_si512(); });
+    });
   });
   const int8_t* weights = panel.weights;
   const uint8_t* const* pointers = tile.rows;
+  const auto step = [&](int64_t k, auto s) __attribute__((always_inline)) {
+    __m512i w[kVectors];
+    Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
+    weights += kVectors * 64;
+    Unroll<kRows>([&](auto r) {
+      int32_t four;
+      std::memcpy(&four, pointers[r] + k, sizeof(four));
+      const __m512i a = _mm512_set1_epi32(four);
+      Unroll<kVectors>(
+          [&](auto v) { sums[s][r][v] = _mm512_dpbusd_epi32(sums[s][r][v], a, w[v]); });
+    });
+  };
   for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
-    for (int64_t k = 0; k < tile.run; k += 4, weights += kVectors * 64) {
-      __m512i w[kVectors];
-      Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
-      Unroll<kRows>([&](auto r) {
-        int32_t four;
-        std::memcpy(&four, pointers[r] + k, sizeof(four));
-        const __m512i a = _mm512_set1_epi32(four);
-        Unroll<kVectors>([&](auto v) { sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]); });
-      });
+    int64_t k = 0;
+    for (; k + kStep <= tile.run; k += kStep) Unroll<kSplit>([&](auto s) { step(k + 4 * s, s); });
+    if constexpr (kSplit > 1) {
+      for (; k < tile.run; k += 4) step(k, std::integral_constant<int, 0>());
     }
   }
-  StoreTile8<kRows, kVectors>(tile, panel, sums);
+  Unroll<kRows>([&](auto r) {
+    Unroll<kVectors>([&](auto v) {
+      Unroll<kSplit - 1>(
+          [&](auto s) { sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[s + 1][r][v]); });
+    });
+  });
+  StoreTile8<kRows, kVectors>(tile, panel, sums[0]);
 }
 
 using RunTile = void (*)(const Tile<uint8_t>&, const Panel8Args&);
