@@ -83,8 +83,7 @@ void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
       int32_t four;
       std::memcpy(&four, pointers[r] + k, sizeof(four));
       const __m512i a = _mm512_set1_epi32(four);
-      Unroll<kVectors>(
-          [&](auto v) { sums[s][r][v] = _mm512_dpbusd_epi32(sums[s][r][v], a, w[v]); });
+      Unroll<kVectors>([&](auto v) { sums[s][r][v] = Dot(sums[s][r][v], a, w[v]); });
     });
   };
   for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {

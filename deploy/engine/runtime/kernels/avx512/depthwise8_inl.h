@@ -83,6 +83,8 @@ struct ChannelBlock {
   int32_t first, count;  // channels
   char* columns;
   const int8_t* weights;
+  int32_t taps;
+  int64_t offsets[kMostTaps];  // of each tap's first vector from an output's column
   alignas(64) int32_t bias[64];
   alignas(64) float multiplier[64];
 };
@@ -146,8 +148,7 @@ void Interleave(const ChannelBlock& block, Pixel at) {
 
 // kCount vectors of outputs: from `columns` on, at the offsets of the taps.
 template <int kPixels, int kCount>
-void SumColumns(const ChannelBlock& block, const char* columns, const int64_t* offsets,
-                int32_t taps, char* out, int32_t pixels) {
+void SumColumns(const ChannelBlock& block, const char* columns, char* out, int32_t pixels) {
   const Requantise& how = block.args->requantise;
   const int64_t vector_bytes = block.plan->entries * (64 / kPixels);
   __m512i sums[kCount][4];
@@ -156,13 +157,13 @@ void SumColumns(const ChannelBlock& block, const char* columns, const int64_t* o
     Unroll<kCount>([&](auto i) { sums[i][v] = bias; });
   });
   const int8_t* weights = block.weights;
-  for (int32_t tap = 0; tap < taps; ++tap, weights += 256) {
-    const char* from = columns + offsets[tap];
+  for (int32_t tap = 0; tap < block.taps; ++tap, weights += 256) {
+    const char* from = columns + block.offsets[tap];
     Unroll<4>([&](auto v) {
       const __m512i w = ForEveryPixel<kPixels>(weights + v * 64);
       Unroll<kCount>([&](auto i) {
         const __m512i x = _mm512_loadu_si512(from + v * vector_bytes + i * 64);
-        sums[i][v] = _mm512_dpbusd_epi32(sums[i][v], x, w);
+        sums[i][v] = Dot(sums[i][v], x, w);
       });
     });
   }
@@ -192,21 +193,25 @@ void SumColumns(const ChannelBlock& block, const char* columns, const int64_t* o
   });
 }
 
+inline void PlaceTaps(const ConvShape& s, const ColumnPlan& plan, int64_t entry_bytes,
+                      ChannelBlock& block) {
+  const int64_t group_bytes = 4 * plan.entries * entry_bytes;
+  block.taps = 0;
+  for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
+    const int32_t column = kx * s.dilation_w;
+    int64_t offset = int64_t{column % plan.planes} * plan.groups * group_bytes +
+                     column / plan.planes * entry_bytes;
+    for (int32_t g = 0; g < plan.groups; ++g, offset += group_bytes)
+      block.offsets[block.taps++] = offset;
+  }
+}
+
 template <int kPixels>
 void DepthwiseRow(const ChannelBlock& block, Pixel at) {
   constexpr int64_t kEntry = 64 / kPixels;
   const Depthwise8Args& args = *block.args;
   const ConvShape& s = args.shape;
   const ColumnPlan& plan = *block.plan;
-  int64_t offsets[kMostTaps];
-  for (int32_t kx = 0, tap = 0; kx < s.kernel_w; ++kx) {
-    const int32_t column = kx * s.dilation_w;
-    for (int32_t g = 0; g < plan.groups; ++g, ++tap) {
-      offsets[tap] = (int64_t{column % plan.planes} * plan.groups + g) * 4 * plan.entries * kEntry +
-                     column / plan.planes * kEntry;
-    }
-  }
-  const int32_t taps = s.kernel_w * plan.groups;
   for (; at.x < s.out_w; at.x += plan.outputs) {
     Interleave<kPixels>(block, at);
     const int32_t end = std::min(plan.outputs, s.out_w - at.x);
@@ -216,13 +221,13 @@ void DepthwiseRow(const ChannelBlock& block, Pixel at) {
       char* to = out + x * args.output.pixel_stride;
       const int32_t left = end - x, vectors = (left + kPixels - 1) / kPixels;
       if (vectors >= 4)
-        SumColumns<kPixels, 4>(block, columns, offsets, taps, to, left);
+        SumColumns<kPixels, 4>(block, columns, to, left);
       else if (vectors == 3)
-        SumColumns<kPixels, 3>(block, columns, offsets, taps, to, left);
+        SumColumns<kPixels, 3>(block, columns, to, left);
       else if (vectors == 2)
-        SumColumns<kPixels, 2>(block, columns, offsets, taps, to, left);
+        SumColumns<kPixels, 2>(block, columns, to, left);
       else
-        SumColumns<kPixels, 1>(block, columns, offsets, taps, to, left);
+        SumColumns<kPixels, 1>(block, columns, to, left);
     }
   }
 }
@@ -254,6 +259,7 @@ inline void VnniDepthwise8(const Depthwise8Args& args, Range rows, void* scratch
                     block.first / kDepthwiseBlock * DepthwiseBlockBytes(s);
     TransposeLanes(args.requantise.bias + block.first, block.bias);
     TransposeLanes(args.requantise.multiplier + block.first, block.multiplier);
+    PlaceTaps(s, plan, block.count > 32 ? 64 : block.count > 16 ? 32 : 16, block);
     const auto run = block.count > 32   ? DepthwiseRow<1>
                      : block.count > 16 ? DepthwiseRow<2>
                                         : DepthwiseRow<4>;
