@@ -5,16 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
-#include "deploy/engine/runtime/kernels/kernels.h"
 #include "deploy/engine/runtime/kernels/pack/pack.h"
-#include "gtest/gtest.h"
+#include "tests/deploy/engine/kernels/fixture.h"
 
 namespace ds::engine {
 namespace {
-
-constexpr uint64_t kSeed = 20261129;
-constexpr uint8_t kCanary = 0xa5;
 
 // What bytes are like: any, or the ends of their range.
 enum class Values { kAny, kExtreme };
@@ -137,14 +132,6 @@ struct Problem {
       }
     }
   }
-};
-
-struct Aligned {
-  explicit Aligned(int64_t bytes) : memory(static_cast<size_t>(bytes + 64), 0xee) {}
-  uint8_t* get() {
-    return reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
-  }
-  std::vector<uint8_t> memory;
 };
 
 template <typename Args>
@@ -271,20 +258,10 @@ std::vector<Case> ConvCases() {
   return cases;
 }
 
-class KernelsTest : public testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    kernels_ = KernelsFor(GetParam());
-    if (!kernels_) GTEST_SKIP() << "this processor has no " << IsaName(GetParam());
-  }
-  const Kernels* kernels_ = nullptr;
-};
+class ConvTest : public KernelsTest {};
+INSTANTIATE_TEST_SUITE_P(All, ConvTest, AllSets(), SetName);
 
-INSTANTIATE_TEST_SUITE_P(All, KernelsTest,
-                         testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni),
-                         [](const auto& info) { return std::string(IsaName(info.param)); });
-
-TEST_P(KernelsTest, ConvolutionIsExactForEverySplit) {
+TEST_P(ConvTest, ConvolutionIsExactForEverySplit) {
   uint64_t number = 0;
   for (Case c : ConvCases()) {
     for (int32_t bits : {8, 4}) {
@@ -301,7 +278,7 @@ TEST_P(KernelsTest, ConvolutionIsExactForEverySplit) {
   }
 }
 
-TEST_P(KernelsTest, DepthwiseIsExactForEverySplit) {
+TEST_P(ConvTest, DepthwiseIsExactForEverySplit) {
   uint64_t number = 1000;
   for (int32_t channels : {1, 3, 16, 31, 33, 64, 65, 130, 300}) {
     for (int32_t kernel : {1, 2, 3, 5, 7}) {

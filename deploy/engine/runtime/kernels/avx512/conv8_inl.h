@@ -10,147 +10,151 @@
 #include <cstring>
 #include <utility>
 
+#include "deploy/engine/runtime/kernels/avx512/finish8_inl.h"
+#include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
 
 namespace ds::engine {
 namespace {
 
 constexpr int32_t kTileRows = 14;
-constexpr int32_t kLanes = 16;
 
-// Where a tile's rows come from, what they are multiplied by, and where the bytes go.
-struct Tile8 {
-  const uint8_t* rows;
-  int64_t row_stride;
+// A panel: what a tile is multiplied by, and what follows.
+struct Panel8Args {
   const int8_t* weights;
-  int32_t depth;  // a multiple of 4
   const int32_t* bias;
   const float* multiplier;
+  int64_t channel;  // of the group
   int32_t columns;
-  uint8_t* const* out;  // a pointer a row
   const Requantise* how;
 };
 
 template <int kRows, int kVectors>
-void RunTile8(const Tile8& tile) {
-  __m512i sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_loadu_si512(tile.bias + v * kLanes);
-  }
-  const uint8_t* rows = tile.rows;
-  const int8_t* weights = tile.weights;
-  for (int32_t k = 0; k < tile.depth; k += 4, weights += kVectors * 64) {
-    __m512i w[kVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_si512(weights + v * 64);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      int32_t four;
-      std::memcpy(&four, rows + r * tile.row_stride + k, sizeof(four));
-      const __m512i a = _mm512_set1_epi32(four);
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], a, w[v]);
-    }
-  }
-  const int32_t zero = tile.how->zero_point;
-  const __m512 low = _mm512_set1_ps(static_cast<float>(tile.how->low - zero));
-  const __m512 high = _mm512_set1_ps(static_cast<float>(tile.how->high - zero));
-#pragma GCC unroll 2
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t left = std::clamp(tile.columns - v * kLanes, 0, kLanes);
-    const __mmask16 mask = static_cast<__mmask16>((1u << left) - 1);
-    const __m512 multiplier = _mm512_loadu_ps(tile.multiplier + v * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][v]), multiplier);
-      value = _mm512_min_ps(_mm512_max_ps(value, low), high);
-      const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(value), _mm512_set1_epi32(zero));
-      _mm512_mask_cvtepi32_storeu_epi8(tile.out[r] + v * kLanes, mask, whole);
-    }
-  }
+[[gnu::always_inline]] inline void StoreTile8(const Tile<uint8_t>& tile, const Panel8Args& panel,
+                                              const __m512i (&sums)[kRows][kVectors]) {
+  constexpr int kTogether = 4 / kVectors;  // rows that fill 64 bytes
+  const ToBytes512 to_bytes(panel.how->zero_point, panel.how->low, panel.how->high);
+  __m512 multiplier[kVectors];
+  Unroll<kVectors>([&](auto v) { multiplier[v] = _mm512_loadu_ps(panel.multiplier + v * kLanes); });
+  const __mmask32 mask = static_cast<__mmask32>(FirstLanes(panel.columns));
+  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) {
+    constexpr int kFirst = part * kTogether;
+    __m512 values[4];
+    Unroll<4>([&](auto i) {
+      constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
+      values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
+    });
+    const __m512i bytes = VectorAfterVector(to_bytes(values[0], values[1], values[2], values[3]));
+    Unroll<kTogether>([&](auto r) {
+      if constexpr (kFirst + r < kRows) {
+        __m256i some;
+        if constexpr (kVectors == 2)
+          some = _mm512_extracti64x4_epi64(bytes, r);
+        else
+          some = _mm256_castsi128_si256(_mm512_extracti32x4_epi32(bytes, r));
+        _mm256_mask_storeu_epi8(tile.out[kFirst + r] + panel.channel, mask, some);
+      }
+    });
+  });
 }
 
-using RunTile = void (*)(const Tile8&);
+// Few rows leave time between their sums' steps: they take turns on several sums.
+constexpr int SplitOf(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
+
+template <int kRows, int kVectors>
+void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
+  constexpr int kSplit = SplitOf(kRows);
+  constexpr int64_t kStep = 4 * kSplit;
+  __m512i sums[kSplit][kRows][kVectors];
+  Unroll<kVectors>([&](auto v) {
+    const __m512i bias = _mm512_loadu_si512(panel.bias + v * kLanes);
+    Unroll<kRows>([&](auto r) {
+      Unroll<kSplit>([&](auto s) { sums[s][r][v] = s == 0 ? bias : _mm512_setzero_si512(); });
+    });
+  });
+  const int8_t* weights = panel.weights;
+  const uint8_t* const* pointers = tile.rows;
+  const auto step = [&](int64_t k, auto s) __attribute__((always_inline)) {
+    __m512i w[kVectors];
+    Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
+    weights += kVectors * 64;
+    Unroll<kRows>([&](auto r) {
+      int32_t four;
+      std::memcpy(&four, pointers[r] + k, sizeof(four));
+      const __m512i a = _mm512_set1_epi32(four);
+      Unroll<kVectors>([&](auto v) { sums[s][r][v] = Dot(sums[s][r][v], a, w[v]); });
+    });
+  };
+  for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
+    int64_t k = 0;
+    for (; k + kStep <= tile.run; k += kStep) Unroll<kSplit>([&](auto s) { step(k + 4 * s, s); });
+    if constexpr (kSplit > 1) {
+      for (; k < tile.run; k += 4) step(k, std::integral_constant<int, 0>());
+    }
+  }
+  Unroll<kRows>([&](auto r) {
+    Unroll<kVectors>([&](auto v) {
+      Unroll<kSplit - 1>(
+          [&](auto s) { sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[s + 1][r][v]); });
+    });
+  });
+  StoreTile8<kRows, kVectors>(tile, panel, sums[0]);
+}
+
+using RunTile = void (*)(const Tile<uint8_t>&, const Panel8Args&);
 
 template <int kVectors, size_t... kRows>
 constexpr std::array<RunTile, kTileRows> TilesOf(std::index_sequence<kRows...>) {
   return {RunTile8<static_cast<int>(kRows) + 1, kVectors>...};
 }
 
-// Whether pixels are rows of a matrix as they lie.
-inline bool RowsLieReady(const ConvShape& s, const ImageIn& in) {
-  const bool one = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
-  const bool whole = s.pad_top == 0 && s.pad_left == 0 && s.in_h == s.out_h && s.in_w == s.out_w;
-  const bool even = (s.in_h == 1 || in.row_stride == in.pixel_stride * s.in_w) &&
-                    (s.batch == 1 || in.image_stride == in.pixel_stride * s.in_w * s.in_h);
-  return one && whole && even && (s.in_h == 1 ? s.batch == 1 : true);
+inline void Copy512(void* to, const void* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) {
+    const __mmask64 mask = FirstLanes(static_cast<int32_t>(std::min<int64_t>(bytes - i, 64)));
+    _mm512_storeu_si512(static_cast<char*>(to) + i,
+                        _mm512_maskz_loadu_epi8(mask, static_cast<const char*>(from) + i));
+  }
 }
 
-inline int64_t VnniConvScratch(const ConvShape& shape) {
-  return std::max(PlainConvScratch(shape), RoundUp(kTileRows * RoundUp(shape.Depth(), 4), 64));
-}
-
-// All panels of a group in the range, for `count` pixels from `at` on.
-inline void RunPixels8(const Conv8Args& args, Pixel at, int32_t count, int32_t group, Range columns,
-                       const uint8_t* rows, int64_t row_stride) {
-  static constexpr auto kOne = TilesOf<1>(std::make_index_sequence<kTileRows>());
-  static constexpr auto kTwo = TilesOf<2>(std::make_index_sequence<kTileRows>());
-  const ConvShape& shape = args.shape;
-  const Requantise& how = args.requantise;
-  const int32_t depth = static_cast<int32_t>(RoundUp(shape.Depth(), 4));
-  const int64_t padded = group * RoundUp(shape.out_channels, kChannelBlock);
-  Pixel pixels[kTileRows];
-  for (int32_t r = 0; r < count; ++r, at = NextPixel(shape, at)) pixels[r] = at;
-  for (int32_t column = columns.begin; column < columns.end; column += kPanel) {
-    const int32_t channel = group * shape.out_channels + column;
-    uint8_t* out[kTileRows];
-    for (int32_t r = 0; r < count; ++r) out[r] = At<uint8_t>(args.output, pixels[r]) + channel;
-    const int8_t* weights = static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) +
-                            static_cast<int64_t>(column) * depth;
-    const int32_t width = std::min(kPanel, columns.end - column);
-    const Tile8 tile{rows,
-                     row_stride,
-                     weights,
-                     depth,
-                     how.bias + padded + column,
-                     how.multiplier + padded + column,
-                     width,
-                     out,
-                     &how};
-    const bool half = PanelWidth(shape.out_channels - column) == kHalfPanel;
-    (half ? kOne : kTwo)[static_cast<size_t>(count - 1)](tile);
-    for (int32_t r = 0; r < count; ++r) {
-      if (how.table) LookupRow(how.table, out[r], width, out[r]);
-      if (how.add)
-        AddRow(*how.add, out[r], At<uint8_t>(how.residual, pixels[r]) + channel, width, out[r]);
+// Table and residual of a tile that was stored.
+inline void FollowTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
+  const Requantise& how = *panel.how;
+  for (int32_t r = 0; r < tile.count; ++r) {
+    uint8_t* out = reinterpret_cast<uint8_t*>(tile.out[r]) + panel.channel;
+    if (how.table) LookupRow512(how.table, out, panel.columns, out);
+    if (how.add) {
+      AddRow512(*how.add, out, reinterpret_cast<const uint8_t*>(tile.residual[r]) + panel.channel,
+                panel.columns, out);
     }
   }
 }
 
 inline void VnniConv8(const Conv8Args& args, Range rows, Range columns, void* scratch) {
+  static constexpr auto kOne = TilesOf<1>(std::make_index_sequence<kTileRows>());
+  static constexpr auto kTwo = TilesOf<2>(std::make_index_sequence<kTileRows>());
   const ConvShape& shape = args.shape;
-  const bool ready = RowsLieReady(shape, args.input);
-  const int32_t depth = static_cast<int32_t>(RoundUp(shape.Depth(), 4));
-  for (int32_t group = 0; group < shape.groups; ++group) {
-    for (int32_t row = rows.begin; row < rows.end; row += kTileRows) {
-      const int32_t count = std::min(kTileRows, rows.end - row);
-      const Pixel first = PixelOfRow(shape, row);
-      if (ready) {
-        const uint8_t* from = At<uint8_t>(args.input, first) + group * shape.in_channels;
-        RunPixels8(args, first, count, group, columns, from, args.input.pixel_stride);
-        continue;
-      }
-      uint8_t* to = static_cast<uint8_t*>(scratch);
-      Pixel at = first;
-      for (int32_t r = 0; r < count; ++r, at = NextPixel(shape, at), to += depth) {
-        GatherRow<uint8_t>(shape, args.input, at, group, args.pad_value, to);
-        std::memset(to + shape.Depth(), 0, static_cast<size_t>(depth - shape.Depth()));
-      }
-      RunPixels8(args, first, count, group, columns, static_cast<const uint8_t*>(scratch), depth);
-    }
-  }
+  const Requantise& how = args.requantise;
+  const int64_t depth = RoundUp(shape.Depth(), 4);
+  const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
+  RunBlocks<uint8_t, 4, kTileRows>(
+      args, how.residual, args.pad_value, rows, columns, scratch, Copy512,
+      [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
+        const Panel8Args panel{
+            static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) + column * depth,
+            how.bias + group * padded + column,
+            how.multiplier + group * padded + column,
+            column,
+            width,
+            &how};
+        const bool half = PanelWidth(shape.out_channels - column) == kHalfPanel;
+        (half ? kOne : kTwo)[static_cast<size_t>(tile.count - 1)](tile, panel);
+        if (how.table || how.add) FollowTile8(tile, panel);
+      });
+}
+
+inline int64_t VnniConvScratch(const ConvShape& shape) {
+  return std::max(PlainConvScratch(shape), Blocks<uint8_t, 4, kTileRows>(shape).ScratchBytes());
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "deploy/engine/runtime/kernels/avx512/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx512/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
@@ -9,6 +10,8 @@ constexpr Kernels VnniKernels() {
   Kernels kernels = PlainKernels(Isa::kAvx512Vnni, "avx512vnni");
   kernels.conv_scratch = VnniConvScratch;
   kernels.conv8 = VnniConv8;
+  kernels.depthwise_scratch = VnniDepthwiseScratch;
+  kernels.depthwise8 = VnniDepthwise8;
   return kernels;
 }
 
