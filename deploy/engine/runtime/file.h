@@ -104,7 +104,7 @@ struct Operator {
   uint16_t constant_count;
   uint32_t name;
   uint32_t name_bytes;
-  uint32_t references;  // first in the references: inputs (kNone where absent), outputs, constants
+  uint32_t references;  // first in the references: inputs, outputs, constants; operators in order
   uint32_t parameters;  // first byte in the parameters, a multiple of 8
   uint32_t parameters_bytes;  // as parameters.h has it for the kind
   uint32_t story;             // what was fused into it, as text

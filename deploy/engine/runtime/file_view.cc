@@ -15,15 +15,6 @@ using file::SectionRecord;
 
 std::string Number(uint64_t value) { return std::to_string(value); }
 
-// The tables' hash has a hole where it stands itself.
-uint64_t TablesHash(std::span<const std::byte> tables) {
-  Header header;
-  std::memcpy(&header, tables.data(), sizeof(header));
-  header.tables_hash = 0;
-  const uint64_t head = Hash64(&header, sizeof(header));
-  return Hash64(tables.data() + sizeof(header), tables.size() - sizeof(header), head);
-}
-
 Status CheckHeader(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(Header)) {
     return Status::Error("the file has " + Number(bytes.size()) + " bytes; its header alone has " +
@@ -226,7 +217,10 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   return {};
 }
 
+// Each has references of its own, one after another: all of them together bound what reading them
+// costs.
 Status CheckOperators(const FileView& view) {
+  uint64_t references = 0;
   for (size_t i = 0; i < view.operators.size(); ++i) {
     const file::Operator& op = view.operators[i];
     const std::string name = "operator " + Number(i);
@@ -239,7 +233,11 @@ Status CheckOperators(const FileView& view) {
       return Status::Error(name + ": its parameters are unaligned or leave their table");
     }
     if (op.reserved != 0) return Status::Error(name + ": a reserved field is not 0");
+    if (op.references != references) {
+      return Status::Error(name + ": its references do not follow those before it");
+    }
     DS_ENGINE_RETURN_IF_ERROR(CheckReferences(view, op, name));
+    references += uint64_t{op.input_count} + op.output_count + op.constant_count;
   }
   return {};
 }
@@ -282,6 +280,14 @@ Status CheckTensors(const FileView& view) {
 }
 
 }  // namespace
+
+uint64_t TablesHash(std::span<const std::byte> tables) {
+  file::Header header;
+  std::memcpy(&header, tables.data(), sizeof(header));
+  header.tables_hash = 0;
+  const uint64_t head = Hash64(&header, sizeof(header));
+  return Hash64(tables.data() + sizeof(header), tables.size() - sizeof(header), head);
+}
 
 Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
   DS_ENGINE_RETURN_IF_ERROR(CheckHeader(bytes));

@@ -52,6 +52,10 @@ struct FileView {
   }
 };
 
+// The hash that a file's header has of its tables, those being [0, header.tables_bytes): of all of
+// them, with the hash's own field as 0.
+uint64_t TablesHash(std::span<const std::byte> tables);
+
 // Bytes of an element; 0 for a type that there is not.
 constexpr int64_t ElementBytes(uint8_t type) {
   switch (static_cast<file::Type>(type)) {

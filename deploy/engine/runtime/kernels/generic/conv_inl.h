@@ -25,25 +25,27 @@ void ForPanels(const ConvShape& shape, Range columns, Panel panel) {
   }
 }
 
-// sums[c] = bias[c] + one panel's products.
+// sums[c] += one panel's products. Unsigned, since a bias from a file may be anything: then sums
+// wrap, as vector instructions have it.
 inline void Panel8(const uint8_t* row, const int8_t* weights, int32_t depth, int32_t width,
-                   int32_t* sums) {
+                   uint32_t* sums) {
   for (int32_t k = 0; k < depth; k += 4) {
     for (int32_t c = 0; c < width; ++c) {
-      for (int32_t j = 0; j < 4; ++j) sums[c] += row[k + j] * weights[k * width + c * 4 + j];
+      for (int32_t j = 0; j < 4; ++j)
+        sums[c] += static_cast<uint32_t>(row[k + j] * weights[k * width + c * 4 + j]);
     }
   }
 }
 
 inline void Panel4(const uint8_t* row, const uint8_t* weights, int32_t depth, int32_t width,
-                   int32_t* sums) {
+                   uint32_t* sums) {
   for (int32_t k = 0; k < depth; k += 8) {
     for (int32_t c = 0; c < width; ++c) {
       for (int32_t j = 0; j < 4; ++j) {
         const uint8_t pair = weights[k / 2 * width + c * 4 + j];
         const int32_t low = static_cast<int8_t>(pair << 4) >> 4,
                       high = static_cast<int8_t>(pair) >> 4;
-        sums[c] += row[k + j] * low + row[k + 4 + j] * high;
+        sums[c] += static_cast<uint32_t>(row[k + j] * low + row[k + 4 + j] * high);
       }
     }
   }
@@ -51,7 +53,7 @@ inline void Panel4(const uint8_t* row, const uint8_t* weights, int32_t depth, in
 
 // What follows the sums of `count` channels from `channel` on (of all groups) at a pixel.
 inline void Finish8(const Conv8Args& args, Pixel at, int32_t channel, int64_t padded_channel,
-                    int32_t count, const int32_t* sums) {
+                    int32_t count, const uint32_t* sums) {
   const Requantise& how = args.requantise;
   uint8_t* out = At<uint8_t>(args.output, at) + channel;
   RequantiseRow(how, sums, how.multiplier + padded_channel, count, out);
@@ -76,7 +78,7 @@ void PlainConvBytes(const Conv8Args& args, Range rows, Range columns, void* scra
       const int32_t width = PanelWidth(shape.out_channels - column);
       const uint8_t* weights = static_cast<const uint8_t*>(args.weights) + group * group_bytes +
                                static_cast<int64_t>(column) * depth / (kFourBits ? 2 : 1);
-      int32_t sums[kPanel];
+      uint32_t sums[kPanel];
       std::copy_n(args.requantise.bias + group * padded + column, kPanel, sums);
       if constexpr (kFourBits)
         Panel4(row, weights, depth, width, sums);

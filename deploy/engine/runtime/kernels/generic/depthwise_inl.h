@@ -27,16 +27,17 @@ inline void PlainDepthwise8(const Depthwise8Args& args, Range rows, void*) {
   const ConvShape& shape = args.shape;
   const Requantise& how = args.requantise;
   const int8_t* weights = static_cast<const int8_t*>(args.weights);
-  const int64_t stride = RoundUp(shape.groups, kDepthwiseBlock);
   ForPixelsOfRows(shape, rows, [&](Pixel at) {
     for (int32_t first = 0; first < shape.groups; first += kChannelChunk) {
       const int32_t count = std::min(kChannelChunk, shape.groups - first);
-      int32_t sums[kChannelChunk];
+      uint32_t sums[kChannelChunk];
       std::copy_n(how.bias + first, count, sums);
       ForTaps<uint8_t>(shape, args.input, at, [&](int32_t tap, const uint8_t* pixel) {
-        const int8_t* w = weights + tap * stride + first;
-        for (int32_t c = 0; c < count; ++c)
-          sums[c] += (pixel ? pixel[first + c] : args.pad_value) * w[c];
+        const int32_t ky = tap / shape.kernel_w, kx = tap % shape.kernel_w;
+        for (int32_t c = 0; c < count; ++c) {
+          const int32_t weight = weights[DepthwisePlace(shape, ky, kx, first + c)];
+          sums[c] += static_cast<uint32_t>((pixel ? pixel[first + c] : args.pad_value) * weight);
+        }
       });
       uint8_t* out = At<uint8_t>(args.output, at) + first;
       RequantiseRow(how, sums, how.multiplier + first, count, out);

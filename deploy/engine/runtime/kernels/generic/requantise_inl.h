@@ -49,10 +49,12 @@ inline void AddRow(const Add8& add, const uint8_t* a, const uint8_t* b, int32_t 
   if (add.table) LookupRow(add.table, out, count, out);
 }
 
-inline void RequantiseRow(const Requantise& how, const int32_t* sums, const float* multiplier,
+// Sums are int32 in two's complement.
+inline void RequantiseRow(const Requantise& how, const uint32_t* sums, const float* multiplier,
                           int32_t count, uint8_t* out) {
   const ToByte to_byte(how.zero_point, how.low, how.high);
-  for (int32_t i = 0; i < count; ++i) out[i] = to_byte(static_cast<float>(sums[i]) * multiplier[i]);
+  for (int32_t i = 0; i < count; ++i)
+    out[i] = to_byte(static_cast<float>(static_cast<int32_t>(sums[i])) * multiplier[i]);
 }
 
 }  // namespace

@@ -88,8 +88,8 @@ inline void PlainSoftmax8(const SoftmaxArgs& args, Range rows) {
     uint8_t* out = RowAt<uint8_t>(args.output, row);
     const int32_t greatest = *std::max_element(in, in + args.columns);
     const int32_t* exponent = args.exponent + 255 - greatest;
-    int32_t sum = 0;
-    for (int32_t c = 0; c < args.columns; ++c) sum += exponent[in[c]];
+    uint32_t sum = 0;
+    for (int32_t c = 0; c < args.columns; ++c) sum += static_cast<uint32_t>(exponent[in[c]]);
     const float multiplier = 1.0f / (args.scale_out * static_cast<float>(sum));
     for (int32_t c = 0; c < args.columns; ++c)
       out[c] = to_byte(static_cast<float>(exponent[in[c]]) * multiplier);

@@ -72,15 +72,17 @@ void PackConv4(Isa isa, const ConvShape& shape, const int8_t* weights, uint8_t* 
   });
 }
 
-int64_t PackedDepthwiseBytes(Isa, const ConvShape& shape) {
-  return shape.kernel_h * shape.kernel_w * RoundUp(shape.groups, kDepthwiseBlock);
-}
+int64_t PackedDepthwiseBytes(Isa, const ConvShape& shape) { return DepthwiseBytes(shape); }
 
 void PackDepthwise(Isa isa, const ConvShape& shape, const int8_t* weights, uint8_t* packed) {
   std::fill_n(packed, PackedDepthwiseBytes(isa, shape), uint8_t{0});
-  for (int32_t tap = 0; tap < shape.kernel_h * shape.kernel_w; ++tap) {
-    std::copy_n(weights + static_cast<int64_t>(tap) * shape.groups, shape.groups,
-                reinterpret_cast<int8_t*>(packed) + tap * RoundUp(shape.groups, kDepthwiseBlock));
+  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+    for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
+      for (int32_t channel = 0; channel < shape.groups; ++channel) {
+        packed[DepthwisePlace(shape, ky, kx, channel)] =
+            static_cast<uint8_t>(*weights++);  // [ky][kx][channel]
+      }
+    }
   }
 }
 
@@ -141,9 +143,7 @@ void PackConvF32(Isa isa, const ConvShape& shape, const float* weights, float* p
   });
 }
 
-int64_t PackedDepthwiseF32Floats(Isa, const ConvShape& shape) {
-  return shape.kernel_h * shape.kernel_w * RoundUp(shape.groups, kDepthwiseBlock);
-}
+int64_t PackedDepthwiseF32Floats(Isa, const ConvShape& shape) { return DepthwiseF32Floats(shape); }
 
 void PackDepthwiseF32(Isa isa, const ConvShape& shape, const float* weights, float* packed) {
   std::fill_n(packed, PackedDepthwiseF32Floats(isa, shape), 0.0f);

@@ -1,5 +1,6 @@
 // Weights as the kernels read them, packed ahead of time for one instruction set. Every function
-// fills its output wholly, padding with zeros; outputs are aligned to 64 bytes.
+// fills its output wholly, padding with zeros; outputs are aligned to 64 bytes. Today's instruction
+// sets share one layout (layout.h), so that one packing serves them all.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace ds::engine {
 int64_t PaddedChannels(const ConvShape& shape);
 int64_t PaddedDepthwiseChannels(const ConvShape& shape);
 
-// weights: [groups * out_channels, kernel_h, kernel_w, in_channels]. Depth() <= kMaxDepth. The size
-// may depend on the weights (AVX2 keeps apart what would saturate).
+// weights: [groups * out_channels, kernel_h, kernel_w, in_channels]. Depth() <= kMaxDepth. No
+// instruction set's size depends on the weights today; the caller should not rely on it.
 int64_t PackedConvBytes(Isa isa, const ConvShape& shape, const int8_t* weights);
 void PackConv(Isa isa, const ConvShape& shape, const int8_t* weights, uint8_t* packed);
 

@@ -1,0 +1,152 @@
+// Convolutions and matrix products of codes.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+#include "deploy/engine/runtime/kernels/pack/pack.h"
+#include "deploy/engine/runtime/kernels/packed.h"
+#include "deploy/engine/runtime/parameters.h"
+#include "deploy/engine/runtime/steps/makers.h"
+#include "deploy/engine/runtime/steps/split.h"
+#include "deploy/engine/runtime/steps/window.h"
+
+namespace ds::engine {
+namespace {
+
+using file::Conv8Parameters;
+
+// Rows of pixels, or blocks of channels where there are few of them: a split in two.
+class ConvStep final : public Step {
+ public:
+  using Function = void (*)(const Conv8Args&, Range, Range, void*);
+  ConvStep(Function function, const Conv8Args& args, const Add8& sum, bool has_sum, int64_t scratch,
+           const PixelsOrChannels& split)
+      : Step(split.units(), Macs(args.shape), scratch),
+        function_(function),
+        args_(args),
+        sum_(sum),
+        split_(split) {
+    if (has_sum) args_.requantise.add = &sum_;
+  }
+  void Run(Range units, void* scratch) const override {
+    split_.Run(units, [&](Range rows, Range columns) { function_(args_, rows, columns, scratch); });
+  }
+
+ private:
+  const Function function_;
+  Conv8Args args_;
+  const Add8 sum_;
+  const PixelsOrChannels split_;
+};
+
+class DepthwiseStep final : public Step {
+ public:
+  DepthwiseStep(const Kernels& kernels, const Depthwise8Args& args, const Add8& sum, bool has_sum)
+      : Step(int64_t{args.shape.batch} * args.shape.out_h, Macs(args.shape),
+             kernels.depthwise_scratch(args.shape)),
+        function_(kernels.depthwise8),
+        args_(args),
+        sum_(sum) {
+    if (has_sum) args_.requantise.add = &sum_;
+  }
+  void Run(Range units, void* scratch) const override { function_(args_, units, scratch); }
+
+ private:
+  void (*const function_)(const Depthwise8Args&, Range, void*);
+  Depthwise8Args args_;
+  const Add8 sum_;
+};
+
+// What both kinds are told; the constants behind the weights.
+Status Common(const Binding& binding, const Conv8Parameters& parameters, int64_t padded,
+              Requantise& how) {
+  DS_ENGINE_RETURN_IF_ERROR(CheckZero(binding, parameters.input_zero));
+  DS_ENGINE_RETURN_IF_ERROR(
+      CheckCodes(binding, parameters.zero_point, parameters.low, parameters.high));
+  const void *bias = nullptr, *multiplier = nullptr, *table = nullptr;
+  DS_ENGINE_RETURN_IF_ERROR(binding.Constant(1, padded * 4, bias));
+  DS_ENGINE_RETURN_IF_ERROR(binding.Constant(2, padded * 4, multiplier));
+  if (parameters.has_table) DS_ENGINE_RETURN_IF_ERROR(binding.Constant(3, 256, table));
+  how.bias = static_cast<const int32_t*>(bias);
+  how.multiplier = static_cast<const float*>(multiplier);
+  how.table = static_cast<const uint8_t*>(table);
+  how.zero_point = parameters.zero_point;
+  how.low = parameters.low;
+  how.high = parameters.high;
+  if (parameters.has_sum) {
+    DS_ENGINE_RETURN_IF_ERROR(CheckSum(binding, parameters.sum));
+    DS_ENGINE_RETURN_IF_ERROR(CheckResidual(binding, binding.input(1)));
+    how.residual = ImageOf<ImageIn>(binding.input(1), binding.Read(binding.input(1)));
+  }
+  return {};
+}
+
+Status Prepare(const Binding& binding, const Conv8Parameters*& parameters, WindowUse use,
+               ConvShape& shape) {
+  DS_ENGINE_RETURN_IF_ERROR(binding.Parameters(parameters));
+  DS_ENGINE_RETURN_IF_ERROR(CheckFlag(binding, parameters->has_table));
+  DS_ENGINE_RETURN_IF_ERROR(CheckFlag(binding, parameters->has_sum));
+  DS_ENGINE_RETURN_IF_ERROR(
+      binding.Counts(parameters->has_sum ? 2 : 1, 1, parameters->has_table ? 4 : 3));
+  DS_ENGINE_RETURN_IF_ERROR(binding.Types(file::Type::kUint8, file::Type::kUint8));
+  return MakeShape(binding, parameters->window, use, shape);
+}
+
+Status Weights(const Binding& binding, PackedKind kind, const ConvShape& shape,
+               const void*& weights) {
+  const std::span<const std::byte> bytes = binding.ConstantBytes(0);
+  if (!PackedFits(kind, binding.kernels().isa, shape, bytes.data(),
+                  static_cast<int64_t>(bytes.size()))) {
+    return binding.Error("has weights that are not packed for its shape and '" +
+                         std::string(binding.kernels().name) + "'");
+  }
+  weights = bytes.data();
+  return {};
+}
+
+template <typename Args>
+void Images(const Binding& binding, Args& args) {
+  args.input = ImageOf<ImageIn>(binding.input(0), binding.Read(binding.input(0)));
+  args.output = ImageOf<ImageOut>(binding.output(), binding.Write(binding.output()));
+}
+
+Status MakeConv(const Binding& binding, PackedKind kind, ConvStep::Function function,
+                std::unique_ptr<Step>& step) {
+  const Conv8Parameters* parameters = nullptr;
+  Conv8Args args;
+  DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kGroups, args.shape));
+  DS_ENGINE_RETURN_IF_ERROR(Weights(binding, kind, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(
+      Common(binding, *parameters, PaddedChannels(args.shape), args.requantise));
+  Images(binding, args);
+  args.pad_value = static_cast<uint8_t>(parameters->input_zero);
+  step = std::make_unique<ConvStep>(
+      function, args, SumOf(parameters->sum), parameters->has_sum != 0,
+      binding.kernels().conv_scratch(args.shape), PixelsOrChannels(args.shape));
+  return {};
+}
+
+}  // namespace
+
+Status MakeConv8(const Binding& binding, std::unique_ptr<Step>& step) {
+  return MakeConv(binding, PackedKind::kConv8, binding.kernels().conv8, step);
+}
+Status MakeConv4(const Binding& binding, std::unique_ptr<Step>& step) {
+  return MakeConv(binding, PackedKind::kConv4, binding.kernels().conv4, step);
+}
+
+Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step) {
+  const Conv8Parameters* parameters = nullptr;
+  Depthwise8Args args;
+  DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kChannels, args.shape));
+  DS_ENGINE_RETURN_IF_ERROR(Weights(binding, PackedKind::kDepthwise8, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(
+      Common(binding, *parameters, PaddedDepthwiseChannels(args.shape), args.requantise));
+  Images(binding, args);
+  args.pad_value = static_cast<uint8_t>(parameters->input_zero);
+  step = std::make_unique<DepthwiseStep>(binding.kernels(), args, SumOf(parameters->sum),
+                                         parameters->has_sum != 0);
+  return {};
+}
+
+}  // namespace ds::engine

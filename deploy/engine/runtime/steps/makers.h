@@ -1,0 +1,37 @@
+// A maker for each kind of operator: checks it against the file's tables, binds it. A file that any
+// of them accepts cannot make its kernel leave a buffer.
+#pragma once
+
+#include <memory>
+
+#include "deploy/engine/runtime/steps/step.h"
+
+namespace ds::engine {
+
+// convolutions.cc
+Status MakeConv8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeConv4(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step);
+// convolutions_f32.cc
+Status MakeConvF32(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeDepthwiseF32(const Binding& binding, std::unique_ptr<Step>& step);
+// pools.cc
+Status MakePool8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakePoolF32(const Binding& binding, std::unique_ptr<Step>& step);
+// elementwise8.cc
+Status MakeAdd8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeMultiply8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeLookup8(const Binding& binding, std::unique_ptr<Step>& step);
+// elementwise_f32.cc
+Status MakeBinaryF32(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeActivateF32(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeSoftmaxF32(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeLayerNormF32(const Binding& binding, std::unique_ptr<Step>& step);
+// quantisers.cc
+Status MakeQuantise(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeDequantise(const Binding& binding, std::unique_ptr<Step>& step);
+// movement.cc
+Status MakeMove(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeConcat(const Binding& binding, std::unique_ptr<Step>& step);
+
+}  // namespace ds::engine

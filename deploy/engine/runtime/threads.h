@@ -1,0 +1,42 @@
+// Threads that share one step after another. They sleep while nothing runs, and between steps wait
+// a few microseconds awake before they sleep. With one thread there is no other than the caller's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "deploy/engine/runtime/steps/step.h"
+
+namespace ds::engine {
+
+class Threads {
+ public:
+  // `count` threads, the caller's included, each with so many bytes of scratch.
+  Threads(int count, int64_t scratch_bytes);
+  ~Threads();
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+  // Returns when all of the step is done. One caller at a time.
+  void Run(const Step& step);
+  int count() const { return static_cast<int>(workers_.size()) + 1; }
+
+ private:
+  void Work(int number);
+  void RunPart(const Step& step, int part);
+
+  struct FreeDeleter {
+    void operator()(void* pointer) const;
+  };
+  int64_t scratch_bytes_;
+  std::unique_ptr<void, FreeDeleter> scratch_;
+  const Step* step_ = nullptr;      // null: stop
+  std::atomic<uint32_t> round_{0};  // raised when step_ is set
+  std::atomic<uint32_t> unfinished_{0};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace ds::engine
