@@ -78,6 +78,10 @@ float Combine(std::string_view op, float a, float b) {
   return std::pow(a, b);
 }
 
+std::string Told(const std::string& before, const Node& node) {
+  return before.empty() ? "table of " + node.op : before + ", " + node.op;
+}
+
 }  // namespace
 
 bool IsUnary(const Node& node) { return node.op == "Clip" || FunctionOf(node) != nullptr; }
@@ -133,7 +137,10 @@ std::optional<Unary> UnaryFinder::Dequantised(const Node& node) {
     stored = ScaleOf(graph_, makers_, *maker);
     if (stored) deeper = Find(maker->inputs[0]);
   }
-  if (deeper != nullptr) result.root = deeper->root;
+  if (deeper != nullptr) {
+    result.root = deeper->root;
+    result.story = deeper->story;
+  }
   for (int i = 0; i < 256; ++i) {
     result.real[i] = RealOf(deeper ? CodeOf(deeper->real[i], *stored) : i, *scale);
   }
@@ -152,7 +159,7 @@ std::optional<Unary> UnaryFinder::Applied(const Node& node) {
   if (IsUnary(node)) {
     const Unary* from = Find(node.inputs[0]);
     if (from == nullptr) return std::nullopt;
-    Unary result{.root = from->root};
+    Unary result{.root = from->root, .story = Told(from->story, node)};
     for (int i = 0; i < 256; ++i) {
       const auto y = ApplyUnary(graph_, node, from->real[i]);
       if (!y) return std::nullopt;
@@ -173,7 +180,9 @@ std::optional<Unary> UnaryFinder::Applied(const Node& node) {
   if (graph_.value(node.inputs[a ? 0 : 1]).shape != graph_.value(node.outputs[0]).shape) {
     return std::nullopt;
   }
-  Unary result{.root = a ? a->root : b->root};
+  // Where both are functions of the code, the longer one has gone through more.
+  const bool tell_b = a == nullptr || (b != nullptr && b->story.size() > a->story.size());
+  Unary result{.root = a ? a->root : b->root, .story = Told(tell_b ? b->story : a->story, node)};
   for (int i = 0; i < 256; ++i) {
     result.real[i] = Combine(node.op, a ? a->real[i] : *constant, b ? b->real[i] : *constant);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "deploy/engine/compile/lower/constants.h"
 #include "deploy/engine/compile/program.h"
@@ -24,6 +25,7 @@ inline float RealOf(int code, const CodeScale& scale) {
 struct Unary {
   ValueId root = kNoValue;
   std::array<float, 256> real{};
+  std::string story;  // the operators on the way
 };
 
 class UnaryFinder {
