@@ -65,7 +65,7 @@ class Install(unittest.TestCase):
         """examples/, and beside them one source that includes every header that was installed."""
         source, build = cls.folder / "examples", cls.folder / "build"
         source.mkdir()
-        for path in (SOURCE / "examples").iterdir():
+        for path in filter(pathlib.Path.is_file, (SOURCE / "examples").iterdir()):
             (source / path.name).write_bytes(path.read_bytes())
         root = cls.prefix / "include/downstream"
         cls.headers = sorted(str(path.relative_to(root)) for path in root.rglob("*.h"))

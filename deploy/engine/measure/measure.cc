@@ -1,0 +1,129 @@
+#include "deploy/engine/measure/measure.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <random>
+
+#include "deploy/engine/runtime/session.h"
+#include "deploy/engine/runtime/steps/step.h"
+
+namespace ds::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Milliseconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+double ResidentMib() {
+  int64_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return static_cast<double>(resident * sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+template <typename T, typename Next>
+void Fill(const Port& port, Next next) {
+  auto* values = static_cast<T*>(port.data);
+  for (int64_t i = 0; i < port.bytes / static_cast<int64_t>(sizeof(T)); ++i)
+    values[i] = static_cast<T>(next());
+}
+
+void FillInputs(const Session& session, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  const auto number = [&](uint32_t most) { return random() % most; };
+  for (int i = 0; i < session.input_count(); ++i) {
+    const Port& port = session.input(i);
+    switch (port.type) {
+      case file::Type::kFloat32:
+        Fill<float>(port, [&] { return normal(random); });
+        break;
+      case file::Type::kUint8:
+      case file::Type::kInt8:
+        Fill<uint8_t>(port, [&] { return number(256); });
+        break;
+      case file::Type::kBool:
+        Fill<uint8_t>(port, [&] { return number(2); });
+        break;
+      case file::Type::kInt32:
+        Fill<int32_t>(port, [&] { return number(100); });
+        break;
+      case file::Type::kInt64:
+        Fill<int64_t>(port, [&] { return number(100); });
+        break;
+    }
+  }
+}
+
+// Of sorted values.
+double Quantile(const std::vector<double>& sorted, double q) {
+  const auto at = static_cast<size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5);
+  return sorted[at];
+}
+
+void Time(Session& session, const MeasureOptions& options, Measurement& out) {
+  for (int i = 1; i < options.warm_up; ++i) session.Run();
+  std::vector<double> times;
+  times.reserve(static_cast<size_t>(options.runs));
+  std::vector<std::vector<double>> each(session.profile().size());
+  std::vector<int64_t> before(session.profile().begin(), session.profile().end());
+  for (int i = 0; i < options.runs; ++i) {
+    const auto begin = Clock::now();
+    session.Run();
+    times.push_back(Milliseconds(begin, Clock::now()));
+    for (size_t op = 0; op < each.size(); ++op) {
+      each[op].push_back(static_cast<double>(session.profile()[op] - before[op]) / 1000);
+      before[op] = session.profile()[op];
+    }
+  }
+  std::sort(times.begin(), times.end());
+  out.median_ms = Quantile(times, 0.5);
+  out.p99_ms = Quantile(times, 0.99);
+  out.least_ms = times.front();
+  const FileView& view = session.model().view();
+  for (size_t op = 0; op < each.size(); ++op) {
+    std::sort(each[op].begin(), each[op].end());
+    const file::Operator& record = view.operators[op];
+    out.operators.push_back({std::string(view.Name(record)), KindName(record.kind),
+                             std::string(view.Story(record)), Quantile(each[op], 0.5),
+                             record.macs});
+  }
+}
+
+}  // namespace
+
+Status Measure(const MeasureOptions& options, Measurement& out) {
+  if (options.runs < 1) return Status::Error("at least one timed run is needed (--runs)");
+  out.model = options.model;
+  out.threads = options.threads;
+  const double resident = ResidentMib();
+  const auto begin = Clock::now();
+  std::shared_ptr<const Model> model;
+  DS_ENGINE_RETURN_IF_ERROR(Model::Open(options.model, {.isa = options.isa}, model));
+  std::unique_ptr<Session> session;
+  DS_ENGINE_RETURN_IF_ERROR(
+      Session::Create(model, {.threads = options.threads, .profile = options.profile}, session));
+  const auto ready = Clock::now();
+  out.load_ms = Milliseconds(begin, ready);
+  FillInputs(*session, options.seed);
+  const auto filled = Clock::now();
+  session->Run();
+  out.first_ms = Milliseconds(filled, Clock::now());
+  Time(*session, options, out);
+  out.rss_mib = ResidentMib() - resident;
+  const file::Header& header = *model->view().header;
+  out.isa = model->kernels().name;
+  out.file_bytes = static_cast<int64_t>(header.file_bytes);
+  out.arena_bytes = header.arena_bytes;
+  out.arena_bound_bytes = header.arena_bound_bytes;
+  out.unplanned_bytes = header.unplanned_bytes;
+  for (const file::Operator& op : model->view().operators) out.macs += op.macs;
+  return {};
+}
+
+}  // namespace ds::engine
