@@ -1,5 +1,5 @@
-// From a graph to a .dsm file, ahead of time: lowering to the engine's operators, passes, packing of
-// weights for each instruction set, and the plan of the arena.
+// From a graph to a .dsm file, ahead of time: lowering to the engine's operators, passes, packing
+// of weights for each instruction set, and the plan of the arena.
 //
 // Takes float graphs, and quantised ones as ds_quantize and ONNX Runtime's quantize_static write
 // them: QuantizeLinear and DequantizeLinear around the operators, activations of 8 bits with one
@@ -21,13 +21,13 @@ namespace ds::engine::compile {
 
 // Each can be switched off; results then differ by roundings at most.
 struct PassSwitches {
-  bool fold_batch_norms = true;    // and constants a channel, into weights
-  bool fold_chains = true;         // element-wise chains of several codes as one table
-  bool fuse_tables = true;         // tables and clamps into what makes their codes
-  bool fuse_sums = true;           // residual additions into convolutions
-  bool fuse_activations = true;    // float activations into what makes their input
-  bool join_without_copies = true; // concatenated tensors are written where they belong
-  bool reuse_in_place = true;      // an element-wise result lies on its dying operand
+  bool fold_batch_norms = true;     // and constants a channel, into weights
+  bool fold_chains = true;          // element-wise chains of several codes as one table
+  bool fuse_tables = true;          // tables and clamps into what makes their codes
+  bool fuse_sums = true;            // residual additions into convolutions
+  bool fuse_activations = true;     // float activations into what makes their input
+  bool join_without_copies = true;  // concatenated tensors are written where they belong
+  bool reuse_in_place = true;       // an element-wise result lies on its dying operand
 };
 
 struct CompileOptions {

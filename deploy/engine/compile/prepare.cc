@@ -18,12 +18,12 @@ absl::Status FixBatch(Graph& graph, int64_t batch) {
     if (!value.shape) continue;
     for (size_t axis = 0; axis < value.shape->size(); ++axis) {
       int64_t& extent = (*value.shape)[axis];
-      if (!IsDynamic(extent)) continue;
+      if (extent != kDynamicDim) continue;
       if (axis > 0) {
         return absl::InvalidArgumentError(absl::StrCat(
             "input '", value.name, "' has shape ", ShapeString(*value.shape),
-            "; the engine plans its memory ahead: give its extents with --input-shape ",
-            value.name, "=..."));
+            "; the engine plans its memory ahead: give its extents with --input-shape ", value.name,
+            "=..."));
       }
       extent = batch;
     }
@@ -42,7 +42,7 @@ absl::Status CheckExtents(const Graph& graph) {
       if (id == kNoValue) continue;
       const Value& value = graph.value(id);
       const bool open = !value.shape || std::any_of(value.shape->begin(), value.shape->end(),
-                                                    [](int64_t e) { return IsDynamic(e); });
+                                                    [](int64_t e) { return e == kDynamicDim; });
       if (open) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the shape of '", value.name, "', which node '", node.name, "' (", node.op,

@@ -44,9 +44,8 @@ void DropUnread(Program& program) {
   for (const int tensor : program.outputs) needed[RootOf(program, tensor)] = true;
   for (size_t i = program.steps.size(); i-- > 0;) {
     Step& step = program.steps[i];
-    const bool read = std::any_of(step.outputs.begin(), step.outputs.end(), [&](int tensor) {
-      return needed[RootOf(program, tensor)];
-    });
+    const bool read = std::any_of(step.outputs.begin(), step.outputs.end(),
+                                  [&](int tensor) { return needed[RootOf(program, tensor)]; });
     if (!read) {
       step.outputs.clear();
       continue;
@@ -58,9 +57,10 @@ void DropUnread(Program& program) {
 
 const char* KindName(file::OperatorKind kind) {
   static constexpr const char* kNames[] = {
-      "?",       "quantise",      "dequantise", "conv8",        "depthwise8", "pool8", "add8",
-      "multiply8", "lookup8",     "conv_f32",   "depthwise_f32", "pool_f32",  "binary_f32",
-      "activate_f32", "softmax_f32", "layer_norm_f32", "move",  "conv4",      "concat"};
+      "?",          "quantise",     "dequantise",  "conv8",          "depthwise8",    "pool8",
+      "add8",       "multiply8",    "lookup8",     "conv_f32",       "depthwise_f32", "pool_f32",
+      "binary_f32", "activate_f32", "softmax_f32", "layer_norm_f32", "move",          "conv4",
+      "concat"};
   return kNames[static_cast<int>(kind)];
 }
 

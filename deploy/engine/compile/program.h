@@ -33,8 +33,8 @@ struct ProgramTensor {
   file::Place place = file::Place::kArena;
   int number = 0;  // of the input or output
   CodeScale codes;
-  int view_of = -1;             // a tensor that is no view
-  int64_t first = -1;           // of a slice of the last dim: its first element there; -1: a reshape
+  int view_of = -1;    // a tensor that is no view
+  int64_t first = -1;  // of a slice of the last dim: its first element there; -1: a reshape
   std::vector<std::byte> data;  // of a constant
 };
 

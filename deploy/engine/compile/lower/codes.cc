@@ -43,8 +43,7 @@ std::optional<CodeScale> Lowering::FindCodeType(ValueId real) {
   if (node == nullptr || graph_.value(real).dtype != DType::kFloat32) return std::nullopt;
   if (node->op == "DequantizeLinear") return ScaleOf(graph_, makers_, *node);
   if (IsLayout(*node)) return CodeType(node->inputs[0]);
-  if (node->op == "MaxPool" && real == node->outputs[0] &&
-      ShapeOf(node->inputs[0]).size() == 4) {
+  if (node->op == "MaxPool" && real == node->outputs[0] && ShapeOf(node->inputs[0]).size() == 4) {
     return CodeType(node->inputs[0]);
   }
   if (node->op != "Concat") return std::nullopt;
@@ -82,8 +81,7 @@ absl::StatusOr<Held> Lowering::Table(Held codes, const CodeTable& table, const s
   bool identity = true;
   for (int i = 0; i < 256; ++i) identity &= table[i] == i;
   if (identity) return codes;
-  const int result =
-      AddTensor(name, file::Type::kUint8, program_.tensors[codes.tensor].dims);
+  const int result = AddTensor(name, file::Type::kUint8, program_.tensors[codes.tensor].dims);
   program_.steps.push_back({.kind = OperatorKind::kLookup8,
                             .name = name,
                             .inputs = {codes.tensor},
@@ -210,8 +208,7 @@ absl::StatusOr<std::optional<Held>> Lowering::MultiplyCodes(const Node& node,
   return Held{result, operands.image};
 }
 
-absl::StatusOr<std::optional<Held>> Lowering::AverageCodes(const Node& node,
-                                                           const Target& target) {
+absl::StatusOr<std::optional<Held>> Lowering::AverageCodes(const Node& node, const Target& target) {
   DS_ASSIGN_OR_RETURN(const auto window, PoolWindow(node));
   const auto type = window ? CodeType(node.inputs[0]) : std::nullopt;
   if (!type) return std::nullopt;
@@ -223,8 +220,8 @@ absl::StatusOr<std::optional<Held>> Lowering::AverageCodes(const Node& node,
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kUint8,
                                ImageDims(shape), target.scale);
   Emit(OperatorKind::kPool8, node, {image}, result).parameters =
-      file::Pool8Parameters{*window,    type->scale,       target.scale.scale, type->zero,
-                            target.scale.zero, target.low, target.high};
+      file::Pool8Parameters{*window,           type->scale, target.scale.scale, type->zero,
+                            target.scale.zero, target.low,  target.high};
   return PoolResult(node, result);
 }
 
@@ -232,25 +229,23 @@ absl::StatusOr<Held> Lowering::MaxOfCodes(const Node& node, Held codes) {
   DS_ASSIGN_OR_RETURN(const auto window, PoolWindow(node));
   if (!window) return Refuse(node, "it pools along other axes than two");
   DS_ASSIGN_OR_RETURN(const int image, AsImage(codes));
-  const int result =
-      AddTensor(graph_.value(node.outputs[0]).name, file::Type::kUint8,
-                ImageDims(ShapeOf(node.outputs[0])), program_.tensors[image].codes);
+  const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kUint8,
+                               ImageDims(ShapeOf(node.outputs[0])), program_.tensors[image].codes);
   Emit(OperatorKind::kPool8, node, {image}, result).parameters =
       file::Pool8Parameters{*window, 1, 1, 0, 0, 0, 255};
   return Held{result, true};
 }
 
-absl::StatusOr<std::optional<Held>> Lowering::ConcatCodes(const Node& node,
-                                                          const Target& target) {
+absl::StatusOr<std::optional<Held>> Lowering::ConcatCodes(const Node& node, const Target& target) {
   for (const ValueId input : node.inputs) {
     if (!CodeType(input)) return std::nullopt;
   }
   std::vector<Held> parts;
   for (const ValueId input : node.inputs) {
     DS_ASSIGN_OR_RETURN(const Held codes, CodesOf(input));
-    DS_ASSIGN_OR_RETURN(const Held part, Requantise(codes, *CodeType(input), target,
-                                                    absl::StrCat(graph_.value(input).name,
-                                                                 ".joined")));
+    DS_ASSIGN_OR_RETURN(const Held part,
+                        Requantise(codes, *CodeType(input), target,
+                                   absl::StrCat(graph_.value(input).name, ".joined")));
     parts.push_back(part);
   }
   DS_ASSIGN_OR_RETURN(const Held joined, Concat(node, std::move(parts)));

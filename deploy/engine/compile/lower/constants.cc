@@ -83,9 +83,9 @@ std::optional<Tensor> Dequantised(const Graph& graph, const Makers& makers, cons
   Tensor result(DType::kFloat32, codes->shape);
   const auto out = result.mutable_span<float>();
   for (size_t i = 0; i < out.size(); ++i) {
-    const size_t at = static_cast<size_t>(
-        block > 0 ? BlockOf(static_cast<int64_t>(i), codes->shape, axis, block)
-                  : static_cast<int64_t>(i) / along->inner % along->count);
+    const size_t at =
+        static_cast<size_t>(block > 0 ? BlockOf(static_cast<int64_t>(i), codes->shape, axis, block)
+                                      : static_cast<int64_t>(i) / along->inner % along->count);
     if (at >= zeros.size()) return std::nullopt;
     out[i] = static_cast<float>(codes->values[i] - zeros[at]) * scales->span<float>()[at];
   }
@@ -165,8 +165,7 @@ std::optional<Tensor> ConstantFloats(const Graph& graph, const Makers& makers, V
   return Floats(graph, makers, id, 0);
 }
 
-std::optional<ConstantInts> ConstantIntegers(const Graph& graph, const Makers& makers,
-                                             ValueId id) {
+std::optional<ConstantInts> ConstantIntegers(const Graph& graph, const Makers& makers, ValueId id) {
   for (int depth = 0; id != kNoValue && depth < kMaxChain; ++depth) {
     if (const Tensor* constant = graph.Constant(id)) {
       auto values = IntValues(*constant);
@@ -199,8 +198,7 @@ std::optional<CodeScale> ScaleOf(const Graph& graph, const Makers& makers, const
   return result.scale > 0 ? std::optional(result) : std::nullopt;
 }
 
-std::optional<CodeWeight> WeightOf(const Graph& graph, const Makers& makers, ValueId id,
-                                   int axis) {
+std::optional<CodeWeight> WeightOf(const Graph& graph, const Makers& makers, ValueId id, int axis) {
   const Node* node = makers.Of(id);
   if (node == nullptr || node->op != "DequantizeLinear") return std::nullopt;
   const auto codes = ConstantIntegers(graph, makers, node->inputs[0]);

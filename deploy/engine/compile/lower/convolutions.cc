@@ -53,8 +53,8 @@ bool IsDepthwise(int64_t groups, int64_t channels, int64_t outputs) {
 
 // Whether it is the plain product A B + C of a matrix.
 bool IsPlainGemm(const Node& node) {
-  return node.op == "MatMul" || (node.GetInt("transA", 0) == 0 &&
-                                 node.GetFloat("alpha", 1) == 1 && node.GetFloat("beta", 1) == 1);
+  return node.op == "MatMul" || (node.GetInt("transA", 0) == 0 && node.GetFloat("alpha", 1) == 1 &&
+                                 node.GetFloat("beta", 1) == 1);
 }
 
 }  // namespace
@@ -81,10 +81,11 @@ std::optional<std::vector<int32_t>> Lowering::BiasCodes(ValueId bias, float inpu
     const double step = static_cast<double>(input_scale) * scales[c];
     const double stored = steps ? steps->span<float>()[steps->num_elements() == 1 ? 0 : c] : 0;
     // As it is stored where it counts in the product's own step.
-    const bool exact = codes && codes->values.size() == scales.size() &&
-                       std::fabs(stored - step) <= 1e-5 * step;
-    const double value = exact ? codes->values[c]
-                               : std::nearbyint(static_cast<double>(reals->span<float>()[at]) / step);
+    const bool exact =
+        codes && codes->values.size() == scales.size() && std::fabs(stored - step) <= 1e-5 * step;
+    const double value = exact
+                             ? codes->values[c]
+                             : std::nearbyint(static_cast<double>(reals->span<float>()[at]) / step);
     if (!(std::fabs(value) <= INT32_MAX)) return std::nullopt;
     result[c] = static_cast<int32_t>(value);
   }
@@ -95,8 +96,8 @@ absl::StatusOr<std::optional<Held>> Lowering::ConvCodes(const Node& node, const 
   const auto type = CodeType(node.inputs[0]);
   const auto weight = WeightOf(graph_, makers_, node.inputs[1], 0);
   if (!type || !weight || weight->shape.size() != 4) return std::nullopt;
-  const auto bias = BiasCodes(node.inputs.size() > 2 ? node.inputs[2] : kNoValue, type->scale,
-                              weight->scales);
+  const auto bias =
+      BiasCodes(node.inputs.size() > 2 ? node.inputs[2] : kNoValue, type->scale, weight->scales);
   const Shape& from = ShapeOf(node.inputs[0]);
   const int64_t groups = node.GetInt("group", 1);
   const Shape& w = weight->shape;
@@ -107,8 +108,8 @@ absl::StatusOr<std::optional<Held>> Lowering::ConvCodes(const Node& node, const 
   DS_ASSIGN_OR_RETURN(const Held codes, CodesOf(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const int image, AsImage(codes));
   const int result = AddTensor("", file::Type::kUint8, ImageDims(ShapeOf(node.outputs[0])));
-  Step& step = Emit(depthwise ? OperatorKind::kDepthwise8 : OperatorKind::kConv8, node, {image},
-                    result);
+  Step& step =
+      Emit(depthwise ? OperatorKind::kDepthwise8 : OperatorKind::kConv8, node, {image}, result);
   step.parameters = file::Conv8Parameters{
       WindowOf(window, groups), type->zero, target.scale.zero, target.low, target.high, 0, 0, {}};
   step.codes = Turned<int8_t>(weight->codes, w, depthwise);
@@ -120,15 +121,14 @@ absl::StatusOr<std::optional<Held>> Lowering::ConvCodes(const Node& node, const 
   return Held{result, true};
 }
 
-absl::StatusOr<std::optional<Held>> Lowering::ProductCodes(const Node& node,
-                                                           const Target& target) {
+absl::StatusOr<std::optional<Held>> Lowering::ProductCodes(const Node& node, const Target& target) {
   const bool rows = node.op == "Gemm" && node.GetInt("transB", 0) != 0;  // [N, K]
   const auto type = CodeType(node.inputs[0]);
   const auto weight = WeightOf(graph_, makers_, node.inputs[1], rows ? 0 : 1);
   if (!type || !weight || weight->shape.size() != 2 || !IsPlainGemm(node)) return std::nullopt;
   const int64_t depth = weight->shape[rows ? 1 : 0];
-  const auto bias = BiasCodes(node.inputs.size() > 2 ? node.inputs[2] : kNoValue, type->scale,
-                              weight->scales);
+  const auto bias =
+      BiasCodes(node.inputs.size() > 2 ? node.inputs[2] : kNoValue, type->scale, weight->scales);
   if (!bias || depth > kMaxDepth || ShapeOf(node.inputs[0]).size() < 2) return std::nullopt;
   DS_ASSIGN_OR_RETURN(const Held codes, CodesOf(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const int from, AsPlain(codes));
@@ -163,8 +163,8 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
   DS_ASSIGN_OR_RETURN(const int image, AsImage(held));
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
                                ImageDims(ShapeOf(node.outputs[0])));
-  Step& step = Emit(depthwise ? OperatorKind::kDepthwiseF32 : OperatorKind::kConvF32, node,
-                    {image}, result);
+  Step& step =
+      Emit(depthwise ? OperatorKind::kDepthwiseF32 : OperatorKind::kConvF32, node, {image}, result);
   step.parameters = file::ConvF32Parameters{WindowOf(window, groups), 0, 0, 0, 0};
   step.reals = Turned<float>(weight->span<float>(), w, depthwise);
   if (bias) step.real_bias.assign(bias->span<float>().begin(), bias->span<float>().end());
@@ -174,7 +174,8 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
 
 absl::StatusOr<Held> Lowering::ProductReal(const Node& node) {
   const auto weight = ConstantFloats(graph_, makers_, node.inputs[1]);
-  if (!weight || weight->rank() != 2) return Refuse(node, "its second operand is no constant matrix");
+  if (!weight || weight->rank() != 2)
+    return Refuse(node, "its second operand is no constant matrix");
   const bool gemm = node.op == "Gemm", rows = gemm && node.GetInt("transB", 0) != 0;
   if (gemm && node.GetInt("transA", 0) != 0) return Refuse(node, "it transposes its first operand");
   if (ShapeOf(node.inputs[0]).size() < 2) return Refuse(node, "its first operand is a vector");

@@ -27,8 +27,8 @@ file::ActivateParameters ActivationOf(const Graph& graph, const Node& node) {
   if (node.op == "SiLU") return plain(Activation::kSilu);
   if (node.op == "HardSwish") return plain(Activation::kHardSwish);
   if (node.op == "Tanh") return plain(Activation::kTanh);
-  const bool sixth = std::fabs(node.op == "HardSigmoid" ? node.GetFloat("alpha", 0.2f) - 1.0f / 6
-                                                        : 1.0f) < 1e-6f;
+  const bool sixth =
+      std::fabs(node.op == "HardSigmoid" ? node.GetFloat("alpha", 0.2f) - 1.0f / 6 : 1.0f) < 1e-6f;
   if (sixth && node.GetFloat("beta", 0.5f) == 0.5f) return plain(Activation::kHardSigmoid);
   if (node.op == "Gelu" && node.GetString("approximate", "none") == "none") {
     return plain(Activation::kGelu);
@@ -71,16 +71,17 @@ absl::StatusOr<std::optional<file::PoolF32Parameters>> Lowering::PoolWindow(cons
   result.way = static_cast<uint32_t>(max ? file::PoolWay::kMax : file::PoolWay::kAverage);
   if (all || node.op == "ReduceMean") {
     if (!all && !IsMeanOverImage(graph_, node, from.size())) return std::nullopt;
-    result.window = {static_cast<uint32_t>(from[2]), static_cast<uint32_t>(from[3]), 1, 1, 1, 1, 0,
-                     0, channels};
+    result.window = {
+        static_cast<uint32_t>(from[2]), static_cast<uint32_t>(from[3]), 1, 1, 1, 1, 0, 0, channels};
     return result;
   }
   DS_ASSIGN_OR_RETURN(const ds::Window window,
                       ResolveWindow(node, node.GetInts("kernel_shape", {}), {from[2], from[3]}));
   const auto field = [](int64_t number) { return static_cast<uint32_t>(number); };
-  result.window = {field(window.kernel[0]),    field(window.kernel[1]),    field(window.strides[0]),
-                   field(window.strides[1]),   field(window.dilations[0]), field(window.dilations[1]),
-                   field(window.pad_begin[0]), field(window.pad_begin[1]), channels};
+  result.window = {
+      field(window.kernel[0]),    field(window.kernel[1]),    field(window.strides[0]),
+      field(window.strides[1]),   field(window.dilations[0]), field(window.dilations[1]),
+      field(window.pad_begin[0]), field(window.pad_begin[1]), channels};
   result.count_padding = node.GetInt("count_include_pad", 0) != 0;
   for (int axis = 0; axis < 2 && !max && result.count_padding; ++axis) {
     // With padding counted, a window that ceil_mode lets hang over the padding counts less.

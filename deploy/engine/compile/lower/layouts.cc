@@ -57,8 +57,8 @@ std::vector<std::byte> Gather(const ProgramTensor& from, const Strided& at) {
       place += left % at.dims[axis] * at.strides[axis];
       left /= at.dims[axis];
     }
-    std::memcpy(&result[static_cast<size_t>(i * size)], &from.data[static_cast<size_t>(place * size)],
-                static_cast<size_t>(size));
+    std::memcpy(&result[static_cast<size_t>(i * size)],
+                &from.data[static_cast<size_t>(place * size)], static_cast<size_t>(size));
   }
   return result;
 }
@@ -99,7 +99,8 @@ absl::StatusOr<int> Lowering::Move(const Strided& from, Dims dims, const std::st
   }
   const Strided joined = Joined(from);
   if (joined.dims.size() > 6) {
-    return absl::UnimplementedError(absl::StrCat("'", name, "' is arranged along more than six axes"));
+    return absl::UnimplementedError(
+        absl::StrCat("'", name, "' is arranged along more than six axes"));
   }
   file::MoveParameters parameters{{1, 1, 1, 1, 1, 1}, {}, static_cast<uint32_t>(joined.start)};
   const size_t front = 6 - joined.dims.size();
@@ -182,9 +183,8 @@ absl::StatusOr<int> Lowering::AsImage(Held held) {
   const Strided ordered = ImageOrder(StridesOf(held));
   const std::string name = absl::StrCat(program_.tensors[held.tensor].name, ".nhwc");
   const int64_t elements = Elements(program_.tensors[ordered.tensor].dims);
-  absl::StatusOr<int> result = IsWhole(ordered, elements)
-                                   ? View(ordered.tensor, ordered.dims, name)
-                                   : Move(ordered, ordered.dims, name);
+  absl::StatusOr<int> result = IsWhole(ordered, elements) ? View(ordered.tensor, ordered.dims, name)
+                                                          : Move(ordered, ordered.dims, name);
   if (result.ok()) turned_[{held.tensor, true}] = *result;
   return result;
 }
@@ -196,8 +196,8 @@ absl::StatusOr<int> Lowering::AsPlain(Held held) {
   const Strided all = StridesOf(held);
   const std::string name = absl::StrCat(program_.tensors[held.tensor].name, ".nchw");
   const int64_t elements = Elements(program_.tensors[all.tensor].dims);
-  absl::StatusOr<int> result = IsWhole(all, elements) ? View(all.tensor, all.dims, name)
-                                                      : Move(all, all.dims, name);
+  absl::StatusOr<int> result =
+      IsWhole(all, elements) ? View(all.tensor, all.dims, name) : Move(all, all.dims, name);
   if (result.ok()) turned_[{held.tensor, false}] = *result;
   return result;
 }
@@ -292,8 +292,8 @@ absl::StatusOr<Held> Lowering::Split(const Node& node, ValueId result, Held from
 absl::StatusOr<Held> Lowering::Enlarge(const Node& node, Held from) {
   const Shape before = ShapeOf(node.inputs[0]), after = ShapeOf(node.outputs[0]);
   const std::string mode = node.GetString("mode", "nearest");
-  bool whole = mode == "nearest" && before.size() == 4 && before[0] == after[0] &&
-               before[1] == after[1];
+  bool whole =
+      mode == "nearest" && before.size() == 4 && before[0] == after[0] && before[1] == after[1];
   for (size_t i = 2; whole && i < 4; ++i) whole = after[i] % before[i] == 0;
   // Whole factors only, under the rules where each pixel becomes a block.
   const std::string where = node.GetString("coordinate_transformation_mode", "half_pixel");
@@ -309,13 +309,12 @@ absl::StatusOr<Held> Lowering::Enlarge(const Node& node, Held from) {
   DS_ASSIGN_OR_RETURN(const int image, AsImage(from));
   const Strided at = StridesOf(Held{image});
   const int64_t y = after[2] / before[2], x = after[3] / before[3];
-  const Strided repeated{
-      at.tensor,
-      at.start,
-      {at.dims[0], at.dims[1], y, at.dims[2], x, at.dims[3]},
-      {at.strides[0], at.strides[1], 0, at.strides[2], 0, at.strides[3]}};
-  DS_ASSIGN_OR_RETURN(const int result, Move(repeated, ImageDims(after),
-                                             graph_.value(node.outputs[0]).name));
+  const Strided repeated{at.tensor,
+                         at.start,
+                         {at.dims[0], at.dims[1], y, at.dims[2], x, at.dims[3]},
+                         {at.strides[0], at.strides[1], 0, at.strides[2], 0, at.strides[3]}};
+  DS_ASSIGN_OR_RETURN(const int result,
+                      Move(repeated, ImageDims(after), graph_.value(node.outputs[0]).name));
   return Held{result, true};
 }
 
@@ -335,8 +334,7 @@ absl::StatusOr<Held> Lowering::Concat(const Node& node, std::vector<Held> parts)
   constexpr int64_t kImageAxis[] = {0, 3, 1, 2};
   if (image) axis = kImageAxis[axis];
   const ProgramTensor first = program_.tensors[inputs[0]];
-  const int result =
-      AddTensor(graph_.value(node.outputs[0]).name, first.type, dims, first.codes);
+  const int result = AddTensor(graph_.value(node.outputs[0]).name, first.type, dims, first.codes);
   const Dims outer(dims.begin(), dims.begin() + axis);
   Emit(OperatorKind::kConcat, node, std::move(inputs), result).parameters =
       file::ConcatParameters{static_cast<uint32_t>(Elements(outer))};
@@ -347,8 +345,7 @@ absl::StatusOr<Held> Lowering::Broadcast(Held held, const Shape& result, const s
   if (ShapeOf(held) == result) return held;
   Strided at = StridesOf(held);
   const size_t front = result.size() - at.dims.size();
-  Strided repeated{at.tensor, at.start, Dims(result.begin(), result.end()),
-                   Dims(result.size(), 0)};
+  Strided repeated{at.tensor, at.start, Dims(result.begin(), result.end()), Dims(result.size(), 0)};
   for (size_t i = 0; i < at.dims.size(); ++i) {
     if (at.dims[i] != 1) repeated.strides[front + i] = at.strides[i];
   }

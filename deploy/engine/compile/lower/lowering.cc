@@ -75,9 +75,9 @@ absl::StatusOr<Held> Lowering::Make(ValueId id) {
   if (const Tensor* constant = graph_.Constant(id)) {
     const auto type = TypeOf(constant->dtype());
     if (!type) {
-      return absl::UnimplementedError(absl::StrCat("constant '", value.name, "' is of type ",
-                                                   std::string(Name(constant->dtype())),
-                                                   ", which the edge engine does not compute with"));
+      return absl::UnimplementedError(absl::StrCat(
+          "constant '", value.name, "' is of type ", std::string(Name(constant->dtype())),
+          ", which the edge engine does not compute with"));
     }
     const int tensor =
         AddTensor(value.name, *type, Dims(constant->shape().begin(), constant->shape().end()));
@@ -108,9 +108,8 @@ absl::StatusOr<Held> Lowering::Make(ValueId id) {
 
 absl::StatusOr<Held> Lowering::MakeReal(const Node& node, ValueId id) {
   if (const auto constant = ConstantFloats(graph_, makers_, id)) {
-    const int tensor =
-        AddTensor(graph_.value(id).name, file::Type::kFloat32,
-                  Dims(constant->shape().begin(), constant->shape().end()));
+    const int tensor = AddTensor(graph_.value(id).name, file::Type::kFloat32,
+                                 Dims(constant->shape().begin(), constant->shape().end()));
     program_.tensors[tensor].place = file::Place::kConstant;
     program_.tensors[tensor].data.assign(constant->bytes().begin(), constant->bytes().end());
     return Held{tensor};
@@ -170,8 +169,8 @@ absl::StatusOr<int> Lowering::OutputTensor(ValueId id) {
     DS_ASSIGN_OR_RETURN(const Held codes, Value(node->inputs[0]));
     const Shape& shape = ShapeOf(id);
     if (scale && codes.image && shape[2] * shape[3] > 1 && shape[1] > 1) {
-      const int tensor = AddTensor(graph_.value(id).name, file::Type::kFloat32,
-                                   Dims(shape.begin(), shape.end()));
+      const int tensor =
+          AddTensor(graph_.value(id).name, file::Type::kFloat32, Dims(shape.begin(), shape.end()));
       DS_ASSIGN_OR_RETURN(const int dense, Dense(codes.tensor));
       Emit(file::OperatorKind::kDequantise, *node, {dense}, tensor).parameters =
           file::QuantiseParameters{scale->scale, scale->zero, static_cast<uint32_t>(shape[1])};

@@ -45,8 +45,7 @@ constexpr Named kFunctions[] = {
     {"Exp", [](const Node&, double x) { return std::exp(x); }},
     {"Gelu", Gelu},
     {"HardSigmoid", HardSigmoid},
-    {"HardSwish",
-     [](const Node&, double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); }},
+    {"HardSwish", [](const Node&, double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); }},
     {"Identity", [](const Node&, double x) { return x; }},
     {"LeakyRelu", LeakyRelu},
     {"Log", [](const Node&, double x) { return std::log(x); }},
@@ -173,8 +172,8 @@ std::optional<Unary> UnaryFinder::Applied(const Node& node) {
   if ((a == nullptr && b == nullptr) || (a && b && a->root != b->root)) return std::nullopt;
   // A node of two codes, by itself, is arithmetic of codes.
   if (a && b && !chains_ && node.inputs[0] != node.inputs[1]) return std::nullopt;
-  const auto constant = a && b ? std::optional(0.0f)
-                               : ScalarConstant(node.inputs[a ? 1 : 0], node.outputs[0]);
+  const auto constant =
+      a && b ? std::optional(0.0f) : ScalarConstant(node.inputs[a ? 1 : 0], node.outputs[0]);
   if (!constant) return std::nullopt;
   // The other operand may have had fewer elements.
   if (graph_.value(node.inputs[a ? 0 : 1]).shape != graph_.value(node.outputs[0]).shape) {
