@@ -1,5 +1,5 @@
-// ds_export: converts a model (an ONNX file, or one of the zoo) to ONNX or safetensors, or
-// describes it.
+// ds_export: converts a model (an ONNX file, or one of the zoo) to ONNX, safetensors or the edge
+// engine's .dsm, or describes it.
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "base/tensor/safetensors.h"
+#include "deploy/engine/compile/compile.h"
 #include "deploy/qdq/options.h"
 #include "deploy/tensorrt/lint.h"
 #include "graph/describe.h"
@@ -33,9 +34,12 @@ struct Arguments {
   std::vector<std::string> input_shapes;
   std::vector<std::string> input_values;
   bool describe = false;
+  bool explain = false;
   bool lint_tensorrt = false;
   ds::ModelOptions zoo;
   ds::OnnxExportOptions onnx;
+  std::vector<std::string> isas;
+  ds::engine::compile::CompileOptions dsm;
 };
 
 void Declare(CLI::App& app, Arguments& arguments) {
@@ -49,10 +53,20 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "commas between them); the input becomes a constant; may be given for each input");
   app.add_option("--plugin", arguments.plugin, "shared library that registers more zoo models");
   app.add_option("--format", arguments.format, "what to write")
-      ->check(CLI::IsMember({"onnx", "safetensors"}));
+      ->check(CLI::IsMember({"dsm", "onnx", "safetensors"}));
   app.add_option("--output", arguments.output, "file to write")->needs("--format");
   app.add_flag("--describe", arguments.describe,
                "list nodes, shapes, parameters, MACs and bytes moved");
+  app.add_flag("--explain", arguments.explain,
+               "dsm: list the operators, what was fused into each, and the memory");
+  app.add_option("--batch", arguments.dsm.batch, "dsm: the batch, where the model leaves it open")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+      ->capture_default_str();
+  app.add_option("--isa", arguments.isas,
+                 "dsm: instruction sets that weights are packed for: scalar, avx2, avx512vnni "
+                 "(all); several with commas between them")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni"}));
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,
@@ -130,7 +144,23 @@ absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::stri
   return ds::ImportOnnx(arguments.model, options);
 }
 
+absl::Status WriteDsm(const ds::Graph& graph, const Arguments& arguments) {
+  ds::engine::compile::CompileOptions options = arguments.dsm;
+  if (!arguments.isas.empty()) options.isas.clear();
+  for (int i = 0; i < ds::engine::kIsaCount; ++i) {
+    const auto isa = static_cast<ds::engine::Isa>(i);
+    for (const std::string& name : arguments.isas) {
+      if (name == ds::engine::IsaName(isa)) options.isas.push_back(isa);
+    }
+  }
+  ds::engine::compile::CompileReport report;
+  DS_RETURN_IF_ERROR(ds::engine::compile::WriteDsm(graph, arguments.output, options, &report));
+  if (arguments.explain) std::printf("%s", ds::engine::compile::Explain(report).c_str());
+  return absl::OkStatus();
+}
+
 absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {
+  if (arguments.format == "dsm") return WriteDsm(graph, arguments);
   if (arguments.format == "onnx") return ds::ExportOnnx(graph, arguments.output, arguments.onnx);
   ds::TensorMap tensors;
   for (const auto& [id, initializer] : graph.initializers()) {
@@ -167,7 +197,7 @@ absl::Status Run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Converts a model to ONNX or safetensors, or describes it.");
+  CLI::App app("Converts a model to ONNX, safetensors or the edge engine's .dsm, or describes it.");
   Arguments arguments;
   Declare(app, arguments);
   try {
@@ -179,6 +209,9 @@ int main(int argc, char** argv) {
     }
     if (arguments.format.empty() != arguments.output.empty()) {
       throw CLI::ValidationError("--format and --output go together");
+    }
+    if (arguments.explain && arguments.format != "dsm") {
+      throw CLI::ValidationError("--explain says what --format dsm makes: give that, too");
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadUsage;

@@ -1,0 +1,103 @@
+#include "deploy/engine/compile/compile.h"
+
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/file/file.h"
+#include "base/status.h"
+#include "deploy/engine/compile/emit.h"
+#include "deploy/engine/compile/lower/lower.h"
+#include "deploy/engine/compile/passes/passes.h"
+#include "deploy/engine/compile/plan/buffers.h"
+#include "deploy/engine/compile/prepare.h"
+#include "deploy/engine/runtime/check/plan.h"
+#include "deploy/engine/runtime/file_view.h"
+
+namespace ds::engine::compile {
+namespace {
+
+void RunPasses(Program& program, const PassSwitches& passes) {
+  DropUnread(program);
+  if (passes.fuse_tables) FuseTables(program);
+  if (passes.fuse_sums) FuseSums(program);
+  // Bounds behind a sum that has become a convolution's last step.
+  if (passes.fuse_tables && passes.fuse_sums) FuseTables(program);
+  if (passes.fuse_activations) FuseActivations(program);
+  if (passes.join_without_copies) JoinWithoutCopies(program);
+}
+
+// A file that the runtime refuses must not leave this house.
+absl::Status Check(const std::string& bytes) {
+  std::vector<uint64_t> aligned((bytes.size() + 7) / 8);
+  std::memcpy(aligned.data(), bytes.data(), bytes.size());
+  FileView view;
+  Status status = FileView::Open(std::as_bytes(std::span(aligned)).first(bytes.size()), view);
+  if (status.ok()) status = CheckPlan(view);
+  if (status.ok()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      "the file that was made is refused: ", status.message(),
+      "; nothing was written: please report the model's structure (ds_export --describe)"));
+}
+
+void Tell(const Program& program, const ProgramPlan& plan, const std::string& bytes,
+          CompileReport& report) {
+  report = {};
+  for (const Step& step : program.steps) {
+    report.operators.push_back(
+        {KindName(step.kind), step.name, absl::StrJoin(step.story, "; "), step.macs});
+  }
+  file::Header header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  report.file_bytes = static_cast<int64_t>(bytes.size());
+  report.weight_bytes = report.file_bytes - static_cast<int64_t>(header.tables_bytes);
+  report.arena_bytes = plan.arena.bytes;
+  report.arena_bound_bytes = plan.arena.bound;
+  report.unplanned_bytes = plan.arena.apart;
+  report.plan = plan.arena.way;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options,
+                                         CompileReport* report) {
+  if (options.isas.empty()) {
+    return absl::InvalidArgumentError("no instruction set is given; name one at least");
+  }
+  DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, options));
+  DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options));
+  RunPasses(program, options.passes);
+  const ProgramPlan plan = PlanProgram(program, options.passes.reuse_in_place);
+  DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, options.isas));
+  DS_RETURN_IF_ERROR(Check(bytes));
+  if (report != nullptr) Tell(program, plan, bytes, *report);
+  return bytes;
+}
+
+absl::Status WriteDsm(const Graph& graph, const std::string& path, const CompileOptions& options,
+                      CompileReport* report) {
+  DS_ASSIGN_OR_RETURN(const std::string bytes, CompileModel(graph, options, report));
+  return WriteFileAtomically(path, bytes);
+}
+
+std::string Explain(const CompileReport& report) {
+  std::string text;
+  for (size_t i = 0; i < report.operators.size(); ++i) {
+    const OperatorStory& op = report.operators[i];
+    absl::StrAppendFormat(&text, "%4d  %-14s %s", i, op.kind, op.name);
+    if (op.macs > 0)
+      absl::StrAppendFormat(&text, "  %.2f MMAC", static_cast<double>(op.macs) / 1e6);
+    absl::StrAppend(&text, "\n");
+    if (!op.story.empty()) absl::StrAppend(&text, "      with ", op.story, "\n");
+  }
+  absl::StrAppendFormat(
+      &text, "file %d bytes, of which weights %d; arena %d bytes (%s), at least %d, %d unplanned\n",
+      report.file_bytes, report.weight_bytes, report.arena_bytes, report.plan,
+      report.arena_bound_bytes, report.unplanned_bytes);
+  return text;
+}
+
+}  // namespace ds::engine::compile

@@ -1,0 +1,63 @@
+// From a graph to a .dsm file, ahead of time: lowering to the engine's operators, passes, packing
+// of weights for each instruction set, and the plan of the arena.
+//
+// Takes float graphs, and quantised ones as ds_quantize and ONNX Runtime's quantize_static write
+// them: QuantizeLinear and DequantizeLinear around the operators, activations of 8 bits with one
+// scale a tensor, weights of 2 to 8 bits, symmetric, with one scale a tensor or an output channel,
+// biases of 32 bits. An operator between codes that no integer kernel computes, or whose weights
+// are none of these, is computed in float between a dequantisation and a quantisation.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "deploy/engine/runtime/kernels/kernels.h"
+#include "graph/graph.h"
+
+namespace ds::engine::compile {
+
+// Each can be switched off; results then differ by roundings at most.
+struct PassSwitches {
+  bool fold_batch_norms = true;     // and constants a channel, into weights
+  bool fold_chains = true;          // element-wise chains of several codes as one table
+  bool fuse_tables = true;          // tables and clamps into what makes their codes
+  bool fuse_sums = true;            // residual additions into convolutions
+  bool fuse_activations = true;     // float activations into what makes their input
+  bool join_without_copies = true;  // concatenated tensors are written where they belong
+  bool reuse_in_place = true;       // an element-wise result lies on its dying operand
+};
+
+struct CompileOptions {
+  int64_t batch = 1;  // for graphs that leave it open
+  std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni};
+  PassSwitches passes;
+};
+
+struct OperatorStory {
+  std::string kind, name, story;
+  int64_t macs = 0;
+};
+
+struct CompileReport {
+  std::vector<OperatorStory> operators;  // in the order in which they run
+  int64_t file_bytes = 0, weight_bytes = 0;
+  int64_t arena_bytes = 0, arena_bound_bytes = 0, unplanned_bytes = 0;
+  std::string plan;  // which heuristic made it
+};
+
+// The file's bytes. InvalidArgument for a graph whose extents stay open; Unimplemented for an
+// operator without a kernel: names the node, what it does and how to go on.
+absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options = {},
+                                         CompileReport* report = nullptr);
+
+// Written beside its final name and renamed.
+absl::Status WriteDsm(const Graph& graph, const std::string& path,
+                      const CompileOptions& options = {}, CompileReport* report = nullptr);
+
+// A line an operator, what was fused into it below, and the memory.
+std::string Explain(const CompileReport& report);
+
+}  // namespace ds::engine::compile

@@ -1,0 +1,243 @@
+#include "deploy/engine/compile/emit.h"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "deploy/engine/compile/file/writer.h"
+#include "deploy/engine/runtime/kernels/pack/pack.h"
+
+namespace ds::engine::compile {
+namespace {
+
+using file::FileWriter;
+using file::OperatorKind;
+
+template <typename T>
+std::span<const std::byte> AsBytes(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+// As the runtime sees a tensor: [N, H, W, C], or one image of one line.
+Dims Extents(const ProgramTensor& tensor) {
+  if (tensor.dims.size() == 4) return tensor.dims;
+  const int64_t columns = tensor.dims.empty() ? 1 : tensor.dims.back();
+  return {1, 1, Elements(tensor.dims) / columns, columns};
+}
+
+ConvShape ShapeOf(const Program& program, const Step& step, const file::Window& w) {
+  const Dims in = Extents(program.tensors[step.inputs[0]]);
+  const Dims out = Extents(program.tensors[step.outputs[0]]);
+  const auto number = [](auto value) { return static_cast<int32_t>(value); };
+  return {number(in[0]),
+          number(in[1]),
+          number(in[2]),
+          number(in[3] / w.groups),
+          number(out[1]),
+          number(out[2]),
+          number(out[3] / w.groups),
+          number(w.groups),
+          number(w.kernel_h),
+          number(w.kernel_w),
+          number(w.stride_h),
+          number(w.stride_w),
+          number(w.dilation_h),
+          number(w.dilation_w),
+          number(w.pad_top),
+          number(w.pad_left)};
+}
+
+class Emitter {
+ public:
+  Emitter(const Program& program, const ProgramPlan& plan, const std::vector<Isa>& isas)
+      : program_(program),
+        plan_(plan),
+        isas_(isas),
+        numbers_(program.tensors.size(), file::kNone) {}
+
+  absl::StatusOr<std::string> Run() {
+    MarkUsed();
+    for (size_t i = 0; i < program_.tensors.size(); ++i) {
+      if (used_[i]) AddTensor(static_cast<int>(i));
+    }
+    for (size_t i = 0; i < program_.tensors.size(); ++i) {
+      const ProgramTensor& tensor = program_.tensors[i];
+      if (used_[i] && tensor.view_of >= 0) {
+        writer_.tensor(numbers_[i]).view_of = numbers_[tensor.view_of];
+      }
+    }
+    for (const Step& step : program_.steps) DS_RETURN_IF_ERROR(AddStep(step));
+    writer_.SetInterface(Numbers(program_.inputs), Numbers(program_.outputs));
+    const auto bytes = [](int64_t count) { return static_cast<uint64_t>(count); };
+    writer_.SetArena(
+        {bytes(plan_.arena.bytes), bytes(plan_.arena.bound), bytes(plan_.arena.apart)});
+    return writer_.Bytes();
+  }
+
+ private:
+  void MarkUsed() {
+    used_.assign(program_.tensors.size(), false);
+    const auto mark = [&](const std::vector<int>& ids) {
+      for (const int id : ids) used_[id] = used_[RootOf(program_, id)] = true;
+    };
+    mark(program_.inputs);
+    mark(program_.outputs);
+    for (const Step& step : program_.steps) {
+      mark(step.inputs);
+      mark(step.outputs);
+    }
+  }
+
+  std::vector<uint32_t> Numbers(const std::vector<int>& ids) const {
+    std::vector<uint32_t> result;
+    for (const int id : ids) result.push_back(numbers_[id]);
+    return result;
+  }
+
+  void AddTensor(int id) {
+    const ProgramTensor& tensor = program_.tensors[id];
+    FileWriter::TensorSpec spec{.name = tensor.name,
+                                .type = tensor.type,
+                                .dims = {tensor.dims.begin(), tensor.dims.end()},
+                                .place = tensor.place,
+                                .offset = static_cast<uint64_t>(tensor.number)};
+    if (tensor.type == file::Type::kUint8) {
+      spec.scale = tensor.codes.scale;
+      spec.zero_point = tensor.codes.zero;
+    }
+    if (tensor.first >= 0) spec.row_bytes = static_cast<uint32_t>(RowBytes(program_, id));
+    if (tensor.place == file::Place::kArena) {
+      spec.offset = static_cast<uint64_t>(std::max<int64_t>(plan_.offsets[id], 0));
+    } else if (tensor.place == file::Place::kConstant) {
+      spec.offset = AddConstantTensor(tensor);
+    }
+    numbers_[id] = writer_.AddTensor(std::move(spec));
+  }
+
+  uint32_t AddConstantTensor(const ProgramTensor& tensor) {
+    return writer_.AddConstant(tensor.data);
+  }
+
+  // Equal bytes serve several instruction sets.
+  template <typename Pack>
+  uint32_t Packed(Pack pack) {
+    std::vector<FileWriter::Packing> packings;
+    for (const Isa isa : isas_) {
+      std::vector<std::byte> bytes = pack(isa);
+      const uint32_t bit = 1u << static_cast<int>(isa);
+      const auto same = std::find_if(packings.begin(), packings.end(),
+                                     [&](const auto& other) { return other.bytes == bytes; });
+      if (same != packings.end()) {
+        same->kernels |= bit;
+      } else {
+        packings.push_back({std::move(bytes), bit});
+      }
+    }
+    return writer_.AddPackings(std::move(packings));
+  }
+
+  absl::Status AddCodeConstants(const Step& step, std::vector<uint32_t>& constants) {
+    const auto& parameters = std::get<file::Conv8Parameters>(step.parameters);
+    const ConvShape shape = ShapeOf(program_, step, parameters.window);
+    const bool depthwise = step.kind == OperatorKind::kDepthwise8;
+    const int64_t padded = depthwise ? PaddedDepthwiseChannels(shape) : PaddedChannels(shape);
+    std::vector<int32_t> bias(static_cast<size_t>(padded));
+    const int32_t* given = step.bias.empty() ? nullptr : step.bias.data();
+    const auto fold = depthwise ? FoldDepthwiseBias : FoldBias;
+    if (!fold(shape, step.codes.data(), given, parameters.input_zero, bias.data())) {
+      return absl::UnimplementedError(
+          absl::StrCat("node '", step.name,
+                       "': a sum of its codes could leave 32 bits; split its input "
+                       "channels, or keep the node in float when quantising"));
+    }
+    constants.push_back(Packed([&](Isa isa) {
+      std::vector<std::byte> packed(
+          static_cast<size_t>(depthwise ? PackedDepthwiseBytes(isa, shape)
+                                        : PackedConvBytes(isa, shape, step.codes.data())));
+      const auto pack = depthwise ? PackDepthwise : PackConv;
+      pack(isa, shape, step.codes.data(), reinterpret_cast<uint8_t*>(packed.data()));
+      return packed;
+    }));
+    std::vector<float> multiplier(static_cast<size_t>(padded));
+    (depthwise ? PadDepthwiseChannels : PadChannels)(shape, step.multiplier.data(),
+                                                     multiplier.data());
+    constants.push_back(writer_.AddConstant(AsBytes(bias)));
+    constants.push_back(writer_.AddConstant(AsBytes(multiplier)));
+    return absl::OkStatus();
+  }
+
+  void AddRealConstants(const Step& step, std::vector<uint32_t>& constants) {
+    const auto& parameters = std::get<file::ConvF32Parameters>(step.parameters);
+    const ConvShape shape = ShapeOf(program_, step, parameters.window);
+    const bool depthwise = step.kind == OperatorKind::kDepthwiseF32;
+    constants.push_back(Packed([&](Isa isa) {
+      std::vector<float> packed(static_cast<size_t>(depthwise ? PackedDepthwiseF32Floats(isa, shape)
+                                                              : PackedConvF32Floats(isa, shape)));
+      (depthwise ? PackDepthwiseF32 : PackConvF32)(isa, shape, step.reals.data(), packed.data());
+      const auto bytes = AsBytes(packed);
+      return std::vector<std::byte>(bytes.begin(), bytes.end());
+    }));
+    std::vector<float> bias(
+        static_cast<size_t>(depthwise ? PaddedDepthwiseChannels(shape) : PaddedChannels(shape)));
+    const float* given = step.real_bias.empty() ? nullptr : step.real_bias.data();
+    (depthwise ? PadDepthwiseChannels : PadChannels)(shape, given, bias.data());
+    constants.push_back(writer_.AddConstant(AsBytes(bias)));
+  }
+
+  absl::Status AddStep(const Step& step) {
+    FileWriter::OperatorSpec spec{.kind = step.kind,
+                                  .name = step.name,
+                                  .inputs = Numbers(step.inputs),
+                                  .outputs = Numbers(step.outputs),
+                                  .story = absl::StrJoin(step.story, "; "),
+                                  .macs = static_cast<uint64_t>(step.macs)};
+    Parameters parameters = step.parameters;
+    if (auto* conv = std::get_if<file::Conv8Parameters>(&parameters)) {
+      DS_RETURN_IF_ERROR(AddCodeConstants(step, spec.constants));
+      conv->has_table = step.table.has_value();
+    } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {
+      AddRealConstants(step, spec.constants);
+    } else if (std::holds_alternative<file::LayerNormParameters>(parameters)) {
+      spec.constants.push_back(writer_.AddConstant(AsBytes(step.multiplier)));
+      if (!step.real_bias.empty()) {
+        spec.constants.push_back(writer_.AddConstant(AsBytes(step.real_bias)));
+      }
+    } else if (auto* add = std::get_if<file::Add8Parameters>(&parameters)) {
+      add->has_table = step.table.has_value();
+    } else if (auto* product = std::get_if<file::Multiply8Parameters>(&parameters)) {
+      product->has_table = step.table.has_value();
+    }
+    if (step.table) {
+      spec.constants.push_back(writer_.AddConstant(std::as_bytes(std::span(*step.table))));
+    }
+    std::visit(
+        [&](const auto& value) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, std::monostate>) {
+            spec.parameters = file::BytesOf(value);
+          }
+        },
+        parameters);
+    writer_.AddOperator(std::move(spec));
+    return absl::OkStatus();
+  }
+
+  const Program& program_;
+  const ProgramPlan& plan_;
+  const std::vector<Isa>& isas_;
+  std::vector<uint32_t> numbers_;
+  std::vector<bool> used_;
+  FileWriter writer_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> Emit(const Program& program, const ProgramPlan& plan,
+                                 const std::vector<Isa>& isas) {
+  return Emitter(program, plan, isas).Run();
+}
+
+}  // namespace ds::engine::compile

@@ -1,0 +1,24 @@
+// Rewrites of a program that leave what it computes as it is, to the bit where it is of codes.
+#pragma once
+
+#include "deploy/engine/compile/program.h"
+
+namespace ds::engine::compile {
+
+// A table whose codes one convolution, sum or product makes for it alone goes into that one; one
+// that only clamps becomes its bounds.
+void FuseTables(Program& program);
+
+// A sum of codes of equal dims becomes the last step of the convolution that makes an operand for
+// it alone; where both are made so, of the later one. The same of floats.
+void FuseSums(Program& program);
+
+// An activation of floats goes into the convolution or arithmetic that makes its input for it
+// alone.
+void FuseActivations(Program& program);
+
+// What a concatenation along the densest dim joins is written where it belongs, as slices of the
+// result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
+void JoinWithoutCopies(Program& program);
+
+}  // namespace ds::engine::compile

@@ -1,0 +1,13 @@
+// What a graph goes through before it is lowered.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "deploy/engine/compile/compile.h"
+#include "graph/graph.h"
+
+namespace ds::engine::compile {
+
+// Fixes the batch, folds what is constant, and infers shapes, all of them known then.
+absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options);
+
+}  // namespace ds::engine::compile
