@@ -79,6 +79,11 @@ Status Make(const Binding& binding, typename PlanesStep<Args>::Function function
     pixels = static_cast<int32_t>(Elements(codes) / planes / batch);
     args.column_stride = int64_t{pixels} * 4;
     float_stride = 4;
+  } else if (Dense(in) && Dense(out)) {
+    // Element by element, whatever the dims: an image of one channel.
+    args.columns = Columns(floats);
+    pixels = Rows(floats);
+    code_stride = args.columns;
   } else if (Columns(floats) != args.columns) {
     return binding.Error("has rows of unlike sizes");
   }
