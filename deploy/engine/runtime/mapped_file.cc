@@ -21,6 +21,13 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::Populate() const {
+#if defined(MADV_POPULATE_READ)
+  if (::madvise(const_cast<std::byte*>(data_), size_, MADV_POPULATE_READ) == 0) return;
+#endif
+  ::madvise(const_cast<std::byte*>(data_), size_, MADV_WILLNEED);
+}
+
 Status MappedFile::Open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return SystemError(path, "cannot be opened");

@@ -72,6 +72,7 @@ Status Model::Open(const std::string& path, const ModelOptions& options,
   if (Status status = made->Verify(made->file_.bytes(), options); !status.ok()) {
     return Status::Error("'" + path + "': " + status.message());
   }
+  if (options.populate) made->file_.Populate();
   model = std::move(made);
   return {};
 }
