@@ -131,6 +131,11 @@ absl::StatusOr<Held> Lowering::Quantise(const Node& node) {
   ValueId core = real;
   const Node* maker = makers_.Of(core);
   while (maker != nullptr && makers_.Reads(core) == 1) {
+    if (IsReshape(*maker)) {
+      core = maker->inputs[0];
+      maker = makers_.Of(core);
+      continue;
+    }
     const auto bounds = BoundsOf(graph_, *maker, *scale);
     if (!bounds) break;
     const int32_t low = target.low, high = target.high;
@@ -144,11 +149,19 @@ absl::StatusOr<Held> Lowering::Quantise(const Node& node) {
     if (made) {
       program_.tensors[made->tensor].name = name;
       program_.tensors[made->tensor].codes = *scale;
-      return *made;
+      if (ShapeOf(*made) == ShapeOf(real)) return *made;
+      DS_ASSIGN_OR_RETURN(const int plain, AsPlain(*made));
+      const Shape& shape = ShapeOf(real);
+      DS_ASSIGN_OR_RETURN(const int view, View(plain, Dims(shape.begin(), shape.end()), name));
+      return Held{view};
     }
   }
-  DS_ASSIGN_OR_RETURN(const Held held, Value(real));
+  DS_ASSIGN_OR_RETURN(Held held, Value(real));
   const Shape shape = ShapeOf(held);
+  if (shape.size() == 4 && shape[1] == 1 && !held.image) {
+    DS_ASSIGN_OR_RETURN(const int image, AsImage(held));
+    held = Held{image, true};
+  }
   const ProgramTensor& from = program_.tensors[held.tensor];
   // An image as graphs have it, at the graph's edge.
   const bool planes = from.place == file::Place::kInput && shape.size() == 4 && !held.image;

@@ -11,14 +11,6 @@ namespace {
 
 using file::OperatorKind;
 
-bool IsReshape(const Node& node) {
-  for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}) {
-    if (node.op == op) return true;
-  }
-  return node.op == "Clip" && std::all_of(node.inputs.begin() + 1, node.inputs.end(),
-                                          [](ValueId id) { return id == kNoValue; });
-}
-
 // Dims of one element left out, neighbours that lie as one joined.
 Strided Joined(const Strided& from) {
   Strided result{from.tensor, from.start, {}, {}};
@@ -79,6 +71,14 @@ std::optional<std::vector<int64_t>> IntsOf(const Graph& graph, const Node& node,
 }
 
 }  // namespace
+
+bool Lowering::IsReshape(const Node& node) const {
+  for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}) {
+    if (node.op == op) return true;
+  }
+  return node.op == "Clip" && std::all_of(node.inputs.begin() + 1, node.inputs.end(),
+                                          [](ValueId id) { return id == kNoValue; });
+}
 
 bool Lowering::IsLayout(const Node& node) const {
   if (IsReshape(node)) return true;

@@ -98,7 +98,8 @@ class Lowering {
   absl::StatusOr<Held> PoolResult(const Node& node, int tensor);
 
   // layouts.cc
-  bool IsLayout(const Node& node) const;
+  bool IsReshape(const Node& node) const;  // elements and their order stay
+  bool IsLayout(const Node& node) const;   // elements stay
   absl::StatusOr<Held> Arrange(const Node& node, ValueId result, Held from);
   absl::StatusOr<Held> Slice(const Node& node, Held from, Strided at);
   absl::StatusOr<Held> Split(const Node& node, ValueId result, Held from);
