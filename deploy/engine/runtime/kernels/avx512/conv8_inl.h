@@ -109,13 +109,21 @@ constexpr std::array<RunTile, kTileRows> TilesOf(std::index_sequence<kRows...>) 
   return {RunTile8<static_cast<int>(kRows) + 1, kVectors>...};
 }
 
-inline void Copy512(void* to, const void* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) {
-    const __mmask64 mask = FirstLanes(static_cast<int32_t>(std::min<int64_t>(bytes - i, 64)));
-    _mm512_storeu_si512(static_cast<char*>(to) + i,
-                        _mm512_maskz_loadu_epi8(mask, static_cast<const char*>(from) + i));
+// For GatherRuns(): short runs in one piece.
+struct Copy512 {
+  [[gnu::always_inline]] void operator()(void* to, const void* from, int64_t bytes) const {
+    if (bytes <= 16) {
+      const __mmask16 mask = static_cast<__mmask16>((1u << bytes) - 1);
+      _mm_storeu_si128(static_cast<__m128i*>(to), _mm_maskz_loadu_epi8(mask, from));
+      return;
+    }
+    for (int64_t i = 0; i < bytes; i += 64) {
+      const __mmask64 mask = FirstLanes(static_cast<int32_t>(std::min<int64_t>(bytes - i, 64)));
+      _mm512_storeu_si512(static_cast<char*>(to) + i,
+                          _mm512_maskz_loadu_epi8(mask, static_cast<const char*>(from) + i));
+    }
   }
-}
+};
 
 // Table and residual of a tile that was stored.
 inline void FollowTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
@@ -138,7 +146,7 @@ inline void VnniConv8(const Conv8Args& args, Range rows, Range columns, void* sc
   const int64_t depth = RoundUp(shape.Depth(), 4);
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
   RunBlocks<uint8_t, 4, kTileRows>(
-      args, how.residual, args.pad_value, rows, columns, scratch, Copy512,
+      args, how.residual, args.pad_value, rows, columns, scratch, Copy512(),
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
         const Panel8Args panel{
             static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) + column * depth,

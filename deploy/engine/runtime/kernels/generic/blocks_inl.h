@@ -142,26 +142,28 @@ void PointAtTaps(const ConvShape& shape, const ImageIn& input, const TileOrigins
 template <typename T, typename Copy>
 void GatherRuns(const ConvShape& shape, const ImageIn& input, const Walk& from, T pad, T* row,
                 Copy copy) {
+  // Copies, since what is stored might be the shape for all that the compiler knows.
   const int64_t size = sizeof(T), channels = shape.in_channels;
+  const int64_t run = shape.kernel_w * channels * size;
+  const int64_t down = shape.dilation_h * input.row_stride;
+  const int32_t kernel_h = shape.kernel_h;
   const bool dense = input.pixel_stride == channels * size && shape.dilation_w == 1 &&
                      from.x >= 0 && from.x + shape.kernel_w <= shape.in_w;
   const char* line = from.first;
-  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+  if (dense && from.y >= 0 && from.y + (kernel_h - 1) * shape.dilation_h < shape.in_h) {
+    char* to = reinterpret_cast<char*>(row);
+    for (int32_t ky = 0; ky < kernel_h; ++ky, line += down, to += run) copy(to, line, run);
+    return;
+  }
+  for (int32_t ky = 0; ky < kernel_h; ++ky, line += down) {
     const bool inside = Within(from.y + ky * shape.dilation_h, shape.in_h);
-    if (inside && dense) {
-      copy(row, line, shape.kernel_w * channels * size);
-    } else {
-      for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
-        const int32_t right = kx * shape.dilation_w;
-        T* to = row + kx * channels;
-        if (inside && Within(from.x + right, shape.in_w))
-          copy(to, line + right * input.pixel_stride, channels * size);
-        else
-          std::fill_n(to, channels, pad);
-      }
+    for (int32_t kx = 0; kx < shape.kernel_w; ++kx, row += channels) {
+      const int32_t right = kx * shape.dilation_w;
+      if (inside && Within(from.x + right, shape.in_w))
+        copy(row, line + right * input.pixel_stride, channels * size);
+      else
+        std::fill_n(row, channels, pad);
     }
-    row += shape.kernel_w * channels;
-    line += shape.dilation_h * input.row_stride;
   }
 }
 
