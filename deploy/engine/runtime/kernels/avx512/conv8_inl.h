@@ -147,6 +147,7 @@ inline void VnniConv8(const Conv8Args& args, Range rows, Range columns, void* sc
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
   RunBlocks<uint8_t, 4, kTileRows>(
       args, how.residual, args.pad_value, rows, columns, scratch, Copy512(),
+      [](const Tile<uint8_t>&) {},
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
         const Panel8Args panel{
             static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) + column * depth,

@@ -25,7 +25,8 @@ constexpr int32_t kGatherBelow = 16;  // bytes of a tap's channels
 template <typename T>
 struct Tile {
   const T* const* rows;
-  int32_t count;  // of rows
+  int32_t number;  // in its block
+  int32_t count;   // of rows
   int32_t taps;
   int32_t run;  // elements of a tap, whole steps
   char* out[kTilePointers];
@@ -194,6 +195,7 @@ class BlockFiller {
     const int64_t out = int64_t{1} * group * shape.out_channels * static_cast<int64_t>(sizeof(T));
     const T** pointers = pointers_ + int64_t{number} * blocks_.taps * kTilePointers;
     tile.rows = pointers;
+    tile.number = number;
     tile.count = count;
     tile.taps = blocks_.taps;
     tile.run = blocks_.run;
@@ -228,11 +230,13 @@ class BlockFiller {
   bool direct_;
 };
 
-// Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges. Args
-// are Conv8Args or ConvF32Args. Tiles of the range are as even as can be.
-template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Run>
+// Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges, and
+// before that prepare(tile) once for each tile. Args are Conv8Args or ConvF32Args. Tiles of the
+// range are as even as can be.
+template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Prepare,
+          typename Run>
 void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
-               void* scratch, Copy copy, Run run_tile) {
+               void* scratch, Copy copy, Prepare prepare, Run run_tile) {
   BlockFiller<T, kStep, kRows, Args> filler(args, residual, pad, scratch);
   const int64_t total = rows.end - rows.begin;
   const int32_t tile_count = static_cast<int32_t>((total + kRows - 1) / kRows);
@@ -245,6 +249,7 @@ void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Ran
         const int64_t begin = total * (first + t) / tile_count;
         const int64_t end = total * (first + t + 1) / tile_count;
         filler.Fill(t, static_cast<int32_t>(end - begin), group, walk, copy, tiles[t]);
+        prepare(tiles[t]);
       }
       for (int32_t column = columns.begin; column < columns.end; column += kPanel) {
         for (int32_t t = 0; t < count; ++t)
