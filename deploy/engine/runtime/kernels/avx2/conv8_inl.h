@@ -77,8 +77,11 @@ void RunTile2(const Tile<uint8_t>& tile, const int16_t* wide, int64_t depth, con
       int64_t four;
       std::memcpy(&four, wide + r * depth + k, sizeof(four));
       const __m256i x = _mm256_set1_epi64x(four);
-      sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(x, w0));
-      sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(x, w1));
+      __m256i even = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(x, w0));
+      __m256i odd = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(x, w1));
+      // One row after another: GCC 12 would load all rows first, and have no registers for sums.
+      asm volatile("" : "+x"(even), "+x"(odd));
+      sums[r][0] = even, sums[r][1] = odd;
     });
   }
   const __m256i bias = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(eight.bias));
