@@ -1,10 +1,24 @@
+#include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
 namespace ds::engine {
+namespace {
+
+constexpr Kernels TwoKernels() {
+  Kernels kernels = PlainKernels(Isa::kAvx2, "avx2");
+  kernels.conv_scratch = Avx2ConvScratch;
+  kernels.conv8 = Avx2Conv8;
+  kernels.depthwise_scratch = Avx2DepthwiseScratch;
+  kernels.depthwise8 = Avx2Depthwise8;
+  return kernels;
+}
+
+}  // namespace
 
 const Kernels& Avx2Kernels() {
-  static constexpr Kernels kKernels = PlainKernels(Isa::kAvx2, "avx2");
+  static constexpr Kernels kKernels = TwoKernels();
   return kKernels;
 }
 

@@ -62,23 +62,26 @@ template <int kRows, int kVectors>
 // Few rows leave time between their sums' steps: they take turns on several sums.
 constexpr int SplitOf(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
 
-template <int kRows, int kVectors>
+// Of weights of 4 bits a step is 8 of the depth: the high halves of bytes are 16 times the weights
+// as they are, the low ones once shifted, so that sums are 16 times too large until the end; they
+// fit, as those of bytes do.
+template <int kRows, int kVectors, bool kFour>
 void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
   constexpr int kSplit = SplitOf(kRows);
-  constexpr int64_t kStep = 4 * kSplit;
+  constexpr int64_t kDepth = kFour ? 8 : 4, kStep = kDepth * kSplit;
+  const __m512i high_halves = _mm512_set1_epi8(static_cast<char>(0xf0));
   __m512i sums[kSplit][kRows][kVectors];
   Unroll<kVectors>([&](auto v) {
     const __m512i bias = _mm512_loadu_si512(panel.bias + v * kLanes);
     Unroll<kRows>([&](auto r) {
-      Unroll<kSplit>([&](auto s) { sums[s][r][v] = s == 0 ? bias : _mm512_setzero_si512(); });
+      Unroll<kSplit>(
+          [&](auto s) { sums[s][r][v] = s == 0 && !kFour ? bias : _mm512_setzero_si512(); });
     });
   });
   const int8_t* weights = panel.weights;
   const uint8_t* const* pointers = tile.rows;
-  const auto step = [&](int64_t k, auto s) __attribute__((always_inline)) {
-    __m512i w[kVectors];
-    Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
-    weights += kVectors * 64;
+  const auto multiply = [&](int64_t k, auto s, const __m512i(&w)[kVectors])
+      __attribute__((always_inline)) {
     Unroll<kRows>([&](auto r) {
       int32_t four;
       std::memcpy(&four, pointers[r] + k, sizeof(four));
@@ -86,17 +89,37 @@ void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
       Unroll<kVectors>([&](auto v) { sums[s][r][v] = Dot(sums[s][r][v], a, w[v]); });
     });
   };
+  const auto step = [&](int64_t k, auto s) __attribute__((always_inline)) {
+    __m512i w[kVectors], low[kVectors];
+    Unroll<kVectors>([&](auto v) { w[v] = _mm512_loadu_si512(weights + v * 64); });
+    weights += kVectors * 64;
+    if constexpr (kFour) {
+      Unroll<kVectors>([&](auto v) {
+        low[v] = _mm512_and_si512(_mm512_slli_epi32(w[v], 4), high_halves);
+        w[v] = _mm512_and_si512(w[v], high_halves);
+      });
+      multiply(k, s, low);
+      multiply(k + 4, s, w);
+    } else {
+      multiply(k, s, w);
+    }
+  };
   for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
     int64_t k = 0;
-    for (; k + kStep <= tile.run; k += kStep) Unroll<kSplit>([&](auto s) { step(k + 4 * s, s); });
+    for (; k + kStep <= tile.run; k += kStep)
+      Unroll<kSplit>([&](auto s) { step(k + kDepth * s, s); });
     if constexpr (kSplit > 1) {
-      for (; k < tile.run; k += 4) step(k, std::integral_constant<int, 0>());
+      for (; k < tile.run; k += kDepth) step(k, std::integral_constant<int, 0>());
     }
   }
-  Unroll<kRows>([&](auto r) {
-    Unroll<kVectors>([&](auto v) {
+  Unroll<kVectors>([&](auto v) {
+    Unroll<kRows>([&](auto r) {
       Unroll<kSplit - 1>(
           [&](auto s) { sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[s + 1][r][v]); });
+      if constexpr (kFour) {
+        const __m512i bias = _mm512_loadu_si512(panel.bias + v * kLanes);
+        sums[0][r][v] = _mm512_add_epi32(_mm512_srai_epi32(sums[0][r][v], 4), bias);
+      }
     });
   });
   StoreTile8<kRows, kVectors>(tile, panel, sums[0]);
@@ -104,18 +127,26 @@ void RunTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
 
 using RunTile = void (*)(const Tile<uint8_t>&, const Panel8Args&);
 
-template <int kVectors, size_t... kRows>
+template <int kVectors, bool kFour, size_t... kRows>
 constexpr std::array<RunTile, kTileRows> TilesOf(std::index_sequence<kRows...>) {
-  return {RunTile8<static_cast<int>(kRows) + 1, kVectors>...};
+  return {RunTile8<static_cast<int>(kRows) + 1, kVectors, kFour>...};
 }
 
-inline void Copy512(void* to, const void* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) {
-    const __mmask64 mask = FirstLanes(static_cast<int32_t>(std::min<int64_t>(bytes - i, 64)));
-    _mm512_storeu_si512(static_cast<char*>(to) + i,
-                        _mm512_maskz_loadu_epi8(mask, static_cast<const char*>(from) + i));
+// For GatherRuns(): short runs in one piece.
+struct Copy512 {
+  [[gnu::always_inline]] void operator()(void* to, const void* from, int64_t bytes) const {
+    if (bytes <= 16) {
+      const __mmask16 mask = static_cast<__mmask16>((1u << bytes) - 1);
+      _mm_storeu_si128(static_cast<__m128i*>(to), _mm_maskz_loadu_epi8(mask, from));
+      return;
+    }
+    for (int64_t i = 0; i < bytes; i += 64) {
+      const __mmask64 mask = FirstLanes(static_cast<int32_t>(std::min<int64_t>(bytes - i, 64)));
+      _mm512_storeu_si512(static_cast<char*>(to) + i,
+                          _mm512_maskz_loadu_epi8(mask, static_cast<const char*>(from) + i));
+    }
   }
-}
+};
 
 // Table and residual of a tile that was stored.
 inline void FollowTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
@@ -130,18 +161,22 @@ inline void FollowTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
   }
 }
 
-inline void VnniConv8(const Conv8Args& args, Range rows, Range columns, void* scratch) {
-  static constexpr auto kOne = TilesOf<1>(std::make_index_sequence<kTileRows>());
-  static constexpr auto kTwo = TilesOf<2>(std::make_index_sequence<kTileRows>());
+template <bool kFour>
+void VnniConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
+  static constexpr auto kOne = TilesOf<1, kFour>(std::make_index_sequence<kTileRows>());
+  static constexpr auto kTwo = TilesOf<2, kFour>(std::make_index_sequence<kTileRows>());
   const ConvShape& shape = args.shape;
   const Requantise& how = args.requantise;
-  const int64_t depth = RoundUp(shape.Depth(), 4);
+  constexpr int32_t kStep = kFour ? 8 : 4;
+  const int64_t column_bytes = RoundUp(shape.Depth(), kStep) / (kFour ? 2 : 1);
+  const int64_t group_bytes = kFour ? Group4Bytes(shape) : Group8Bytes(shape);
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
-  RunBlocks<uint8_t, 4, kTileRows>(
-      args, how.residual, args.pad_value, rows, columns, scratch, Copy512,
+  RunBlocks<uint8_t, kStep, kTileRows>(
+      args, how.residual, args.pad_value, rows, columns, scratch, Copy512(),
+      [](const Tile<uint8_t>&) {},
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
         const Panel8Args panel{
-            static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) + column * depth,
+            static_cast<const int8_t*>(args.weights) + group * group_bytes + column * column_bytes,
             how.bias + group * padded + column,
             how.multiplier + group * padded + column,
             column,
@@ -154,7 +189,8 @@ inline void VnniConv8(const Conv8Args& args, Range rows, Range columns, void* sc
 }
 
 inline int64_t VnniConvScratch(const ConvShape& shape) {
-  return std::max(PlainConvScratch(shape), Blocks<uint8_t, 4, kTileRows>(shape).ScratchBytes());
+  return std::max({PlainConvScratch(shape), Blocks<uint8_t, 4, kTileRows>(shape).ScratchBytes(),
+                   Blocks<uint8_t, 8, kTileRows>(shape).ScratchBytes()});
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 constexpr Kernels VnniKernels() {
   Kernels kernels = PlainKernels(Isa::kAvx512Vnni, "avx512vnni");
   kernels.conv_scratch = VnniConvScratch;
-  kernels.conv8 = VnniConv8;
+  kernels.conv8 = VnniConvBytes<false>;
+  kernels.conv4 = VnniConvBytes<true>;
   kernels.depthwise_scratch = VnniDepthwiseScratch;
   kernels.depthwise8 = VnniDepthwise8;
   return kernels;

@@ -25,7 +25,8 @@ constexpr int32_t kGatherBelow = 16;  // bytes of a tap's channels
 template <typename T>
 struct Tile {
   const T* const* rows;
-  int32_t count;  // of rows
+  int32_t number;  // in its block
+  int32_t count;   // of rows
   int32_t taps;
   int32_t run;  // elements of a tap, whole steps
   char* out[kTilePointers];
@@ -142,26 +143,28 @@ void PointAtTaps(const ConvShape& shape, const ImageIn& input, const TileOrigins
 template <typename T, typename Copy>
 void GatherRuns(const ConvShape& shape, const ImageIn& input, const Walk& from, T pad, T* row,
                 Copy copy) {
+  // Copies, since what is stored might be the shape for all that the compiler knows.
   const int64_t size = sizeof(T), channels = shape.in_channels;
+  const int64_t run = shape.kernel_w * channels * size;
+  const int64_t down = shape.dilation_h * input.row_stride;
+  const int32_t kernel_h = shape.kernel_h;
   const bool dense = input.pixel_stride == channels * size && shape.dilation_w == 1 &&
                      from.x >= 0 && from.x + shape.kernel_w <= shape.in_w;
   const char* line = from.first;
-  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+  if (dense && from.y >= 0 && from.y + (kernel_h - 1) * shape.dilation_h < shape.in_h) {
+    char* to = reinterpret_cast<char*>(row);
+    for (int32_t ky = 0; ky < kernel_h; ++ky, line += down, to += run) copy(to, line, run);
+    return;
+  }
+  for (int32_t ky = 0; ky < kernel_h; ++ky, line += down) {
     const bool inside = Within(from.y + ky * shape.dilation_h, shape.in_h);
-    if (inside && dense) {
-      copy(row, line, shape.kernel_w * channels * size);
-    } else {
-      for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
-        const int32_t right = kx * shape.dilation_w;
-        T* to = row + kx * channels;
-        if (inside && Within(from.x + right, shape.in_w))
-          copy(to, line + right * input.pixel_stride, channels * size);
-        else
-          std::fill_n(to, channels, pad);
-      }
+    for (int32_t kx = 0; kx < shape.kernel_w; ++kx, row += channels) {
+      const int32_t right = kx * shape.dilation_w;
+      if (inside && Within(from.x + right, shape.in_w))
+        copy(row, line + right * input.pixel_stride, channels * size);
+      else
+        std::fill_n(row, channels, pad);
     }
-    row += shape.kernel_w * channels;
-    line += shape.dilation_h * input.row_stride;
   }
 }
 
@@ -192,6 +195,7 @@ class BlockFiller {
     const int64_t out = int64_t{1} * group * shape.out_channels * static_cast<int64_t>(sizeof(T));
     const T** pointers = pointers_ + int64_t{number} * blocks_.taps * kTilePointers;
     tile.rows = pointers;
+    tile.number = number;
     tile.count = count;
     tile.taps = blocks_.taps;
     tile.run = blocks_.run;
@@ -226,11 +230,13 @@ class BlockFiller {
   bool direct_;
 };
 
-// Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges. Args
-// are Conv8Args or ConvF32Args. Tiles of the range are as even as can be.
-template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Run>
+// Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges, and
+// before that prepare(tile) once for each tile. Args are Conv8Args or ConvF32Args. Tiles of the
+// range are as even as can be.
+template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Prepare,
+          typename Run>
 void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
-               void* scratch, Copy copy, Run run_tile) {
+               void* scratch, Copy copy, Prepare prepare, Run run_tile) {
   BlockFiller<T, kStep, kRows, Args> filler(args, residual, pad, scratch);
   const int64_t total = rows.end - rows.begin;
   const int32_t tile_count = static_cast<int32_t>((total + kRows - 1) / kRows);
@@ -243,6 +249,7 @@ void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Ran
         const int64_t begin = total * (first + t) / tile_count;
         const int64_t end = total * (first + t + 1) / tile_count;
         filler.Fill(t, static_cast<int32_t>(end - begin), group, walk, copy, tiles[t]);
+        prepare(tiles[t]);
       }
       for (int32_t column = columns.begin; column < columns.end; column += kPanel) {
         for (int32_t t = 0; t < count; ++t)
