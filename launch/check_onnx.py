@@ -1,5 +1,6 @@
 """Runs a run's model.onnx in ONNX Runtime on the Fashion-MNIST test set and compares with what the run says of itself. Quantised models
-beside it (model-*.onnx with the report of ds_quantize) are checked likewise, and a table compares accuracy, size and latency.
+beside it (model-*.onnx with the report of ds_quantize) are checked likewise, and a table compares accuracy, size and latency. Where a
+model has its .dsm file beside it, so does the edge engine (build/bin/ds_run and ds_bench), which must come to the same accuracy.
 
     .venv/bin/python3 launch/check_onnx.py runs/quickstart [--at-least 0.88]
 """
@@ -9,6 +10,7 @@ import json
 import pathlib
 import re
 import statistics
+import subprocess
 import sys
 import time
 
@@ -20,6 +22,9 @@ FOLDERS = ["data/fashion-mnist", "/usr/share/datasets/fashion-mnist"]
 TOLERANCE = 0.01
 BATCH = 500
 LATENCY_RUNS, LATENCY_WARM_UP = 200, 20
+PROGRAMS = pathlib.Path(__file__).resolve().parent.parent / "build/bin"
+# A quantised network's codes may be the engine's or ONNX Runtime's, one apart where a sum is near a half.
+ENGINE_TOLERANCE = 0.002
 
 
 def read(folders, name, header_bytes):
@@ -83,11 +88,33 @@ def check(what, accuracy, claimed, count):
         sys.exit(f"check_onnx: {what} does not do in ONNX Runtime what Downstream says")
 
 
+def program(name, *arguments):
+    """What one of Downstream's programs prints as JSON."""
+    command = [str(PROGRAMS / name), "--format", "json", *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def engine_row(name, path, config, accuracy):
+    """The edge engine's row of a model; `accuracy` is ONNX Runtime's."""
+    ours = program("ds_run", "--model", path, "--data", config)["accuracy"] / 100
+    if abs(ours - accuracy) > ENGINE_TOLERANCE:
+        sys.exit(f"check_onnx: {path.name} in the edge engine: {100 * ours:.2f} %, in ONNX Runtime: {100 * accuracy:.2f} %")
+    timed = program("ds_bench", "--model", path, "--runs", LATENCY_RUNS, "--warm-up", LATENCY_WARM_UP)
+    return name, "edge engine", ours, path.stat().st_size, timed["median_ms"]
+
+
+def rows_of(name, model, run, accuracy, image):
+    rows = [(name, "ONNX Runtime", accuracy, model.path.stat().st_size, model.latency_ms(image))]
+    dsm = model.path.with_suffix(".dsm")
+    return rows + ([engine_row(name, dsm, run / "config.yaml", accuracy)] if dsm.exists() else [])
+
+
 def print_table(rows):
-    print(f"\n{'model':<8} {'accuracy':>9} {'bytes':>10} {'of fp32':>8} {'ms an image':>12} {'speed':>7}")
-    for name, accuracy, size, latency in rows:
-        print(f"{name:<8} {100 * accuracy:>7.2f} % {size:>10} {100 * size / rows[0][2]:>6.1f} % {latency:>12.3f} {rows[0][3] / latency:>6.2f}x")
-    print("ONNX Runtime, one thread, one image at a time; the median.\n")
+    print(f"\n{'model':<6} {'runtime':<13} {'accuracy':>9} {'bytes':>9} {'of fp32':>8} {'ms an image':>12} {'speed':>7}")
+    for name, runtime, accuracy, size, latency in rows:
+        share, speed = 100 * size / rows[0][3], rows[0][4] / latency
+        print(f"{name:<6} {runtime:<13} {100 * accuracy:>7.2f} % {size:>9} {share:>6.1f} % {latency:>12.3f} {speed:>6.2f}x")
+    print("One thread, one image at a time; the median.\n")
 
 
 def main():
@@ -103,12 +130,13 @@ def main():
     check("model.onnx", accuracy, claimed, len(labels))
     if min(accuracy, claimed) < arguments.at_least:
         sys.exit(f"check_onnx: {100 * arguments.at_least:.0f} % were expected")
-    rows = [("fp32", accuracy, model.path.stat().st_size, model.latency_ms(images[:1]))]
+    rows = rows_of("fp32", model, arguments.run, accuracy, images[:1])
     for path in sorted(arguments.run.glob("model-*.onnx"), reverse=True):   # INT8 before INT4
         report = json.loads(path.with_suffix(".json").read_text())
         quantised = Model(path)
-        rows.append((f"INT{report['bits']}", quantised.accuracy(images, labels), path.stat().st_size, quantised.latency_ms(images[:1])))
-        check(path.name, rows[-1][1], report["quantized_accuracy"], len(labels))
+        accuracy = quantised.accuracy(images, labels)
+        check(path.name, accuracy, report["quantized_accuracy"], len(labels))
+        rows += rows_of(f"INT{report['bits']}", quantised, arguments.run, accuracy, images[:1])
     if len(rows) > 1:
         print_table(rows)
 
