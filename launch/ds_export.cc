@@ -146,7 +146,6 @@ absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::stri
 
 absl::Status WriteDsm(const ds::Graph& graph, const Arguments& arguments) {
   ds::engine::compile::CompileOptions options = arguments.dsm;
-  if (!arguments.isas.empty()) options.isas.clear();
   for (int i = 0; i < ds::engine::kIsaCount; ++i) {
     const auto isa = static_cast<ds::engine::Isa>(i);
     for (const std::string& name : arguments.isas) {

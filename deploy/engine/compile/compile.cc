@@ -64,14 +64,13 @@ void Tell(const Program& program, const ProgramPlan& plan, const std::string& by
 
 absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options,
                                          CompileReport* report) {
-  if (options.isas.empty()) {
-    return absl::InvalidArgumentError("no instruction set is given; name one at least");
-  }
+  std::vector<Isa> isas = options.isas;
+  for (int i = 0; options.isas.empty() && i < kIsaCount; ++i) isas.push_back(static_cast<Isa>(i));
   DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, options));
   DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options));
   RunPasses(program, options.passes);
   const ProgramPlan plan = PlanProgram(program, options.passes.reuse_in_place);
-  DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, options.isas));
+  DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, isas));
   DS_RETURN_IF_ERROR(Check(bytes));
   if (report != nullptr) Tell(program, plan, bytes, *report);
   return bytes;

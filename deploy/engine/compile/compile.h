@@ -32,7 +32,7 @@ struct PassSwitches {
 
 struct CompileOptions {
   int64_t batch = 1;  // for graphs that leave it open
-  std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni};
+  std::vector<Isa> isas;  // that weights are packed for; empty: all
   PassSwitches passes;
 };
 
