@@ -1,6 +1,7 @@
 #include "deploy/engine/runtime/kernels/avx512/conv8_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/floats_inl.h"
+#include "deploy/engine/runtime/kernels/avx512/rows8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
@@ -20,6 +21,10 @@ constexpr Kernels VnniKernels() {
   kernels.conv4 = VnniConvBytes<true>;
   kernels.depthwise_scratch = VnniDepthwiseScratch;
   kernels.depthwise8 = VnniDepthwise8;
+  kernels.add8 = Add8Rows512;
+  kernels.multiply8 = Multiply8Rows512;
+  kernels.lookup8 = Lookup8Rows512;
+  kernels.quantise = QuantiseRows512;
   return kernels;
 }
 
