@@ -1,14 +1,21 @@
 #include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
+#include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
 namespace ds::engine {
 namespace {
 
+int64_t ConvScratch(const ConvShape& shape) {
+  return std::max(Avx2ConvScratch(shape), TiledConvF32Scratch<Floats256, kRows2>(shape));
+}
+
 constexpr Kernels TwoKernels() {
   Kernels kernels = PlainKernels(Isa::kAvx2, "avx2");
-  kernels.conv_scratch = Avx2ConvScratch;
+  kernels.conv_scratch = ConvScratch;
+  kernels.conv_f32 = TiledConvF32<Floats256, kRows2>;
   kernels.conv8 = Avx2Conv8;
   kernels.depthwise_scratch = Avx2DepthwiseScratch;
   kernels.depthwise8 = Avx2Depthwise8;

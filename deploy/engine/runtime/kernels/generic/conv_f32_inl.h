@@ -1,0 +1,117 @@
+// Convolution of floats by tiles of sums in registers, for any set of vectors: Vector has Register,
+// kWidth, Zero(), Load(), LoadSome(), StoreSome(), Every() (one value in all lanes), MultiplyAdd(),
+// Add(), Max() and Min().
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "deploy/engine/runtime/kernels/generic/activate_inl.h"
+#include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
+#include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
+
+namespace ds::engine {
+namespace {
+
+// Two vectors of channels of a panel, and what follows.
+struct PanelF32 {
+  const float* weights;
+  int64_t step;  // floats from one of the depth to the next
+  const float* bias;
+  int64_t channel;  // of the group
+  int32_t columns;
+  const ConvF32Args* args;
+};
+
+template <typename Vector, int kRows, int kVectors>
+[[gnu::always_inline]] inline void StoreTileF32(
+    const Tile<float>& tile, const PanelF32& panel,
+    const typename Vector::Register (&sums)[kRows][kVectors]) {
+  using Register = typename Vector::Register;
+  const Activate& activate = panel.args->activate;
+  const bool clamps = activate.kind == Activation::kClamp, adds = panel.args->residual.data;
+  const Register low = Vector::Every(activate.low), high = Vector::Every(activate.high);
+  Unroll<kRows>([&](auto r) {
+    float* out = reinterpret_cast<float*>(tile.out[r]) + panel.channel;
+    const float* residual = reinterpret_cast<const float*>(tile.residual[r]) + panel.channel;
+    Unroll<kVectors>([&](auto v) {
+      const int32_t count = panel.columns - v * Vector::kWidth;
+      if (count <= 0) return;
+      Register value = sums[r][v];
+      if (adds) value = Vector::Add(value, Vector::LoadSome(residual + v * Vector::kWidth, count));
+      if (clamps) value = Vector::Min(Vector::Max(value, low), high);
+      Vector::StoreSome(out + v * Vector::kWidth, count, value);
+    });
+    if (!clamps && activate.kind != Activation::kNone)
+      ActivateRow(activate, out, std::min(panel.columns, kVectors * Vector::kWidth), out);
+  });
+}
+
+template <typename Vector, int kRows, int kVectors>
+void RunTileF32(const Tile<float>& tile, const PanelF32& panel) {
+  using Register = typename Vector::Register;
+  Register sums[kRows][kVectors];
+  Unroll<kVectors>([&](auto v) {
+    const Register bias = Vector::Load(panel.bias + v * Vector::kWidth);
+    Unroll<kRows>([&](auto r) { sums[r][v] = bias; });
+  });
+  const float* weights = panel.weights;
+  const float* const* pointers = tile.rows;
+  for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
+    for (int64_t k = 0; k < tile.run; ++k, weights += panel.step) {
+      Register w[kVectors];
+      Unroll<kVectors>([&](auto v) { w[v] = Vector::Load(weights + v * Vector::kWidth); });
+      Unroll<kRows>([&](auto r) {
+        const Register x = Vector::Every(pointers[r][k]);
+        Unroll<kVectors>([&](auto v) { sums[r][v] = Vector::MultiplyAdd(x, w[v], sums[r][v]); });
+      });
+    }
+  }
+  StoreTileF32<Vector, kRows, kVectors>(tile, panel, sums);
+}
+
+using RunFloats = void (*)(const Tile<float>&, const PanelF32&);
+
+template <typename Vector, int kVectors, size_t... kRows>
+constexpr std::array<RunFloats, sizeof...(kRows)> TilesOfF32(std::index_sequence<kRows...>) {
+  return {RunTileF32<Vector, static_cast<int>(kRows) + 1, kVectors>...};
+}
+
+struct CopyFloats {
+  void operator()(void* to, const void* from, int64_t bytes) const {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
+};
+
+template <typename Vector, int32_t kRows>
+int64_t TiledConvF32Scratch(const ConvShape& shape) {
+  return RoundUp(Blocks<float, 1, kRows>(shape).ScratchBytes(), 64);
+}
+
+template <typename Vector, int32_t kRows>
+void TiledConvF32(const ConvF32Args& args, Range rows, Range columns, void* scratch) {
+  static constexpr auto kOne = TilesOfF32<Vector, 1>(std::make_index_sequence<kRows>());
+  static constexpr auto kTwo = TilesOfF32<Vector, 2>(std::make_index_sequence<kRows>());
+  const ConvShape& shape = args.shape;
+  const int64_t depth = shape.Depth();
+  const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
+  RunBlocks<float, 1, kRows>(
+      args, args.residual, 0.0f, rows, columns, scratch, CopyFloats(), [](const Tile<float>&) {},
+      [&](const Tile<float>& tile, int32_t group, int32_t column, int32_t width) {
+        const int32_t panel = PanelWidth(shape.out_channels - column);
+        const float* weights = args.weights + group * GroupF32Floats(shape) + column * depth;
+        for (int32_t c = 0; c < width; c += 2 * Vector::kWidth) {
+          const PanelF32 part{weights + c, panel,     args.bias + group * padded + column + c,
+                              column + c,  width - c, &args};
+          const bool two = panel - c > Vector::kWidth;
+          (two ? kTwo : kOne)[static_cast<size_t>(tile.count - 1)](tile, part);
+        }
+      });
+}
+
+}  // namespace
+}  // namespace ds::engine
