@@ -168,7 +168,8 @@ absl::Status FillPicture(const Port& port, const LoaderOptions& loader, const st
 absl::StatusOr<RunScore> RunOnData(TrainConfig config, const RunJobOptions& options) {
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
   DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
-  (options.split == "train" ? config.data.train_limit : config.data.test_limit) = options.limit;
+  if (options.limit > 0)
+    (options.split == "train" ? config.data.train_limit : config.data.test_limit) = options.limit;
   config.data.test_batch_size = session->input(0).dims[0];
   config.data.loader.channels_last = false;
   DS_ASSIGN_OR_RETURN(const DataSplits splits, OpenSplits(config));

@@ -16,7 +16,7 @@ struct RunJobOptions {
   std::string isa;    // as engine::ModelOptions has it
   int threads = 1;
   std::string split = "test";  // or "train"
-  int64_t limit = 0;           // samples; 0: all
+  int64_t limit = 0;           // samples; 0: as the configuration says
   int top = 5;                 // classes of a picture
 };
 
