@@ -147,7 +147,11 @@ std::string FileWriter::Bytes() const {
     return id == kNone ? kNone : static_cast<uint32_t>(constants_.size() - 1 - id);
   };
   Tables tables;
-  for (const TensorSpec& spec : tensors_) Append(tables.tensors, Record(spec, tables.strings));
+  for (const TensorSpec& spec : tensors_) {
+    Tensor tensor = Record(spec, tables.strings);
+    if (spec.place == Place::kConstant) tensor.offset = turned(static_cast<uint32_t>(spec.offset));
+    Append(tables.tensors, tensor);
+  }
   for (const OperatorSpec& spec : operators_) {
     Append(tables.operators, Record(spec, tables));
     for (const uint32_t id : spec.inputs) Append(tables.references, id);

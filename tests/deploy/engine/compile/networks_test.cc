@@ -38,6 +38,32 @@ TEST(NetworksTest, AreWithinRoundingsOfPlainArithmetic) {
   Compare("mobilenet_v2", {.height = 32, .width = 32}, {});
 }
 
+// Constants of several forms beside each other: of weights, of a channel each, of one number.
+TEST(NetworksTest, ConstantOperandsAreTheirOwn) {
+  Builder builder("constants");
+  ValueId x = builder.Input("x", DType::kFloat32, {2, 5, 4, 3});
+  const auto channels = [&](float first) {
+    std::vector<float> values(5);
+    for (size_t i = 0; i < 5; ++i) values[i] = first + 0.3f * static_cast<float>(i);
+    return builder.Constant("", Tensor::From<float>({5, 1, 1}, values));
+  };
+  x = builder.Op("Sigmoid", {builder.Mul(x, channels(0.5f))});
+  x = builder.Op("Sub", {channels(1.5f), x});
+  x = builder.Op("Conv",
+                 {x, builder.Constant("w", Tensor::From<float>({1, 5, 1, 1}, {1, -2, 3, -4, 5}))});
+  x = builder.Op("Div", {x, builder.Constant("", Tensor::Scalar(1.7f))});
+  x = builder.Op("Transpose", {builder.Relu(x)}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+  x = builder.Op("Softmax", {x}, {{"axis", int64_t{-1}}});
+  builder.Output(x, "y");
+  const auto graph = builder.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const Numbers input = SomeNumbers({2, 5, 4, 3});
+  const auto wanted = Evaluate(*graph, {input});
+  const auto got = RunEngine(*graph, {input});
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_LE(Distance(got[0], wanted[0], 1), 1e-5);
+}
+
 TEST(NetworksTest, PassesAreRoundingsAtMost) {
   for (const auto pass :
        {&engine::compile::PassSwitches::fold_batch_norms, &engine::compile::PassSwitches::fuse_sums,
