@@ -20,6 +20,7 @@ constexpr Kernels TwoKernels() {
   kernels.conv8 = Avx2Conv8;
   kernels.depthwise_scratch = Avx2DepthwiseScratch;
   kernels.depthwise8 = Avx2Depthwise8;
+  kernels.depthwise_f32 = DepthwiseF32<Floats256>;
   kernels.softmax_f32 = Floats<Floats256>::Softmax;
   kernels.layer_norm_f32 = Floats<Floats256>::LayerNorm;
   kernels.activate_f32 = Floats<Floats256>::Activate;
