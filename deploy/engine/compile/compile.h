@@ -31,7 +31,7 @@ struct PassSwitches {
 };
 
 struct CompileOptions {
-  int64_t batch = 1;  // for graphs that leave it open
+  int64_t batch = 1;      // for graphs that leave it open
   std::vector<Isa> isas;  // that weights are packed for; empty: all
   PassSwitches passes;
 };
