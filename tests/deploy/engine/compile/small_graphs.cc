@@ -115,8 +115,13 @@ std::vector<Numbers> RunEngine(const Graph& graph, const std::vector<Numbers>& i
   EXPECT_TRUE(status.ok()) << status.message();
   if (!status.ok()) return {};
   for (int i = 0; i < session->input_count(); ++i) {
-    auto* data = static_cast<float*>(session->input(i).data);
-    std::copy(inputs[i].values.begin(), inputs[i].values.end(), data);
+    void* data = session->input(i).data;
+    const auto& values = inputs[i].values;
+    if (session->input(i).type == engine::file::Type::kInt64) {
+      std::copy(values.begin(), values.end(), static_cast<int64_t*>(data));
+    } else {
+      std::copy(values.begin(), values.end(), static_cast<float*>(data));
+    }
   }
   session->Run();
   std::vector<Numbers> results;
