@@ -2,6 +2,7 @@
 #include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
+#include "deploy/engine/runtime/kernels/generic/float_rows_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
@@ -19,6 +20,10 @@ constexpr Kernels TwoKernels() {
   kernels.conv8 = Avx2Conv8;
   kernels.depthwise_scratch = Avx2DepthwiseScratch;
   kernels.depthwise8 = Avx2Depthwise8;
+  kernels.depthwise_f32 = DepthwiseF32<Floats256>;
+  kernels.softmax_f32 = Floats<Floats256>::Softmax;
+  kernels.layer_norm_f32 = Floats<Floats256>::LayerNorm;
+  kernels.activate_f32 = Floats<Floats256>::Activate;
   return kernels;
 }
 

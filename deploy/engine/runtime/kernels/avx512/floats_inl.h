@@ -1,4 +1,4 @@
-// Sixteen floats, for generic/conv_f32_inl.h.
+// Sixteen floats, for generic/conv_f32_inl.h and generic/float_rows_inl.h.
 #pragma once
 
 #include <immintrin.h>
@@ -25,8 +25,16 @@ struct Floats512 {
   static __m512 Every(float value) { return _mm512_set1_ps(value); }
   static __m512 MultiplyAdd(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
   static __m512 Add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+  static __m512 Subtract(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
+  static __m512 Multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 Divide(__m512 a, __m512 b) { return _mm512_div_ps(a, b); }
   static __m512 Max(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
   static __m512 Min(__m512 a, __m512 b) { return _mm512_min_ps(a, b); }
+  static __m512 Round(__m512 a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  // a * 2^n, for whole n.
+  static __m512 PowerOfTwo(__m512 a, __m512 n) { return _mm512_scalef_ps(a, n); }
 };
 
 }  // namespace

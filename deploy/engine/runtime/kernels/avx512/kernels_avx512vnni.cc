@@ -3,6 +3,7 @@
 #include "deploy/engine/runtime/kernels/avx512/floats_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/rows8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
+#include "deploy/engine/runtime/kernels/generic/float_rows_inl.h"
 #include "deploy/engine/runtime/kernels/generic/table_inl.h"
 #include "deploy/engine/runtime/kernels/tables.h"
 
@@ -25,6 +26,10 @@ constexpr Kernels VnniKernels() {
   kernels.multiply8 = Multiply8Rows512;
   kernels.lookup8 = Lookup8Rows512;
   kernels.quantise = QuantiseRows512;
+  kernels.depthwise_f32 = DepthwiseF32<Floats512>;
+  kernels.softmax_f32 = Floats<Floats512>::Softmax;
+  kernels.layer_norm_f32 = Floats<Floats512>::LayerNorm;
+  kernels.activate_f32 = Floats<Floats512>::Activate;
   return kernels;
 }
 

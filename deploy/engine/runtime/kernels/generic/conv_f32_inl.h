@@ -46,8 +46,6 @@ template <typename Vector, int kRows, int kVectors>
       if (clamps) value = Vector::Min(Vector::Max(value, low), high);
       Vector::StoreSome(out + v * Vector::kWidth, count, value);
     });
-    if (!clamps && activate.kind != Activation::kNone)
-      ActivateRow(activate, out, std::min(panel.columns, kVectors * Vector::kWidth), out);
   });
 }
 
@@ -72,6 +70,19 @@ void RunTileF32(const Tile<float>& tile, const PanelF32& panel) {
     }
   }
   StoreTileF32<Vector, kRows, kVectors>(tile, panel, sums);
+}
+
+inline bool FollowsStores(Activation kind) {
+  return kind != Activation::kNone && kind != Activation::kClamp;
+}
+
+// The activations that are not done on the way.
+inline void FollowTileF32(const Tile<float>& tile, const Activate& how, int64_t channel,
+                          int32_t count) {
+  for (int32_t r = 0; r < tile.count; ++r) {
+    float* out = reinterpret_cast<float*>(tile.out[r]) + channel;
+    ActivateRow(how, out, count, out);
+  }
 }
 
 using RunFloats = void (*)(const Tile<float>&, const PanelF32&);
@@ -110,7 +121,68 @@ void TiledConvF32(const ConvF32Args& args, Range rows, Range columns, void* scra
           const bool two = panel - c > Vector::kWidth;
           (two ? kTwo : kOne)[static_cast<size_t>(tile.count - 1)](tile, part);
         }
+        if (FollowsStores(args.activate.kind)) FollowTileF32(tile, args.activate, column, width);
       });
+}
+
+// kVectors vectors of channels from `first` on, at one pixel.
+template <typename Vector, int kVectors>
+void DepthwisePixelF32(const ConvF32Args& args, Pixel at, int32_t first) {
+  using Register = typename Vector::Register;
+  const ConvShape& shape = args.shape;
+  const int64_t stride = RoundUp(shape.groups, kDepthwiseBlock);
+  const int32_t count = shape.groups - first;
+  const float* weights = args.weights + first;
+  Register sums[kVectors];
+  Unroll<kVectors>([&](auto v) { sums[v] = Vector::Load(args.bias + first + v * Vector::kWidth); });
+  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+    const int32_t y = InputY(shape, at.y, ky);
+    for (int32_t kx = 0; kx < shape.kernel_w; ++kx, weights += stride) {
+      const int32_t x = InputX(shape, at.x, kx);
+      if (!Within(y, shape.in_h) || !Within(x, shape.in_w)) continue;
+      const float* pixel = At<float>(args.input, {at.image, y, x}) + first;
+      Unroll<kVectors>([&](auto v) {
+        const Register some =
+            Vector::LoadSome(pixel + v * Vector::kWidth, std::max(count - v * Vector::kWidth, 0));
+        sums[v] = Vector::MultiplyAdd(some, Vector::Load(weights + v * Vector::kWidth), sums[v]);
+      });
+    }
+  }
+  const bool clamps = args.activate.kind == Activation::kClamp;
+  const Register low = Vector::Every(args.activate.low), high = Vector::Every(args.activate.high);
+  float* out = At<float>(args.output, at) + first;
+  Unroll<kVectors>([&](auto v) {
+    const int32_t left = std::max(count - v * Vector::kWidth, 0);
+    Register value = sums[v];
+    if (args.residual.data) {
+      const float* residual = At<float>(args.residual, at) + first + v * Vector::kWidth;
+      value = Vector::Add(value, Vector::LoadSome(residual, left));
+    }
+    if (clamps) value = Vector::Min(Vector::Max(value, low), high);
+    Vector::StoreSome(out + v * Vector::kWidth, left, value);
+  });
+}
+
+template <typename Vector>
+void DepthwiseF32(const ConvF32Args& args, Range rows) {
+  const ConvShape& shape = args.shape;
+  const int32_t channels = shape.groups;
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    Pixel at{row / shape.out_h, row % shape.out_h, 0};
+    for (; at.x < shape.out_w; ++at.x) {
+      for (int32_t first = 0; first < channels;) {
+        if (channels - first > 2 * Vector::kWidth) {
+          DepthwisePixelF32<Vector, 4>(args, at, first);
+          first += 4 * Vector::kWidth;
+        } else {
+          DepthwisePixelF32<Vector, 2>(args, at, first);
+          first += 2 * Vector::kWidth;
+        }
+      }
+      float* out = At<float>(args.output, at);
+      if (FollowsStores(args.activate.kind)) ActivateRow(args.activate, out, channels, out);
+    }
+  }
 }
 
 }  // namespace
