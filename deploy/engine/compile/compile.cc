@@ -27,6 +27,7 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   // Bounds behind a sum that has become a convolution's last step.
   if (passes.fuse_tables && passes.fuse_sums) FuseTables(program);
   if (passes.fuse_activations) FuseActivations(program);
+  if (passes.pack_four_bits) PackFourBits(program);
   if (passes.join_without_copies) JoinWithoutCopies(program);
 }
 

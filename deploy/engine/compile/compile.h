@@ -26,12 +26,13 @@ struct PassSwitches {
   bool fuse_tables = true;          // tables and clamps into what makes their codes
   bool fuse_sums = true;            // residual additions into convolutions
   bool fuse_activations = true;     // float activations into what makes their input
+  bool pack_four_bits = true;       // weights that fit 4 bits are stored in 4
   bool join_without_copies = true;  // concatenated tensors are written where they belong
   bool reuse_in_place = true;       // an element-wise result lies on its dying operand
 };
 
 struct CompileOptions {
-  int64_t batch = 1;  // for graphs that leave it open
+  int64_t batch = 1;      // for graphs that leave it open
   std::vector<Isa> isas;  // that weights are packed for; empty: all
   PassSwitches passes;
 };

@@ -140,6 +140,21 @@ class Emitter {
     return writer_.AddPackings(std::move(packings));
   }
 
+  uint32_t PackCodes(const Step& step, const ConvShape& shape) {
+    const int8_t* codes = step.codes.data();
+    return Packed([&](Isa isa) {
+      const bool depthwise = step.kind == OperatorKind::kDepthwise8;
+      const bool four = step.kind == OperatorKind::kConv4;
+      std::vector<std::byte> packed(static_cast<size_t>(depthwise ? PackedDepthwiseBytes(isa, shape)
+                                                        : four
+                                                            ? PackedConv4Bytes(isa, shape)
+                                                            : PackedConvBytes(isa, shape, codes)));
+      const auto pack = depthwise ? PackDepthwise : four ? PackConv4 : PackConv;
+      pack(isa, shape, codes, reinterpret_cast<uint8_t*>(packed.data()));
+      return packed;
+    });
+  }
+
   absl::Status AddCodeConstants(const Step& step, std::vector<uint32_t>& constants) {
     const auto& parameters = std::get<file::Conv8Parameters>(step.parameters);
     const ConvShape shape = ShapeOf(program_, step, parameters.window);
@@ -154,14 +169,7 @@ class Emitter {
                        "': a sum of its codes could leave 32 bits; split its input "
                        "channels, or keep the node in float when quantising"));
     }
-    constants.push_back(Packed([&](Isa isa) {
-      std::vector<std::byte> packed(
-          static_cast<size_t>(depthwise ? PackedDepthwiseBytes(isa, shape)
-                                        : PackedConvBytes(isa, shape, step.codes.data())));
-      const auto pack = depthwise ? PackDepthwise : PackConv;
-      pack(isa, shape, step.codes.data(), reinterpret_cast<uint8_t*>(packed.data()));
-      return packed;
-    }));
+    constants.push_back(PackCodes(step, shape));
     std::vector<float> multiplier(static_cast<size_t>(padded));
     (depthwise ? PadDepthwiseChannels : PadChannels)(shape, step.multiplier.data(),
                                                      multiplier.data());

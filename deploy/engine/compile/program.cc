@@ -60,7 +60,7 @@ const char* KindName(file::OperatorKind kind) {
       "?",          "quantise",     "dequantise",  "conv8",          "depthwise8",    "pool8",
       "add8",       "multiply8",    "lookup8",     "conv_f32",       "depthwise_f32", "pool_f32",
       "binary_f32", "activate_f32", "softmax_f32", "layer_norm_f32", "move",          "conv4",
-      "concat"};
+      "concat",     "matmul_f32",   "gather"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -43,7 +43,7 @@ using Parameters =
                  file::Pool8Parameters, file::Add8Parameters, file::Multiply8Parameters,
                  file::ConvF32Parameters, file::PoolF32Parameters, file::BinaryF32Parameters,
                  file::ActivateParameters, file::LayerNormParameters, file::MoveParameters,
-                 file::ConcatParameters>;
+                 file::ConcatParameters, file::MatMulParameters>;
 
 struct Step {
   file::OperatorKind kind = file::OperatorKind::kMove;

@@ -25,8 +25,10 @@ enum class OperatorKind : uint16_t {
   kMove = 16,          // elements in another order; MoveParameters
   kConv4 = 17,         // as kConv8, weights of 4 bits
   kConcat = 18,        // ConcatParameters
+  kMatMulF32 = 19,     // two computed matrices; MatMulParameters
+  kGather = 20,        // rows of a table by index; no parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 18;
+inline constexpr uint16_t kLastOperatorKind = 20;
 
 // Of a convolution or a pool. The output's extents are the tensor's.
 struct Window {
@@ -149,5 +151,13 @@ struct ConcatParameters {
   uint32_t outer;
 };
 static_assert(sizeof(ConcatParameters) == 4);
+
+// y[i] = a[i] b[i]: a is [batch, rows, depth], b [depth, columns], or [columns, depth] where
+// turned, as many as the batch or one for all.
+struct MatMulParameters {
+  uint32_t batch, rows, depth, columns;
+  uint32_t turned;
+};
+static_assert(sizeof(MatMulParameters) == 20);
 
 }  // namespace ds::engine::file

@@ -174,6 +174,7 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
 
 absl::StatusOr<Held> Lowering::ProductReal(const Node& node) {
   const auto weight = ConstantFloats(graph_, makers_, node.inputs[1]);
+  if (node.op == "MatMul" && (!weight || weight->rank() != 2)) return MatMulReal(node);
   if (!weight || weight->rank() != 2)
     return Refuse(node, "its second operand is no constant matrix");
   const bool gemm = node.op == "Gemm", rows = gemm && node.GetInt("transB", 0) != 0;

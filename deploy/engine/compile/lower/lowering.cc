@@ -137,6 +137,9 @@ absl::StatusOr<Held> Lowering::MakeReal(const Node& node, ValueId id) {
     DS_ASSIGN_OR_RETURN(const auto window, PoolWindow(node));
     if (window) return PoolReal(node);
   }
+  if (node.op == "ReduceMean") return MeanReal(node);
+  if (node.op == "Gather") return GatherReal(node);
+  if (node.op == "BatchNormalization" && id == node.outputs[0]) return NormReal(node);
   return Refuse(node, "none computes this operator");
 }
 

@@ -86,10 +86,14 @@ class Lowering {
   std::optional<std::vector<int32_t>> BiasCodes(ValueId bias, float input_scale,
                                                 const std::vector<float>& scales);
 
-  // floats.cc
+  // floats.cc, matrices.cc
   absl::StatusOr<Held> PoolReal(const Node& node);
   absl::StatusOr<Held> ActivateReal(const Node& node);
   absl::StatusOr<Held> BinaryReal(const Node& node);
+  absl::StatusOr<Held> MatMulReal(const Node& node);
+  absl::StatusOr<Held> GatherReal(const Node& node);
+  absl::StatusOr<Held> MeanReal(const Node& node);
+  absl::StatusOr<Held> NormReal(const Node& node);
   absl::StatusOr<Held> SoftmaxReal(const Node& node);
   absl::StatusOr<Held> LayerNormReal(const Node& node);
   // The window of a pool, or of a mean over H and W; nothing for another mean.

@@ -13,7 +13,8 @@ bool TakesSlices(const Step& step) {
   if (const auto* quantise = std::get_if<file::QuantiseParameters>(&step.parameters)) {
     return quantise->planes == 1;
   }
-  return step.kind != OperatorKind::kMove && step.kind != OperatorKind::kConcat;
+  return step.kind != OperatorKind::kMove && step.kind != OperatorKind::kConcat &&
+         step.kind != OperatorKind::kMatMulF32 && step.kind != OperatorKind::kGather;
 }
 
 // Floats of a quantisation lie densely.

@@ -17,6 +17,9 @@ void FuseSums(Program& program);
 // alone.
 void FuseActivations(Program& program);
 
+// Weights of a convolution that all lie in [-8, 7] are stored in 4 bits.
+void PackFourBits(Program& program);
+
 // What a concatenation along the densest dim joins is written where it belongs, as slices of the
 // result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
 void JoinWithoutCopies(Program& program);

@@ -30,6 +30,10 @@ Status MakeLayerNormF32(const Binding& binding, std::unique_ptr<Step>& step);
 // quantisers.cc
 Status MakeQuantise(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeDequantise(const Binding& binding, std::unique_ptr<Step>& step);
+// products_f32.cc
+Status MakeMatMulF32(const Binding& binding, std::unique_ptr<Step>& step);
+// gather.cc
+Status MakeGather(const Binding& binding, std::unique_ptr<Step>& step);
 // movement.cc
 Status MakeMove(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeConcat(const Binding& binding, std::unique_ptr<Step>& step);

@@ -35,6 +35,8 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"move", MakeMove},
     {"conv4", MakeConv4},
     {"concat", MakeConcat},
+    {"matmul_f32", MakeMatMulF32},
+    {"gather", MakeGather},
 };
 
 }  // namespace

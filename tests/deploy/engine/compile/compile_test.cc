@@ -102,6 +102,12 @@ std::vector<Case> Cases() {
                                           {"pads", std::vector<int64_t>{0, 0, 1, 1}}}),
                           kOut, 100);
        }},
+      {"FourBits",
+       {1, 6, 5, 5},
+       [](CodeGraph& g, ValueId x) {
+         return g.Through(g.Conv(x, kIn, Conv{.inputs = 6, .outputs = 35, .kernel = 3, .bits = 4}),
+                          kOut, 120);
+       }},
       {"Classifier",
        {3, 4, 3, 3},
        [](CodeGraph& g, ValueId x) {
@@ -161,6 +167,7 @@ TEST_P(CompileTest, PassesChangeNothing) {
       {"fuse_tables", &PassSwitches::fuse_tables},
       {"fuse_sums", &PassSwitches::fuse_sums},
       {"fuse_activations", &PassSwitches::fuse_activations},
+      {"pack_four_bits", &PassSwitches::pack_four_bits},
       {"join_without_copies", &PassSwitches::join_without_copies},
       {"reuse_in_place", &PassSwitches::reuse_in_place}};
   for (const Case& test : Cases()) {
@@ -215,6 +222,7 @@ TEST(CompileReportTest, SaysWhatWasFused) {
   EXPECT_THAT(KindsOf(ReportOf("Residual")), ElementsAre("quantise", "conv8", "dequantise"));
   EXPECT_THAT(KindsOf(ReportOf("HardSwish")), ElementsAre("quantise", "conv8", "dequantise"));
   EXPECT_THAT(KindsOf(ReportOf("Concat")), ElementsAre("quantise", "conv8", "conv8", "dequantise"));
+  EXPECT_THAT(KindsOf(ReportOf("FourBits")), ElementsAre("quantise", "conv4", "dequantise"));
   const CompileReport swish = ReportOf("HardSwish");
   EXPECT_THAT(swish.operators[1].story, HasSubstr("HardSigmoid"));
   EXPECT_THAT(Explain(swish), HasSubstr("HardSigmoid"));

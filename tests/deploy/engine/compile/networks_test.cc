@@ -64,6 +64,45 @@ TEST(NetworksTest, ConstantOperandsAreTheirOwn) {
   EXPECT_LE(Distance(got[0], wanted[0], 1), 1e-5);
 }
 
+TEST(NetworksTest, TransformersRun) {
+  Compare("vit_tiny", {.height = 32, .width = 32}, {});
+  const Graph graph = Network("gpt_nano", {.classes = 50, .sequence_length = 11});
+  Numbers ids{{1, 11}, {}};
+  for (int i = 0; i < 11; ++i) ids.values.push_back(i * 7 % 50);
+  const auto wanted = Evaluate(graph, {ids});
+  const auto got = RunEngine(graph, {ids}, {}, "", 2);
+  ASSERT_EQ(got.size(), 1u);
+  const auto [low, high] = std::minmax_element(wanted[0].values.begin(), wanted[0].values.end());
+  EXPECT_LE(Distance(got[0], wanted[0], *high - *low), 1e-4);
+}
+
+// With the second operand as it is, turned about, and one for all; more rows than a block has.
+TEST(NetworksTest, ProductsOfComputedMatrices) {
+  for (const bool turned : {false, true}) {
+    for (const Shape& right : {Shape{2, 3, 5, 37}, Shape{5, 37}}) {
+      Builder builder("products");
+      const ValueId a = builder.Input("a", DType::kFloat32, {2, 3, 17, 5});
+      Shape shape = right;
+      std::vector<int64_t> order;
+      for (size_t i = 0; i < shape.size(); ++i) order.push_back(static_cast<int64_t>(i));
+      if (turned) {
+        std::swap(order[order.size() - 1], order[order.size() - 2]);
+        std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+      }
+      const ValueId b = builder.Input("b", DType::kFloat32, shape);
+      const ValueId second = turned ? builder.Op("Transpose", {b}, {{"perm", order}}) : b;
+      builder.Output(builder.Op("MatMul", {a, second}), "y");
+      const auto graph = builder.Finish();
+      ASSERT_TRUE(graph.ok()) << graph.status();
+      const std::vector<Numbers> inputs = {SomeNumbers({2, 3, 17, 5}), SomeNumbers(shape, 3)};
+      const auto wanted = Evaluate(*graph, inputs);
+      const auto got = RunEngine(*graph, inputs, {}, "", 2);
+      ASSERT_EQ(got.size(), 1u);
+      EXPECT_LE(Distance(got[0], wanted[0], 1), 1e-5);
+    }
+  }
+}
+
 TEST(NetworksTest, PassesAreRoundingsAtMost) {
   for (const auto pass :
        {&engine::compile::PassSwitches::fold_batch_norms, &engine::compile::PassSwitches::fuse_sums,

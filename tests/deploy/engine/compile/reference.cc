@@ -69,12 +69,17 @@ class Evaluator {
     if (node.op == "MaxPool" || node.op == "AveragePool" || node.op == "GlobalAveragePool") {
       return Pool(node, out);
     }
-    if (node.op == "Flatten" || node.op == "Reshape" || node.op == "Identity") {
+    if (node.op == "Flatten" || node.op == "Reshape" || node.op == "Squeeze" ||
+        node.op == "Unsqueeze" || node.op == "Identity") {
       out.values = In(node, 0).values;
       return;
     }
     if (node.op == "Transpose") return Transpose(node, out);
     if (node.op == "Softmax") return Softmax(node, out);
+    if (node.op == "LayerNormalization") return LayerNorm(node, out);
+    if (node.op == "ReduceMean") return Mean(node, out);
+    if (node.op == "Gather") return Gather(node, out);
+    if (node.op == "Split") return Split(node, out);
     if (Binary(node, out)) return;
     Unary(node, out);
   }
@@ -136,15 +141,80 @@ class Evaluator {
     const Numbers &a = In(node, 0), &b = In(node, 1);
     const bool turned = node.GetInt("transB", 0) != 0;
     const int64_t depth = a.shape.back(), columns = out.shape.back();
+    const int64_t rows = out.shape.size() > 1 ? out.shape[out.shape.size() - 2] : 1;
+    const bool one = b.shape.size() == 2;  // for all products
     for (size_t i = 0; i < out.values.size(); ++i) {
-      const int64_t row = static_cast<int64_t>(i) / columns,
-                    column = static_cast<int64_t>(i) % columns;
+      const int64_t row = static_cast<int64_t>(i) / columns;
+      const int64_t column = static_cast<int64_t>(i) % columns;
+      const int64_t first = one ? 0 : row / rows * depth * columns;
       double sum = Has(node, 2) ? In(node, 2).values[column] : 0;
       for (int64_t k = 0; k < depth; ++k) {
         sum += a.values[row * depth + k] *
-               b.values[turned ? column * depth + k : k * columns + column];
+               b.values[first + (turned ? column * depth + k : k * columns + column)];
       }
       out.values[i] = sum;
+    }
+  }
+
+  void LayerNorm(const Node& node, Numbers& out) {
+    const auto columns = static_cast<size_t>(out.shape.back());
+    for (size_t row = 0; row < out.values.size(); row += columns) {
+      const auto* x = &In(node, 0).values[row];
+      double mean = 0, variance = 0;
+      for (size_t i = 0; i < columns; ++i) mean += x[i] / columns;
+      for (size_t i = 0; i < columns; ++i) variance += (x[i] - mean) * (x[i] - mean) / columns;
+      for (size_t i = 0; i < columns; ++i) {
+        out.values[row + i] = (x[i] - mean) /
+                                  std::sqrt(variance + node.GetFloat("epsilon", 1e-5f)) *
+                                  In(node, 1).values[i] +
+                              In(node, 2).values[i];
+      }
+    }
+  }
+
+  // Over one axis.
+  void Mean(const Node& node, Numbers& out) {
+    const Numbers& x = In(node, 0);
+    const auto axes = node.GetInts("axes", {});
+    const auto axis = static_cast<int64_t>(Has(node, 1) ? In(node, 1).values.at(0) : axes.at(0));
+    int64_t inner = 1;
+    for (size_t i = static_cast<size_t>(axis) + 1; i < x.shape.size(); ++i) inner *= x.shape[i];
+    for (size_t i = 0; i < out.values.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i);
+      for (int64_t k = 0; k < x.shape[axis]; ++k) {
+        out.values[i] += x.values[(at / inner * x.shape[axis] + k) * inner + at % inner] /
+                         static_cast<double>(x.shape[axis]);
+      }
+    }
+  }
+
+  void Gather(const Node& node, Numbers& out) {
+    const Numbers &table = In(node, 0), &index = In(node, 1);
+    const size_t columns = table.values.size() / static_cast<size_t>(table.shape[0]);
+    for (size_t i = 0; i < out.values.size(); ++i) {
+      const double row =
+          index.values[i / columns] + (index.values[i / columns] < 0 ? table.shape[0] : 0);
+      out.values[i] = table.values[static_cast<size_t>(row) * columns + i % columns];
+    }
+  }
+
+  // All parts; the first is `out`.
+  void Split(const Node& node, Numbers& out) {
+    const Numbers& x = In(node, 0);
+    const auto axis =
+        static_cast<size_t>((node.GetInt("axis", 0) + static_cast<int64_t>(x.shape.size())) %
+                            static_cast<int64_t>(x.shape.size()));
+    int64_t inner = 1, first = 0;
+    for (size_t i = axis + 1; i < x.shape.size(); ++i) inner *= x.shape[i];
+    for (const ValueId id : node.outputs) {
+      Numbers part{*graph_.value(id).shape, {}};
+      const int64_t run = part.shape[axis] * inner, whole = x.shape[axis] * inner;
+      for (int64_t i = 0; i < Count(part.shape); ++i) {
+        part.values.push_back(x.values[i / run * whole + first * inner + i % run]);
+      }
+      first += part.shape[axis];
+      if (id == node.outputs[0]) out = part;
+      values_[id] = std::move(part);
     }
   }
 
@@ -263,6 +333,8 @@ class Evaluator {
         y = x / (1 + std::exp(-x));
       } else if (node.op == "HardSigmoid") {
         y = std::clamp(node.GetFloat("alpha", 0.2f) * x + node.GetFloat("beta", 0.5f), 0.0, 1.0);
+      } else if (node.op == "Gelu") {
+        y = 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
       } else if (node.op == "HardSwish") {
         y = x * std::clamp(x / 6 + 0.5, 0.0, 1.0);
       } else if (node.op == "Clip") {

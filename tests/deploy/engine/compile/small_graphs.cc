@@ -31,11 +31,12 @@ ValueId CodeGraph::Through(ValueId real, float scale, int zero) {
   return builder_.Op("DequantizeLinear", {builder_.Op("QuantizeLinear", {real, s, z}), s, z});
 }
 
-ValueId CodeGraph::Weight(Shape shape, const std::vector<float>& scales) {
+ValueId CodeGraph::Weight(Shape shape, const std::vector<float>& scales, int64_t bits) {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
   std::vector<int8_t> codes(static_cast<size_t>(count));
-  for (int8_t& code : codes) code = static_cast<int8_t>(Next(seed_) % 255 - 127);
+  const uint32_t most = (1u << (bits - 1)) - 1;
+  for (int8_t& code : codes) code = static_cast<int8_t>(Next(seed_) % (2 * most + 1) - most);
   const bool each = scales.size() > 1;
   const ValueId scale = builder_.Constant(
       "", each ? Tensor::From<float>({shape[0]}, scales) : Tensor::Scalar(scales[0]));
@@ -60,9 +61,13 @@ ValueId CodeGraph::Conv(ValueId x, float input_scale, const ConvShape& shape, bo
   std::vector<float> scales(static_cast<size_t>(per_channel ? shape.outputs : 1));
   for (size_t i = 0; i < scales.size(); ++i)
     scales[i] = 0.002f + 0.0003f * static_cast<float>(i % 7);
+  // As large in sum as those of 8 bits.
+  if (shape.bits == 4) {
+    for (float& scale : scales) scale *= 16;
+  }
   const int64_t pad = shape.kernel / 2 * shape.dilation;
-  const ValueId weight =
-      Weight({shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel}, scales);
+  const ValueId weight = Weight(
+      {shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel}, scales, shape.bits);
   return builder_.Op("Conv", {x, weight, Bias(shape.outputs, input_scale, scales)},
                      {{"pads", std::vector<int64_t>{pad, pad, pad, pad}},
                       {"strides", std::vector<int64_t>{shape.stride, shape.stride}},
@@ -115,8 +120,13 @@ std::vector<Numbers> RunEngine(const Graph& graph, const std::vector<Numbers>& i
   EXPECT_TRUE(status.ok()) << status.message();
   if (!status.ok()) return {};
   for (int i = 0; i < session->input_count(); ++i) {
-    auto* data = static_cast<float*>(session->input(i).data);
-    std::copy(inputs[i].values.begin(), inputs[i].values.end(), data);
+    void* data = session->input(i).data;
+    const auto& values = inputs[i].values;
+    if (session->input(i).type == engine::file::Type::kInt64) {
+      std::copy(values.begin(), values.end(), static_cast<int64_t*>(data));
+    } else {
+      std::copy(values.begin(), values.end(), static_cast<float*>(data));
+    }
   }
   session->Run();
   std::vector<Numbers> results;

@@ -21,7 +21,7 @@ class CodeGraph {
   // Codes and back.
   ValueId Through(ValueId real, float scale, int zero);
   struct ConvShape {
-    int64_t inputs, outputs, kernel = 1, stride = 1, groups = 1, dilation = 1;
+    int64_t inputs, outputs, kernel = 1, stride = 1, groups = 1, dilation = 1, bits = 8;
   };
   // Of the dequantised `x`; weights are a pattern, with one scale a channel or one for all.
   ValueId Conv(ValueId x, float input_scale, const ConvShape& shape, bool per_channel = true);
@@ -29,7 +29,7 @@ class CodeGraph {
   Graph Finish(ValueId output);
 
  private:
-  ValueId Weight(Shape shape, const std::vector<float>& scales);
+  ValueId Weight(Shape shape, const std::vector<float>& scales, int64_t bits = 8);
   ValueId Bias(int64_t count, float input_scale, const std::vector<float>& scales);
 
   const bool is_signed_;
