@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "deploy/engine/runtime/kernels/avx512/finish8_inl.h"
+#include "deploy/engine/runtime/kernels/generic/depthwise_inl.h"
 #include "deploy/engine/runtime/kernels/generic/place_inl.h"
 #include "deploy/engine/runtime/kernels/generic/rows_inl.h"
 
@@ -48,8 +49,44 @@ inline void Lookup8Rows512(const Lookup8Args& args, Range rows) {
   }
 }
 
+// Maxima of 64 channels at a time; averages as they are elsewhere.
+inline void Pool8Rows512(const PoolArgs& args, Range rows) {
+  if (args.kind != PoolKind::kMax) return PlainPool8(args, rows);
+  ForPixelsOfRows(args.shape, rows, [&](Pixel at) {
+    uint8_t* out = At<uint8_t>(args.output, at);
+    for (int32_t first = 0; first < args.shape.groups; first += 64) {
+      const __mmask64 mask = FirstLanes(args.shape.groups - first);
+      __m512i most = _mm512_setzero_si512();
+      ForTaps<uint8_t>(args.shape, args.input, at, [&](int32_t, const uint8_t* pixel) {
+        if (pixel) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(mask, pixel + first));
+      });
+      _mm512_mask_storeu_epi8(out + first, mask, most);
+    }
+    if (args.table) LookupRow512(args.table, out, args.shape.groups, out);
+  });
+}
+
 // Where rows, not columns, lie side by side: planes of an image to pixels of a few channels.
 constexpr int32_t kMostPlanes = 16;
+
+// Three planes of 64 bytes to 64 pixels.
+__attribute__((target("avx512vbmi"))) inline void InterleaveThreeVbmi(const uint8_t (*planes)[64],
+                                                                      uint8_t* out) {
+  alignas(64) uint8_t index[64];
+  const __m512i a = _mm512_load_si512(planes[0]), b = _mm512_load_si512(planes[1]);
+  const __m512i c = _mm512_load_si512(planes[2]);
+  for (int32_t part = 0; part < 3; ++part) {
+    __mmask64 third = 0;
+    for (int32_t i = 0; i < 64; ++i) {
+      const int32_t at = part * 64 + i, plane = at % 3;
+      index[i] = static_cast<uint8_t>(at / 3 + (plane == 1 ? 64 : 0));
+      third |= static_cast<__mmask64>(plane == 2) << i;
+    }
+    const __m512i order = _mm512_load_si512(index);
+    const __m512i two = _mm512_permutex2var_epi8(a, order, b);
+    _mm512_storeu_si512(out + part * 64, _mm512_mask_permutexvar_epi8(two, third, order, c));
+  }
+}
 
 inline void QuantisePlanes512(const QuantiseArgs& args, Range rows) {
   const ToBytes512 to_bytes(args.zero_point, 0, 255);
@@ -64,6 +101,10 @@ inline void QuantisePlanes512(const QuantiseArgs& args, Range rows) {
       });
     }
     uint8_t* out = RowAt<uint8_t>(args.output, row);
+    if (args.columns == 3 && args.output.stride == 3 && count == 64 && HasVbmi()) {
+      InterleaveThreeVbmi(planes, out);
+      continue;
+    }
     for (int32_t r = 0; r < count; ++r, out += args.output.stride) {
       for (int32_t c = 0; c < args.columns; ++c) out[c] = planes[c][r];
     }
