@@ -69,29 +69,38 @@ inline void Pool8Rows512(const PoolArgs& args, Range rows) {
 // Where rows, not columns, lie side by side: planes of an image to pixels of a few channels.
 constexpr int32_t kMostPlanes = 16;
 
-// Three planes of 64 bytes to 64 pixels.
-__attribute__((target("avx512vbmi"))) inline void InterleaveThreeVbmi(const uint8_t (*planes)[64],
-                                                                      uint8_t* out) {
-  alignas(64) uint8_t index[64];
-  const __m512i a = _mm512_load_si512(planes[0]), b = _mm512_load_si512(planes[1]);
-  const __m512i c = _mm512_load_si512(planes[2]);
-  for (int32_t part = 0; part < 3; ++part) {
-    __mmask64 third = 0;
-    for (int32_t i = 0; i < 64; ++i) {
-      const int32_t at = part * 64 + i, plane = at % 3;
-      index[i] = static_cast<uint8_t>(at / 3 + (plane == 1 ? 64 : 0));
-      third |= static_cast<__mmask64>(plane == 2) << i;
+// Three planes of 64 bytes to 64 pixels of three, in three vectors: byte i of vector v is byte
+// order[v][i] of the first plane, of the second (from 64 on), or where `third` says so of the last.
+struct ThreePlanes {
+  ThreePlanes() {
+    for (int32_t at = 0; at < 192; ++at) {
+      const int32_t plane = at % 3;
+      order[at] = static_cast<uint8_t>(at / 3 + (plane == 1 ? 64 : 0));
+      third[at / 64] |= static_cast<__mmask64>(plane == 2) << at % 64;
     }
-    const __m512i order = _mm512_load_si512(index);
-    const __m512i two = _mm512_permutex2var_epi8(a, order, b);
-    _mm512_storeu_si512(out + part * 64, _mm512_mask_permutexvar_epi8(two, third, order, c));
   }
-}
+
+  __attribute__((target("avx512vbmi"))) void Interleave(const uint8_t (*planes)[64],
+                                                        uint8_t* out) const {
+    const __m512i a = _mm512_load_si512(planes[0]), b = _mm512_load_si512(planes[1]);
+    const __m512i c = _mm512_load_si512(planes[2]);
+    for (int32_t v = 0; v < 3; ++v) {
+      const __m512i places = _mm512_load_si512(order + 64 * v);
+      const __m512i two = _mm512_permutex2var_epi8(a, places, b);
+      _mm512_storeu_si512(out + 64 * v, _mm512_mask_permutexvar_epi8(two, third[v], places, c));
+    }
+  }
+
+  alignas(64) uint8_t order[192];
+  __mmask64 third[3] = {};
+};
 
 inline void QuantisePlanes512(const QuantiseArgs& args, Range rows) {
   const ToBytes512 to_bytes(args.zero_point, 0, 255);
   const __m512 scale = _mm512_set1_ps(args.scale);
   alignas(64) uint8_t planes[kMostPlanes][64];
+  const bool threes = args.columns == 3 && args.output.stride == 3 && HasVbmi();
+  const ThreePlanes three_planes;
   for (int32_t row = rows.begin; row < rows.end; row += 64) {
     const int32_t count = std::min(64, rows.end - row);
     for (int32_t c = 0; c < args.columns; ++c) {
@@ -101,8 +110,8 @@ inline void QuantisePlanes512(const QuantiseArgs& args, Range rows) {
       });
     }
     uint8_t* out = RowAt<uint8_t>(args.output, row);
-    if (args.columns == 3 && args.output.stride == 3 && count == 64 && HasVbmi()) {
-      InterleaveThreeVbmi(planes, out);
+    if (threes && count == 64) {
+      three_planes.Interleave(planes, out);
       continue;
     }
     for (int32_t r = 0; r < count; ++r, out += args.output.stride) {
