@@ -129,8 +129,9 @@ void PointAtTaps(const ConvShape& shape, const ImageIn& input, const TileOrigins
       const int32_t down = ky * shape.dilation_h, right = kx * shape.dilation_w;
       const int64_t step = down * input.row_stride + right * input.pixel_stride;
       for (int32_t r = 0; r < kTilePointers; ++r) {
-        const bool inside =
-            Within(from.y[r] + down, shape.in_h) & Within(from.x[r] + right, shape.in_w);
+        // Not &&: a branch would keep the loop from being vectorised.
+        const int inside =
+            int{Within(from.y[r] + down, shape.in_h)} & int{Within(from.x[r] + right, shape.in_w)};
         const int64_t at = reinterpret_cast<int64_t>(from.first[r]) + step;
         pointers[r] = reinterpret_cast<const T*>(inside ? at : reinterpret_cast<int64_t>(padding));
       }
