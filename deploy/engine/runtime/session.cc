@@ -39,6 +39,12 @@ Status Session::Create(std::shared_ptr<const Model> model, const SessionOptions&
   int64_t scratch = 0;
   for (const auto& step : made->steps_) scratch = std::max(scratch, step->scratch_bytes());
   made->threads_ = std::make_unique<Threads>(options.threads, scratch);
+  made->buffer_bytes_ += made->threads_->scratch_bytes();
+  if (made->buffer_bytes_ > options.most_bytes || !made->threads_->ready()) {
+    return Status::Error("the model's activations and its threads' scratch take " +
+                         std::to_string(made->buffer_bytes_) + " bytes; allowed are " +
+                         std::to_string(options.most_bytes));
+  }
   if (options.profile) made->profile_.assign(made->steps_.size(), 0);
   session = std::move(made);
   return {};

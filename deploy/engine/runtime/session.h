@@ -19,7 +19,7 @@ namespace ds::engine {
 
 struct SessionOptions {
   int threads = 1;  // the caller's included; 1 to kMostThreads
-  // Refuses a model whose activations, inputs and outputs take more bytes.
+  // Refuses a model whose activations, inputs, outputs and threads' scratch take more bytes.
   int64_t most_bytes = int64_t{4} << 30;
   bool profile = false;  // measure each operator; adds two clock reads to each
 };
@@ -56,7 +56,7 @@ class Session {
   int64_t work() const { return work_; }
   // Nanoseconds that each operator of the file took in all runs so far; empty without a profile.
   std::span<const int64_t> profile() const { return profile_; }
-  // Bytes of activations, inputs and outputs.
+  // Bytes of activations, inputs, outputs and threads' scratch.
   int64_t buffer_bytes() const { return buffer_bytes_; }
 
  private:

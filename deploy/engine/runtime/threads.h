@@ -23,6 +23,9 @@ class Threads {
   // Returns when all of the step is done. One caller at a time.
   void Run(const Step& step);
   int count() const { return static_cast<int>(workers_.size()) + 1; }
+  // Of all threads, and whether there was so much memory.
+  int64_t scratch_bytes() const { return scratch_bytes_ * count(); }
+  bool ready() const { return scratch_ != nullptr; }
 
  private:
   void Work(int number);

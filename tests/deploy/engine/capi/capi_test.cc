@@ -68,7 +68,7 @@ TEST(CInterface, ASessionOutlivesItsModelsHandle) {
 
 TEST(CInterface, PortsThatAreNotThereAreNull) {
   Opened opened;
-  EXPECT_EQ(ds_engine_input(opened.session, 1), nullptr);
+  EXPECT_EQ(ds_engine_input(opened.session, 2), nullptr);
   EXPECT_EQ(ds_engine_input(opened.session, -1), nullptr);
   EXPECT_EQ(ds_engine_output(opened.session, 2), nullptr);
 }

@@ -67,9 +67,16 @@ class EveryKind {
         BytesOf(file::ActivateParameters{7, 0, 0}));
     Add(OperatorKind::kLayerNormF32, {activated}, norm,
         BytesOf(file::LayerNormParameters{1e-5f, 1, 0}), {Constant(std::vector<float>(kC, 2))});
-    const uint32_t shares = Port("shares", Place::kOutput, {1, kH, kH, kC});
-    Add(OperatorKind::kSoftmaxF32, {norm}, shares, {});
-    writer_.SetInterface({image}, {coded, shares});
+    const uint32_t products = Tensor("products", Type::kFloat32, {1, kH * kH, kH * kH}, 4 * 81);
+    Add(OperatorKind::kMatMulF32, {norm, activated}, products,
+        BytesOf(file::MatMulParameters{1, kH * kH, kC, kH * kH, 1}));
+    const uint32_t rows = writer_.AddTensor(
+        {.name = "rows", .type = Type::kInt64, .dims = {2}, .place = Place::kInput, .offset = 1});
+    const uint32_t gathered = Tensor("gathered", Type::kFloat32, {2, kH * kH}, 4 * 18);
+    Add(OperatorKind::kGather, {products, rows}, gathered, {});
+    const uint32_t shares = Port("shares", Place::kOutput, {2, kH * kH});
+    Add(OperatorKind::kSoftmaxF32, {gathered}, shares, {});
+    writer_.SetInterface({image, rows}, {coded, shares});
     writer_.SetArena({end_, end_, end_});
     return writer_.Bytes();
   }
