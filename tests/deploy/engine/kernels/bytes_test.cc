@@ -94,6 +94,32 @@ TEST_P(BytesTest, QuantiseAndDequantiseReadEitherLayout) {
   }
 }
 
+TEST_P(BytesTest, QuantiseTurnsPlanesIntoPixels) {
+  CounterRandom random(kSeed, 17);
+  for (int32_t planes : {1, 2, 3, 4, 16, 17}) {
+    for (int32_t pixels : {1, 63, 64, 65, 129, 200}) {
+      for (int32_t slack : {0, 1}) {
+        const std::vector<float> in = RandomFloats(planes * pixels, 5, random);
+        const int64_t stride = planes + slack;
+        std::vector<uint8_t> out(static_cast<size_t>(pixels * stride), kCanary), want(out);
+        for (int32_t i = 0; i < pixels * planes; ++i) {
+          const volatile float quotient =
+              in[static_cast<size_t>(i % planes * pixels + i / planes)] / 0.05f;
+          want[static_cast<size_t>(i / planes * stride + i % planes)] = OracleByte(quotient, 100);
+        }
+        const QuantiseArgs args{.input = {in.data(), 4},
+                                .column_stride = pixels * 4,
+                                .output = {out.data(), stride},
+                                .columns = planes,
+                                .scale = 0.05f,
+                                .zero_point = 100};
+        RunSplit(pixels, random, [&](Range rows) { kernels_->quantise(args, rows); });
+        ASSERT_EQ(out, want) << planes << " planes of " << pixels;
+      }
+    }
+  }
+}
+
 TEST_P(BytesTest, AddRoundsProductsAndSumApart) {
   CounterRandom random(kSeed, 12);
   for (int32_t columns : kWidths) {

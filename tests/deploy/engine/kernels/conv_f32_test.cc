@@ -106,6 +106,9 @@ TEST_P(ConvF32Test, ConvolutionOfFloatsIsNearDoubles) {
       Conv(5, 16, 16, 3, 1, 1, 1, 3),   Conv(5, 4, 34, 1, 2, 1, 0, 2),
       Conv(6, 17, 7, 2, 1, 1, 0, 1, 3), Conv(3, 70, 32, 3, 1, 1, 1, 2, 2),
       Conv(1, 4, 8, 3, 1, 1, 1)};
+  for (const ConvShape& large :
+       {Conv(20, 16, 33, 3, 1, 1, 1), Conv(25, 3, 17, 3, 2, 1, 1), Conv(19, 2, 18, 7, 1, 1, 3)})
+    shapes.push_back(large);  // several blocks of tiles
   for (int32_t m : {1, 2, 5, 6, 7, 13, 14, 15, 29}) {
     for (int32_t k : {1, 3, 8, 63}) {
       for (int32_t n : {1, 15, 16, 17, 31, 33, 49, 65})

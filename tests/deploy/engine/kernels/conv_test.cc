@@ -249,6 +249,13 @@ std::vector<Case> ConvCases() {
     cases.push_back({.shape = shape, .values = Values::kExtreme, .zero_x = 255, .zero_y = 255});
     cases.push_back({.shape = shape, .add = true, .table = true, .pixel_slack = 3});
   }
+  // Several blocks of tiles: read in place, through pointers, and gathered.
+  for (const ConvShape& shape :
+       {Product(300, 20, 50), Conv(20, 16, 33, 3, 1, 1, 1), Conv(17, 24, 20, 3, 1, 2, 2, 2, 2),
+        Conv(25, 3, 17, 3, 2, 1, 1), Conv(19, 15, 18, 7, 1, 1, 3), Conv(27, 8, 16, 1, 2, 1, 0)}) {
+    cases.push_back({.shape = shape, .add = true, .pixel_slack = 1});
+    cases.push_back({.shape = shape, .values = Values::kExtreme, .table = true});
+  }
   for (int32_t i = 0; i < 2; ++i) {
     const Case c{.shape = Product(15, 4608, 33),
                  .values = i ? Values::kExtreme : Values::kAny,
@@ -298,6 +305,28 @@ TEST_P(ConvTest, DepthwiseIsExactForEverySplit) {
         }
       }
     }
+  }
+}
+
+// Rows longer than what is made ready at a time, and kernels larger than what is.
+TEST_P(ConvTest, DepthwiseIsExactForLongRowsAndLargeKernels) {
+  uint64_t number = 2000;
+  struct Long {
+    int32_t in_w, channels, kernel, stride, dilation;
+  };
+  for (const Long& what : {Long{500, 70, 3, 1, 1}, Long{300, 40, 5, 2, 1}, Long{700, 10, 3, 1, 3},
+                           Long{260, 64, 7, 3, 2}, Long{40, 33, 17, 1, 1}, Long{900, 3, 3, 2, 400},
+                           Long{300, 17, 4, 1, 1}}) {
+    ConvShape shape = Conv(3, 1, 1, what.kernel, what.stride, what.dilation,
+                           what.kernel / 2 * what.dilation, what.channels);
+    shape.in_w = what.in_w;
+    shape.out_w = OutSize(what.in_w, what.kernel, what.stride, what.dilation, shape.pad_left);
+    Case c{.shape = shape, .values = number % 2 ? Values::kAny : Values::kExtreme};
+    c.add = number % 3 == 0;
+    const Problem problem(c, true, ++number);
+    SCOPED_TRACE(testing::Message() << "width " << what.in_w << " kernel " << what.kernel);
+    ASSERT_NO_FATAL_FAILURE(RunDepthwise(*kernels_, problem, shape.out_h));
+    ASSERT_NO_FATAL_FAILURE(RunDepthwise(*kernels_, problem, 1));
   }
 }
 

@@ -151,13 +151,17 @@ struct Copy512 {
 // Table and residual of a tile that was stored.
 inline void FollowTile8(const Tile<uint8_t>& tile, const Panel8Args& panel) {
   const Requantise& how = *panel.how;
-  for (int32_t r = 0; r < tile.count; ++r) {
-    uint8_t* out = reinterpret_cast<uint8_t*>(tile.out[r]) + panel.channel;
-    if (how.table) LookupRow512(how.table, out, panel.columns, out);
-    if (how.add) {
-      AddRow512(*how.add, out, reinterpret_cast<const uint8_t*>(tile.residual[r]) + panel.channel,
-                panel.columns, out);
-    }
+  const auto out = [&](int32_t r) {
+    return reinterpret_cast<uint8_t*>(tile.out[r]) + panel.channel;
+  };
+  const auto residual = [&](int32_t r) {
+    return reinterpret_cast<const uint8_t*>(tile.residual[r]) + panel.channel;
+  };
+  for (int32_t r = 0; how.table && r < tile.count; ++r)
+    LookupRow512(how.table, out(r), panel.columns, out(r));
+  for (int32_t r = 0; how.add && r < tile.count; r += 2) {
+    const int32_t next = std::min(r + 1, tile.count - 1);
+    AddTwoRows512(*how.add, {residual(r), residual(next)}, panel.columns, {out(r), out(next)});
   }
 }
 

@@ -1,7 +1,8 @@
 // Depthwise convolution of bytes by VNNI. For each output row and 64 channels, the bytes of four
 // input rows are interleaved once, so that vpdpbusd takes four taps of a column at a time; what was
 // interleaved serves all taps of the columns around. A block of 32 or 16 channels puts two or four
-// pixels into a vector.
+// pixels into a vector. Where a fourth row is there anyhow, as below 3x3, it serves the output row
+// below too, whose weights are the same one byte further on.
 #pragma once
 
 #include <immintrin.h>
@@ -83,15 +84,17 @@ struct ChannelBlock {
   int32_t first, count;  // channels
   char* columns;
   const int8_t* weights;
+  bool in_pairs;  // of output rows; then the lower one's weights:
+  alignas(64) int8_t lower_weights[kMostTaps * 256];
   int32_t taps;
   int64_t offsets[kMostTaps];  // of each tap's first vector from an output's column
   alignas(64) int32_t bias[64];
   alignas(64) float multiplier[64];
 };
 
-// The columns of output pixels from `x` on, interleaved.
+// The columns of output pixels from `x` on, interleaved; of `kernel_rows` rows.
 template <int kPixels>
-void Interleave(const ChannelBlock& block, Pixel at) {
+void Interleave(const ChannelBlock& block, Pixel at, int32_t kernel_rows) {
   constexpr int64_t kEntry = 64 / kPixels;
   const ConvShape& s = block.args->shape;
   const ImageIn& input = block.args->input;
@@ -107,7 +110,7 @@ void Interleave(const ChannelBlock& block, Pixel at) {
     __m512i outside[kRowGroup];
     for (int32_t r = 0; r < kRowGroup; ++r) {
       const int32_t ky = g * kRowGroup + r, y = InputY(s, at.y, ky);
-      const bool inside = ky < s.kernel_h && Within(y, s.in_h);
+      const bool inside = ky < kernel_rows && Within(y, s.in_h);
       lines[r] = At<char>(input, {at.image, inside ? y : 0, 0}) + block.first;
       line_masks[r] = inside ? mask : 0;
       outside[r] = inside ? _mm512_setzero_si512() : padding;
@@ -148,7 +151,8 @@ void Interleave(const ChannelBlock& block, Pixel at) {
 
 // kCount vectors of outputs: from `columns` on, at the offsets of the taps.
 template <int kPixels, int kCount>
-void SumColumns(const ChannelBlock& block, const char* columns, char* out, int32_t pixels) {
+void SumColumns(const ChannelBlock& block, const int8_t* weights, const char* columns, char* out,
+                int32_t pixels) {
   const Requantise& how = block.args->requantise;
   const int64_t vector_bytes = block.plan->entries * (64 / kPixels);
   __m512i sums[kCount][4];
@@ -156,7 +160,6 @@ void SumColumns(const ChannelBlock& block, const char* columns, char* out, int32
     const __m512i bias = ForEveryPixel<kPixels>(block.bias + v * kLanes);
     Unroll<kCount>([&](auto i) { sums[i][v] = bias; });
   });
-  const int8_t* weights = block.weights;
   for (int32_t tap = 0; tap < block.taps; ++tap, weights += 256) {
     const char* from = columns + block.offsets[tap];
     Unroll<4>([&](auto v) {
@@ -206,28 +209,55 @@ inline void PlaceTaps(const ConvShape& s, const ColumnPlan& plan, int64_t entry_
   }
 }
 
+// `count` outputs of a row, whose columns begin at `columns`.
 template <int kPixels>
-void DepthwiseRow(const ChannelBlock& block, Pixel at) {
-  constexpr int64_t kEntry = 64 / kPixels;
+void SumRow(const ChannelBlock& block, const int8_t* weights, const char* columns, char* out,
+            int32_t count) {
+  const int64_t stride = block.args->output.pixel_stride;
+  constexpr int32_t kTogether = kOutputs * kPixels;
+  for (int32_t x = 0; x < count;
+       x += kTogether, columns += kOutputs * 64, out += kTogether * stride) {
+    const int32_t left = count - x, vectors = (left + kPixels - 1) / kPixels;
+    if (vectors >= 4)
+      SumColumns<kPixels, 4>(block, weights, columns, out, left);
+    else if (vectors == 3)
+      SumColumns<kPixels, 3>(block, weights, columns, out, left);
+    else if (vectors == 2)
+      SumColumns<kPixels, 2>(block, weights, columns, out, left);
+    else
+      SumColumns<kPixels, 1>(block, weights, columns, out, left);
+  }
+}
+
+// An output row, or a pair of them.
+template <int kPixels>
+void DepthwiseRow(const ChannelBlock& block, Pixel at, bool pair) {
   const Depthwise8Args& args = *block.args;
-  const ConvShape& s = args.shape;
   const ColumnPlan& plan = *block.plan;
-  for (; at.x < s.out_w; at.x += plan.outputs) {
-    Interleave<kPixels>(block, at);
-    const int32_t end = std::min(plan.outputs, s.out_w - at.x);
+  const int32_t out_w = args.shape.out_w;
+  for (; at.x < out_w; at.x += plan.outputs) {
+    Interleave<kPixels>(block, at, args.shape.kernel_h + (pair ? 1 : 0));
+    const int32_t count = std::min(plan.outputs, out_w - at.x);
     char* out = At<char>(args.output, at) + block.first;
-    for (int32_t x = 0; x < end; x += kOutputs * kPixels) {
-      const char* columns = block.columns + x * kEntry;
-      char* to = out + x * args.output.pixel_stride;
-      const int32_t left = end - x, vectors = (left + kPixels - 1) / kPixels;
-      if (vectors >= 4)
-        SumColumns<kPixels, 4>(block, columns, to, left);
-      else if (vectors == 3)
-        SumColumns<kPixels, 3>(block, columns, to, left);
-      else if (vectors == 2)
-        SumColumns<kPixels, 2>(block, columns, to, left);
-      else
-        SumColumns<kPixels, 1>(block, columns, to, left);
+    SumRow<kPixels>(block, block.weights, block.columns, out, count);
+    if (pair) {
+      SumRow<kPixels>(block, block.lower_weights, block.columns, out + args.output.row_stride,
+                      count);
+    }
+  }
+}
+
+// A channel's four bytes of each row group, moved on by one.
+inline void LowerWeights(int32_t kernel_w, int32_t groups, ChannelBlock& block) {
+  for (int32_t kx = 0; kx < kernel_w; ++kx) {
+    for (int32_t i = 0; i < groups * 4; ++i) {
+      const int64_t at = (int64_t{kx} * groups * 4 + i) * 64;
+      __m512i moved = _mm512_slli_epi32(_mm512_loadu_si512(block.weights + at), 8);
+      if (i >= 4) {
+        const __m512i before = _mm512_loadu_si512(block.weights + at - 256);
+        moved = _mm512_or_si512(moved, _mm512_srli_epi32(before, 24));
+      }
+      _mm512_storeu_si512(block.lower_weights + at, moved);
     }
   }
 }
@@ -253,6 +283,8 @@ inline void VnniDepthwise8(const Depthwise8Args& args, Range rows, void* scratch
   block.args = &args;
   block.plan = &plan;
   block.columns = static_cast<char*>(scratch);
+  block.in_pairs = s.stride_h == 1 && s.dilation_h == 1 && s.kernel_h % kRowGroup != 0 &&
+                   rows.end - rows.begin > 1;
   for (block.first = 0; block.first < s.groups; block.first += kDepthwiseBlock) {
     block.count = std::min<int32_t>(kDepthwiseBlock, s.groups - block.first);
     block.weights = static_cast<const int8_t*>(args.weights) +
@@ -260,13 +292,18 @@ inline void VnniDepthwise8(const Depthwise8Args& args, Range rows, void* scratch
     TransposeLanes(args.requantise.bias + block.first, block.bias);
     TransposeLanes(args.requantise.multiplier + block.first, block.multiplier);
     PlaceTaps(s, plan, block.count > 32 ? 64 : block.count > 16 ? 32 : 16, block);
+    if (block.in_pairs) LowerWeights(s.kernel_w, plan.groups, block);
     const auto run = block.count > 32   ? DepthwiseRow<1>
                      : block.count > 16 ? DepthwiseRow<2>
                                         : DepthwiseRow<4>;
-    for (int32_t row = rows.begin; row < rows.end; ++row) {
+    for (int32_t row = rows.begin; row < rows.end;) {
       const Pixel at{row / s.out_h, row % s.out_h, 0};
-      run(block, at);
-      if (args.requantise.table || args.requantise.add) FollowDepthwiseRow(block, at);
+      const bool pair = block.in_pairs && row + 1 < rows.end && at.y + 1 < s.out_h;
+      run(block, at, pair);
+      for (int32_t end = row + (pair ? 2 : 1); row < end; ++row) {
+        if (args.requantise.table || args.requantise.add)
+          FollowDepthwiseRow(block, {row / s.out_h, row % s.out_h, 0});
+      }
     }
   }
 }

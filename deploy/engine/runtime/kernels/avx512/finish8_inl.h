@@ -115,5 +115,29 @@ inline void AddRow512(const Add8& add, const uint8_t* a, const uint8_t* b, int32
   if (add.table) LookupRow512(add.table, out, count, out);
 }
 
+// AddRow512() for two rows of at most 32 bytes at once; they may be the same one.
+inline void AddTwoRows512(const Add8& add, const uint8_t* const (&b)[2], int32_t count,
+                          uint8_t* const (&rows)[2]) {
+  const ToBytes512 to_bytes(add.zero_point, add.low, add.high);
+  const __m512i zero_a = _mm512_set1_epi32(add.zero_a), zero_b = _mm512_set1_epi32(add.zero_b);
+  const __m512 ratio_a = _mm512_set1_ps(add.ratio_a), ratio_b = _mm512_set1_ps(add.ratio_b);
+  const __mmask32 mask = static_cast<__mmask32>(FirstLanes(count));
+  const __mmask16 masks[2] = {static_cast<__mmask16>(mask), static_cast<__mmask16>(mask >> 16)};
+  __m512 values[4];
+#pragma GCC unroll 4
+  for (int32_t v = 0; v < 4; ++v) {
+    const int64_t at = v % 2 * kLanes;
+    values[v] =
+        _mm512_add_ps(_mm512_mul_ps(Shifted(rows[v / 2] + at, masks[v % 2], zero_a), ratio_a),
+                      _mm512_mul_ps(Shifted(b[v / 2] + at, masks[v % 2], zero_b), ratio_b));
+  }
+  const __m512i bytes = VectorAfterVector(to_bytes(values[0], values[1], values[2], values[3]));
+  _mm256_mask_storeu_epi8(rows[0], mask, _mm512_castsi512_si256(bytes));
+  _mm256_mask_storeu_epi8(rows[1], mask, _mm512_extracti64x4_epi64(bytes, 1));
+  if (!add.table) return;
+  LookupRow512(add.table, rows[0], count, rows[0]);
+  if (rows[1] != rows[0]) LookupRow512(add.table, rows[1], count, rows[1]);
+}
+
 }  // namespace
 }  // namespace ds::engine

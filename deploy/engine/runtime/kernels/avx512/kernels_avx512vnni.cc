@@ -26,6 +26,7 @@ constexpr Kernels VnniKernels() {
   kernels.multiply8 = Multiply8Rows512;
   kernels.lookup8 = Lookup8Rows512;
   kernels.quantise = QuantiseRows512;
+  kernels.pool8 = Pool8Rows512;
   kernels.depthwise_f32 = DepthwiseF32<Floats512>;
   kernels.softmax_f32 = Floats<Floats512>::Softmax;
   kernels.layer_norm_f32 = Floats<Floats512>::LayerNorm;

@@ -129,8 +129,9 @@ void PointAtTaps(const ConvShape& shape, const ImageIn& input, const TileOrigins
       const int32_t down = ky * shape.dilation_h, right = kx * shape.dilation_w;
       const int64_t step = down * input.row_stride + right * input.pixel_stride;
       for (int32_t r = 0; r < kTilePointers; ++r) {
-        const bool inside =
-            Within(from.y[r] + down, shape.in_h) & Within(from.x[r] + right, shape.in_w);
+        // Not &&: a branch would keep the loop from being vectorised.
+        const int inside =
+            int{Within(from.y[r] + down, shape.in_h)} & int{Within(from.x[r] + right, shape.in_w)};
         const int64_t at = reinterpret_cast<int64_t>(from.first[r]) + step;
         pointers[r] = reinterpret_cast<const T*>(inside ? at : reinterpret_cast<int64_t>(padding));
       }
@@ -232,23 +233,24 @@ class BlockFiller {
 
 // Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges, and
 // before that prepare(tile) once for each tile. Args are Conv8Args or ConvF32Args. Tiles of the
-// range are as even as can be.
+// range are as even as can be, the larger ones first.
 template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Prepare,
           typename Run>
 void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
                void* scratch, Copy copy, Prepare prepare, Run run_tile) {
   BlockFiller<T, kStep, kRows, Args> filler(args, residual, pad, scratch);
-  const int64_t total = rows.end - rows.begin;
-  const int32_t tile_count = static_cast<int32_t>((total + kRows - 1) / kRows);
+  const int32_t total = rows.end - rows.begin;
+  if (total <= 0) return;
+  const int32_t tile_count = (total + kRows - 1) / kRows;
+  const int32_t tile_rows = total / tile_count, larger = total % tile_count;
   Tile<T> tiles[kBlockTiles];
   for (int32_t group = 0; group < args.shape.groups; ++group) {
     Walk walk = filler.From(rows.begin);
     for (int32_t first = 0; first < tile_count; first += filler.TilesOfBlock()) {
       const int32_t count = std::min(filler.TilesOfBlock(), tile_count - first);
       for (int32_t t = 0; t < count; ++t) {
-        const int64_t begin = total * (first + t) / tile_count;
-        const int64_t end = total * (first + t + 1) / tile_count;
-        filler.Fill(t, static_cast<int32_t>(end - begin), group, walk, copy, tiles[t]);
+        const int32_t size = tile_rows + (first + t < larger ? 1 : 0);
+        filler.Fill(t, size, group, walk, copy, tiles[t]);
         prepare(tiles[t]);
       }
       for (int32_t column = columns.begin; column < columns.end; column += kPanel) {

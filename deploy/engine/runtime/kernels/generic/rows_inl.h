@@ -15,15 +15,17 @@ namespace {
 
 inline void PlainQuantise(const QuantiseArgs& args, Range rows) {
   const ToByte to_byte(args.zero_point, 0, 255);
+  const float scale = args.scale;
+  const int32_t columns = args.columns;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     const char* in = RowAt<char>(args.input, row);
     uint8_t* out = RowAt<uint8_t>(args.output, row);
     if (args.column_stride == sizeof(float)) {
       const float* values = reinterpret_cast<const float*>(in);
-      for (int32_t c = 0; c < args.columns; ++c) out[c] = to_byte(values[c] / args.scale);
+      for (int32_t c = 0; c < columns; ++c) out[c] = to_byte(values[c] / scale);
     } else {
-      for (int32_t c = 0; c < args.columns; ++c)
-        out[c] = to_byte(*reinterpret_cast<const float*>(in + c * args.column_stride) / args.scale);
+      for (int32_t c = 0; c < columns; ++c)
+        out[c] = to_byte(*reinterpret_cast<const float*>(in + c * args.column_stride) / scale);
     }
   }
 }
@@ -49,11 +51,14 @@ inline void PlainAdd8(const Add8Args& args, Range rows) {
 inline void PlainMultiply8(const Multiply8Args& args, Range rows) {
   const Multiply8& how = args.multiply;
   const ToByte to_byte(how.zero_point, how.low, how.high);
+  // Copies, since a byte that is stored might be part of `how` for all that the compiler knows.
+  const int32_t zero_a = how.zero_a, zero_b = how.zero_b, columns = args.columns;
+  const float ratio = how.ratio;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     const uint8_t *a = RowAt<uint8_t>(args.a, row), *b = RowAt<uint8_t>(args.b, row);
     uint8_t* out = RowAt<uint8_t>(args.output, row);
-    for (int32_t c = 0; c < args.columns; ++c)
-      out[c] = to_byte(static_cast<float>((a[c] - how.zero_a) * (b[c] - how.zero_b)) * how.ratio);
+    for (int32_t c = 0; c < columns; ++c)
+      out[c] = to_byte(static_cast<float>((a[c] - zero_a) * (b[c] - zero_b)) * ratio);
     if (how.table) LookupRow(how.table, out, args.columns, out);
   }
 }
