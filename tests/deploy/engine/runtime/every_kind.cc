@@ -69,7 +69,17 @@ class EveryKind {
         BytesOf(file::LayerNormParameters{1e-5f, 1, 0}), {Constant(std::vector<float>(kC, 2))});
     const uint32_t shares = Port("shares", Place::kOutput, {1, kH, kH, kC});
     Add(OperatorKind::kSoftmaxF32, {norm}, shares, {});
-    writer_.SetInterface({image}, {coded, shares});
+    const uint32_t products = Tensor("products", Type::kFloat32, {kH * kH, kH}, 4 * kH * kH * kH);
+    Add(OperatorKind::kMatMulF32, {norm, norm}, products,
+        BytesOf(file::MatMulParameters{kH, kH, kC, kH, 1}));
+    const uint32_t indices = writer_.AddTensor({.name = "indices",
+                                                .type = Type::kInt64,
+                                                .dims = {2},
+                                                .place = Place::kConstant,
+                                                .offset = Constant(std::vector<int64_t>{1, -2})});
+    const uint32_t rows = Port("rows", Place::kOutput, {2, kH});
+    Add(OperatorKind::kGather, {products, indices}, rows, {});
+    writer_.SetInterface({image}, {coded, shares, rows});
     writer_.SetArena({end_, end_, end_});
     return writer_.Bytes();
   }
