@@ -148,10 +148,14 @@ absl::StatusOr<Held> Lowering::ActivateReal(const Node& node) {
 }
 
 absl::StatusOr<Held> Lowering::BinaryReal(const Node& node) {
-  const auto operation = BinaryOf(node);
+  auto operation = BinaryOf(node);
+  const auto power =
+      node.op == "Pow" ? ConstantFloats(graph_, makers_, node.inputs[1]) : std::nullopt;
+  const bool square = power && power->num_elements() == 1 && power->span<float>()[0] == 2;
+  if (square) operation = Binary::kMultiply;
   if (!operation) return Refuse(node, "floats have no such operation there");
   DS_ASSIGN_OR_RETURN(Held a, Value(node.inputs[0]));
-  DS_ASSIGN_OR_RETURN(const Held b, Value(node.inputs[1]));
+  DS_ASSIGN_OR_RETURN(const Held b, Value(node.inputs[square ? 0 : 1]));
   const Shape& shape = ShapeOf(node.outputs[0]);
   // Not to be swapped.
   const bool ordered = *operation == Binary::kSubtract || *operation == Binary::kDivide;

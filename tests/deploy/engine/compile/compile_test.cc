@@ -65,7 +65,7 @@ std::vector<Case> Cases() {
        {1, 7, 6, 5},
        [](CodeGraph& g, ValueId x) {
          const ValueId y = g.Through(g.Conv(x, kIn, Conv{7, 9, 3, 2}), kMid, 130);
-         const ValueId z = g.Through(g.Conv(x, kIn, Conv{7, 9, 1, 2}), kMid, 99);
+         const ValueId z = g.Through(g.Conv(x, kIn, Conv{7, 9, 1, 2}), 0.07f, 99);
          return g.Through(g.builder().Add(y, z), kOut, 120);
        }},
       {"HardSwish",

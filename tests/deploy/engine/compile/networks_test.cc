@@ -53,6 +53,7 @@ TEST(NetworksTest, ConstantOperandsAreTheirOwn) {
                  {x, builder.Constant("w", Tensor::From<float>({1, 5, 1, 1}, {1, -2, 3, -4, 5}))});
   x = builder.Op("Div", {x, builder.Constant("", Tensor::Scalar(1.7f))});
   x = builder.Op("Transpose", {builder.Relu(x)}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+  x = builder.Op("Pow", {x, builder.Constant("", Tensor::Scalar(2.0f))});
   x = builder.Op("Softmax", {x}, {{"axis", int64_t{-1}}});
   builder.Output(x, "y");
   const auto graph = builder.Finish();

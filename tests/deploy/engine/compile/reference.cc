@@ -299,7 +299,8 @@ class Evaluator {
         {"Add", std::plus<double>()},
         {"Sub", std::minus<double>()},
         {"Mul", std::multiplies<double>()},
-        {"Div", std::divides<double>()}};
+        {"Div", std::divides<double>()},
+        {"Pow", [](double x, double y) { return std::pow(x, y); }}};
     const auto operation = kOperations.find(node.op);
     if (operation == kOperations.end()) return false;
     const auto place = [&](const Numbers& from, int64_t i) {
