@@ -121,7 +121,7 @@ TEST_P(ConvF32Test, ConvolutionOfFloatsIsNearDoubles) {
     const Problem p(s, false, random);
     const bool add = number % 2 == 0, clamp = number % 3 == 0;
     ++number;
-    Aligned packed(PackedConvF32Floats(kernels_->isa, s) * 4);
+    Guarded packed(PackedConvF32Floats(kernels_->isa, s) * 4);
     float* weights = reinterpret_cast<float*>(packed.get());
     PackConvF32(kernels_->isa, s, p.weights.data(), weights);
     std::vector<float> bias(static_cast<size_t>(PaddedChannels(s)));
@@ -130,7 +130,7 @@ TEST_P(ConvF32Test, ConvolutionOfFloatsIsNearDoubles) {
     ConvF32Args args = p.Args(out, add, clamp);
     args.weights = weights;
     args.bias = bias.data();
-    Aligned scratch(kernels_->conv_scratch(s));
+    Guarded scratch(kernels_->conv_scratch(s));
     RunSplit(s.Pixels(), random, [&](Range rows) {
       for (int32_t column = 0; column < s.out_channels; column += kChannelBlock) {
         kernels_->conv_f32(args, rows, {column, std::min(column + kChannelBlock, s.out_channels)},
@@ -154,7 +154,7 @@ TEST_P(ConvF32Test, DepthwiseOfFloatsIsNearDoubles) {
           const Problem p(s, true, random);
           const bool add = number % 2 == 0, clamp = number % 3 == 0;
           ++number;
-          Aligned packed(PackedDepthwiseF32Floats(kernels_->isa, s) * 4);
+          Guarded packed(PackedDepthwiseF32Floats(kernels_->isa, s) * 4);
           float* weights = reinterpret_cast<float*>(packed.get());
           PackDepthwiseF32(kernels_->isa, s, p.weights.data(), weights);
           std::vector<float> bias(static_cast<size_t>(PaddedDepthwiseChannels(s)));

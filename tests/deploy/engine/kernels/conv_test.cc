@@ -135,11 +135,13 @@ struct Problem {
 };
 
 template <typename Args>
-Args ArgsOf(const Problem& p, uint8_t* out) {
+Args ArgsOf(const Problem& p, const Guarded& input, const Guarded& residual,
+            const Guarded& guarded_out) {
+  uint8_t* out = guarded_out.get();
   const ConvShape& s = p.what.shape;
   Args args;
   args.shape = s;
-  args.input = {p.input.data(), p.in_pixel, p.in_pixel * s.in_w, p.in_pixel * s.in_w * s.in_h};
+  args.input = {input.get(), p.in_pixel, p.in_pixel * s.in_w, p.in_pixel * s.in_w * s.in_h};
   args.output = {out, p.out_pixel, p.out_pixel * s.out_w, p.out_pixel * s.out_w * s.out_h};
   args.pad_value = static_cast<uint8_t>(p.what.zero_x);
   args.requantise.zero_point = p.what.zero_y;
@@ -148,14 +150,14 @@ Args ArgsOf(const Problem& p, uint8_t* out) {
   if (p.what.table) args.requantise.table = p.table;
   if (p.what.add) args.requantise.add = &p.add;
   const int64_t n = p.OutChannels();
-  args.requantise.residual = {p.residual.data(), n, n * s.out_w, n * s.out_w * s.out_h};
+  args.requantise.residual = {residual.get(), n, n * s.out_w, n * s.out_w * s.out_h};
   return args;
 }
 
 void RunConv(const Kernels& kernels, const Problem& p, int32_t row_step, int32_t column_step) {
   const ConvShape& s = p.what.shape;
   const bool four = p.what.bits == 4;
-  Aligned packed(four ? PackedConv4Bytes(kernels.isa, s)
+  Guarded packed(four ? PackedConv4Bytes(kernels.isa, s)
                       : PackedConvBytes(kernels.isa, s, p.weights.data()));
   if (four)
     PackConv4(kernels.isa, s, p.weights.data(), packed.get());
@@ -165,12 +167,13 @@ void RunConv(const Kernels& kernels, const Problem& p, int32_t row_step, int32_t
   std::vector<float> multiplier(bias.size());
   ASSERT_TRUE(FoldBias(s, p.weights.data(), p.bias.data(), p.what.zero_x, bias.data()));
   PadChannels(s, p.multiplier.data(), multiplier.data());
-  std::vector<uint8_t> out(p.expected.size(), kCanary);
-  Conv8Args args = ArgsOf<Conv8Args>(p, out.data());
+  const Guarded input(p.input), residual(p.residual);
+  const Guarded out(std::vector<uint8_t>(p.expected.size(), kCanary));
+  Conv8Args args = ArgsOf<Conv8Args>(p, input, residual, out);
   args.weights = packed.get();
   args.requantise.bias = bias.data();
   args.requantise.multiplier = multiplier.data();
-  Aligned scratch(kernels.conv_scratch(s));
+  Guarded scratch(kernels.conv_scratch(s));
   for (int32_t row = 0; row < s.Pixels(); row += row_step) {
     for (int32_t column = 0; column < s.out_channels; column += column_step) {
       (four ? kernels.conv4 : kernels.conv8)(
@@ -178,26 +181,27 @@ void RunConv(const Kernels& kernels, const Problem& p, int32_t row_step, int32_t
           {column, std::min(column + column_step, s.out_channels)}, scratch.get());
     }
   }
-  ASSERT_EQ(out, p.expected);
+  ASSERT_EQ(std::vector<uint8_t>(out.get(), out.get() + p.expected.size()), p.expected);
 }
 
 void RunDepthwise(const Kernels& kernels, const Problem& p, int32_t row_step) {
   const ConvShape& s = p.what.shape;
-  Aligned packed(PackedDepthwiseBytes(kernels.isa, s));
+  Guarded packed(PackedDepthwiseBytes(kernels.isa, s));
   PackDepthwise(kernels.isa, s, p.weights.data(), packed.get());
   std::vector<int32_t> bias(static_cast<size_t>(PaddedDepthwiseChannels(s)));
   std::vector<float> multiplier(bias.size());
   ASSERT_TRUE(FoldDepthwiseBias(s, p.weights.data(), p.bias.data(), p.what.zero_x, bias.data()));
   PadDepthwiseChannels(s, p.multiplier.data(), multiplier.data());
-  std::vector<uint8_t> out(p.expected.size(), kCanary);
-  Depthwise8Args args = ArgsOf<Depthwise8Args>(p, out.data());
+  const Guarded input(p.input), residual(p.residual);
+  const Guarded out(std::vector<uint8_t>(p.expected.size(), kCanary));
+  Depthwise8Args args = ArgsOf<Depthwise8Args>(p, input, residual, out);
   args.weights = packed.get();
   args.requantise.bias = bias.data();
   args.requantise.multiplier = multiplier.data();
-  Aligned scratch(kernels.depthwise_scratch(s));
+  Guarded scratch(kernels.depthwise_scratch(s));
   for (int32_t row = 0; row < s.batch * s.out_h; row += row_step)
     kernels.depthwise8(args, {row, std::min(row + row_step, s.batch * s.out_h)}, scratch.get());
-  ASSERT_EQ(out, p.expected);
+  ASSERT_EQ(std::vector<uint8_t>(out.get(), out.get() + p.expected.size()), p.expected);
 }
 
 int32_t OutSize(int32_t in, int32_t kernel, int32_t stride, int32_t dilation, int32_t pad) {

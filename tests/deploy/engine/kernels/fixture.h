@@ -2,6 +2,9 @@
 // range.
 #pragma once
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -29,12 +32,34 @@ class KernelsTest : public testing::TestWithParam<Isa> {
 inline auto AllSets() { return testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni); }
 inline std::string SetName(const testing::TestParamInfo<Isa>& info) { return IsaName(info.param); }
 
-struct Aligned {
-  explicit Aligned(int64_t bytes) : memory(static_cast<size_t>(bytes + 64), 0xee) {}
-  uint8_t* get() {
-    return reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
+// Memory that begins at a multiple of `alignment` and ends, but for less than that, where a page
+// begins that nobody may touch: what reads or writes behind it stops the test.
+class Guarded {
+ public:
+  explicit Guarded(int64_t bytes, int64_t alignment = 64) {
+    const int64_t page = sysconf(_SC_PAGESIZE), used = RoundUp(bytes, alignment);
+    mapped_ = static_cast<size_t>(RoundUp(used, page) + page);
+    memory_ = static_cast<uint8_t*>(
+        mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    EXPECT_NE(static_cast<void*>(memory_), MAP_FAILED);
+    uint8_t* end = memory_ + mapped_ - page;
+    EXPECT_EQ(mprotect(end, static_cast<size_t>(page), PROT_NONE), 0);
+    begin_ = end - used;
+    std::fill(begin_, end, uint8_t{0xee});
   }
-  std::vector<uint8_t> memory;
+  template <typename T>
+  explicit Guarded(const std::vector<T>& values)
+      : Guarded(static_cast<int64_t>(values.size() * sizeof(T)), sizeof(T)) {
+    std::copy(values.begin(), values.end(), reinterpret_cast<T*>(begin_));
+  }
+  ~Guarded() { munmap(memory_, mapped_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  uint8_t* get() const { return begin_; }
+
+ private:
+  uint8_t *memory_, *begin_;
+  size_t mapped_;
 };
 
 inline std::vector<uint8_t> RandomBytes(int64_t count, CounterRandom& random) {
