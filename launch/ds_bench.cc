@@ -5,7 +5,6 @@
 
 #include "CLI/CLI.hpp"
 #include "deploy/engine/measure/measure.h"
-#include "deploy/engine/runtime/session.h"
 
 namespace {
 
@@ -20,7 +19,7 @@ void Declare(CLI::App& app, Arguments& arguments) {
   ds::engine::MeasureOptions& measure = arguments.measure;
   app.add_option("--model", measure.model, "a .dsm file, as ds_export --format dsm writes it")
       ->required();
-  app.add_option("--threads", measure.threads, "threads, this one included")
+  app.add_option("--threads", measure.session.threads, "threads, this one included")
       ->check(CLI::Range(1, ds::engine::kMostThreads))
       ->capture_default_str();
   app.add_option("--runs", measure.runs, "timed runs")
@@ -29,10 +28,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--warm-up", measure.warm_up, "runs before them")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app.add_option("--isa", measure.isa,
+  app.add_option("--isa", measure.open.isa,
                  "instruction set: scalar, avx2, avx512vnni (default: DS_ISA, or the fastest)");
   app.add_option("--seed", measure.seed, "of the random inputs")->capture_default_str();
-  app.add_flag("--profile", measure.profile, "time each operator, too");
+  app.add_flag("--profile", measure.session.profile, "time each operator, too");
   app.add_option("--format", arguments.format, "what is printed")
       ->check(CLI::IsMember(std::vector<std::string>{"table", "json", "csv"}))
       ->capture_default_str();

@@ -31,7 +31,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--split", job.split, "of the data")
       ->check(CLI::IsMember(std::vector<std::string>{"train", "test"}))
       ->capture_default_str();
-  app.add_option("--limit", job.limit, "samples; 0: as the YAML says, or all")->check(CLI::NonNegativeNumber);
+  app.add_option("--limit", job.limit, "samples; 0: as the YAML says, or all")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--top", job.top, "classes shown of a picture")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

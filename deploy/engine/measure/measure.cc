@@ -8,7 +8,6 @@
 #include <memory>
 #include <random>
 
-#include "deploy/engine/runtime/session.h"
 #include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine {
@@ -100,14 +99,13 @@ void Time(Session& session, const MeasureOptions& options, Measurement& out) {
 Status Measure(const MeasureOptions& options, Measurement& out) {
   if (options.runs < 1) return Status::Error("at least one timed run is needed (--runs)");
   out.model = options.model;
-  out.threads = options.threads;
+  out.threads = options.session.threads;
   const double resident = ResidentMib();
   const auto begin = Clock::now();
   std::shared_ptr<const Model> model;
-  DS_ENGINE_RETURN_IF_ERROR(Model::Open(options.model, {.isa = options.isa}, model));
+  DS_ENGINE_RETURN_IF_ERROR(Model::Open(options.model, options.open, model));
   std::unique_ptr<Session> session;
-  DS_ENGINE_RETURN_IF_ERROR(
-      Session::Create(model, {.threads = options.threads, .profile = options.profile}, session));
+  DS_ENGINE_RETURN_IF_ERROR(Session::Create(model, options.session, session));
   const auto ready = Clock::now();
   out.load_ms = Milliseconds(begin, ready);
   FillInputs(*session, options.seed);

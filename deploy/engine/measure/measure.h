@@ -6,17 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "deploy/engine/runtime/model.h"
+#include "deploy/engine/runtime/session.h"
 #include "deploy/engine/runtime/status.h"
 
 namespace ds::engine {
 
 struct MeasureOptions {
   std::string model;  // a path
-  std::string isa;    // as ModelOptions has it
-  int threads = 1;
-  int runs = 200;    // timed ones
-  int warm_up = 10;  // before them, the first not counted
-  bool profile = false;
+  ModelOptions open;
+  SessionOptions session;
+  int runs = 200;     // timed ones
+  int warm_up = 10;   // before them, the first not counted
   uint32_t seed = 1;  // of the inputs
 };
 
