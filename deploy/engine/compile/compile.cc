@@ -1,6 +1,8 @@
 #include "deploy/engine/compile/compile.h"
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -16,6 +18,8 @@
 #include "deploy/engine/compile/prepare.h"
 #include "deploy/engine/runtime/check/plan.h"
 #include "deploy/engine/runtime/file_view.h"
+#include "deploy/engine/runtime/model.h"
+#include "deploy/engine/runtime/session.h"
 
 namespace ds::engine::compile {
 namespace {
@@ -31,17 +35,33 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   if (passes.join_without_copies) JoinWithoutCopies(program);
 }
 
+// As the runtime does it on a device, with an instruction set that this machine has.
+Status OpenAsRuntime(std::span<const std::byte> bytes, const std::vector<Isa>& isas) {
+  const auto here =
+      std::find_if(isas.begin(), isas.end(), [](Isa isa) { return KernelsFor(isa) != nullptr; });
+  if (here == isas.end()) {
+    FileView view;
+    DS_ENGINE_RETURN_IF_ERROR(FileView::Open(bytes, view));
+    return CheckPlan(view);
+  }
+  std::shared_ptr<const Model> model;
+  DS_ENGINE_RETURN_IF_ERROR(Model::FromBytes(bytes, {.isa = IsaName(*here)}, model));
+  std::unique_ptr<Session> session;
+  return Session::Create(model, {.most_bytes = INT64_MAX}, session);
+}
+
 // A file that the runtime refuses must not leave this house.
-absl::Status Check(const std::string& bytes) {
-  std::vector<uint64_t> aligned((bytes.size() + 7) / 8);
-  std::memcpy(aligned.data(), bytes.data(), bytes.size());
-  FileView view;
-  Status status = FileView::Open(std::as_bytes(std::span(aligned)).first(bytes.size()), view);
-  if (status.ok()) status = CheckPlan(view);
+absl::Status Check(const std::string& bytes, const std::vector<Isa>& isas) {
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  std::vector<Line> lines(bytes.size() / sizeof(Line) + 1);
+  std::memcpy(lines.data(), bytes.data(), bytes.size());
+  const Status status = OpenAsRuntime(std::as_bytes(std::span(lines)).first(bytes.size()), isas);
   if (status.ok()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(
-      "the file that was made is refused: ", status.message(),
-      "; nothing was written: please report the model's structure (ds_export --describe)"));
+  return absl::UnimplementedError(absl::StrCat(
+      "the engine does not run this model: ", status.message(),
+      "; nothing was written: run the model with ONNX Runtime, or change that operator"));
 }
 
 void Tell(const Program& program, const ProgramPlan& plan, const std::string& bytes,
@@ -72,7 +92,7 @@ absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOption
   RunPasses(program, options.passes);
   const ProgramPlan plan = PlanProgram(program, options.passes.reuse_in_place);
   DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, isas));
-  DS_RETURN_IF_ERROR(Check(bytes));
+  DS_RETURN_IF_ERROR(Check(bytes, isas));
   if (report != nullptr) Tell(program, plan, bytes, *report);
   return bytes;
 }

@@ -250,6 +250,20 @@ TEST(CompileRefusalTest, NamesTheNodeAndAMend) {
   EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("replace it"));
 }
 
+// What no kernel takes for its size is refused here and not on a device.
+TEST(CompileRefusalTest, WhatTheRuntimeRefuses) {
+  Builder builder("deep");
+  const int64_t depth = 3 * 65536;
+  const ValueId x = builder.Input("x", DType::kFloat32, {1, depth});
+  const ValueId w = builder.Constant("w", Tensor(DType::kFloat32, {depth, 1}));
+  builder.Output(builder.Op("MatMul", {x, w}, {}, "long sum"), "y");
+  const auto graph = builder.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto bytes = CompileModel(*graph);
+  ASSERT_FALSE(bytes.ok());
+  EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("long sum"));
+}
+
 TEST(CompileRefusalTest, OpenExtentsMustBeGiven) {
   Builder builder("open");
   const ValueId x = builder.Input("x", DType::kFloat32, {kDynamicDim, 3, kDynamicDim, 8});
