@@ -72,7 +72,13 @@ struct TileOrigins {
   const char* first[kTilePointers];
 };
 
-// Goes from one output pixel to the next: the first tap's place, and where the result goes.
+// Where one pixel does.
+struct Origin {
+  int32_t y, x;
+  const char* first;
+};
+
+// Goes from one output pixel to those behind it: the first tap's place, and where the result goes.
 class Walk {
  public:
   Walk(const ConvShape& shape, const ImageIn& input, const ImageOut& output,
@@ -82,17 +88,14 @@ class Walk {
     Place();
   }
 
-  void Next() {
-    if (++at_.x == shape_.out_w) {
-      --at_.x;
-      at_ = NextPixel(shape_, at_);
-      Place();
-      return;
-    }
-    x += shape_.stride_w;
-    first += shape_.stride_w * input_.pixel_stride;
-    out += output_.pixel_stride;
-    residual += residual_.pixel_stride;
+  // Output pixels from this one to the end of its row.
+  int32_t LeftInRow() const { return shape_.out_w - at_.x; }
+
+  // By at most LeftInRow() pixels.
+  void Skip(int32_t count) {
+    at_.x += count - 1;
+    at_ = NextPixel(shape_, at_);
+    Place();
   }
 
   int32_t y, x;       // of the first tap
@@ -142,7 +145,7 @@ void PointAtTaps(const ConvShape& shape, const ImageIn& input, const TileOrigins
 // As GatherRow(), a run of adjacent bytes at a time: may write up to 63 bytes behind the row. Copy
 // (to, from, bytes) may write as much, and reads only its bytes.
 template <typename T, typename Copy>
-void GatherRuns(const ConvShape& shape, const ImageIn& input, const Walk& from, T pad, T* row,
+void GatherRuns(const ConvShape& shape, const ImageIn& input, const Origin& from, T pad, T* row,
                 Copy copy) {
   // Copies, since what is stored might be the shape for all that the compiler knows.
   const int64_t size = sizeof(T), channels = shape.in_channels;
@@ -201,26 +204,40 @@ class BlockFiller {
     tile.taps = blocks_.taps;
     tile.run = blocks_.run;
     TileOrigins from = {};
-    for (int32_t r = 0; r < count; ++r, walk.Next()) {
-      tile.out[r] = walk.out + out;
-      tile.residual[r] = walk.residual + out;
-      const char* first = walk.first;
-      walk.first += in;
-      if (direct_) {
-        pointers[r] = reinterpret_cast<const T*>(walk.first);
-      } else if (blocks_.gathers) {
-        T* row = reinterpret_cast<T*>(gathered_ + (number * kRows + r) * blocks_.row_bytes);
-        GatherRuns<T>(shape, args_.input, walk, pad_, row, copy);
-        pointers[r] = row;
-      } else {
-        from.y[r] = walk.y, from.x[r] = walk.x, from.first[r] = walk.first;
+    for (int32_t r = 0; r < count;) {
+      const int32_t some = std::min(count - r, walk.LeftInRow());
+      PlaceOut(walk, out, some, tile.out + r, tile.residual + r);
+      const Origin origin{walk.y, walk.x, walk.first + in};
+      const int32_t right = shape.stride_w;
+      const int64_t step = right * args_.input.pixel_stride;
+      for (int32_t i = 0; i < some; ++i, ++r) {
+        const Origin at{origin.y, origin.x + i * right, origin.first + i * step};
+        if (direct_) {
+          pointers[r] = reinterpret_cast<const T*>(at.first);
+        } else if (blocks_.gathers) {
+          T* row = reinterpret_cast<T*>(gathered_ + (number * kRows + r) * blocks_.row_bytes);
+          GatherRuns<T>(shape, args_.input, at, pad_, row, copy);
+          pointers[r] = row;
+        } else {
+          from.y[r] = at.y, from.x[r] = at.x, from.first[r] = at.first;
+        }
       }
-      walk.first = first;
+      walk.Skip(some);
     }
     if (!direct_ && !blocks_.gathers) PointAtTaps<T>(shape, args_.input, from, padding_, pointers);
   }
 
  private:
+  // Where `count` pixels side by side go, and what is added to them.
+  void PlaceOut(const Walk& walk, int64_t offset, int32_t count, char** out,
+                const char** residual) const {
+    char* to = walk.out + offset;
+    const char* from = walk.residual + offset;
+    const int64_t to_step = args_.output.pixel_stride, from_step = residual_.pixel_stride;
+    for (int32_t i = 0; i < count; ++i, to += to_step, from += from_step)
+      out[i] = to, residual[i] = from;
+  }
+
   const Args& args_;
   const ImageIn& residual_;
   const T pad_;
