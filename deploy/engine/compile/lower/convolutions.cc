@@ -47,6 +47,22 @@ std::vector<T> Rows(absl::Span<const T> from, int64_t rows, int64_t columns, boo
   return to;
 }
 
+// Whether no sum on the way can leave int32: what FoldBias() asks for. `axis` is that of the
+// weights' output channels: 0, or the last of two.
+bool SumsFit(const CodeWeight& weight, int axis, const std::vector<int32_t>& bias, int32_t zero) {
+  const size_t outputs = bias.size(), depth = weight.codes.size() / std::max<size_t>(1, outputs);
+  for (size_t o = 0; o < outputs; ++o) {
+    int64_t sum = 0, magnitudes = 0;
+    for (size_t k = 0; k < depth; ++k) {
+      const int64_t code = weight.codes[axis == 0 ? o * depth + k : k * outputs + o];
+      sum += code;
+      magnitudes += std::abs(code);
+    }
+    if (std::abs(bias[o] - zero * sum) + 255 * magnitudes > INT32_MAX) return false;
+  }
+  return true;
+}
+
 bool IsDepthwise(int64_t groups, int64_t channels, int64_t outputs) {
   return groups > 1 && groups == channels && outputs == channels;
 }
@@ -101,7 +117,9 @@ absl::StatusOr<std::optional<Held>> Lowering::ConvCodes(const Node& node, const 
   const Shape& from = ShapeOf(node.inputs[0]);
   const int64_t groups = node.GetInt("group", 1);
   const Shape& w = weight->shape;
-  if (!bias || w[1] * w[2] * w[3] > kMaxDepth) return std::nullopt;
+  if (!bias || w[1] * w[2] * w[3] > kMaxDepth || !SumsFit(*weight, 0, *bias, type->zero)) {
+    return std::nullopt;
+  }
   DS_ASSIGN_OR_RETURN(const ds::Window window,
                       ResolveWindow(node, {w[2], w[3]}, {from[2], from[3]}));
   const bool depthwise = IsDepthwise(groups, from[1], w[0]);
@@ -129,7 +147,10 @@ absl::StatusOr<std::optional<Held>> Lowering::ProductCodes(const Node& node, con
   const int64_t depth = weight->shape[rows ? 1 : 0];
   const auto bias =
       BiasCodes(node.inputs.size() > 2 ? node.inputs[2] : kNoValue, type->scale, weight->scales);
-  if (!bias || depth > kMaxDepth || ShapeOf(node.inputs[0]).size() < 2) return std::nullopt;
+  if (!bias || depth > kMaxDepth || ShapeOf(node.inputs[0]).size() < 2 ||
+      !SumsFit(*weight, rows ? 0 : 1, *bias, type->zero)) {
+    return std::nullopt;
+  }
   DS_ASSIGN_OR_RETURN(const Held codes, CodesOf(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const int from, AsPlain(codes));
   const Shape& shape = ShapeOf(node.outputs[0]);
