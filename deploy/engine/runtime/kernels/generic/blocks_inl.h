@@ -108,7 +108,7 @@ class Walk {
     y = InputY(shape_, at_.y, 0), x = InputX(shape_, at_.x, 0);
     first = At<char>(input_, {at_.image, y, x});
     out = At<char>(output_, at_);
-    residual = At<char>(residual_, at_);
+    residual = residual_.data ? At<char>(residual_, at_) : nullptr;
   }
 
   const ConvShape& shape_;
@@ -232,8 +232,10 @@ class BlockFiller {
   void PlaceOut(const Walk& walk, int64_t offset, int32_t count, char** out,
                 const char** residual) const {
     char* to = walk.out + offset;
-    const char* from = walk.residual + offset;
-    const int64_t to_step = args_.output.pixel_stride, from_step = residual_.pixel_stride;
+    const bool adds = residual_.data;
+    const char* from = adds ? walk.residual + offset : nullptr;
+    const int64_t to_step = args_.output.pixel_stride;
+    const int64_t from_step = adds ? residual_.pixel_stride : 0;
     for (int32_t i = 0; i < count; ++i, to += to_step, from += from_step)
       out[i] = to, residual[i] = from;
   }

@@ -37,7 +37,8 @@ template <typename Vector, int kRows, int kVectors>
   const Register low = Vector::Every(activate.low), high = Vector::Every(activate.high);
   Unroll<kRows>([&](auto r) {
     float* out = reinterpret_cast<float*>(tile.out[r]) + panel.channel;
-    const float* residual = reinterpret_cast<const float*>(tile.residual[r]) + panel.channel;
+    const float* residual = reinterpret_cast<const float*>(tile.residual[r]);
+    if (adds) residual += panel.channel;
     Unroll<kVectors>([&](auto v) {
       const int32_t count = panel.columns - v * Vector::kWidth;
       if (count <= 0) return;
