@@ -38,6 +38,11 @@ MOMENTUM = 0.125  # exact in ONNX's attributes, which are single precision
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 
 
+_single = torch.Tensor.float
+# EfficientViT's attention asks for single precision, which would make the oracle one of single precision.
+torch.Tensor.float = lambda tensor: tensor if tensor.dtype == torch.float64 else _single(tensor)
+
+
 class Joined(torch.nn.Module):
     """A detector's outputs as one, since a loss has one."""
 
@@ -50,7 +55,7 @@ class Joined(torch.nn.Module):
 
 
 def side_of(name, folded):
-    fixed = folded or name in export_zoo.DETECTION or any(part in name for part in ("vit_", "deit", "swin", "maxvit", "levit"))
+    fixed = folded or name in export_zoo.DETECTION or any(part in name for part in ("vit_", "deit", "swin", "maxvit", "levit", "vgg"))
     return export_zoo.SIZES.get(name, 224) if fixed else SIDE
 
 
@@ -66,6 +71,10 @@ def network(name, side, settled):
             module.momentum = MOMENTUM
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
+        # What timm drops through functions: paths, and GhostNet's features before its classifier.
+        for chance in ("drop_prob", "drop_rate"):
+            if isinstance(getattr(module, chance, None), float):
+                setattr(module, chance, 0.0)
     return model
 
 

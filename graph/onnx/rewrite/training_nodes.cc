@@ -56,8 +56,8 @@ absl::Status Normalizer::RewriteBatchNorm(Node& node) {
   };
   const ValueId centred = emit.Op("Sub", {x, emit.Op("ReduceMean", {x}, reduce)});
   const ValueId variance = emit.Op("ReduceMean", {emit.Op("Mul", {centred, centred})}, reduce);
-  const ValueId epsilon =
-      emit.Constant("epsilon", Tensor::Scalar(given == nullptr ? kDefaultEpsilon : *given));
+  DS_ASSIGN_OR_RETURN(const ValueId epsilon,
+                      emit.Number("epsilon", given == nullptr ? kDefaultEpsilon : *given, x));
   const ValueId deviation = emit.Op("Sqrt", {emit.Op("Add", {variance, epsilon})});
   const ValueId unit = emit.Op("Div", {centred, deviation});
   const ValueId scaled = emit.Op("Mul", {unit, vector(node.inputs[1])});

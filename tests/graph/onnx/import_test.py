@@ -117,16 +117,17 @@ def main(program):
                      node("Transpose", ["fc.weight"], ["t2"], perm=[1, 0]), node("MatMul", ["h", "t2"], ["y"])]
             read_directly(trains(model(nodes, [floats("fc.weight", 4, 4)]), 16), "fc.weight")
 
-        def standardised(opset):
+        def standardised(opset, kind=np.float32):
             # What F.batch_norm(weight.reshape(1, out, -1), training=True) becomes.
-            tensors = [floats("conv.weight", 3, 2, 3, 3), floats("conv.gain", 3, 1, 1, 1), given("to", [1, 3, -1], np.int64),
-                       given("back", [3, 2, 3, 3], np.int64), given("flat", [-1], np.int64), given("zero", [0, 0, 0]),
-                       given("mean", [0, 0, 0]), given("var", [1, 1, 1])]
-            tensors[1] = given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)))
+            tensors = [floats("conv.weight", 3, 2, 3, 3, kind=kind), given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)), kind),
+                       given("to", [1, 3, -1], np.int64), given("back", [3, 2, 3, 3], np.int64), given("flat", [-1], np.int64),
+                       given("zero", [0, 0, 0], kind), given("mean", [0, 0, 0], kind), given("var", [1, 1, 1], kind)]
             nodes = [node("Reshape", ["conv.weight", "to"], ["rows"]), node("Reshape", ["conv.gain", "flat"], ["gain"]),
                      node("BatchNormalization", ["rows", "gain", "zero", "mean", "var"], ["unit", "m", "v"], training_mode=1, epsilon=1e-6),
-                     node("Reshape", ["unit", "back"], ["w"]), node("Conv", ["x", "w"], ["y"])]
-            made = model(nodes, tensors, ("batch", 2, 5, 5), opset=opset)
+                     node("Reshape", ["unit", "back"], ["w" if kind == np.float32 else "wide"])]
+            if kind != np.float32:
+                nodes.append(node("Cast", ["wide"], ["w"], to=1))
+            made = model(nodes + [node("Conv", ["x", "w"], ["y"])], tensors, ("batch", 2, 5, 5), opset=opset)
             _, _, done = describe(made)
             assert "note:" not in done.stderr, done.stderr
             trains(made, 54 + 3, ["zero"])
@@ -271,6 +272,7 @@ def main(program):
         report.case("one weight in two layouts", tied)
         report.case("a layer that is used twice", twice)
         report.case("weights standardised by a batch norm", lambda: standardised(17))
+        report.case("weights standardised in double precision", lambda: standardised(17, np.float64))
         report.case("roles and names", roles)
         report.case("what is not finite", never)
         report.case("Constant nodes", constants)
