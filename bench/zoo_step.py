@@ -78,6 +78,34 @@ def network(name, side, settled):
     return model
 
 
+def fold(model, x):
+    """Batch norms behind a convolution go into it, as both exporters do it for evaluation."""
+    made, pairs, names = {}, [], {module: name for name, module in model.named_modules()}
+    kinds = (torch.nn.Conv2d, torch.nn.ConvTranspose2d)
+
+    def remember(module, _, output):
+        made[id(output)] = (module, output)  # alive, so that its id stays its own
+
+    def pair(module, inputs):
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    hooks = [module.register_forward_hook(remember) for module in names if isinstance(module, kinds)]
+    hooks += [module.register_forward_pre_hook(pair) for module in names if isinstance(module, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    for layer, norm in pairs:
+        fused = torch.nn.utils.fusion.fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, torch.nn.ConvTranspose2d))
+        fused.bias.requires_grad_(True)
+        behind = torch.nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else torch.nn.Identity()
+        for old, new in ((layer, fused), (norm, behind)):
+            parent, _, name = names[old].rpartition(".")
+            setattr(model.get_submodule(parent), name, new)
+    return model
+
+
 def move_apart(model):
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
@@ -112,10 +140,11 @@ def loss_of(outputs, labels):
 
 
 def tied(parameters):
-    """Groups of equal values, which exporters store once."""
+    """Groups of equal values, which exporters store once; ones and zeros the importer gives to each layer again."""
     groups = {}
     for parameter in parameters:
-        groups.setdefault((tuple(parameter.shape), parameter.detach().numpy().tobytes()), []).append(parameter)
+        own = parameter if parameter.ndim == 1 and bool((parameter == parameter[0]).all()) else None
+        groups.setdefault((tuple(parameter.shape), own if own is not None else parameter.detach().numpy().tobytes()), []).append(parameter)
     return groups.values()
 
 
@@ -258,8 +287,25 @@ class Case:
             self.model = Joined(self.model)
         self.model.eval()
         self.x = torch.randn((PICTURES, 3, size, size), generator=torch.Generator().manual_seed(13))
+        if folded:
+            self.model = fold(self.model, self.x)
         # Before anything is evaluated: what a network keeps for evaluation must not be in its export.
         self.reference = copy.deepcopy(self.model)
+        self.count = self.parameters()
+
+    def adopt(self, file):
+        """Values as the exporter rounded them when it folded; biases of zeros that it left out do not train."""
+        stored = {}
+        for tensor in onnx.load(str(file)).graph.initializer:
+            stored.setdefault(tuple(tensor.dims), []).append(numpy_helper.to_array(tensor))
+        with torch.no_grad():
+            for parameter in self.reference.parameters():
+                values = parameter.numpy()
+                error, nearest = min(((float(np.abs(values - each).max()), i) for i, each in enumerate(stored.get(values.shape, []))), default=(np.inf, 0))
+                if error <= 1e-5 * np.abs(values).max():
+                    parameter.copy_(torch.from_numpy(stored[values.shape][nearest].copy()))
+                elif not values.any():
+                    parameter.requires_grad_(False)
         self.count = self.parameters()
 
     def steps(self):
@@ -279,7 +325,8 @@ class Case:
         self.theirs = self.error(evaluate(narrow, x))
 
     def parameters(self):
-        groups = tied(self.reference.parameters()) if self.folded else [[p] for p in self.reference.parameters()]
+        trained = [p for p in self.reference.parameters() if p.requires_grad]
+        groups = tied(trained) if self.folded else [[p] for p in trained]
         return sum(group[0].numel() for group in groups)
 
     def error(self, found):
@@ -329,7 +376,7 @@ def main():
         args.keep.mkdir(parents=True, exist_ok=True)
     for name in args.names:
         case = Case(name, bool(args.folded), not args.describe)
-        if not args.describe:
+        if not args.describe and not args.folded:
             case.steps()
         for exporter in args.exporters:
             row = dict(name=name, exporter=exporter)
@@ -337,6 +384,10 @@ def main():
                 folder = pathlib.Path(folder)
                 try:
                     file = files_of(case, exporter, args, folder)
+                    if args.folded:
+                        case.adopt(file)
+                        if not args.describe:
+                            case.steps()
                     if args.describe:
                         row |= case.describe(file)
                         print(f"{name:30} {exporter:7} trained {row['trained'] - row['expected']:+9}: {row['trains']}", flush=True)
