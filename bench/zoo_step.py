@@ -59,7 +59,7 @@ def side_of(name, folded):
     return export_zoo.SIZES.get(name, 224) if fixed else SIDE
 
 
-def network(name, side, settled):
+def network(name, side, settled, folded):
     """Of export_zoo.py's seeds; nothing random in training."""
     model = export_zoo.build(name)
     if settled:
@@ -68,7 +68,8 @@ def network(name, side, settled):
         if isinstance(getattr(module, "eps", None), float):
             module.eps = float(np.float32(module.eps))
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = MOMENTUM
+            # export_zoo.py's files have what None became: statistics that stay.
+            module.momentum = 0.0 if folded else MOMENTUM
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
         # What timm drops through functions: paths, and GhostNet's features before its classifier.
@@ -280,7 +281,7 @@ class Case:
     def __init__(self, name, folded, settled):
         self.name, self.folded = name, folded
         size = side_of(name, folded)
-        self.model = network(name, size, settled)
+        self.model = network(name, size, settled, folded)
         if not folded:
             move_apart(self.model)
         if name in export_zoo.DETECTION:
