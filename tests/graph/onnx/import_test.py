@@ -117,6 +117,12 @@ def main(program):
                      node("Transpose", ["fc.weight"], ["t2"], perm=[1, 0]), node("MatMul", ["h", "t2"], ["y"])]
             read_directly(trains(model(nodes, [floats("fc.weight", 4, 4)]), 16), "fc.weight")
 
+        def begun():
+            """Ones that an exporter stored once for two layers, along any axis: each layer has its own."""
+            nodes = [node("Conv", ["x", "a.weight"], ["c"]), node("Mul", ["c", "a.gamma"], ["m"]), node("Conv", ["m", "b.weight"], ["d"]),
+                     node("Mul", ["d", "a.gamma"], ["y"])]
+            trains(model(nodes, [floats("a.weight", 3, 2, 1, 1), floats("b.weight", 3, 3, 1, 1), given("a.gamma", np.ones((3, 1, 1)))], ("batch", 2, 5, 5)), 21)
+
         def standardised(opset, kind=np.float32):
             # What F.batch_norm(weight.reshape(1, out, -1), training=True) becomes.
             tensors = [floats("conv.weight", 3, 2, 3, 3, kind=kind), given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)), kind),
@@ -271,6 +277,7 @@ def main(program):
         report.case("weights times a constant", scaled)
         report.case("one weight in two layouts", tied)
         report.case("a layer that is used twice", twice)
+        report.case("ones of two layers", begun)
         report.case("weights standardised by a batch norm", lambda: standardised(17))
         report.case("weights standardised in double precision", lambda: standardised(17, np.float64))
         report.case("roles and names", roles)
