@@ -123,7 +123,7 @@ def main(program):
                      node("Mul", ["d", "a.gamma"], ["y"])]
             trains(model(nodes, [floats("a.weight", 3, 2, 1, 1), floats("b.weight", 3, 3, 1, 1), given("a.gamma", np.ones((3, 1, 1)))], ("batch", 2, 5, 5)), 21)
 
-        def standardised(opset, kind=np.float32):
+        def standardised(opset, kind=np.float32, computed=False):
             # What F.batch_norm(weight.reshape(1, out, -1), training=True) becomes.
             tensors = [floats("conv.weight", 3, 2, 3, 3, kind=kind), given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)), kind),
                        given("to", [1, 3, -1], np.int64), given("back", [3, 2, 3, 3], np.int64), given("flat", [-1], np.int64),
@@ -131,6 +131,10 @@ def main(program):
             nodes = [node("Reshape", ["conv.weight", "to"], ["rows"]), node("Reshape", ["conv.gain", "flat"], ["gain"]),
                      node("BatchNormalization", ["rows", "gain", "zero", "mean", "var"], ["unit", "m", "v"], training_mode=1, epsilon=1e-6),
                      node("Reshape", ["unit", "back"], ["w" if kind == np.float32 else "wide"])]
+            if computed:  # as torch.export takes it apart
+                nodes[2] = node("BatchNormalization", ["rows", "gain", "zero", "m", "v"], ["unit"], epsilon=1e-6)
+                nodes[2:2] = [node("ReduceMean", ["rows"], ["m3"], axes=[0, 2]), node("Sub", ["rows", "m3"], ["d"]), node("Mul", ["d", "d"], ["q"]),
+                              node("ReduceMean", ["q"], ["v"], axes=[0, 2], keepdims=0), node("ReduceMean", ["rows"], ["m"], axes=[0, 2], keepdims=0)]
             if kind != np.float32:
                 nodes.append(node("Cast", ["wide"], ["w"], to=1))
             made = model(nodes + [node("Conv", ["x", "w"], ["y"])], tensors, ("batch", 2, 5, 5), opset=opset)
@@ -279,6 +283,7 @@ def main(program):
         report.case("a layer that is used twice", twice)
         report.case("ones of two layers", begun)
         report.case("weights standardised by a batch norm", lambda: standardised(17))
+        report.case("weights standardised by statistics that nodes compute", lambda: standardised(17, computed=True))
         report.case("weights standardised in double precision", lambda: standardised(17, np.float64))
         report.case("roles and names", roles)
         report.case("what is not finite", never)
