@@ -123,6 +123,13 @@ def main(program):
                      node("Mul", ["d", "a.gamma"], ["y"])]
             trains(model(nodes, [floats("a.weight", 3, 2, 1, 1), floats("b.weight", 3, 3, 1, 1), given("a.gamma", np.ones((3, 1, 1)))], ("batch", 2, 5, 5)), 21)
 
+        def filled():
+            """A group norm as torch.export takes it apart: its instance norm has a number for all groups, which is nobody's."""
+            nodes = [node("InstanceNormalization", ["x", "val_9", "val_12"], ["n"]), node("Mul", ["n", "norm.weight"], ["m"]),
+                     node("Add", ["m", "norm.bias"], ["y"])]
+            tensors = [given("val_9", [1]), given("val_12", [0]), floats("norm.weight", 3, 1, 1), floats("norm.bias", 3, 1, 1)]
+            trains(model(nodes, tensors, ("batch", 1, 5)), 6)
+
         def standardised(opset, kind=np.float32, computed=False):
             # What F.batch_norm(weight.reshape(1, out, -1), training=True) becomes.
             tensors = [floats("conv.weight", 3, 2, 3, 3, kind=kind), given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)), kind),
@@ -283,6 +290,7 @@ def main(program):
         report.case("one weight in two layouts", tied)
         report.case("a layer that is used twice", twice)
         report.case("ones of two layers", begun)
+        report.case("an instance norm's ones and zeros", filled)
         report.case("weights standardised by a batch norm", lambda: standardised(17))
         report.case("weights standardised by statistics that nodes compute", lambda: standardised(17, computed=True))
         report.case("weights standardised in double precision", lambda: standardised(17, np.float64))
