@@ -73,10 +73,17 @@ def times(sessions, feeds):
     return least
 
 
+def nodes_of(graph):
+    """Those of branches, too; an If stands for them."""
+    for node in graph.node:
+        inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        yield from ([node] if not inner else (each for branch in inner for each in nodes_of(branch)))
+
+
 def in_float(model, folder):
     """Operators that compute in float after ONNX Runtime's own optimisations."""
     onnx_zoo_inputs.session(model, folder / "optimised.onnx")
-    ops = collections.Counter(node.op_type for node in onnx.load(str(folder / "optimised.onnx")).graph.node)
+    ops = collections.Counter(node.op_type for node in nodes_of(onnx.load(str(folder / "optimised.onnx")).graph))
     return {op: n for op, n in ops.items() if not op.startswith("QLinear") and op not in MOVES}
 
 

@@ -1,6 +1,6 @@
 """One step of SGD on networks of timm and torchvision: PyTorch against Downstream on what both of PyTorch's exporters write of them.
 
-    PYTHON bench/zoo_step.py [NAME ...] [--exporters script dynamo] [--folded FOLDER] [--keep FOLDER] [--describe] [--json FILE]
+    PYTHON bench/zoo_step.py [NAME ...] [--exporters script dynamo] [--folded FOLDER] [--keep FOLDER] [--batches N] [--describe] [--json FILE]
 
 PYTHON is an environment with torch, torchvision, timm, onnx, onnxscript, onnxruntime and safetensors. Networks are export_zoo.py's, with
 parameters no two of which are equal (exporters store equal ones once). They are exported as docs/onnx.md says for fine-tuning: batch norms kept. With
@@ -38,6 +38,11 @@ MOMENTUM = 0.125  # exact in ONNX's attributes, which are single precision
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 
 
+_single = torch.Tensor.float
+# EfficientViT's attention asks for single precision, which would make the oracle one of single precision.
+torch.Tensor.float = lambda tensor: tensor if tensor.dtype == torch.float64 else _single(tensor)
+
+
 class Joined(torch.nn.Module):
     """A detector's outputs as one, since a loss has one."""
 
@@ -50,11 +55,11 @@ class Joined(torch.nn.Module):
 
 
 def side_of(name, folded):
-    fixed = folded or name in export_zoo.DETECTION or any(part in name for part in ("vit_", "deit", "swin", "maxvit", "levit"))
+    fixed = folded or name in export_zoo.DETECTION or any(part in name for part in ("vit_", "deit", "swin", "maxvit", "levit", "vgg11"))
     return export_zoo.SIZES.get(name, 224) if fixed else SIDE
 
 
-def network(name, side, settled):
+def network(name, side, settled, folded):
     """Of export_zoo.py's seeds; nothing random in training."""
     model = export_zoo.build(name)
     if settled:
@@ -63,9 +68,45 @@ def network(name, side, settled):
         if isinstance(getattr(module, "eps", None), float):
             module.eps = float(np.float32(module.eps))
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = MOMENTUM
+            # export_zoo.py's files have what None became: statistics that stay.
+            module.momentum = 0.0 if folded else MOMENTUM
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
+        # What timm drops through functions: paths, and GhostNet's features before its classifier.
+        for chance in ("drop_prob", "drop_rate"):
+            if isinstance(getattr(module, chance, None), float):
+                setattr(module, chance, 0.0)
+    return model
+
+
+def fold(model, x):
+    """Batch norms behind a convolution go into it, as both exporters do it for evaluation."""
+    made, pairs, names = {}, [], {module: name for name, module in model.named_modules()}
+    kinds = (torch.nn.Conv2d, torch.nn.ConvTranspose2d)
+
+    def remember(module, _, output):
+        made[id(output)] = (module, output)  # alive, so that its id stays its own
+
+    def pair(module, inputs):
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    hooks = [module.register_forward_hook(remember) for module in names if isinstance(module, kinds)]
+    hooks += [module.register_forward_pre_hook(pair) for module in names if isinstance(module, torch.nn.BatchNorm2d)]
+    before = evaluate(model, x)
+    for hook in hooks:
+        hook.remove()
+    for layer, norm in pairs:
+        fused = torch.nn.utils.fusion.fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, torch.nn.ConvTranspose2d))
+        fused.bias.requires_grad_(True)
+        behind = torch.nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else torch.nn.Identity()
+        for kept, new in ((layer, fused), (norm, behind)):
+            parent, _, name = names[kept].rpartition(".")
+            setattr(model.get_submodule(parent), name, new)
+        if np.abs(evaluate(model, x) - before).max() > 1e-3 * np.abs(before).max():  # another layer reads the convolution, too
+            for kept in (layer, norm):
+                parent, _, name = names[kept].rpartition(".")
+                setattr(model.get_submodule(parent), name, kept)
     return model
 
 
@@ -103,10 +144,11 @@ def loss_of(outputs, labels):
 
 
 def tied(parameters):
-    """Groups of equal values, which exporters store once."""
+    """Groups of equal values, which exporters store once; ones and zeros the importer gives to each layer again."""
     groups = {}
     for parameter in parameters:
-        groups.setdefault((tuple(parameter.shape), parameter.detach().numpy().tobytes()), []).append(parameter)
+        own = parameter if parameter.ndim == 1 and bool((parameter == parameter[0]).all()) else None
+        groups.setdefault((tuple(parameter.shape), own if own is not None else parameter.detach().numpy().tobytes()), []).append(parameter)
     return groups.values()
 
 
@@ -242,15 +284,36 @@ class Case:
     def __init__(self, name, folded, settled):
         self.name, self.folded = name, folded
         size = side_of(name, folded)
-        self.model = network(name, size, settled)
+        self.model = network(name, size, settled, folded)
         if not folded:
             move_apart(self.model)
         if name in export_zoo.DETECTION:
             self.model = Joined(self.model)
         self.model.eval()
-        self.x = torch.randn((PICTURES, 3, size, size), generator=torch.Generator().manual_seed(13))
+        self.size = size
+        self.pictures(0)
+        if folded:
+            self.model = fold(self.model, self.x)
         # Before anything is evaluated: what a network keeps for evaluation must not be in its export.
         self.reference = copy.deepcopy(self.model)
+        self.count = self.parameters()
+
+    def pictures(self, batch):
+        self.x = torch.randn((PICTURES, 3, self.size, self.size), generator=torch.Generator().manual_seed(13 + batch))
+
+    def adopt(self, file):
+        """Values as the exporter rounded them when it folded; biases of zeros that it left out do not train."""
+        stored = {}
+        for tensor in onnx.load(str(file)).graph.initializer:
+            stored.setdefault(tuple(tensor.dims), []).append(numpy_helper.to_array(tensor))
+        with torch.no_grad():
+            for parameter in self.reference.parameters():
+                values = parameter.numpy()
+                error, nearest = min(((float(np.abs(values - each).max()), i) for i, each in enumerate(stored.get(values.shape, []))), default=(np.inf, 0))
+                if error <= 1e-5 * np.abs(values).max():
+                    parameter.copy_(torch.from_numpy(stored[values.shape][nearest].copy()))
+                elif not values.any():
+                    parameter.requires_grad_(False)
         self.count = self.parameters()
 
     def steps(self):
@@ -270,7 +333,8 @@ class Case:
         self.theirs = self.error(evaluate(narrow, x))
 
     def parameters(self):
-        groups = tied(self.reference.parameters()) if self.folded else [[p] for p in self.reference.parameters()]
+        trained = [p for p in self.reference.parameters() if p.requires_grad]
+        groups = tied(trained) if self.folded else [[p] for p in trained]
         return sum(group[0].numel() for group in groups)
 
     def error(self, found):
@@ -295,6 +359,19 @@ class Case:
         row["worst"], row["statistics"] = worst["parameter"], worst["statistic"]
         return row
 
+    def compare_all(self, file, folder, batches):
+        """A step on each of several batches from the same network: medians in single precision, the worst in double."""
+        rows = []
+        for batch in range(batches):
+            self.pictures(batch)
+            self.steps()
+            within = folder / str(batch)
+            within.mkdir()
+            rows.append(self.compare(file, within))
+        row = max(rows, key=lambda each: each["double"])
+        each_of = {key: [each[key] for each in rows] for key in ("ours", "torch")}
+        return row | {key: float(np.median(values)) for key, values in each_of.items()} | {"batches": each_of}
+
 
 def files_of(case, exporter, args, folder):
     if args.folded:
@@ -312,6 +389,7 @@ def main():
     parser.add_argument("--folded", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path, help="where exported files stay, and are taken from")
     parser.add_argument("--describe", action="store_true", help="no step: only whether as many values train as PyTorch has parameters")
+    parser.add_argument("--batches", type=int, default=1, help="a step on each of so many: medians in single precision, whose rounding is chance")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -320,19 +398,19 @@ def main():
         args.keep.mkdir(parents=True, exist_ok=True)
     for name in args.names:
         case = Case(name, bool(args.folded), not args.describe)
-        if not args.describe:
-            case.steps()
         for exporter in args.exporters:
             row = dict(name=name, exporter=exporter)
             with tempfile.TemporaryDirectory() as folder:
                 folder = pathlib.Path(folder)
                 try:
                     file = files_of(case, exporter, args, folder)
+                    if args.folded:
+                        case.adopt(file)
                     if args.describe:
                         row |= case.describe(file)
                         print(f"{name:30} {exporter:7} trained {row['trained'] - row['expected']:+9}: {row['trains']}", flush=True)
                         continue
-                    row |= case.compare(file, folder)
+                    row |= case.compare_all(file, folder, args.batches)
                     print(f"{name:30} {exporter:7} trained {row['trained'] - row['expected']:+9} ours {row['ours']:.1e} PyTorch {row['torch']:.1e} "
                           f"double {row['double']:.1e} statistics {row['statistics'][0]:.1e} worst {row['worst'][0]:.1e} {row['worst'][1]}", flush=True)
                 except Exception as error:  # noqa: BLE001 - a line of the table, not its end

@@ -19,7 +19,10 @@ absl::StatusOr<TensorRTExportResult> TensorRTExporter::Export(const Graph& graph
 
 absl::StatusOr<TensorRTExportResult> TensorRTExporter::Write(const Graph& placed,
                                                              const std::string& path) const {
-  DS_ASSIGN_OR_RETURN(const OnnxFile file, EncodeOnnx(placed, options_.onnx));
+  // TensorRT takes no Q/DQ inside an If.
+  OnnxExportOptions onnx = options_.onnx;
+  onnx.branches = false;
+  DS_ASSIGN_OR_RETURN(const OnnxFile file, EncodeOnnx(placed, onnx));
   const std::string name = path.substr(path.rfind('/') + 1);
   DS_ASSIGN_OR_RETURN(const std::string recipe, TrtRecipe(placed, name, options_.batches));
   TensorRTExportResult result;

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <string>
+#include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/file/file.h"
 #include "base/status.h"
@@ -8,6 +10,7 @@
 #include "graph/onnx/node_reader.h"
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
+#include "graph/onnx/rewrite/branches.h"
 #include "graph/onnx/rewrite/decompose.h"
 #include "graph/onnx/rewrite/dim_names.h"
 #include "graph/onnx/rewrite/expand.h"
@@ -82,25 +85,106 @@ void WriteNode(const Graph& graph, const Node& node, bool named, onnx::NodeProto
     AttributeToProto(name, value, proto->add_attribute());
 }
 
-// `compact`: without what a reader can do without.
-void WriteGraph(const Graph& graph, const DimNames& names, bool compact, onnx::GraphProto* proto) {
-  proto->set_name(graph.name.empty() ? "graph" : graph.name);
-  for (const ValueId id : graph.inputs()) WriteType(graph, id, names, proto->add_input());
-  for (const ValueId id : graph.outputs()) WriteType(graph, id, names, proto->add_output());
-  for (const auto& [id, initializer] : graph.initializers()) {
-    onnx::TensorProto* tensor = proto->add_initializer();
-    TensorToProto(initializer.data, tensor);
-    tensor->set_name(graph.value(id).name);
+class GraphWriter {
+ public:
+  // `compact`: without what a reader can do without. All must outlive this.
+  GraphWriter(const Graph& graph, const DimNames& names, const BranchPlan& plan, bool compact)
+      : graph_(graph),
+        names_(names),
+        plan_(plan),
+        compact_(compact),
+        outputs_(graph.outputs().begin(), graph.outputs().end()) {}
+
+  void Write(onnx::GraphProto* proto) {
+    proto->set_name(graph_.name.empty() ? "graph" : graph_.name);
+    for (const ValueId id : graph_.inputs()) WriteType(graph_, id, names_, proto->add_input());
+    for (const ValueId id : graph_.outputs()) WriteType(graph_, id, names_, proto->add_output());
+    WriteRegion(0, proto);
   }
-  for (const Node& node : graph.nodes()) {
-    WriteNode(graph, node, !compact, proto->add_node());
-    if (compact) continue;
-    for (const ValueId id : node.outputs) {
-      const bool is_output =
-          std::find(graph.outputs().begin(), graph.outputs().end(), id) != graph.outputs().end();
-      if (id != kNoValue && !is_output) WriteType(graph, id, names, proto->add_value_info());
+
+ private:
+  void WriteRegion(int index, onnx::GraphProto* proto) {
+    const Region& region = plan_.regions[index];
+    for (const ValueId id : region.initializers) {
+      onnx::TensorProto* tensor = proto->add_initializer();
+      TensorToProto(*graph_.Constant(id), tensor);
+      tensor->set_name(graph_.value(id).name);
+    }
+    for (const Region::Step& step : region.steps) {
+      if (step.node < 0) {
+        WriteChoice(plan_.choices[step.choice], proto);
+        continue;
+      }
+      const Node& node = graph_.nodes()[step.node];
+      WriteNode(graph_, node, !compact_, proto->add_node());
+      WriteTypes(node.outputs, region.results, proto);
     }
   }
+
+  void WriteTypes(const std::vector<ValueId>& values, const std::vector<ValueId>& results,
+                  onnx::GraphProto* proto) {
+    if (compact_) return;
+    for (const ValueId id : values) {
+      const bool is_result = std::find(results.begin(), results.end(), id) != results.end();
+      if (id == kNoValue || outputs_.contains(id) || is_result) continue;
+      WriteType(graph_, id, names_, proto->add_value_info());
+    }
+  }
+
+  void WriteChoice(const Choice& choice, onnx::GraphProto* proto) {
+    onnx::NodeProto* node = proto->add_node();
+    node->set_op_type("If");
+    if (!compact_) node->set_name(absl::StrCat("If_", graph_.value(choice.outputs[0]).name));
+    node->add_input(graph_.value(choice.condition).name);
+    for (const ValueId id : choice.outputs) node->add_output(graph_.value(id).name);
+    WriteBranch("then_branch", choice, choice.yes, node->add_attribute());
+    WriteBranch("else_branch", choice, choice.no, node->add_attribute());
+    WriteTypes(choice.outputs, {}, proto);
+  }
+
+  void WriteBranch(const std::string& name, const Choice& choice, int index,
+                   onnx::AttributeProto* attribute) {
+    attribute->set_name(name);
+    attribute->set_type(onnx::AttributeProto::GRAPH);
+    onnx::GraphProto* proto = attribute->mutable_g();
+    proto->set_name(absl::StrCat(name, "_", graph_.value(choice.outputs[0]).name));
+    WriteRegion(index, proto);
+    absl::flat_hash_set<std::string> made;
+    for (const onnx::NodeProto& node : proto->node()) {
+      made.insert(node.output().begin(), node.output().end());
+    }
+    const Region& region = plan_.regions[index];
+    for (size_t i = 0; i < region.results.size(); ++i) {
+      onnx::ValueInfoProto* output = proto->add_output();
+      WriteType(graph_, region.results[i], names_, output);
+      // What a branch answers is made in it, and once.
+      if (made.erase(output->name()) > 0) continue;
+      onnx::NodeProto* same = proto->add_node();
+      same->set_op_type("Identity");
+      same->add_input(output->name());
+      std::string own = absl::StrCat(graph_.value(choice.outputs[i]).name, "_", name);
+      while (graph_.FindValue(own) != kNoValue) own += '_';
+      output->set_name(own);
+      same->add_output(output->name());
+    }
+  }
+
+  const Graph& graph_;
+  const DimNames& names_;
+  const BranchPlan& plan_;
+  const bool compact_;
+  const absl::flat_hash_set<ValueId> outputs_;
+};
+
+// Without choices.
+BranchPlan OneRegion(const Graph& graph) {
+  BranchPlan plan;
+  Region& region = plan.regions.emplace_back();
+  for (int i = 0; i < static_cast<int>(graph.nodes().size()); ++i) {
+    region.steps.push_back({.node = i});
+  }
+  for (const auto& [id, initializer] : graph.initializers()) region.initializers.push_back(id);
+  return plan;
 }
 
 }  // namespace
@@ -131,10 +215,12 @@ absl::StatusOr<std::string> ExportOnnxToBytes(const Graph& graph, const OnnxExpo
     entry->set_key(key);
     entry->set_value(value);
   }
-  const onnx_io::DimNames names = onnx_io::NameDynamicDims(*lowered);
+  onnx_io::DimNames names = onnx_io::NameDynamicDims(*lowered);
   onnx_io::UseNewForms(*lowered, least);
+  const onnx_io::BranchPlan plan =
+      options.branches ? onnx_io::PlanBranches(*lowered, names) : onnx_io::OneRegion(*lowered);
   if (options.compact) onnx_io::Shorten(*lowered);
-  onnx_io::WriteGraph(*lowered, names, options.compact, model.mutable_graph());
+  onnx_io::GraphWriter(*lowered, names, plan, options.compact).Write(model.mutable_graph());
   std::string bytes;
   if (!model.SerializeToString(&bytes)) {
     return absl::InternalError("ONNX export: the model could not be written as a protobuf message");

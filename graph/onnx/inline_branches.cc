@@ -161,7 +161,8 @@ class BranchInliner {
     DS_ASSIGN_OR_RETURN(const auto then_results, AddBranch(yes, node, depth));
     DS_ASSIGN_OR_RETURN(const auto else_results, AddBranch(no, node, depth, ".else_branch"));
     DS_RETURN_IF_ERROR(CheckEqualShapes(then_results, else_results));
-    const std::string condition_name = ScalarOf(node);
+    DS_ASSIGN_OR_RETURN(const auto condition, Probe({node.input(0)}));
+    const std::string condition_name = condition[0].shape.empty() ? node.input(0) : ScalarOf(node);
     for (int i = 0; i < node.output_size(); ++i) {
       if (node.output(i).empty()) continue;
       AddNode("Where", {condition_name, then_results[i], else_results[i]}, node.output(i), node);

@@ -21,6 +21,9 @@ struct OnnxExportOptions {
   // at their defaults are left out. What is computed stays the same, and so do the names of inputs
   // and outputs.
   bool compact = false;
+  // Choices between two computed branches are written as If, so that only one runs, where a branch
+  // is worth it (rewrite/branches.h). The importer makes Where of them again.
+  bool branches = true;
   std::string producer_name = "downstream";
 };
 

@@ -26,10 +26,14 @@ const Tensor* Renamed(const Graph& graph, const Node& node) {
 
 // As layers begin: ones, zeros, or another number throughout.
 bool IsUniformVector(const Tensor& tensor) {
-  if (tensor.dtype() != DType::kFloat32 || tensor.rank() != 1) return false;
   if (tensor.num_elements() < 2 || tensor.num_elements() > kMostElements) return false;
-  const absl::Span<const float> values = tensor.span<float>();
-  return std::ranges::all_of(values, [&](float x) { return x == values[0]; });
+  const auto is_long = [](int64_t extent) { return extent != 1; };
+  if (std::ranges::count_if(tensor.shape(), is_long) != 1) return false;
+  const auto is_uniform = [](const auto values) {
+    return std::ranges::all_of(values, [&](auto x) { return x == values[0]; });
+  };
+  if (tensor.dtype() == DType::kFloat64) return is_uniform(tensor.span<double>());
+  return tensor.dtype() == DType::kFloat32 && is_uniform(tensor.span<float>());
 }
 
 // Whether a vector that is the node's own may stand there.

@@ -110,7 +110,7 @@ def labels(folder):
     random = np.random.default_rng(7)
     features = random.standard_normal((448, 8)).astype(np.float32)
     directions = random.standard_normal((8, 3))
-    wanted = (features @ directions > np.array([0, 3, 0])).astype(np.float32)
+    wanted = (features @ directions > np.array([0, 1.5, 0])).astype(np.float32)
     save_splits(folder / "data", {"features": features, "labels": wanted})
     model = Model(8)
     x = model.op("Relu", model.linear("features", "hidden", 8, 16))

@@ -27,6 +27,10 @@ class Tasks(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
+    def quantize(self, *arguments):
+        """Integers in earnest: layers as small as these would stay float, since they are faster so."""
+        return self.run_in_folder(DS_QUANTIZE, *arguments, "--no-slow-layers-float")
+
     def run_in_folder(self, *command):
         done = subprocess.run([str(word) for word in command], cwd=self.folder, env=ENVIRONMENT, capture_output=True,
                               text=True, timeout=120)
@@ -40,13 +44,13 @@ class Tasks(unittest.TestCase):
         said = self.run_in_folder(MPIRUN, "--oversubscribe", "--bind-to", "none", "-np", 2, DS_TRAIN, "--config", config,
                                   "run.verify_replicas=true")
         run = self.folder / "runs" / name
-        quantised = self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", run / "config.yaml", "--output",
+        quantised = self.quantize("--model", run / "model.onnx", "--data", run / "config.yaml", "--output",
                                        "int8.onnx", "--verify", "--python", sys.executable)
         self.assertIn("ONNX Runtime", quantised)
         report = json.loads((self.folder / "int8.json").read_text())
         self.assertEqual(report["runtime"]["version"], onnxruntime.__version__)
         for output in report["runtime"]["outputs"]:
-            self.assertGreater(output["runtime_db"], 20)
+            self.assertGreater(output["runtime_db"], 25)
         return run, said, report
 
     def arrays(self, *names):
@@ -65,7 +69,7 @@ class Tasks(unittest.TestCase):
         run, said, report = self.task("text")
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["metric"], "accuracy")
-        self.assertGreater(summary["test_accuracy"], 0.9)
+        self.assertGreater(summary["test_accuracy"], 0.95)
         self.assertIn("f1", summary["final_test_metrics"])
         self.assertRegex(said, r"test loss [0-9.]+, accuracy [0-9.]+%, f1 [0-9.]+%")
         arrays = self.arrays("input_ids", "attention_mask", "labels")
@@ -79,7 +83,7 @@ class Tasks(unittest.TestCase):
         run, said, report = self.task("segmentation")
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["metric"], "mean_iou")
-        self.assertGreater(summary["test_mean_iou"], 0.6)
+        self.assertGreater(summary["test_mean_iou"], 0.9)
         self.assertAlmostEqual(self.best_row(run, "mean_iou", max), summary["test_mean_iou"], places=6)
         arrays = self.arrays("image", "labels")
         labels = arrays.pop("labels")
@@ -93,7 +97,7 @@ class Tasks(unittest.TestCase):
         run, _, report = self.task("regression")
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["metric"], "mae")
-        self.assertLess(summary["test_mae"], 0.3)
+        self.assertLess(summary["test_mae"], 0.2)
         self.assertAlmostEqual(self.best_row(run, "mae", min), summary["test_mae"], places=6)
         self.assertLess(report["quantized_mae"], report["float_mae"] + 0.05)
         self.assertIsNone(report["outputs"][0]["same_share"], "one number is no class")
@@ -102,7 +106,7 @@ class Tasks(unittest.TestCase):
         run, _, report = self.task("labels")
         summary = json.loads((run / "summary.json").read_text())
         self.assertEqual(summary["metric"], "f1")
-        self.assertGreater(summary["test_f1"], 0.6)
+        self.assertGreater(summary["test_f1"], 0.85)
         self.assertEqual(set(summary["final_test_metrics"]), {"f1", "accuracy", "auc"})
         arrays = self.arrays("features", "labels")
         wanted = arrays.pop("labels") > 0.5
@@ -113,14 +117,14 @@ class Tasks(unittest.TestCase):
         for split in ("train", "test"):
             (self.folder / "data" / split / "labels.npy").unlink()
         (self.folder / "only_data.yaml").write_text("data: {type: tensors, path: data}\n")
-        self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", "only_data.yaml", "--output", "bare.onnx")
+        self.quantize("--model", run / "model.onnx", "--data", "only_data.yaml", "--output", "bare.onnx")
         bare = json.loads((self.folder / "bare.json").read_text())
         self.assertIsNone(bare["metric"])
         self.assertAlmostEqual(bare["outputs"][0]["snr_db"], report["outputs"][0]["snr_db"], delta=5)
         # And with nothing at all.
-        said = self.run_in_folder(DS_QUANTIZE, "--model", run / "model.onnx", "--data", "random", "--output", "random.onnx")
+        said = self.quantize("--model", run / "model.onnx", "--data", "random", "--output", "random.onnx")
         self.assertIn("'features' [8, 8] normal(0, 1)", said)
-        self.assertGreater(json.loads((self.folder / "random.json").read_text())["outputs"][0]["snr_db"], 20)
+        self.assertGreater(json.loads((self.folder / "random.json").read_text())["outputs"][0]["snr_db"], 35)
 
     def test_a_model_that_ends_in_softmax_trains_like_one_of_logits(self):
         losses = {}
@@ -145,11 +149,11 @@ precision: {{mode: fp32}}
 
     def test_a_weight_of_two_layouts_is_right_in_onnx_runtime(self):
         task_models.two_layouts(self.folder / "m.onnx")
-        said = self.run_in_folder(DS_QUANTIZE, "--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--method", "min-max",
+        said = self.quantize("--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--method", "min-max",
                                   "--verify", "--python", sys.executable)
         self.assertIn("dB from the float model", said)
         output = json.loads((self.folder / "q.json").read_text())["runtime"]["outputs"][0]
-        self.assertGreater(output["runtime_db"], 20)
+        self.assertGreater(output["runtime_db"], 35)
         self.assertGreater(output["between_db"], 60, "before the copy: -4 dB")
 
     def test_a_runtime_that_computes_something_else_ends_it_with_an_error(self):
@@ -162,7 +166,7 @@ sys.argv = ["-c"] + sys.argv[3:]
 exec(script)
 """)
         wrong.chmod(0o755)
-        command = [DS_QUANTIZE, "--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--verify", "--python"]
+        command = [DS_QUANTIZE, "--model", "m.onnx", "--data", "random", "--output", "q.onnx", "--no-slow-layers-float", "--verify", "--python"]
         done = subprocess.run([*command, str(wrong)], cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("must not be used: output 'output' of ONNX Runtime is -", done.stderr)

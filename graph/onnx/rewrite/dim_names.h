@@ -19,4 +19,9 @@ using DimNames = std::map<std::pair<ValueId, int>, std::string>;
 // a name of its own.
 DimNames NameDynamicDims(const Graph& graph);
 
+// The same for telling which extents are equal, not for a file: extents of inputs without whose
+// equality the shapes do not fit (a state's batch beside the input's) have one name. A Where of
+// one condition gives no such reason: its operands may be broadcast.
+DimNames NameEqualDims(const Graph& graph);
+
 }  // namespace ds::onnx_io

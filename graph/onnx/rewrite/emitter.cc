@@ -32,6 +32,14 @@ ValueId Emitter::Constant(const std::string& what, Tensor tensor) {
                                false);
 }
 
+absl::StatusOr<ValueId> Emitter::Number(const std::string& what, float number, ValueId like) {
+  DS_RETURN_IF_ERROR(ShapeOf(like).status());  // infers the type, too
+  const ValueId constant = Constant(what, Tensor::Scalar(number));
+  const DType type = graph_.value(like).dtype;
+  if (type == DType::kFloat32) return constant;
+  return Op("Cast", {constant}, {{"to", OnnxTypeNumber(type)}});
+}
+
 ValueId Emitter::Op(const std::string& op, std::vector<ValueId> inputs, Attributes attributes) {
   const ValueId output = graph_.AddValue(absl::StrCat(like_.name, ".", op));
   while (!inputs.empty() && inputs.back() == kNoValue) inputs.pop_back();

@@ -36,6 +36,8 @@ class Emitter {
 
   // Its name says that it is no parameter (own_names.h), also when our own file is read again.
   ValueId Constant(const std::string& what, Tensor tensor);
+  // The number in the type of `like`: operators do not convert.
+  absl::StatusOr<ValueId> Number(const std::string& what, float number, ValueId like);
   // A node of one output, which is returned.
   ValueId Op(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});
   // The node that writes output `slot` of the node that is replaced.

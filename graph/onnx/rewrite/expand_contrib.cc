@@ -52,8 +52,9 @@ class Expansion {
 
   absl::Status QuickGelu() {
     DS_RETURN_IF_ERROR(emit_.Need(1));
-    const ValueId alpha =
-        emit_.Constant("alpha", Tensor::Scalar(FloatOr(node_, "alpha", kQuickGeluAlpha)));
+    DS_ASSIGN_OR_RETURN(
+        const ValueId alpha,
+        emit_.Number("alpha", FloatOr(node_, "alpha", kQuickGeluAlpha), emit_.In(0)));
     const ValueId gate = emit_.Op("Sigmoid", {emit_.Op("Mul", {emit_.In(0), alpha})});
     emit_.Finish("Mul", {emit_.In(0), gate});
     return absl::OkStatus();
@@ -82,7 +83,7 @@ class Expansion {
       emit_.Finish("MatMul", {a, b});
       return absl::OkStatus();
     }
-    const ValueId scale = emit_.Constant("alpha", Tensor::Scalar(alpha));
+    DS_ASSIGN_OR_RETURN(const ValueId scale, emit_.Number("alpha", alpha, a));
     emit_.Finish("Mul", {emit_.Op("MatMul", {a, b}), scale});
     return absl::OkStatus();
   }
@@ -125,8 +126,8 @@ class Expansion {
     } else if (name == "HardSigmoid") {
       emit_.Finish(name, {x}, {{"alpha", parameter(0, 0.2F)}, {"beta", parameter(1, 0.5F)}});
     } else if (name == "Clip" && activation.parameters.size() == 2) {
-      const ValueId low = emit_.Constant("min", Tensor::Scalar(parameter(0, 0)));
-      const ValueId high = emit_.Constant("max", Tensor::Scalar(parameter(1, 0)));
+      DS_ASSIGN_OR_RETURN(const ValueId low, emit_.Number("min", parameter(0, 0), x));
+      DS_ASSIGN_OR_RETURN(const ValueId high, emit_.Number("max", parameter(1, 0), x));
       emit_.Finish(name, {x, low, high});
     } else {
       return absl::UnimplementedError(
@@ -178,8 +179,7 @@ class Expansion {
   // Inputs input, skip, gamma, bias.
   absl::Status SkipRmsNorm() {
     DS_ASSIGN_OR_RETURN(const ValueId sum, SkipSum(3));
-    FinishRms(sum, emit_.In(2), 1e-12F);
-    return absl::OkStatus();
+    return FinishRms(sum, emit_.In(2), 1e-12F);
   }
 
   absl::Status RmsNorm() {
@@ -190,18 +190,18 @@ class Expansion {
     if (const int64_t axis = IntOr(node_, "axis", -1); axis != -1 && axis != last) {
       return absl::UnimplementedError("over several axes it is not supported, only over the last");
     }
-    FinishRms(emit_.In(0), emit_.In(1), 1e-5F);
-    return absl::OkStatus();
+    return FinishRms(emit_.In(0), emit_.In(1), 1e-5F);
   }
 
   // x / sqrt(mean(x^2) + epsilon) * scale over the last axis; epsilon is `usual` by default.
-  void FinishRms(ValueId x, ValueId scale, float usual) {
-    const ValueId epsilon =
-        emit_.Constant("epsilon", Tensor::Scalar(FloatOr(node_, "epsilon", usual)));
+  absl::Status FinishRms(ValueId x, ValueId scale, float usual) {
+    DS_ASSIGN_OR_RETURN(const ValueId epsilon,
+                        emit_.Number("epsilon", FloatOr(node_, "epsilon", usual), x));
     const ValueId square = emit_.Op("Mul", {x, x});
     const ValueId mean = emit_.Op("ReduceMean", {square}, {{"axes", std::vector<int64_t>{-1}}});
     const ValueId root = emit_.Op("Sqrt", {emit_.Op("Add", {mean, epsilon})});
     emit_.Finish("Mul", {emit_.Op("Div", {x, root}), scale});
+    return absl::OkStatus();
   }
 
   Emitter emit_;

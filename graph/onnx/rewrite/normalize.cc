@@ -243,7 +243,7 @@ absl::Status Normalizer::RewriteSwish(Node& node) {
     return absl::OkStatus();
   }
   const ValueId x = node.inputs[0];
-  const ValueId scale = emit.Constant("alpha", Tensor::Scalar(alpha));
+  DS_ASSIGN_OR_RETURN(const ValueId scale, emit.Number("alpha", alpha, x));
   const ValueId scaled = emit.Op("Mul", {x, scale});
   const ValueId gate = emit.Op("Sigmoid", {scaled});
   node.op = "Mul";

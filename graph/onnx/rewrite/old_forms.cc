@@ -72,12 +72,7 @@ class OldForm {
     auto it = node_.attributes.find(key);
     const float* value = it == node_.attributes.end() ? nullptr : std::get_if<float>(&it->second);
     if (value == nullptr) return absl::OkStatus();
-    ValueId constant = emit_.Constant(key, Tensor::Scalar(*value));
-    DS_RETURN_IF_ERROR(emit_.ShapeOf(emit_.In(0)).status());  // infers the type, too
-    const DType type = emit_.graph().value(emit_.In(0)).dtype;
-    if (type != DType::kFloat32) {
-      constant = emit_.Op("Cast", {constant}, {{"to", OnnxTypeNumber(type)}});
-    }
+    DS_ASSIGN_OR_RETURN(const ValueId constant, emit_.Number(key, *value, emit_.In(0)));
     SetInput(slot, constant);
     node_.attributes.erase(it);
     return absl::OkStatus();

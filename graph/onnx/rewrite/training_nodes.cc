@@ -22,7 +22,8 @@ std::string Counted(const std::vector<std::string>& names, absl::string_view op)
 }  // namespace
 
 // Whether statistics are gathered is the executor's business. But the statistics of a weight are
-// part of the model: that is a standardisation, which is written out.
+// part of the model: that is a standardisation, which is written out, also where the file computes
+// the statistics by nodes of its own (PyTorch's newer exporter).
 absl::Status Normalizer::RewriteBatchNorm(Node& node) {
   Emitter emit(graph_, node);
   const auto mode = node.attributes.find("training_mode");
@@ -32,9 +33,13 @@ absl::Status Normalizer::RewriteBatchNorm(Node& node) {
     trains = number != nullptr && *number != 0;
     node.attributes.erase(mode);
   }
-  if (!trains || node.inputs.size() != 5 || node.outputs.empty()) return absl::OkStatus();
+  if (node.inputs.size() != 5 || node.outputs.empty()) return absl::OkStatus();
+  const bool has_statistics = !trains;
+  if (has_statistics && graph_.IsInitializer(node.inputs[3]) &&
+      graph_.IsInitializer(node.inputs[4]))
+    return absl::OkStatus();
   if (DependOnInputs(graph_)[static_cast<size_t>(node.inputs[0])]) {
-    training_norms_.push_back(node.name);
+    if (trains) training_norms_.push_back(node.name);
     return absl::OkStatus();
   }
   DS_ASSIGN_OR_RETURN(const Shape shape, emit.ShapeOf(node.inputs[0]));
@@ -54,10 +59,13 @@ absl::Status Normalizer::RewriteBatchNorm(Node& node) {
     return emit.Op("Unsqueeze",
                    {id, emit.Constant("axes", Tensor::From<int64_t>({count}, behind))});
   };
-  const ValueId centred = emit.Op("Sub", {x, emit.Op("ReduceMean", {x}, reduce)});
-  const ValueId variance = emit.Op("ReduceMean", {emit.Op("Mul", {centred, centred})}, reduce);
-  const ValueId epsilon =
-      emit.Constant("epsilon", Tensor::Scalar(given == nullptr ? kDefaultEpsilon : *given));
+  const ValueId mean = has_statistics ? vector(node.inputs[3]) : emit.Op("ReduceMean", {x}, reduce);
+  const ValueId centred = emit.Op("Sub", {x, mean});
+  const ValueId variance =
+      has_statistics ? vector(node.inputs[4])
+                     : emit.Op("ReduceMean", {emit.Op("Mul", {centred, centred})}, reduce);
+  DS_ASSIGN_OR_RETURN(const ValueId epsilon,
+                      emit.Number("epsilon", given == nullptr ? kDefaultEpsilon : *given, x));
   const ValueId deviation = emit.Op("Sqrt", {emit.Op("Add", {variance, epsilon})});
   const ValueId unit = emit.Op("Div", {centred, deviation});
   const ValueId scaled = emit.Op("Mul", {unit, vector(node.inputs[1])});

@@ -351,6 +351,12 @@ def optimised_files(report, program, folder, rng):
     report.case("SkipSimplifiedLayerNormalization", direct("SkipSimplifiedLayerNormalization", ["x", "g", "b"], {"g": g, "b": b}, epsilon=1e-3))
     report.case("SimplifiedLayerNormalization", lambda: same_results(program, folder, model_of(
         17, [node("SimplifiedLayerNormalization", ["x", "g"], epsilon=1e-3, axis=-1)], rows, {"g": g}), rows))
+    # An attribute is a float32; what it meets is not.
+    wide = {"x": rows["x"].astype(np.float64)}
+    report.case("SimplifiedLayerNormalization in double precision", lambda: same_results(program, folder, model_of(
+        17, [node("SimplifiedLayerNormalization", ["x", "g"], epsilon=1e-3, axis=-1)], wide, {"g": g.astype(np.float64)}, kind=TensorProto.DOUBLE), wide))
+    report.case("FusedMatMul in double precision", lambda: same_results(program, folder, model_of(
+        17, [node("FusedMatMul", ["x", "w"], domain="com.microsoft", alpha=0.3)], wide, {"w": w.astype(np.float64)}, kind=TensorProto.DOUBLE), wide))
     report.case("TransposeMatMul", direct("TransposeMatMul", ["w"], {"w": w}, transB=1, alpha=0.5))
     flat = {"x": rows["x"][0]}
     for activation in ("Relu", "Sigmoid", "Tanh", "LeakyRelu"):

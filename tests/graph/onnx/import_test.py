@@ -117,19 +117,38 @@ def main(program):
                      node("Transpose", ["fc.weight"], ["t2"], perm=[1, 0]), node("MatMul", ["h", "t2"], ["y"])]
             read_directly(trains(model(nodes, [floats("fc.weight", 4, 4)]), 16), "fc.weight")
 
-        def standardised(opset):
+        def begun():
+            """Ones that an exporter stored once for two layers, along any axis: each layer has its own."""
+            nodes = [node("Conv", ["x", "a.weight"], ["c"]), node("Mul", ["c", "a.gamma"], ["m"]), node("Conv", ["m", "b.weight"], ["d"]),
+                     node("Mul", ["d", "a.gamma"], ["y"])]
+            trains(model(nodes, [floats("a.weight", 3, 2, 1, 1), floats("b.weight", 3, 3, 1, 1), given("a.gamma", np.ones((3, 1, 1)))], ("batch", 2, 5, 5)), 21)
+
+        def filled():
+            """A group norm as torch.export takes it apart: its instance norm has a number for all groups, which is nobody's."""
+            nodes = [node("InstanceNormalization", ["x", "val_9", "val_12"], ["n"]), node("Mul", ["n", "norm.weight"], ["m"]),
+                     node("Add", ["m", "norm.bias"], ["y"])]
+            tensors = [given("val_9", [1]), given("val_12", [0]), floats("norm.weight", 3, 1, 1), floats("norm.bias", 3, 1, 1)]
+            trains(model(nodes, tensors, ("batch", 1, 5)), 6)
+
+        def standardised(opset, kind=np.float32, computed=False):
             # What F.batch_norm(weight.reshape(1, out, -1), training=True) becomes.
-            tensors = [floats("conv.weight", 3, 2, 3, 3), floats("conv.gain", 3, 1, 1, 1), given("to", [1, 3, -1], np.int64),
-                       given("back", [3, 2, 3, 3], np.int64), given("flat", [-1], np.int64), given("zero", [0, 0, 0]),
-                       given("mean", [0, 0, 0]), given("var", [1, 1, 1])]
-            tensors[1] = given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)))
+            tensors = [floats("conv.weight", 3, 2, 3, 3, kind=kind), given("conv.gain", RNG.uniform(.5, 2, (3, 1, 1, 1)), kind),
+                       given("to", [1, 3, -1], np.int64), given("back", [3, 2, 3, 3], np.int64), given("flat", [-1], np.int64),
+                       given("zero", [0, 0, 0], kind), given("mean", [0, 0, 0], kind), given("var", [1, 1, 1], kind)]
             nodes = [node("Reshape", ["conv.weight", "to"], ["rows"]), node("Reshape", ["conv.gain", "flat"], ["gain"]),
                      node("BatchNormalization", ["rows", "gain", "zero", "mean", "var"], ["unit", "m", "v"], training_mode=1, epsilon=1e-6),
-                     node("Reshape", ["unit", "back"], ["w"]), node("Conv", ["x", "w"], ["y"])]
-            made = model(nodes, tensors, ("batch", 2, 5, 5), opset=opset)
+                     node("Reshape", ["unit", "back"], ["w" if kind == np.float32 else "wide"])]
+            if computed:  # as torch.export takes it apart
+                nodes[2] = node("BatchNormalization", ["rows", "gain", "zero", "m", "v"], ["unit"], epsilon=1e-6)
+                nodes[2:2] = [node("ReduceMean", ["rows"], ["m3"], axes=[0, 2]), node("Sub", ["rows", "m3"], ["d"]), node("Mul", ["d", "d"], ["q"]),
+                              node("ReduceMean", ["q"], ["v"], axes=[0, 2], keepdims=0), node("ReduceMean", ["rows"], ["m"], axes=[0, 2], keepdims=0)]
+            if kind != np.float32:
+                nodes.append(node("Cast", ["wide"], ["w"], to=1))
+            made = model(nodes + [node("Conv", ["x", "w"], ["y"])], tensors, ("batch", 2, 5, 5), opset=opset)
             _, _, done = describe(made)
             assert "note:" not in done.stderr, done.stderr
-            trains(made, 54 + 3, ["zero"])
+            written = trains(made, 54 + 3, ["zero"])
+            assert "BatchNormalization" not in [n.op_type for n in written.graph.node], "the weight's statistics would be gathered in training"
 
         def roles():
             """Positions, class token, bias, affine: yes. Mask, unnamed constants, input statistics: no."""
@@ -270,7 +289,11 @@ def main(program):
         report.case("weights times a constant", scaled)
         report.case("one weight in two layouts", tied)
         report.case("a layer that is used twice", twice)
+        report.case("ones of two layers", begun)
+        report.case("an instance norm's ones and zeros", filled)
         report.case("weights standardised by a batch norm", lambda: standardised(17))
+        report.case("weights standardised by statistics that nodes compute", lambda: standardised(17, computed=True))
+        report.case("weights standardised in double precision", lambda: standardised(17, np.float64))
         report.case("roles and names", roles)
         report.case("what is not finite", never)
         report.case("Constant nodes", constants)

@@ -35,14 +35,15 @@ def choice(condition, outputs, yes, no, name="choice"):
     return helper.make_node("If", [condition], outputs, name=name, then_branch=yes, else_branch=no)
 
 
-def inlined(program, folder, model, feeds, *arguments):
-    """Converts; compares in ONNX Runtime; returns what was written."""
+def inlined(program, folder, model, feeds, *arguments, ifs=0):
+    """Converts; compares in ONNX Runtime; returns what was written, in which so many choices are an If again (branches_test.py)."""
     onnx.save(model, folder / "in.onnx")
     done = ds_export(program, "--model", folder / "in.onnx", "--format", "onnx", "--output", folder / "out.onnx", *arguments)
     assert done.returncode == 0, done.stderr
     written = onnx.load(str(folder / "out.onnx"))
     onnx.checker.check_model(written, full_check=True)
-    assert not written.functions and all(node.op_type != "If" and not node.domain for node in written.graph.node)
+    assert not written.functions and not any(node.domain for node in written.graph.node)
+    assert sum(node.op_type == "If" for node in written.graph.node) == ifs
     for values in feeds:
         kept = {value.name for value in written.graph.input}
         error = largest_error(run(folder / "in.onnx", values), run(folder / "out.onnx", {n: v for n, v in values.items() if n in kept}))
@@ -98,8 +99,9 @@ def branch_cases(report, program, folder, rng):
 
     def open_condition():
         model = model_of([two_ways("c")], square | {"c": (TensorProto.BOOL, [])}, ["y"])
-        written = inlined(program, folder, model, [{"x": x, "c": np.array(c)} for c in (True, False)])
-        assert "Where" in [node.op_type for node in written.graph.node]
+        inlined(program, folder, model, [{"x": x, "c": np.array(c)} for c in (True, False)], ifs=1)
+        done = ds_export(program, "--model", folder / "in.onnx", "--describe")
+        assert " Where " in done.stdout, done.stdout
 
     report.case("If of an input, equal shapes", open_condition)
 
@@ -148,8 +150,9 @@ def branch_cases(report, program, folder, rng):
     def clashing_weights():
         """Both branches' weights are kept, and their names tell which is which."""
         model = model_of([two_ways("c")], square | {"c": (TensorProto.BOOL, [])}, ["y"])
-        written = inlined(program, folder, model, [{"x": x, "c": np.array(True)}])
-        assert {"one", "one.else_branch"} <= {tensor.name for tensor in written.graph.initializer}, written.graph.initializer
+        written = inlined(program, folder, model, [{"x": x, "c": np.array(True)}], ifs=1)
+        (made,) = [node for node in written.graph.node if node.op_type == "If"]
+        assert [[tensor.name for tensor in side.g.initializer] for side in made.attribute] == [["one"], ["one.else_branch"]], made
         done = ds_export(program, "--model", folder / "in.onnx", "--describe")
         note = [line for line in done.stderr.splitlines() if line.startswith("note:")]
         assert len(note) == 1 and "\"choice\" (If) runs both branches" in note[0] and "--input-value c=" in note[0], done.stderr

@@ -39,7 +39,7 @@ bool AnyWordOf(const std::vector<std::string>& words, const char* const (&known)
 }  // namespace
 
 bool IsMadeUpName(absl::string_view name) {
-  const std::string lower = absl::AsciiStrToLower(name);
+  std::string lower = absl::AsciiStrToLower(name);
   if (absl::StartsWith(lower, "/") || absl::StartsWith(lower, "p2o.") ||
       absl::StartsWith(lower, "node_") || absl::StartsWith(lower, "auto.")) {
     return true;
@@ -48,6 +48,8 @@ bool IsMadeUpName(absl::string_view name) {
                            "lifted_tensor", "scalar_tensor"}) {
     if (absl::StrContains(lower, mark)) return true;
   }
+  // PyTorch's newer exporter: val_7.
+  if (absl::StartsWith(lower, "val_")) lower.erase(0, 4);
   return std::none_of(lower.begin(), lower.end(), absl::ascii_isalpha);
 }
 
