@@ -1,12 +1,12 @@
 """The edge engine against runtimes that can be installed, on the same ONNX files.
 
-    PYTHON bench/engine/edge_vs_peers.py BUILD FILE.onnx [FILE.onnx ...] [--threads 1] [--rounds 3] [--runs 50] [--isa avx2]
+    PYTHON bench/engine/edge_vs_peers.py BUILD FILE.onnx [FILE.onnx ...] [--threads 1] [--rounds 3] [--runs 50] [--isa avx2|avx512vnni]
 
 BUILD is the build folder (bin/ds_export, bin/ds_bench). Rivals are those that PYTHON can import: onnxruntime and openvino, which read
 the same file. Each figure is of a fresh process; all of them take turns, round after round, so that a machine that others slow down slows all
 alike; the table has the median of the rounds. load: from a path to something that runs; memory: what loading and running add to the
-process' resident memory, with the library, which is loaded before, left out. --isa avx2 holds the engine to AVX2 and OpenVINO with it
-(ONEDNN_MAX_CPU_ISA); ONNX Runtime has no such switch and is left out then.
+process' resident memory, with the library, which is loaded before, left out. --isa holds the engine to an instruction set and OpenVINO with it
+(ONEDNN_MAX_CPU_ISA; avx512vnni keeps it from AMX); ONNX Runtime has no such switch and is left out then.
 """
 import argparse
 import importlib.util
@@ -63,6 +63,8 @@ times.sort()
 print(json.dumps({"load_ms": 1e3 * (ready - begin), "first_ms": 1e3 * first, "median_ms": 1e3 * times[len(times) // 2],
                   "p99_ms": 1e3 * times[int(0.99 * (len(times) - 1) + 0.5)], "rss_mib": resident() - before}))
 """
+# What oneDNN calls them.
+ONEDNN = {"avx2": "AVX2", "avx512vnni": "AVX512_CORE_VNNI"}
 FIELDS = ["median_ms", "p99_ms", "first_ms", "load_ms", "rss_mib"]
 
 
@@ -75,7 +77,7 @@ def ours(args, dsm):
 def rival(args, name, onnx):
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     if args.isa:
-        environment["ONEDNN_MAX_CPU_ISA"] = environment["DNNL_MAX_CPU_ISA"] = args.isa.upper()
+        environment["ONEDNN_MAX_CPU_ISA"] = environment["DNNL_MAX_CPU_ISA"] = ONEDNN[args.isa]
     command = [sys.executable, "-c", RIVAL, name, str(onnx), str(args.threads), str(args.runs)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()[-1])
 
@@ -99,7 +101,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--isa", choices=["avx2"])
+    parser.add_argument("--isa", choices=list(ONEDNN))
     args = parser.parse_args()
     names = [name for name in ["onnxruntime", "openvino"] if importlib.util.find_spec(name) and not (args.isa and name == "onnxruntime")]
     print(f"{args.threads} threads, {args.rounds} rounds of {args.runs} runs; rivals: {', '.join(names) or 'none'}\n")
