@@ -178,6 +178,20 @@ class Emitter {
     return absl::OkStatus();
   }
 
+  // Its bias is folded already.
+  void AddDenseConstants(const Step& step, std::vector<uint32_t>& constants) {
+    const ConvShape shape = ShapeOf(program_, step, {1, 1, 1, 1, 1, 1, 0, 0, 1});
+    constants.push_back(PackCodes(step, shape));
+    std::vector<int32_t> bias(static_cast<size_t>(PaddedChannels(shape)));
+    std::copy(step.bias.begin(), step.bias.end(), bias.begin());
+    constants.push_back(writer_.AddConstant(AsBytes(bias)));
+    for (const std::vector<float>* values : {&step.multiplier, &step.real_bias}) {
+      std::vector<float> padded(bias.size());
+      PadChannels(shape, values->empty() ? nullptr : values->data(), padded.data());
+      constants.push_back(writer_.AddConstant(AsBytes(padded)));
+    }
+  }
+
   void AddRealConstants(const Step& step, std::vector<uint32_t>& constants) {
     const auto& parameters = std::get<file::ConvF32Parameters>(step.parameters);
     const ConvShape shape = ShapeOf(program_, step, parameters.window);
@@ -207,6 +221,8 @@ class Emitter {
     if (auto* conv = std::get_if<file::Conv8Parameters>(&parameters)) {
       DS_RETURN_IF_ERROR(AddCodeConstants(step, spec.constants));
       conv->has_table = step.table.has_value();
+    } else if (step.kind == OperatorKind::kDense8) {
+      AddDenseConstants(step, spec.constants);
     } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {
       AddRealConstants(step, spec.constants);
     } else if (std::holds_alternative<file::LayerNormParameters>(parameters)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "deploy/engine/runtime/file_view.h"
+#include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine::compile {
 
@@ -56,12 +57,7 @@ void DropUnread(Program& program) {
 }
 
 const char* KindName(file::OperatorKind kind) {
-  static constexpr const char* kNames[] = {
-      "?",          "quantise",     "dequantise",  "conv8",          "depthwise8",    "pool8",
-      "add8",       "multiply8",    "lookup8",     "conv_f32",       "depthwise_f32", "pool_f32",
-      "binary_f32", "activate_f32", "softmax_f32", "layer_norm_f32", "move",          "conv4",
-      "concat",     "matmul_f32",   "gather"};
-  return kNames[static_cast<int>(kind)];
+  return engine::KindName(static_cast<uint16_t>(kind));
 }
 
 }  // namespace ds::engine::compile

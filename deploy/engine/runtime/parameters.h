@@ -27,8 +27,9 @@ enum class OperatorKind : uint16_t {
   kConcat = 18,        // ConcatParameters
   kMatMulF32 = 19,     // two computed matrices; MatMulParameters
   kGather = 20,        // rows of a table by index; no parameters
+  kDense8 = 21,        // codes and weights of 8 bits, results floats; no parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 20;
+inline constexpr uint16_t kLastOperatorKind = 21;
 
 // Of a convolution or a pool. The output's extents are the tensor's.
 struct Window {

@@ -167,6 +167,41 @@ absl::StatusOr<std::optional<Held>> Lowering::ProductCodes(const Node& node, con
   return Held{result, false};
 }
 
+absl::StatusOr<std::optional<Held>> Lowering::ProductToReal(const Node& node) {
+  const bool rows = node.op == "Gemm" && node.GetInt("transB", 0) != 0;  // [N, K]
+  const auto type = CodeType(node.inputs[0]);
+  const auto weight = WeightOf(graph_, makers_, node.inputs[1], rows ? 0 : 1);
+  if (!type || !weight || weight->shape.size() != 2 || !IsPlainGemm(node)) return std::nullopt;
+  const int64_t depth = weight->shape[rows ? 1 : 0], columns = weight->shape[rows ? 0 : 1];
+  const bool biased = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+  const auto bias = biased ? ConstantFloats(graph_, makers_, node.inputs[2]) : std::nullopt;
+  if (biased && (!bias || (bias->num_elements() != 1 && bias->num_elements() != columns)))
+    return std::nullopt;
+  const std::vector<int32_t> none(static_cast<size_t>(columns), 0);
+  if (depth > kMaxDepth || ShapeOf(node.inputs[0]).size() < 2 ||
+      !SumsFit(*weight, rows ? 0 : 1, none, type->zero)) {
+    return std::nullopt;
+  }
+  DS_ASSIGN_OR_RETURN(const Held codes, CodesOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const int from, AsPlain(codes));
+  const Shape& shape = ShapeOf(node.outputs[0]);
+  const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
+                               Dims(shape.begin(), shape.end()));
+  Step& step = Emit(OperatorKind::kDense8, node, {from}, result);
+  step.codes = Rows<int8_t>(weight->codes, weight->shape[0], weight->shape[1], !rows);
+  // The zero point's share of each sum.
+  for (int64_t c = 0; c < columns; ++c) {
+    int64_t sum = 0;
+    for (int64_t k = 0; k < depth; ++k) sum += step.codes[static_cast<size_t>(c * depth + k)];
+    step.bias.push_back(static_cast<int32_t>(-type->zero * sum));
+  }
+  for (const float scale : weight->scales) step.multiplier.push_back(type->scale * scale);
+  for (int64_t c = 0; bias && c < columns; ++c)
+    step.real_bias.push_back(bias->span<float>()[bias->num_elements() == 1 ? 0 : c]);
+  step.macs = Macs(node);
+  return Held{result, false};
+}
+
 absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
   const auto weight = ConstantFloats(graph_, makers_, node.inputs[1]);
   const Shape& from = ShapeOf(node.inputs[0]);
@@ -194,6 +229,8 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
 }
 
 absl::StatusOr<Held> Lowering::ProductReal(const Node& node) {
+  DS_ASSIGN_OR_RETURN(const std::optional<Held> codes, ProductToReal(node));
+  if (codes) return *codes;
   const auto weight = ConstantFloats(graph_, makers_, node.inputs[1]);
   if (node.op == "MatMul" && (!weight || weight->rank() != 2)) return MatMulReal(node);
   if (!weight || weight->rank() != 2)

@@ -82,6 +82,8 @@ class Lowering {
   absl::StatusOr<std::optional<Held>> ConvCodes(const Node& node, const Target& target);
   absl::StatusOr<std::optional<Held>> ProductCodes(const Node& node, const Target& target);
   absl::StatusOr<Held> ConvReal(const Node& node);
+  // Codes and a matrix of codes, the result floats; nullopt where it is none.
+  absl::StatusOr<std::optional<Held>> ProductToReal(const Node& node);
   absl::StatusOr<Held> ProductReal(const Node& node);
   std::optional<std::vector<int32_t>> BiasCodes(ValueId bias, float input_scale,
                                                 const std::vector<float>& scales);

@@ -108,6 +108,19 @@ struct Conv8Args {
   Requantise requantise;
 };
 
+// A matrix product whose results stay floats, as a classifier's do: y = float(sum) * scale[c] +
+// shift[c], both in fp32 and rounded; sum = bias[c] + sum x * w. Input rows have RoundUp(depth, 4)
+// readable bytes.
+struct Dense8Args {
+  RowsIn input;
+  RowsOut output;  // floats
+  int32_t depth = 1, columns = 1;
+  const void* weights = nullptr;  // PackConv() of a 1x1 convolution
+  const int32_t* bias = nullptr;  // FoldBias(); all three padded to kChannelBlock
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+};
+
 // Each channel with its own kernel_h x kernel_w weights: groups = channels, in_channels =
 // out_channels = 1.
 struct Depthwise8Args {

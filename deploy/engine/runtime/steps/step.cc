@@ -37,6 +37,7 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"concat", MakeConcat},
     {"matmul_f32", MakeMatMulF32},
     {"gather", MakeGather},
+    {"dense8", MakeDense8},
 };
 
 }  // namespace

@@ -124,6 +124,26 @@ class EngineAgainstOnnxRuntime(unittest.TestCase):
         together, single = self.compiled(path, "--batch", 3).run({name: images})[0], self.compiled(path)
         np.testing.assert_array_equal(together, np.concatenate([single.run({name: image[None]})[0] for image in images]))
 
+    def test_a_classifier_whose_scores_are_floats_keeps_its_integers(self):
+        """As ds_quantize writes it: codes go into the last product, floats come out."""
+        path = self.folder / "scores.onnx"
+        model = onnx.load(self.quantised("resnet8", "u8"))
+        makers = {node.output[0]: node for node in model.graph.node}
+        quantised = makers[model.graph.output[0].name]
+        scores = makers[quantised.input[0]].input[0]
+        del model.graph.output[:]
+        model.graph.output.append(helper.make_tensor_value_info(scores, TensorProto.FLOAT, [None, 10]))
+        onnx.save(model, path)
+        self.assertRegex(export("--model", path, "--format", "dsm", "--output", self.folder / "scores.dsm", "--explain"), r"dense8 +\S+")
+        runtime, engine = session(path), self.compiled(path)
+        differences, spans = [], []
+        for seed in range(8):
+            feed = inputs(runtime, seed)
+            theirs, ours = runtime.run([scores], feed)[0], engine.run(feed)[0]
+            differences.append(np.abs(theirs - ours).max())
+            spans.append(np.ptp(theirs))
+        self.assertLess(np.median(differences), 0.01 * np.median(spans))
+
     def test_explain_says_what_was_fused_and_what_memory_it_takes(self):
         text = export("--model", self.quantised("resnet8", "u8"), "--format", "dsm", "--output", self.folder / "explained.dsm", "--explain")
         self.assertRegex(text, r"conv8 +\S+")

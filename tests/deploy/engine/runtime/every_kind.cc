@@ -49,6 +49,9 @@ class EveryKind {
     const uint32_t coded = Port("codes", Place::kOutput, {1, kH, kH, 2 * kC});
     Add(OperatorKind::kDequantise, {two}, coded, BytesOf(file::QuantiseParameters{0.1f, 3, 1}));
 
+    const uint32_t dense = Floats();
+    Add(OperatorKind::kDense8, {looked_up}, dense, {}, DenseWeights());
+
     const uint32_t floats = Floats(), turned = Floats(), convolved32 = Floats(), deep32 = Floats();
     Add(OperatorKind::kDequantise, {looked_up}, floats,
         BytesOf(file::QuantiseParameters{0.1f, 3, 1}));
@@ -154,6 +157,18 @@ class EveryKind {
                   return out;
                 }),
                 Tail(PaddedChannels(kShape), true));
+  }
+  std::vector<uint32_t> DenseWeights() {
+    constexpr ConvShape kDense = {1, 1, kH * kH, kC, 1, kH * kH, kC};
+    const std::vector<int8_t> weights(kC * kC, 7);
+    return With(Packed([&](Isa isa) {
+                  std::vector<uint8_t> out(PackedConvBytes(isa, kDense, weights.data()));
+                  PackConv(isa, kDense, weights.data(), out.data());
+                  return out;
+                }),
+                {Constant(std::vector<int32_t>(PaddedChannels(kDense), -9)),
+                 Constant(std::vector<float>(PaddedChannels(kDense), 0.01f)),
+                 Constant(std::vector<float>(PaddedChannels(kDense), 0.5f))});
   }
   std::vector<uint32_t> WeightsOfChannels() {
     const std::vector<int8_t> weights(9 * kC, 5);

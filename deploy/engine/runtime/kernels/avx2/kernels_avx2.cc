@@ -1,4 +1,5 @@
 #include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
@@ -18,6 +19,7 @@ constexpr Kernels TwoKernels() {
   kernels.conv_scratch = ConvScratch;
   kernels.conv_f32 = TiledConvF32<Floats256, kRows2>;
   kernels.conv8 = Avx2Conv8;
+  kernels.dense8 = Avx2Dense8;
   kernels.depthwise_scratch = Avx2DepthwiseScratch;
   kernels.depthwise8 = Avx2Depthwise8;
   kernels.depthwise_f32 = DepthwiseF32<Floats256>;

@@ -1,4 +1,5 @@
 #include "deploy/engine/runtime/kernels/avx512/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx512/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/floats_inl.h"
 #include "deploy/engine/runtime/kernels/avx512/rows8_inl.h"
@@ -19,6 +20,7 @@ constexpr Kernels VnniKernels() {
   kernels.conv_scratch = ConvScratch;
   kernels.conv_f32 = TiledConvF32<Floats512, kTileRows>;
   kernels.conv8 = VnniConvBytes<false>;
+  kernels.dense8 = VnniDense8;
   kernels.conv4 = VnniConvBytes<true>;
   kernels.depthwise_scratch = VnniDepthwiseScratch;
   kernels.depthwise8 = VnniDepthwise8;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/depthwise_inl.h"
 #include "deploy/engine/runtime/kernels/generic/rows_inl.h"
 #include "deploy/engine/runtime/kernels/kernels.h"
@@ -18,6 +19,7 @@ constexpr Kernels PlainKernels(Isa isa, const char* name) {
           .conv8 = PlainConvBytes<false>,
           .conv4 = PlainConvBytes<true>,
           .conv_f32 = PlainConvF32,
+          .dense8 = PlainDense8,
           .depthwise8 = PlainDepthwise8,
           .depthwise_f32 = PlainDepthwiseF32,
           .pool8 = PlainPool8,
