@@ -20,6 +20,7 @@
 #include "deploy/engine/runtime/file_view.h"
 #include "deploy/engine/runtime/model.h"
 #include "deploy/engine/runtime/session.h"
+#include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine::compile {
 namespace {
@@ -68,8 +69,8 @@ void Tell(const Program& program, const ProgramPlan& plan, const std::string& by
           CompileReport& report) {
   report = {};
   for (const Step& step : program.steps) {
-    report.operators.push_back(
-        {KindName(step.kind), step.name, absl::StrJoin(step.story, "; "), step.macs});
+    report.operators.push_back({KindName(static_cast<uint16_t>(step.kind)), step.name,
+                                absl::StrJoin(step.story, "; "), step.macs});
   }
   file::Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "deploy/engine/runtime/file_view.h"
-#include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine::compile {
 
@@ -54,10 +53,6 @@ void DropUnread(Program& program) {
     for (const int tensor : step.inputs) needed[RootOf(program, tensor)] = true;
   }
   std::erase_if(program.steps, [](const Step& step) { return step.outputs.empty(); });
-}
-
-const char* KindName(file::OperatorKind kind) {
-  return engine::KindName(static_cast<uint16_t>(kind));
 }
 
 }  // namespace ds::engine::compile

@@ -92,6 +92,4 @@ std::vector<bool> HaveViews(const Program& program);
 // Drops the steps that are empty (no outputs) or whose outputs nobody reads.
 void DropUnread(Program& program);
 
-const char* KindName(file::OperatorKind kind);
-
 }  // namespace ds::engine::compile

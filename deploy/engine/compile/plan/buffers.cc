@@ -2,25 +2,10 @@
 
 #include <algorithm>
 
+#include "deploy/engine/runtime/check/plan.h"
+
 namespace ds::engine::compile {
 namespace {
-
-using file::OperatorKind;
-
-bool WorksInPlace(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::kAdd8:
-    case OperatorKind::kMultiply8:
-    case OperatorKind::kLookup8:
-    case OperatorKind::kBinaryF32:
-    case OperatorKind::kActivateF32:
-    case OperatorKind::kSoftmaxF32:
-    case OperatorKind::kLayerNormF32:
-      return true;
-    default:
-      return false;
-  }
-}
 
 struct Life {
   int first = -1, last = -1;

@@ -22,23 +22,6 @@ bool In(const file::Tensor& tensor, file::Place place) {
   return tensor.place == static_cast<uint8_t>(place);
 }
 
-// Kernels that read an element before they write the same place, and no other.
-bool WorksInPlace(uint16_t kind) {
-  using file::OperatorKind;
-  switch (static_cast<OperatorKind>(kind)) {
-    case OperatorKind::kAdd8:
-    case OperatorKind::kMultiply8:
-    case OperatorKind::kLookup8:
-    case OperatorKind::kBinaryF32:
-    case OperatorKind::kActivateF32:
-    case OperatorKind::kSoftmaxF32:
-    case OperatorKind::kLayerNormF32:
-      return true;
-    default:
-      return false;
-  }
-}
-
 class PlanCheck {
  public:
   explicit PlanCheck(const FileView& view) : view_(view), lives_(view.tensors.size()) {}
@@ -109,8 +92,8 @@ class PlanCheck {
   // Whether this operator may write `out` over `in`, which dies with it.
   bool InPlace(const file::Operator& op, uint32_t in, uint32_t out) const {
     const file::Tensor &a = view_.tensors[in], &b = view_.tensors[out];
-    return WorksInPlace(op.kind) && a.offset == b.offset && a.bytes == b.bytes &&
-           a.row_bytes == b.row_bytes && CoversWhole(op, in);
+    return WorksInPlace(static_cast<file::OperatorKind>(op.kind)) && a.offset == b.offset &&
+           a.bytes == b.bytes && a.row_bytes == b.row_bytes && CoversWhole(op, in);
   }
   // Whether each element of the input is read for the same place of the output alone: not so of a
   // second operand that is repeated.
@@ -138,8 +121,8 @@ class PlanCheck {
         const bool slices = a.row_bytes == b.row_bytes && a.rank == b.rank;
         const bool apart =
             slices && (a.offset + row(a) <= b.offset || b.offset + row(b) <= a.offset);
-        const bool same = WorksInPlace(op.kind) && a.offset == b.offset && a.bytes == b.bytes &&
-                          a.row_bytes == b.row_bytes;
+        const bool same = WorksInPlace(static_cast<file::OperatorKind>(op.kind)) &&
+                          a.offset == b.offset && a.bytes == b.bytes && a.row_bytes == b.row_bytes;
         if (!apart && !same) return Status::Error(Where(i) + " writes over what it reads");
       }
     }
@@ -196,6 +179,22 @@ class PlanCheck {
 };
 
 }  // namespace
+
+bool WorksInPlace(file::OperatorKind kind) {
+  using file::OperatorKind;
+  switch (kind) {
+    case OperatorKind::kAdd8:
+    case OperatorKind::kMultiply8:
+    case OperatorKind::kLookup8:
+    case OperatorKind::kBinaryF32:
+    case OperatorKind::kActivateF32:
+    case OperatorKind::kSoftmaxF32:
+    case OperatorKind::kLayerNormF32:
+      return true;
+    default:
+      return false;
+  }
+}
 
 Status CheckPlan(const FileView& view) { return PlanCheck(view).Run(); }
 

@@ -5,9 +5,14 @@
 #pragma once
 
 #include "deploy/engine/runtime/file_view.h"
+#include "deploy/engine/runtime/parameters.h"
 #include "deploy/engine/runtime/status.h"
 
 namespace ds::engine {
+
+// Kinds whose kernels read an element before they write the same place, and no other: what a result
+// may lie on its dying operand for. Planners and the check go by it.
+bool WorksInPlace(file::OperatorKind kind);
 
 Status CheckPlan(const FileView& view);
 
