@@ -63,7 +63,7 @@ Tensor Record(const FileWriter::TensorSpec& spec, Strings& strings) {
 
 // The tables of a file, as bytes.
 struct Tables {
-  std::string tensors, operators, references, parameters, interface;
+  std::string tensors, operators, references, parameters, interface, plans;
   Strings strings;
 };
 
@@ -109,7 +109,7 @@ std::string Join(Header header, const std::vector<Section>& sections) {
 
 uint32_t FileWriter::AddTensor(TensorSpec tensor) {
   tensors_.push_back(std::move(tensor));
-  return static_cast<uint32_t>(tensors_.size() - 1);
+  return static_cast<uint32_t>(tensors_.size() - 1 - plans_.back().first_tensor);
 }
 
 uint32_t FileWriter::Store(std::vector<std::byte> bytes, uint32_t kernels, uint32_t next) {
@@ -137,8 +137,8 @@ uint32_t FileWriter::AddPackings(std::vector<Packing> packings) {
 void FileWriter::AddOperator(OperatorSpec op) { operators_.push_back(std::move(op)); }
 
 void FileWriter::SetInterface(std::vector<uint32_t> inputs, std::vector<uint32_t> outputs) {
-  inputs_ = std::move(inputs);
-  outputs_ = std::move(outputs);
+  plans_.back().inputs = std::move(inputs);
+  plans_.back().outputs = std::move(outputs);
 }
 
 std::string FileWriter::Bytes() const {
@@ -160,9 +160,21 @@ std::string FileWriter::Bytes() const {
     tables.parameters += Chars(spec.parameters);
     tables.parameters.resize(Up(tables.parameters.size(), 8));
   }
-  for (const uint32_t id : inputs_) Append(tables.interface, id);
-  for (const uint32_t id : outputs_) Append(tables.interface, id);
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    const PlanSpec& plan = plans_[i];
+    for (const uint32_t id : plan.inputs) Append(tables.interface, id);
+    for (const uint32_t id : plan.outputs) Append(tables.interface, id);
+    const bool last = i + 1 == plans_.size();
+    const size_t tensors_end = last ? tensors_.size() : plans_[i + 1].first_tensor;
+    const size_t operators_end = last ? operators_.size() : plans_[i + 1].first_operator;
+    const auto number = [](size_t value) { return static_cast<uint32_t>(value); };
+    Append(tables.plans,
+           Plan{number(plan.first_tensor), number(tensors_end - plan.first_tensor),
+                number(plan.first_operator), number(operators_end - plan.first_operator),
+                plan.arena.bytes, plan.arena.bound_bytes, plan.arena.unplanned_bytes});
+  }
   std::vector<Section> sections = {
+      {SectionKind::kPlans, sizeof(Plan), std::move(tables.plans)},
       {SectionKind::kTensors, sizeof(Tensor), std::move(tables.tensors)},
       {SectionKind::kOperators, sizeof(Operator), std::move(tables.operators)},
       {SectionKind::kReferences, 4, std::move(tables.references)},
@@ -177,11 +189,8 @@ std::string FileWriter::Bytes() const {
   header.version = kVersion;
   header.header_bytes = sizeof(Header);
   header.section_count = static_cast<uint32_t>(sections.size());
-  header.arena_bytes = arena_.bytes;
-  header.arena_bound_bytes = arena_.bound_bytes;
-  header.unplanned_bytes = arena_.unplanned_bytes;
-  header.input_count = static_cast<uint32_t>(inputs_.size());
-  header.output_count = static_cast<uint32_t>(outputs_.size());
+  header.input_count = static_cast<uint32_t>(plans_.front().inputs.size());
+  header.output_count = static_cast<uint32_t>(plans_.front().outputs.size());
   header.tables_bytes = Join(header, sections).size();
 
   // Weights begin at a page; only now their places are known.
