@@ -49,7 +49,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option(
       "--input-shape", arguments.input_shapes,
       "NAME=1x3x224x224: fixes extents of an input that the file leaves open (? keeps one "
-      "open); may be given for each input. dsm: NAME=1x3x224x224,1x3x320x320 makes a file that runs "
+      "open); may be given for each input. dsm: NAME=1x3x224x224,1x3x320x320 makes a file that "
+      "runs "
       "in each of these shapes; of several inputs, the first go together, the second, and so on");
   app.add_option("--input-value", arguments.input_values,
                  "NAME=16000: the value of an input that is the same at every run (several with "
@@ -161,8 +162,9 @@ absl::StatusOr<std::vector<ds::Graph>> Load(const Arguments& arguments,
   if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
   std::vector<ds::Graph> graphs;
   if (absl::StartsWith(arguments.model, kZooPrefix)) {
-    DS_ASSIGN_OR_RETURN(ds::Graph graph, ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1),
-                                                        arguments.zoo));
+    DS_ASSIGN_OR_RETURN(
+        ds::Graph graph,
+        ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo));
     graphs.push_back(std::move(graph));
     return graphs;
   }

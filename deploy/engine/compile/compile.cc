@@ -51,8 +51,7 @@ Status OpenAsRuntime(std::span<const std::byte> bytes, const std::vector<Isa>& i
   DS_ENGINE_RETURN_IF_ERROR(Model::FromBytes(bytes, {.isa = IsaName(*here)}, model));
   std::unique_ptr<Session> session;
   DS_ENGINE_RETURN_IF_ERROR(Session::Create(model, {.most_bytes = INT64_MAX}, session));
-  for (int i = 1; i < model->shape_count(); ++i)
-    DS_ENGINE_RETURN_IF_ERROR(session->SelectShape(i));
+  for (int i = 1; i < model->shape_count(); ++i) DS_ENGINE_RETURN_IF_ERROR(session->SelectShape(i));
   return {};
 }
 
@@ -126,8 +125,8 @@ class Compiler {
     } else {
       writer_.NextPlan();
     }
-    report_.plans.push_back(
-        {shape, plan.arena.way, plan.arena.bytes, plan.arena.bound, plan.arena.apart});
+    report_.plans.push_back({shape, plan.arena.way, plan.arena.bytes, plan.arena.bound,
+                             plan.arena.apart, plan.arena.least});
     return Emit(program, plan, isas_, writer_);
   }
 
@@ -155,8 +154,8 @@ absl::StatusOr<std::string> CompileModel(std::span<const Graph> graphs,
                                          const CompileOptions& options, CompileReport* report) {
   const size_t shapes = graphs.size() * options.batches.size();
   if (shapes == 0 || shapes > file::kMaxPlans) {
-    return absl::InvalidArgumentError(absl::StrCat("the file would have ", shapes,
-                                                   " shapes; it takes 1 to ", file::kMaxPlans));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the file would have ", shapes, " shapes; it takes 1 to ", file::kMaxPlans));
   }
   Compiler compiler(options);
   for (const Graph& graph : graphs) {

@@ -35,7 +35,7 @@ struct PassSwitches {
 
 struct CompileOptions {
   std::vector<int64_t> batches = {1};  // for graphs that leave it open; a plan for each
-  std::vector<Isa> isas;  // that weights are packed for; empty: all
+  std::vector<Isa> isas;               // that weights are packed for; empty: all
   PassSwitches passes;
 };
 
@@ -49,6 +49,7 @@ struct PlanStory {
   std::string shape;  // the inputs, as Model::ShapesText() has it
   std::string way;    // which heuristic made the plan
   int64_t arena_bytes = 0, arena_bound_bytes = 0, unplanned_bytes = 0;
+  bool least = false;  // no plan of this order of steps takes less
 };
 
 struct CompileReport {
@@ -57,10 +58,10 @@ struct CompileReport {
   int64_t file_bytes = 0, weight_bytes = 0;
 };
 
-// The file's bytes, with a plan for each of `graphs` (the same model for inputs of other extents) in
-// each batch; weights are there once. InvalidArgument for a graph whose extents stay open, for two
-// equal shapes, and for none; Unimplemented for an operator without a kernel: names the node, what
-// it does and how to go on.
+// The file's bytes, with a plan for each of `graphs` (the same model for inputs of other extents)
+// in each batch; weights are there once. InvalidArgument for a graph whose extents stay open, for
+// two equal shapes, and for none; Unimplemented for an operator without a kernel: names the node,
+// what it does and how to go on.
 absl::StatusOr<std::string> CompileModel(std::span<const Graph> graphs,
                                          const CompileOptions& options = {},
                                          CompileReport* report = nullptr);

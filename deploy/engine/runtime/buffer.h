@@ -1,5 +1,5 @@
-// Memory for activations: aligned, with the bytes behind its end that kernels may read. Reserved for
-// the largest shape; what a shape uses is written with zeros before it first runs, so that its
+// Memory for activations: aligned, with the bytes behind its end that kernels may read. Reserved
+// for the largest shape; what a shape uses is written with zeros before it first runs, so that its
 // pages are there by then and those of larger shapes take no memory.
 #pragma once
 

@@ -52,9 +52,15 @@ Status CheckHeader(std::span<const std::byte> bytes) {
   return {};
 }
 
-constexpr uint32_t kRecordBytes[file::kSectionKinds + 1] = {
-    0, 1, sizeof(file::Tensor), sizeof(file::Operator), 4, 1, sizeof(file::Constant), 4,
-    sizeof(file::Plan)};
+constexpr uint32_t kRecordBytes[file::kSectionKinds + 1] = {0,
+                                                            1,
+                                                            sizeof(file::Tensor),
+                                                            sizeof(file::Operator),
+                                                            4,
+                                                            1,
+                                                            sizeof(file::Constant),
+                                                            4,
+                                                            sizeof(file::Plan)};
 
 // Finds each kind exactly once, in order and without overlap.
 Status FindSections(std::span<const std::byte> bytes, const Header& header,
@@ -65,7 +71,7 @@ Status FindSections(std::span<const std::byte> bytes, const Header& header,
     const SectionRecord& record = records[i];
     const std::string name = "section " + Number(i);
     if (record.kind == 0 || record.kind > file::kSectionKinds || record.reserved != 0) {
-      return Status::Error(name + " is of a kind that version 2 does not have");
+      return Status::Error(name + " is of a kind that the format does not have");
     }
     if (found[record.kind] != nullptr) return Status::Error(name + " is there twice");
     if (record.record_bytes != kRecordBytes[record.kind]) {
@@ -218,8 +224,8 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   return {};
 }
 
-// Each has references of its own, one after another in all plans (`references` are read so far): all
-// of them together bound what reading them costs.
+// Each has references of its own, one after another in all plans (`references` are read so far):
+// all of them together bound what reading them costs.
 Status CheckOperators(const FileView& view, uint64_t& references) {
   for (size_t i = 0; i < view.operators.size(); ++i) {
     const file::Operator& op = view.operators[i];
@@ -380,9 +386,8 @@ Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
     Status status = CheckTables(plan, references);
     if (status.ok() && i > 0) status = CheckAlike(first, plan);
     if (!status.ok()) {
-      return view.plans.size() == 1
-                 ? status
-                 : Status::Error("plan " + Number(i) + ": " + status.message());
+      return view.plans.size() == 1 ? status
+                                    : Status::Error("plan " + Number(i) + ": " + status.message());
     }
   }
   view = first;

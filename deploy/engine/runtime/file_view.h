@@ -1,6 +1,6 @@
-// A .dsm file's tables, in place, as one of its plans has them. Open() verifies what holds for every
-// file, whatever its operators do: the header, the sections, that every count and offset of every
-// plan stays inside, and the tables' hash. Nothing is copied. check/ verifies the rest.
+// A .dsm file's tables, in place, as one of its plans has them. Open() verifies what holds for
+// every file, whatever its operators do: the header, the sections, that every count and offset of
+// every plan stays inside, and the tables' hash. Nothing is copied. check/ verifies the rest.
 #pragma once
 
 #include <cstddef>

@@ -111,6 +111,22 @@ std::string Model::ShapesText() const {
   return text;
 }
 
+// Only what the running instruction set reads: neighbours together, and over gaps that cost less
+// than another call.
+void Model::Populate() const {
+  constexpr uint64_t kGap = 1 << 16;
+  uint64_t begin = 0, end = 0;
+  for (const file::Constant& constant : view().constants) {
+    if (!(constant.kernels >> static_cast<int>(kernels_->isa) & 1)) continue;
+    if (constant.offset < begin || constant.offset > end + kGap) {
+      if (end > begin) file_.Populate(begin, end - begin);
+      begin = constant.offset;
+    }
+    end = std::max(end, constant.offset + constant.bytes);
+  }
+  if (end > begin) file_.Populate(begin, end - begin);
+}
+
 Status Model::FromBytes(std::span<const std::byte> bytes, const ModelOptions& options,
                         std::shared_ptr<const Model>& model) {
   auto made = std::make_shared<Model>();
@@ -126,7 +142,7 @@ Status Model::Open(const std::string& path, const ModelOptions& options,
   if (Status status = made->Verify(made->file_.bytes(), options); !status.ok()) {
     return Status::Error("'" + path + "': " + status.message());
   }
-  if (options.populate) made->file_.Populate();
+  if (options.populate) made->Populate();
   model = std::move(made);
   return {};
 }

@@ -21,8 +21,9 @@ struct ModelOptions {
   // Also hash the weights, which reads all of them: for a file that came over a network. The tables
   // are always hashed.
   bool verify_weights = false;
-  // Bring the whole file into memory at once (a millisecond for 30 MB that the system has cached),
-  // so that the first run is as fast as the others; without, pages come as they are touched.
+  // Bring the weights that the running instruction set reads into memory at once (a millisecond for
+  // 30 MB that the system has cached), so that the first run is as fast as the others; without,
+  // pages come as they are touched.
   bool populate = true;
   // "scalar", "avx2", "avx512vnni", as DS_ISA has it; empty: DS_ISA where it is set, otherwise the
   // fastest that the processor and the file have.
@@ -50,6 +51,7 @@ class Model {
   const Kernels& kernels() const { return *kernels_; }
 
  private:
+  void Populate() const;
   Status Verify(std::span<const std::byte> bytes, const ModelOptions& options);
 
   MappedFile file_;

@@ -1,7 +1,7 @@
 // Runs a model: owns its activations, inputs and outputs. A session serves one caller at a time;
 // several sessions of a model run beside each other. Where the file has several shapes, the memory
-// of the largest serves all of them. Nothing is allocated after Create(), but for what a shape needs
-// when it is set for the first time.
+// of the largest serves all of them. Nothing is allocated after Create(), but for what a shape
+// needs when it is set for the first time.
 #pragma once
 
 #include <cstddef>

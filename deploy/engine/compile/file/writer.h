@@ -43,15 +43,14 @@ class FileWriter {
     uint64_t bytes = 0, bound_bytes = 0, unplanned_bytes = 0;
   };
 
-  // Tensors, operators, interface and arena belong to one plan: the first, and after each NextPlan()
-  // another one. Tensors are numbered from 0 in each; constants belong to all.
+  // Tensors, operators, interface and arena belong to one plan: the first, and after each
+  // NextPlan() another one. Tensors are numbered from 0 in each; constants belong to all.
   void NextPlan() { plans_.push_back({tensors_.size(), operators_.size(), {}, {}, {}}); }
 
   uint32_t AddTensor(TensorSpec tensor);
   // Bytes that already are there for the same kernels, and have no `next`, are not stored twice.
-  // `next`: another packing of the same, added before; the file has them in the other order.
   uint32_t AddConstant(std::span<const std::byte> bytes, uint32_t kernels = kAllKernels);
-  // The same weights packed for several instruction sets, each with its bits of `kernels`.
+  // The same weights packed for several instruction sets, each with bits of `kernels` of its own.
   struct Packing {
     std::vector<std::byte> bytes;
     uint32_t kernels = kAllKernels;
@@ -75,6 +74,8 @@ class FileWriter {
     std::vector<uint32_t> inputs, outputs;
     Arena arena;
   };
+  int GroupOf(uint32_t constant) const;
+  std::vector<uint32_t> FileOrder() const;
   uint32_t Store(std::vector<std::byte> bytes, uint32_t kernels, uint32_t next);
 
   std::vector<TensorSpec> tensors_;

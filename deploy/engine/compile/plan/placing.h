@@ -19,7 +19,9 @@ class Placing {
   int64_t Place(const std::vector<int>& order, Gap gap);
   const std::vector<int64_t>& offsets() const { return offsets_; }
   // Those that live at one step with it, itself left out.
-  const std::vector<int>& Meeting(int buffer) const { return meeting_[static_cast<size_t>(buffer)]; }
+  const std::vector<int>& Meeting(int buffer) const {
+    return meeting_[static_cast<size_t>(buffer)];
+  }
 
  private:
   int64_t FindGap(int buffer, Gap gap);

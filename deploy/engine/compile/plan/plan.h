@@ -1,8 +1,8 @@
 // Where in one arena buffers lie that live from one step to a later one: as few bytes as can be
 // found, never two live ones over each other. Finding the least is NP-hard (dynamic storage
 // allocation). A portfolio of orders, each placing a buffer at the lowest gap or the smallest one
-// that holds it, usually reaches the bound; where it does not, the best of them is changed at random
-// as long as that helps, and then all plans are searched within a budget.
+// that holds it, usually reaches the bound; where it does not, the best of them is changed at
+// random as long as that helps, and then all plans are searched within a budget.
 #pragma once
 
 #include <cstdint>

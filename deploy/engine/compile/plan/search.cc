@@ -8,10 +8,10 @@ namespace {
 
 constexpr int64_t kBudget = 30'000'000;  // steps looked at: about a tenth of a second
 
-// Every plan can be pressed down until each buffer lies on the ground or on one that it meets. Taken
-// from the lowest offset to the highest, each then lies on what has been placed at its steps, and
-// above it at each step all that are not placed yet find room: plans are made in that order, and
-// given up where some step's sum reaches what is known.
+// Every plan can be pressed down until each buffer lies on the ground or on one that it meets.
+// Taken from the lowest offset to the highest, each then lies on what has been placed at its steps,
+// and above it at each step all that are not placed yet find room: plans are made in that order,
+// and given up where some step's sum reaches what is known.
 class Searcher {
  public:
   Searcher(const std::vector<PlanBuffer>& buffers, ArenaPlan& best)
@@ -42,7 +42,8 @@ class Searcher {
   bool Fits(int64_t offset) {
     budget_ -= static_cast<int64_t>(top_.size());
     for (size_t step = 0; step < top_.size(); ++step) {
-      if (left_[step] > 0 && std::max(top_[step], offset) + left_[step] >= best_.bytes) return false;
+      if (left_[step] > 0 && std::max(top_[step], offset) + left_[step] >= best_.bytes)
+        return false;
     }
     return true;
   }
@@ -52,7 +53,8 @@ class Searcher {
     for (int i = 0; i < static_cast<int>(buffers_.size()); ++i) {
       if (offsets_[i] >= 0) continue;
       const PlanBuffer& buffer = buffers_[i];
-      const int64_t on = *std::max_element(top_.begin() + buffer.first, top_.begin() + buffer.last + 1);
+      const int64_t on =
+          *std::max_element(top_.begin() + buffer.first, top_.begin() + buffer.last + 1);
       budget_ -= buffer.last - buffer.first + 1;
       if (on > offset || (on == offset && i > last)) choices.push_back({on, i});
     }

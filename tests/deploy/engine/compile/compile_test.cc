@@ -286,7 +286,8 @@ TEST(CompileRefusalTest, TheBatchIsWhatOptionsSay) {
   const auto got = RunEngine(*graph, {input}, {.batches = {4}});
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].shape, (Shape{4, 3, 2, 2}));
-  EXPECT_EQ(CompileModel(*graph, {.batches = {0}}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CompileModel(*graph, {.batches = {0}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace
