@@ -99,8 +99,7 @@ TEST(MutatedFilesTest, NeitherCrashNorHangNorTakeMemory) {
     const int64_t bytes = MostBytes(file, &ran);
     sound += ran;
     most = std::max(most, bytes);
-    if (testing::HeapIsWatched())
-      ASSERT_LE(bytes, 2 * static_cast<int64_t>(file.bytes().size()) + kAllowance) << "file " << i;
+    ASSERT_LE(bytes, 2 * static_cast<int64_t>(file.bytes().size()) + kAllowance) << "file " << i;
   }
   EXPECT_GT(sound, kFiles / 20);       // behind the checks, too
   EXPECT_LT(sound, kFiles * 19 / 20);  // and most is refused

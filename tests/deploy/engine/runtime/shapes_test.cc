@@ -108,9 +108,9 @@ TEST_F(ShapesTest, TheLargestCountsAgainstTheLimit) {
   const auto session = Create({});
   std::unique_ptr<Session> limited;
   const int64_t needed = session->buffer_bytes();
-  EXPECT_GE(needed, 7 * 768 + 7 * 4 * (3 * kSide * kSide + SmallNetwork::kOut));
+  EXPECT_GE(needed, 7 * (108 + 2 * 288) + 7 * 4 * (3 * kSide * kSide + SmallNetwork::kOut));
   EXPECT_TRUE(Session::Create(model_, {.most_bytes = needed}, limited).ok());
-  EXPECT_FALSE(Session::Create(model_, {.most_bytes = 7 * 768}, limited).ok());
+  EXPECT_FALSE(Session::Create(model_, {.most_bytes = 7 * (108 + 2 * 288)}, limited).ok());
 }
 
 TEST_F(ShapesTest, AProfileIsTheShapes) {

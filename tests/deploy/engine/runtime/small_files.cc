@@ -69,17 +69,19 @@ void SmallNetwork::AddPlan(FileWriter& writer, int32_t batch) const {
       writer.AddTensor({.name = "image", .dims = {n, kIn, kSize, kSize}, .place = Place::kInput});
   const auto codes = [&](const char* name, std::vector<uint32_t> dims, uint64_t offset) {
     return writer.AddTensor(
-        {.name = name, .type = Type::kUint8, .dims = std::move(dims), .offset = offset * n});
+        {.name = name, .type = Type::kUint8, .dims = std::move(dims), .offset = offset});
   };
+  const auto up = [&](uint32_t bytes) { return (n * bytes + 63) / 64 * 64; };
+  const uint64_t after_q = up(kSize * kSize * kIn), wide_bytes = up(kSize * kSize * kMiddle);
   const uint32_t q = codes("q", {n, kSize, kSize, kIn}, 0);
-  const uint32_t a = codes("a", {n, kSize, kSize, kMiddle}, 128);
-  const uint32_t b = codes("b", {n, kSize, kSize, kMiddle}, 448);
+  const uint32_t a = codes("a", {n, kSize, kSize, kMiddle}, after_q);
+  const uint32_t b = codes("b", {n, kSize, kSize, kMiddle}, after_q + wide_bytes);
   const uint32_t pooled = codes("pooled", {n, 1, 1, kMiddle}, 0);
-  const uint32_t logits = codes("logits", {n, 1, 1, kOut}, 64);
+  const uint32_t logits = codes("logits", {n, 1, 1, kOut}, up(kMiddle));
   const uint32_t out =
       writer.AddTensor({.name = "scores", .dims = {n, kOut}, .place = Place::kOutput});
   writer.SetInterface({in}, {out});
-  writer.SetArena({768 * n, 736 * n, 1000 * n});
+  writer.SetArena({after_q + 2 * wide_bytes, 736 * n, 1000 * n});
 
   const auto add = [&](OperatorKind kind, const char* name, std::vector<uint32_t> inputs,
                        uint32_t output, std::vector<std::byte> parameters,
