@@ -22,7 +22,8 @@ namespace ds::engine {
 namespace {
 
 constexpr int32_t kRows2 = 6;
-constexpr int32_t kSlice2 = 16;  // channels of a tile
+constexpr int32_t kSlice2 = 16;   // channels of a tile
+constexpr int32_t kFewRows2 = 2;  // so few take all channels of a panel at once
 
 // A tile's widened rows: for each four of the depth, row after row, values 0, 2, 1 and 3 of the
 // four; the same order as shifting leaves weights in.
@@ -40,8 +41,21 @@ struct Slice2 {
   const int32_t* bias;
   const float* multiplier;
   int64_t channel;
-  int32_t columns;       // of the sixteen
-  const uint8_t* table;  // or null
+  int32_t columns;  // of the sixteen, or of the panel
+};
+
+// What all tiles of a convolution have in common.
+struct Finish2 {
+  explicit Finish2(const Requantise& how)
+      : to_bytes(how.zero_point, how.low, how.high),
+        table(how.table),
+        adds(how.add != nullptr),
+        adder(how.add ? *how.add : Add8()) {}
+
+  ToBytes256 to_bytes;
+  const uint8_t* table;
+  bool adds;
+  Adder256 adder;
 };
 
 // Words from the packed bytes of a step, two a channel. Of 8 bits: values 0 and 2 (kPart 0), 1 and
@@ -54,34 +68,60 @@ template <bool kFour, int kPart>
   return _mm256_srai_epi16(packed, 16 - kBits);
 }
 
+// Row `at` of those that fill 32 bytes, kVectors * 8 bytes each: stores it.
+template <int kVectors>
+[[gnu::always_inline]] inline void StorePart2(char* out, __m256i bytes, int at, int32_t columns) {
+  uint8_t* to = reinterpret_cast<uint8_t*>(out);
+  if (kVectors == 4) {
+    if (columns >= 32) return Store256(to, bytes);
+    return StoreFirst32(to, bytes, columns);
+  }
+  const __m128i half =
+      at * kVectors < 2 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
+  if (kVectors == 2) return StoreFirst(to, half, columns);
+  const __m128i part = at % 2 == 0 ? half : _mm_unpackhi_epi64(half, half);
+  if (columns == 8)
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), part);
+  else
+    StoreFirst(to, part, columns);
+}
+
+// The residuals of rows that fill 32 bytes, from `first` on; those behind the last are its own.
+template <int kRows, int kVectors>
+[[gnu::always_inline]] inline __m256i Residuals2(const Tile<uint8_t>& tile, int first,
+                                                 int64_t channel) {
+  const auto at = [&](int r) { return tile.residual[std::min(first + r, kRows - 1)] + channel; };
+  const auto eight = [&](int r) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r)));
+  };
+  if constexpr (kVectors == 4) return Load256(at(0));
+  if constexpr (kVectors == 2) return _mm256_set_m128i(Load128(at(1)), Load128(at(0)));
+  return _mm256_set_m128i(_mm_unpacklo_epi64(eight(2), eight(3)),
+                          _mm_unpacklo_epi64(eight(0), eight(1)));
+}
+
 template <int kRows, int kVectors>
 [[gnu::always_inline]] inline void StoreTile2(const Tile<uint8_t>& tile, const Slice2& slice,
-                                              const ToBytes256& to_bytes,
+                                              const Finish2& finish,
                                               const __m256i (&sums)[kRows][kVectors]) {
   constexpr int kTogether = 4 / kVectors;  // rows that fill 32 bytes
   __m256 multiplier[kVectors];
   Unroll<kVectors>([&](auto v) { multiplier[v] = _mm256_loadu_ps(slice.multiplier + v * 8); });
-  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) {
+  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) __attribute__((always_inline)) {
     constexpr int kFirst = part * kTogether;
     __m256 values[4];
-    Unroll<4>([&](auto i) {
+    Unroll<4>([&](auto i) __attribute__((always_inline)) {
       constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
       values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
     });
-    __m256i bytes = to_bytes(values[0], values[1], values[2], values[3]);
-    if (slice.table) bytes = Lookup256(slice.table, bytes);
-    Unroll<kTogether>([&](auto r) {
-      if constexpr (kFirst + r < kRows) {
-        constexpr int kAt = 32 / kTogether * r;
-        __m128i some =
-            kAt < 16 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
-        if constexpr (kAt % 16 != 0) some = _mm_unpackhi_epi64(some, some);
-        char* out = tile.out[kFirst + r] + slice.channel;
-        if (kVectors == 1 && slice.columns == 8)
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(out), some);
-        else
-          StoreFirst(out, some, slice.columns);
-      }
+    __m256i bytes = finish.to_bytes(values[0], values[1], values[2], values[3]);
+    if (finish.table) bytes = Lookup256(finish.table, bytes);
+    if (finish.adds) {
+      bytes = finish.adder(bytes, Residuals2<kRows, kVectors>(tile, kFirst, slice.channel));
+    }
+    Unroll<kTogether>([&](auto r) __attribute__((always_inline)) {
+      if constexpr (kFirst + r < kRows)
+        StorePart2<kVectors>(tile.out[kFirst + r] + slice.channel, bytes, r, slice.columns);
     });
   });
 }
@@ -94,29 +134,28 @@ template <int kRows, int kVectors>
   return value;
 }
 
-// sums += the pair of words at `from` * w.
-template <int kVectors>
-[[gnu::always_inline]] inline void MultiplyAdd2(const char* from, const __m256i (&w)[kVectors],
-                                                __m256i (&sums)[kVectors]) {
-  __m256i x, product, first = sums[0], last = sums[kVectors - 1];
-  if constexpr (kVectors == 1) {
-    asm volatile("vpbroadcastd %2, %1\n\tvpmaddwd %3, %1, %1\n\tvpaddd %1, %0, %0"
-                 : "+x"(first), "=&x"(x)
-                 : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(w[0]));
-  } else {
-    asm volatile(
-        "vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpmaddwd %6, %2, %2\n\t"
-        "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
-        : "+x"(first), "+x"(last), "=&x"(x), "=&x"(product)
-        : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(w[0]), "x"(w[1]));
-    sums[1] = last;
-  }
-  sums[0] = first;
+// a += x * wa and b += x * wb, x the pair of words at `from`.
+[[gnu::always_inline]] inline void MultiplyAddTwo(const char* from, __m256i wa, __m256i wb,
+                                                  __m256i& a, __m256i& b) {
+  __m256i x, product, sum_a = a, sum_b = b;
+  asm volatile(
+      "vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpmaddwd %6, %2, %2\n\t"
+      "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
+      : "+x"(sum_a), "+x"(sum_b), "=&x"(x), "=&x"(product)
+      : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(wa), "x"(wb));
+  a = sum_a, b = sum_b;
+}
+[[gnu::always_inline]] inline void MultiplyAddOne(const char* from, __m256i w, __m256i& sum) {
+  __m256i x, total = sum;
+  asm volatile("vpbroadcastd %2, %1\n\tvpmaddwd %3, %1, %1\n\tvpaddd %1, %0, %0"
+               : "+x"(total), "=&x"(x)
+               : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(w));
+  sum = total;
 }
 
 template <int kRows, int kVectors, bool kFour>
 void RunTile2(const Tile<uint8_t>& tile, const Slice2& slice, const char* wide, int64_t depth,
-              const ToBytes256& to_bytes) {
+              const Finish2& finish) {
   __m256i sums[kRows][kVectors];
   Unroll<kVectors>([&](auto v) {
     const __m256i bias = Load256(slice.bias + v * 8);
@@ -129,18 +168,22 @@ void RunTile2(const Tile<uint8_t>& tile, const Slice2& slice, const char* wide, 
       __m256i w[kVectors];
       Unroll<kVectors>([&](auto v) { w[v] = WordsOf<kFour, part>(LoadHere(weights + v * 32)); });
       const char* at = wide + part / 2 * kQuadBytes + part % 2 * 4;
-      Unroll<kRows>([&](auto r) { MultiplyAdd2<kVectors>(at + r * 8, w, sums[r]); });
+      Unroll<kRows>([&](auto r) {
+        if constexpr (kVectors == 1) MultiplyAddOne(at + r * 8, w[0], sums[r][0]);
+        Unroll<kVectors / 2>([&](auto v) {
+          MultiplyAddTwo(at + r * 8, w[2 * v], w[2 * v + 1], sums[r][2 * v], sums[r][2 * v + 1]);
+        });
+      });
     });
     weights += slice.step_bytes;
   }
-  StoreTile2<kRows, kVectors>(tile, slice, to_bytes, sums);
+  StoreTile2<kRows, kVectors>(tile, slice, finish, sums);
 }
 
-using RunTwo = void (*)(const Tile<uint8_t>&, const Slice2&, const char*, int64_t,
-                        const ToBytes256&);
+using RunTwo = void (*)(const Tile<uint8_t>&, const Slice2&, const char*, int64_t, const Finish2&);
 
 template <int kVectors, bool kFour, size_t... kRows>
-constexpr std::array<RunTwo, kRows2> TilesOf2(std::index_sequence<kRows...>) {
+constexpr std::array<RunTwo, sizeof...(kRows)> TilesOf2(std::index_sequence<kRows...>) {
   return {RunTile2<static_cast<int>(kRows) + 1, kVectors, kFour>...};
 }
 
@@ -191,13 +234,14 @@ template <bool kFour>
 void Avx2ConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
   static constexpr auto kOne = TilesOf2<1, kFour>(std::make_index_sequence<kRows2>());
   static constexpr auto kTwo = TilesOf2<2, kFour>(std::make_index_sequence<kRows2>());
+  static constexpr auto kAll = TilesOf2<4, kFour>(std::make_index_sequence<kFewRows2>());
   constexpr int32_t kStep = kFour ? 8 : 4;
   const ConvShape& shape = args.shape;
   const Requantise& how = args.requantise;
   const int64_t depth = RoundUp(shape.Depth(), kStep);
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
   const int64_t group_bytes = kFour ? Group4Bytes(shape) : Group8Bytes(shape);
-  const ToBytes256 to_bytes(how.zero_point, how.low, how.high);
+  const Finish2 finish(how);
   char* wide = static_cast<char*>(scratch) + RoundUp(Blocks2<kFour>(shape).ScratchBytes(), 64);
   const auto place = [&](const Tile<uint8_t>& tile) {
     return wide + tile.number * WideTileBytes(depth);
@@ -209,19 +253,14 @@ void Avx2ConvBytes(const Conv8Args& args, Range rows, Range columns, void* scrat
         const int32_t panel = PanelWidth(shape.out_channels - column);
         const int8_t* weights = static_cast<const int8_t*>(args.weights) + group * group_bytes +
                                 column * depth / (kFour ? 2 : 1);
-        for (int32_t c = 0; c < width; c += kSlice2) {
+        const bool whole = tile.count <= kFewRows2 && width > kSlice2;
+        const int32_t step = whole ? kPanel : kSlice2;
+        for (int32_t c = 0; c < width; c += step) {
           const int64_t at = group * padded + column + c;
-          const Slice2 slice{weights + c * 4, panel * 4,
-                             how.bias + at,   how.multiplier + at,
-                             column + c,      std::min(kSlice2, width - c),
-                             how.table};
-          (slice.columns > 8 ? kTwo : kOne)[static_cast<size_t>(tile.count - 1)](
-              tile, slice, place(tile), depth, to_bytes);
-        }
-        for (int32_t r = 0; how.add && r < tile.count; ++r) {
-          uint8_t* out = reinterpret_cast<uint8_t*>(tile.out[r]) + column;
-          AddRow256(*how.add, out, reinterpret_cast<const uint8_t*>(tile.residual[r]) + column,
-                    width, out);
+          const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
+                             how.multiplier + at, column + c, std::min(step, width - c)};
+          const RunTwo* tiles = whole ? kAll.data() : slice.columns > 8 ? kTwo.data() : kOne.data();
+          tiles[tile.count - 1](tile, slice, place(tile), depth, finish);
         }
       });
 }

@@ -256,6 +256,7 @@ inline void Avx2Depthwise8(const Depthwise8Args& args, Range rows, void* scratch
   const LanePlan plan(s);
   if (!plan.fits) return PlainDepthwise8(args, rows, scratch);
   const ToBytes256 to_bytes(how.zero_point, how.low, how.high);
+  const Adder256 adder(how.add ? *how.add : Add8());
   const auto row_of = s.kernel_w == 3 && plan.groups == 1 ? DepthwiseRow2<Extent<3, 1>>
                       : plan.groups == 2                  ? DepthwiseRow2<Extent<0, 2>>
                                                           : DepthwiseRow2<Extent<0, 0>>;
@@ -273,7 +274,7 @@ inline void Avx2Depthwise8(const Depthwise8Args& args, Range rows, void* scratch
     }
     for (; how.add && at.x < s.out_w; ++at.x) {
       uint8_t* out = At<uint8_t>(args.output, at);
-      AddRow256(*how.add, out, At<uint8_t>(how.residual, at), s.groups, out);
+      ZipRow256(out, At<uint8_t>(how.residual, at), s.groups, out, adder);
     }
   }
 }

@@ -84,30 +84,9 @@ struct ToBytes256 {
   return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
 }
 
-// Eight bytes less `zero`.
-[[gnu::always_inline]] inline __m256i Shifted(const uint8_t* in, __m256i zero) {
-  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in));
-  return _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zero);
-}
-
 [[gnu::always_inline]] inline void StoreFirst32(uint8_t* out, __m256i bytes, int32_t count) {
   StoreFirst(out, _mm256_castsi256_si128(bytes), count);
   if (count > 16) StoreFirst(out + 16, _mm256_extracti128_si256(bytes, 1), count - 16);
-}
-
-// Stores what value(eight of a, eight of b) gives as bytes.
-template <typename Value>
-[[gnu::always_inline]] inline void StoreRow256(const ToBytes256& to_bytes, const uint8_t* a,
-                                               const uint8_t* b, int32_t count, uint8_t* out,
-                                               Value value) {
-  const auto bytes = [&](const uint8_t* x, const uint8_t* y) __attribute__((always_inline)) {
-    return to_bytes(value(x, y), value(x + 8, y + 8), value(x + 16, y + 16), value(x + 24, y + 24));
-  };
-  int32_t i = 0;
-  for (; i + 32 <= count; i += 32) Store256(out + i, bytes(a + i, b + i));
-  if (i == count) return;
-  const Some256 x(a + i, count - i), y(b + i, count - i);
-  StoreFirst32(out + i, bytes(x.bytes, y.bytes), count - i);
 }
 
 // Of 32 bytes' places in a table of 16 * kParts: their low halves choose within a part, one bit
@@ -134,18 +113,57 @@ inline void LookupRow256(const uint8_t* table, const uint8_t* in, int32_t count,
   for (; i < count; ++i) out[i] = table[in[i]];
 }
 
-inline void AddRow256(const Add8& add, const uint8_t* a, const uint8_t* b, int32_t count,
-                      uint8_t* out) {
-  const ToBytes256 to_bytes(add.zero_point, add.low, add.high);
-  const __m256i zero_a = _mm256_set1_epi32(add.zero_a), zero_b = _mm256_set1_epi32(add.zero_b);
-  const __m256 ratio_a = _mm256_set1_ps(add.ratio_a), ratio_b = _mm256_set1_ps(add.ratio_b);
-  StoreRow256(
-      to_bytes, a, b, count,
-      out, [&](const uint8_t* x, const uint8_t* y) __attribute__((always_inline)) {
-        return _mm256_add_ps(Scaled(Shifted(x, zero_a), ratio_a),
-                             Scaled(Shifted(y, zero_b), ratio_b));
-      });
-  if (add.table) LookupRow256(add.table, out, count, out);
+// Eight bytes of sixteen, as words of 32 bits.
+template <int kHalf>
+[[gnu::always_inline]] inline __m256i EightWords(__m128i bytes) {
+  return _mm256_cvtepu8_epi32(kHalf == 0 ? bytes : _mm_unpackhi_epi64(bytes, bytes));
+}
+
+// Calls value(eight of a, eight of b, as words) for 32 bytes, and makes bytes of what it gives.
+template <typename Value>
+[[gnu::always_inline]] inline __m256i Zip256(const ToBytes256& to_bytes, __m256i a, __m256i b,
+                                             Value value) {
+  const __m128i a0 = _mm256_castsi256_si128(a), a1 = _mm256_extracti128_si256(a, 1);
+  const __m128i b0 = _mm256_castsi256_si128(b), b1 = _mm256_extracti128_si256(b, 1);
+  return to_bytes(
+      value(EightWords<0>(a0), EightWords<0>(b0)), value(EightWords<1>(a0), EightWords<1>(b0)),
+      value(EightWords<0>(a1), EightWords<0>(b1)), value(EightWords<1>(a1), EightWords<1>(b1)));
+}
+
+// Add8 for 32 bytes.
+struct Adder256 {
+  explicit Adder256(const Add8& add)
+      : to_bytes(add.zero_point, add.low, add.high),
+        zero_a(_mm256_set1_epi32(add.zero_a)),
+        zero_b(_mm256_set1_epi32(add.zero_b)),
+        ratio_a(_mm256_set1_ps(add.ratio_a)),
+        ratio_b(_mm256_set1_ps(add.ratio_b)),
+        table(add.table) {}
+
+  [[gnu::always_inline]] __m256i operator()(__m256i a, __m256i b) const {
+    const __m256i bytes = Zip256(
+        to_bytes, a, b, [&](__m256i x, __m256i y) __attribute__((always_inline)) {
+          return _mm256_add_ps(Scaled(_mm256_sub_epi32(x, zero_a), ratio_a),
+                               Scaled(_mm256_sub_epi32(y, zero_b), ratio_b));
+        });
+    return table ? Lookup256(table, bytes) : bytes;
+  }
+
+  ToBytes256 to_bytes;
+  __m256i zero_a, zero_b;
+  __m256 ratio_a, ratio_b;
+  const uint8_t* table;
+};
+
+// Stores function(32 of a, 32 of b).
+template <typename Function>
+[[gnu::always_inline]] inline void ZipRow256(const uint8_t* a, const uint8_t* b, int32_t count,
+                                             uint8_t* out, const Function& function) {
+  int32_t i = 0;
+  for (; i + 32 <= count; i += 32) Store256(out + i, function(Load256(a + i), Load256(b + i)));
+  if (i == count) return;
+  const Some256 x(a + i, count - i), y(b + i, count - i);
+  StoreFirst32(out + i, function(Load256(x.bytes), Load256(y.bytes)), count - i);
 }
 
 }  // namespace
