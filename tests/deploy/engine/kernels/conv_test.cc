@@ -289,6 +289,31 @@ TEST_P(ConvTest, ConvolutionIsExactForEverySplit) {
   }
 }
 
+// Shapes that a set may do by fewer products than the plain sum's, whole and cut within lines.
+TEST_P(ConvTest, ThreeByThreeIsExactForEverySplit) {
+  uint64_t number = 3000;
+  for (const ConvShape& shape :
+       {Conv(7, 32, 33, 3, 1, 1, 1), Conv(8, 48, 40, 3, 1, 1, 1, 1, 2),
+        Conv(13, 32, 65, 3, 1, 1, 0), Conv(6, 64, 50, 3, 1, 1, 2, 1, 3),
+        Conv(30, 32, 32, 3, 1, 1, 1), Conv(7, 80, 32, 3, 1, 1, 1), Conv(6, 1024, 32, 3, 1, 1, 1),
+        Conv(3, 32, 32, 3, 1, 1, 1), Conv(8, 40, 32, 3, 1, 1, 1)}) {
+    for (int32_t bits : {8, 4}) {
+      Case c{.shape = shape, .bits = bits};
+      c.values = ++number % 2 ? Values::kExtreme : Values::kAny;
+      c.add = number % 3 == 0;
+      c.table = number % 4 == 0;
+      c.pixel_slack = number % 5;
+      c.zero_x = number % 7 == 0 ? 255 : 3;
+      const Problem problem(c, false, number);
+      SCOPED_TRACE(testing::Message() << "case " << number << " bits " << bits << " channels "
+                                      << shape.in_channels << " pixels " << shape.Pixels());
+      for (int32_t step : {shape.Pixels(), 2 * shape.out_w, shape.Pixels() * 2 / 5 + 1})
+        ASSERT_NO_FATAL_FAILURE(RunConv(*kernels_, problem, step, shape.out_channels));
+      ASSERT_NO_FATAL_FAILURE(RunConv(*kernels_, problem, shape.Pixels(), kChannelBlock));
+    }
+  }
+}
+
 TEST_P(ConvTest, DepthwiseIsExactForEverySplit) {
   uint64_t number = 1000;
   for (int32_t channels : {1, 3, 16, 31, 33, 64, 65, 130, 300}) {

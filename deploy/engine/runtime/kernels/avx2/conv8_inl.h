@@ -1,7 +1,8 @@
 // Matrix product of bytes by AVX2. Products of bytes in pairs (vpmaddubsw) would saturate: about
 // one pair in twenty of a trained layer's weights may leave 16 bits, so that nearly every step has
-// one. Hence bytes are widened, rows once for all channels and weights once for all rows of a tile,
-// and multiplied as 16 bits (vpmaddwd), which is exact. A tile is 6 pixels by 8 channels.
+// one. Hence bytes are widened and multiplied as 16 bits (vpmaddwd), which is exact: those of a
+// tile's rows once for all channels, weights (of 8 or 4 bits) in registers, by shifts. A tile is 6
+// pixels by 16 channels, 12 vectors of sums.
 #pragma once
 
 #include <immintrin.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "deploy/engine/runtime/kernels/avx2/finish8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
 #include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
@@ -20,149 +22,246 @@ namespace ds::engine {
 namespace {
 
 constexpr int32_t kRows2 = 6;
-constexpr int32_t kChannels2 = 8;
+constexpr int32_t kSlice2 = 16;   // channels of a tile
+constexpr int32_t kFewRows2 = 2;  // so few take all channels of a panel at once
 
-// ToByte for eight sums, stored as `count` bytes.
-struct StoreBytes2 {
-  explicit StoreBytes2(const Requantise& how)
-      : low(_mm256_set1_ps(static_cast<float>(how.low - how.zero_point))),
-        high(_mm256_set1_ps(static_cast<float>(how.high - how.zero_point))),
-        zero(_mm256_set1_epi32(how.zero_point)) {}
+// A tile's widened rows: for each four of the depth, row after row, values 0, 2, 1 and 3 of the
+// four; the same order as shifting leaves weights in.
+constexpr int64_t kQuadBytes = kRows2 * 8;
+constexpr int64_t kWideSlack = 4 * kQuadBytes;  // written behind the last four
 
-  [[gnu::always_inline]] void operator()(__m256i sums, __m256 multiplier, int32_t count,
-                                         char* out) const {
-    const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
-    // Not a number gives low: of two operands that do not compare, the second.
-    const __m256i whole =
-        _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(value, low), high)), zero);
-    const __m256i words = _mm256_packs_epi32(whole, whole);
-    const __m256i bytes = _mm256_packus_epi16(words, words);  // 4 in each lane
-    const __m128i eight =
-        _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-    if (count >= kChannels2) {
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), eight);
-    } else {
-      const int64_t some = _mm_cvtsi128_si64(eight);
-      std::memcpy(out, &some, static_cast<size_t>(count));
-    }
-  }
+constexpr int64_t WideTileBytes(int64_t depth) {
+  return RoundUp(depth / 4 * kQuadBytes + kWideSlack, 64);
+}
 
-  __m256 low, high;
-  __m256i zero;
-};
-
-// Of a panel: eight channels' weights, and what follows.
-struct Eight2 {
+// Of a panel: sixteen channels' weights, and what follows.
+struct Slice2 {
   const int8_t* weights;
-  int64_t step_bytes;  // from four of the depth to the next
+  int64_t step_bytes;  // of a step of the panel
   const int32_t* bias;
   const float* multiplier;
   int64_t channel;
-  int32_t columns;  // of the eight
+  int32_t columns;  // of the sixteen, or of the panel
 };
 
-// A vector of sums has two for each of four channels, of even and odd pairs.
-template <int kRows>
-void RunTile2(const Tile<uint8_t>& tile, const int16_t* wide, int64_t depth, const Eight2& eight,
-              const StoreBytes2& store) {
-  __m256i sums[kRows][2];
-  Unroll<kRows>([&](auto r) { sums[r][0] = sums[r][1] = _mm256_setzero_si256(); });
-  const int8_t* weights = eight.weights;
-  for (int64_t k = 0; k < depth; k += 4, weights += eight.step_bytes) {
-    const __m256i w0 =
-        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights)));
-    const __m256i w1 =
-        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + 16)));
-    Unroll<kRows>([&](auto r) {
-      int64_t four;
-      std::memcpy(&four, wide + r * depth + k, sizeof(four));
-      const __m256i x = _mm256_set1_epi64x(four);
-      __m256i even = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(x, w0));
-      __m256i odd = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(x, w1));
-      // One row after another: GCC 12 would load all rows first, and have no registers for sums.
-      asm volatile("" : "+x"(even), "+x"(odd));
-      sums[r][0] = even, sums[r][1] = odd;
-    });
+// What all tiles of a convolution have in common.
+struct Finish2 {
+  explicit Finish2(const Requantise& how)
+      : to_bytes(how.zero_point, how.low, how.high),
+        table(how.table),
+        adds(how.add != nullptr),
+        adder(how.add ? *how.add : Add8()) {}
+
+  ToBytes256 to_bytes;
+  const uint8_t* table;
+  bool adds;
+  Adder256 adder;
+};
+
+// Words from the packed bytes of a step, two a channel. Of 8 bits: values 0 and 2 (kPart 0), 1 and
+// 3 (kPart 1). Of 4 bits: the same of the low halves, then of the high ones.
+template <bool kFour, int kPart>
+[[gnu::always_inline]] inline __m256i WordsOf(__m256i packed) {
+  constexpr int kBits = kFour ? 4 : 8;
+  constexpr int kLeft = kPart == 0 ? 16 - kBits : kPart == 1 ? 8 - kBits : kPart == 2 ? 8 : 0;
+  if constexpr (kLeft > 0) packed = _mm256_slli_epi16(packed, kLeft);
+  return _mm256_srai_epi16(packed, 16 - kBits);
+}
+
+// Row `at` of those that fill 32 bytes, kVectors * 8 bytes each: stores it.
+template <int kVectors>
+[[gnu::always_inline]] inline void StorePart2(char* out, __m256i bytes, int at, int32_t columns) {
+  uint8_t* to = reinterpret_cast<uint8_t*>(out);
+  if (kVectors == 4) {
+    if (columns >= 32) return Store256(to, bytes);
+    return StoreFirst32(to, bytes, columns);
   }
-  const __m256i bias = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(eight.bias));
-  const __m256 multiplier = _mm256_loadu_ps(eight.multiplier);
-  Unroll<kRows>([&](auto r) {
-    const __m256i both = _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums[r][0], sums[r][1]), 0xd8);
-    store(_mm256_add_epi32(both, bias), multiplier, eight.columns, tile.out[r] + eight.channel);
+  const __m128i half =
+      at * kVectors < 2 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
+  if (kVectors == 2) return StoreFirst(to, half, columns);
+  const __m128i part = at % 2 == 0 ? half : _mm_unpackhi_epi64(half, half);
+  if (columns == 8)
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), part);
+  else
+    StoreFirst(to, part, columns);
+}
+
+// The residuals of rows that fill 32 bytes, from `first` on; those behind the last are its own.
+template <int kRows, int kVectors>
+[[gnu::always_inline]] inline __m256i Residuals2(const Tile<uint8_t>& tile, int first,
+                                                 int64_t channel) {
+  const auto at = [&](int r) { return tile.residual[std::min(first + r, kRows - 1)] + channel; };
+  const auto eight = [&](int r) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r)));
+  };
+  if constexpr (kVectors == 4) return Load256(at(0));
+  if constexpr (kVectors == 2) return _mm256_set_m128i(Load128(at(1)), Load128(at(0)));
+  return _mm256_set_m128i(_mm_unpacklo_epi64(eight(2), eight(3)),
+                          _mm_unpacklo_epi64(eight(0), eight(1)));
+}
+
+template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void StoreTile2(const Tile<uint8_t>& tile, const Slice2& slice,
+                                              const Finish2& finish,
+                                              const __m256i (&sums)[kRows][kVectors]) {
+  constexpr int kTogether = 4 / kVectors;  // rows that fill 32 bytes
+  __m256 multiplier[kVectors];
+  Unroll<kVectors>([&](auto v) { multiplier[v] = _mm256_loadu_ps(slice.multiplier + v * 8); });
+  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) __attribute__((always_inline)) {
+    constexpr int kFirst = part * kTogether;
+    __m256 values[4];
+    Unroll<4>([&](auto i) __attribute__((always_inline)) {
+      constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
+      values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
+    });
+    __m256i bytes = finish.to_bytes(values[0], values[1], values[2], values[3]);
+    if (finish.table) bytes = Lookup256(finish.table, bytes);
+    if (finish.adds) {
+      bytes = finish.adder(bytes, Residuals2<kRows, kVectors>(tile, kFirst, slice.channel));
+    }
+    Unroll<kTogether>([&](auto r) __attribute__((always_inline)) {
+      if constexpr (kFirst + r < kRows)
+        StorePart2<kVectors>(tile.out[kFirst + r] + slice.channel, bytes, r, slice.columns);
+    });
   });
 }
 
-using RunTwo = void (*)(const Tile<uint8_t>&, const int16_t*, int64_t, const Eight2&,
-                        const StoreBytes2&);
-
-template <size_t... kRows>
-constexpr std::array<RunTwo, kRows2> TilesOf2(std::index_sequence<kRows...>) {
-  return {RunTile2<static_cast<int>(kRows) + 1>...};
+// In this order and once more where it is read again: GCC 12 would keep what it has loaded, and
+// have no registers for sums.
+[[gnu::always_inline]] inline __m256i LoadHere(const int8_t* from) {
+  __m256i value;
+  asm volatile("vmovdqu %1, %0" : "=x"(value) : "m"(*reinterpret_cast<const __m256i_u*>(from)));
+  return value;
 }
 
-struct Copy2 {
-  void operator()(void* to, const void* from, int64_t bytes) const {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
+// a += x * wa and b += x * wb, x the pair of words at `from`.
+[[gnu::always_inline]] inline void MultiplyAddTwo(const char* from, __m256i wa, __m256i wb,
+                                                  __m256i& a, __m256i& b) {
+  __m256i x, product, sum_a = a, sum_b = b;
+  asm volatile(
+      "vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpmaddwd %6, %2, %2\n\t"
+      "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
+      : "+x"(sum_a), "+x"(sum_b), "=&x"(x), "=&x"(product)
+      : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(wa), "x"(wb));
+  a = sum_a, b = sum_b;
+}
+[[gnu::always_inline]] inline void MultiplyAddOne(const char* from, __m256i w, __m256i& sum) {
+  __m256i x, total = sum;
+  asm volatile("vpbroadcastd %2, %1\n\tvpmaddwd %3, %1, %1\n\tvpaddd %1, %0, %0"
+               : "+x"(total), "=&x"(x)
+               : "m"(*reinterpret_cast<const int32_t*>(from)), "x"(w));
+  sum = total;
+}
+
+template <int kRows, int kVectors, bool kFour>
+void RunTile2(const Tile<uint8_t>& tile, const Slice2& slice, const char* wide, int64_t depth,
+              const Finish2& finish) {
+  __m256i sums[kRows][kVectors];
+  Unroll<kVectors>([&](auto v) {
+    const __m256i bias = Load256(slice.bias + v * 8);
+    Unroll<kRows>([&](auto r) { sums[r][v] = bias; });
+  });
+  constexpr int kQuads = kFour ? 2 : 1;  // of a step
+  const int8_t* weights = slice.weights;
+  for (const char* end = wide + depth / 4 * kQuadBytes; wide < end; wide += kQuads * kQuadBytes) {
+    Unroll<2 * kQuads>([&](auto part) {
+      __m256i w[kVectors];
+      Unroll<kVectors>([&](auto v) { w[v] = WordsOf<kFour, part>(LoadHere(weights + v * 32)); });
+      const char* at = wide + part / 2 * kQuadBytes + part % 2 * 4;
+      Unroll<kRows>([&](auto r) {
+        if constexpr (kVectors == 1) MultiplyAddOne(at + r * 8, w[0], sums[r][0]);
+        Unroll<kVectors / 2>([&](auto v) {
+          MultiplyAddTwo(at + r * 8, w[2 * v], w[2 * v + 1], sums[r][2 * v], sums[r][2 * v + 1]);
+        });
+      });
+    });
+    weights += slice.step_bytes;
+  }
+  StoreTile2<kRows, kVectors>(tile, slice, finish, sums);
+}
+
+using RunTwo = void (*)(const Tile<uint8_t>&, const Slice2&, const char*, int64_t, const Finish2&);
+
+template <int kVectors, bool kFour, size_t... kRows>
+constexpr std::array<RunTwo, sizeof...(kRows)> TilesOf2(std::index_sequence<kRows...>) {
+  return {RunTile2<static_cast<int>(kRows) + 1, kVectors, kFour>...};
+}
+
+// For GatherRuns(): whole vectors, within what may be read and written behind a row.
+struct Copy256 {
+  [[gnu::always_inline]] void operator()(void* to, const void* from, int64_t bytes) const {
+    if (bytes <= 16) return _mm_storeu_si128(static_cast<__m128i*>(to), Load128(from));
+    for (int64_t i = 0; i < bytes; i += 32)
+      Store256(static_cast<char*>(to) + i, Load256(static_cast<const char*>(from) + i));
   }
 };
 
-// A tile's rows as 16 bits, row after row.
-inline void Widen2(const Tile<uint8_t>& tile, int64_t depth, int16_t* wide) {
-  for (int32_t r = 0; r < tile.count; ++r) {
-    int16_t* to = wide + r * depth;
-    for (int32_t tap = 0; tap < tile.taps; ++tap) {
+// A tile's rows as RunTile2() reads them.
+inline void WidenTile2(const Tile<uint8_t>& tile, char* wide) {
+  const int32_t count = tile.count, taps = tile.taps, run = tile.run;
+  const __m128i low = _mm_set1_epi16(0xff);
+  for (int32_t r = 0; r < count; ++r) {
+    char* to = wide + r * 8;
+    for (int32_t tap = 0; tap < taps; ++tap, to += run / 4 * kQuadBytes) {
       const uint8_t* from = tile.rows[tap * kTilePointers + r];
-      for (int32_t k = 0; k < tile.run; ++k) *to++ = from[k];
+      char* at = to;
+      for (int32_t k = 0; k < run; k += 16, at += 4 * kQuadBytes) {
+        const __m128i bytes = Load128(from + k);
+        const __m128i even = _mm_and_si128(bytes, low), odd = _mm_srli_epi16(bytes, 8);
+        const __m128i first = _mm_unpacklo_epi32(even, odd);
+        const __m128i second = _mm_unpackhi_epi32(even, odd);
+        _mm_storel_pd(reinterpret_cast<double*>(at), _mm_castsi128_pd(first));
+        _mm_storeh_pd(reinterpret_cast<double*>(at + kQuadBytes), _mm_castsi128_pd(first));
+        _mm_storel_pd(reinterpret_cast<double*>(at + 2 * kQuadBytes), _mm_castsi128_pd(second));
+        _mm_storeh_pd(reinterpret_cast<double*>(at + 3 * kQuadBytes), _mm_castsi128_pd(second));
+      }
     }
   }
 }
 
-// Table and residual of a tile that was stored.
-inline void FollowTile2(const Tile<uint8_t>& tile, const Requantise& how, int64_t channel,
-                        int32_t count) {
-  for (int32_t r = 0; r < tile.count; ++r) {
-    uint8_t* out = reinterpret_cast<uint8_t*>(tile.out[r]) + channel;
-    if (how.table) LookupRow(how.table, out, count, out);
-    if (how.add) {
-      AddRow(*how.add, out, reinterpret_cast<const uint8_t*>(tile.residual[r]) + channel, count,
-             out);
-    }
-  }
-}
-
-using Blocks2 = Blocks<uint8_t, 4, kRows2>;
+template <bool kFour>
+using Blocks2 = Blocks<uint8_t, kFour ? 8 : 4, kRows2>;
 
 inline int64_t Avx2ConvScratch(const ConvShape& shape) {
-  const Blocks2 blocks(shape);
-  const int64_t wide = RoundUp(shape.Depth(), 4) * kRows2 * 2;
-  return std::max(PlainConvScratch(shape),
-                  RoundUp(blocks.ScratchBytes() + blocks.tiles * wide, 64));
+  const auto bytes = [&](const auto& blocks, int64_t depth) {
+    return RoundUp(blocks.ScratchBytes(), 64) + blocks.tiles * WideTileBytes(depth);
+  };
+  return std::max(bytes(Blocks2<false>(shape), RoundUp(shape.Depth(), 4)),
+                  bytes(Blocks2<true>(shape), RoundUp(shape.Depth(), 8)));
 }
 
-inline void Avx2Conv8(const Conv8Args& args, Range rows, Range columns, void* scratch) {
-  static constexpr auto kTiles = TilesOf2(std::make_index_sequence<kRows2>());
+template <bool kFour>
+void Avx2ConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
+  static constexpr auto kOne = TilesOf2<1, kFour>(std::make_index_sequence<kRows2>());
+  static constexpr auto kTwo = TilesOf2<2, kFour>(std::make_index_sequence<kRows2>());
+  static constexpr auto kAll = TilesOf2<4, kFour>(std::make_index_sequence<kFewRows2>());
+  constexpr int32_t kStep = kFour ? 8 : 4;
   const ConvShape& shape = args.shape;
   const Requantise& how = args.requantise;
-  const int64_t depth = RoundUp(shape.Depth(), 4);
+  const int64_t depth = RoundUp(shape.Depth(), kStep);
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
-  const StoreBytes2 store(how);
-  int16_t* wide = reinterpret_cast<int16_t*>(static_cast<char*>(scratch) +
-                                             RoundUp(Blocks2(shape).ScratchBytes(), 2));
-  const auto place = [&](const Tile<uint8_t>& tile) { return wide + tile.number * kRows2 * depth; };
-  RunBlocks<uint8_t, 4, kRows2>(
-      args, how.residual, args.pad_value, rows, columns, scratch, Copy2(),
-      [&](const Tile<uint8_t>& tile) { Widen2(tile, depth, place(tile)); },
+  const int64_t group_bytes = kFour ? Group4Bytes(shape) : Group8Bytes(shape);
+  const Finish2 finish(how);
+  char* wide = static_cast<char*>(scratch) + RoundUp(Blocks2<kFour>(shape).ScratchBytes(), 64);
+  const auto place = [&](const Tile<uint8_t>& tile) {
+    return wide + tile.number * WideTileBytes(depth);
+  };
+  RunBlocks<uint8_t, kStep, kRows2>(
+      args, how.residual, args.pad_value, rows, columns, scratch, Copy256(),
+      [&](const Tile<uint8_t>& tile) { WidenTile2(tile, place(tile)); },
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
         const int32_t panel = PanelWidth(shape.out_channels - column);
-        const int8_t* weights =
-            static_cast<const int8_t*>(args.weights) + group * Group8Bytes(shape) + column * depth;
-        for (int32_t c = 0; c < width; c += kChannels2) {
+        const int8_t* weights = static_cast<const int8_t*>(args.weights) + group * group_bytes +
+                                column * depth / (kFour ? 2 : 1);
+        const bool whole = tile.count <= kFewRows2 && width > kSlice2;
+        const int32_t step = whole ? kPanel : kSlice2;
+        for (int32_t c = 0; c < width; c += step) {
           const int64_t at = group * padded + column + c;
-          const Eight2 eight{weights + c * 4,     panel * 4,  how.bias + at,
-                             how.multiplier + at, column + c, std::min(kChannels2, width - c)};
-          kTiles[static_cast<size_t>(tile.count - 1)](tile, place(tile), depth, eight, store);
+          const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
+                             how.multiplier + at, column + c, std::min(step, width - c)};
+          const RunTwo* tiles = whole ? kAll.data() : slice.columns > 8 ? kTwo.data() : kOne.data();
+          tiles[tile.count - 1](tile, slice, place(tile), depth, finish);
         }
-        if (how.table || how.add) FollowTile2(tile, how, column, width);
       });
 }
 

@@ -15,8 +15,11 @@
 namespace ds::engine {
 namespace {
 
-constexpr int32_t kBlockTiles = 8;
-constexpr int32_t kTilePointers = 16;  // places for a tile's rows
+constexpr int32_t kBlockPixels = 112;
+constexpr int32_t kFewTiles = 8;            // whatever they take
+constexpr int64_t kBlockBytes = 128 << 10;  // of inputs that more tiles may take
+constexpr int32_t kBlockTiles = 20;         // room for any of today's tiles
+constexpr int32_t kTilePointers = 16;       // places for a tile's rows
 constexpr int64_t kPointerBytes = 32 << 10;
 constexpr int64_t kGatherBytes = 64 << 10;
 constexpr int32_t kGatherBelow = 16;  // bytes of a tap's channels
@@ -47,7 +50,10 @@ struct Blocks {
     const int64_t row = RoundUp(run * static_cast<int64_t>(sizeof(T)), 64);
     pad_bytes = row + 64;
     const int64_t pointers = int64_t{taps} * kTilePointers * static_cast<int64_t>(sizeof(T*));
-    tiles = static_cast<int32_t>(std::clamp<int64_t>(kPointerBytes / pointers, 1, kBlockTiles));
+    const int64_t tile_bytes = int64_t{kRows} * taps * row;
+    const int64_t most = std::clamp<int64_t>(kBlockBytes / tile_bytes, kFewTiles,
+                                             std::max(kFewTiles, kBlockPixels / kRows));
+    tiles = static_cast<int32_t>(std::clamp<int64_t>(kPointerBytes / pointers, 1, most));
     row_bytes = gathers ? row : 0;
     if (gathers) {
       tiles =
@@ -262,11 +268,14 @@ void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Ran
   if (total <= 0) return;
   const int32_t tile_count = (total + kRows - 1) / kRows;
   const int32_t tile_rows = total / tile_count, larger = total % tile_count;
+  const int32_t blocks = (tile_count + filler.TilesOfBlock() - 1) / filler.TilesOfBlock();
+  const int32_t block_tiles = (tile_count + blocks - 1) / blocks;
   Tile<T> tiles[kBlockTiles];
+  static_assert(kBlockPixels / kRows <= kBlockTiles);
   for (int32_t group = 0; group < args.shape.groups; ++group) {
     Walk walk = filler.From(rows.begin);
-    for (int32_t first = 0; first < tile_count; first += filler.TilesOfBlock()) {
-      const int32_t count = std::min(filler.TilesOfBlock(), tile_count - first);
+    for (int32_t first = 0; first < tile_count; first += block_tiles) {
+      const int32_t count = std::min(block_tiles, tile_count - first);
       for (int32_t t = 0; t < count; ++t) {
         const int32_t size = tile_rows + (first + t < larger ? 1 : 0);
         filler.Fill(t, size, group, walk, copy, tiles[t]);

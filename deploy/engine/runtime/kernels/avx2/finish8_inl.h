@@ -1,0 +1,170 @@
+// From sums to bytes, 32 at a time, and what follows a store: the table and the residual.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "deploy/engine/runtime/kernels/args.h"
+#include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
+
+namespace ds::engine {
+namespace {
+
+inline __m256i Load256(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+inline void Store256(void* to, __m256i value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(to), value);
+}
+inline __m128i Load128(const void* from) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(from));
+}
+
+// The first `count` of 16 bytes.
+[[gnu::always_inline]] inline void StoreFirst(void* to, __m128i bytes, int32_t count) {
+  if (count >= 16) return _mm_storeu_si128(static_cast<__m128i*>(to), bytes);
+  char* at = static_cast<char*>(to);
+  if (count & 8) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(at), bytes);
+    bytes = _mm_srli_si128(bytes, 8), at += 8;
+  }
+  int64_t rest = _mm_cvtsi128_si64(bytes);
+  if (count & 4) {
+    std::memcpy(at, &rest, 4);
+    rest >>= 32, at += 4;
+  }
+  for (int32_t i = 0; i < (count & 3); ++i, rest >>= 8) at[i] = static_cast<char>(rest);
+}
+
+// The first `count` of 32 bytes, read one by one; the rest are zeros.
+struct Some256 {
+  Some256(const uint8_t* from, int32_t count) {
+    int32_t i = 0;
+    for (; i + 8 <= count; i += 8) std::memcpy(bytes + i, from + i, 8);
+    for (; i < count; ++i) bytes[i] = from[i];
+  }
+  alignas(32) uint8_t bytes[32] = {};
+};
+
+// ToByte for four vectors of eight floats, in their order.
+struct ToBytes256 {
+  ToBytes256(int32_t zero_point, int32_t low, int32_t high)
+      : high_(_mm256_set1_ps(static_cast<float>(high - zero_point))),
+        low_(_mm256_set1_epi8(static_cast<char>(low))),
+        zero_(_mm256_set1_epi16(static_cast<int16_t>(zero_point))),
+        order_(_mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)) {}
+
+  [[gnu::always_inline]] __m256i operator()(__m256 v0, __m256 v1, __m256 v2, __m256 v3) const {
+    return _mm256_permutevar8x32_epi32(Lanes(v0, v1, v2, v3), order_);
+  }
+
+  // The first four of each vector, then their last four.
+  [[gnu::always_inline]] __m256i Lanes(__m256 v0, __m256 v1, __m256 v2, __m256 v3) const {
+    const __m256i a = _mm256_packs_epi32(Whole(v0), Whole(v1));
+    const __m256i b = _mm256_packs_epi32(Whole(v2), Whole(v3));
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_add_epi16(a, zero_), _mm256_add_epi16(b, zero_));
+    return _mm256_max_epu8(bytes, low_);
+  }
+
+ private:
+  // What is too small for int32 and what is not a number (of two operands that do not compare, the
+  // minimum is the second) becomes the smallest int32, and with it `low`.
+  [[gnu::always_inline]] __m256i Whole(__m256 value) const {
+    return _mm256_cvtps_epi32(_mm256_min_ps(high_, value));
+  }
+
+  __m256 high_;
+  __m256i low_, zero_, order_;
+};
+
+[[gnu::always_inline]] inline __m256 Scaled(__m256i sums, __m256 multiplier) {
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
+}
+
+[[gnu::always_inline]] inline void StoreFirst32(uint8_t* out, __m256i bytes, int32_t count) {
+  StoreFirst(out, _mm256_castsi256_si128(bytes), count);
+  if (count > 16) StoreFirst(out + 16, _mm256_extracti128_si256(bytes, 1), count - 16);
+}
+
+// Of 32 bytes' places in a table of 16 * kParts: their low halves choose within a part, one bit
+// after another between two halves of the table.
+template <int kParts>
+[[gnu::always_inline]] inline __m256i LookupPart(const uint8_t* table, __m256i low, __m256i bytes) {
+  if constexpr (kParts == 1) {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(Load128(table)), low);
+  } else {
+    constexpr int kShift = kParts == 2 ? 3 : kParts == 4 ? 2 : kParts == 8 ? 1 : 0;
+    const __m256i below = LookupPart<kParts / 2>(table, low, bytes);
+    const __m256i above = LookupPart<kParts / 2>(table + kParts * 8, low, bytes);
+    return _mm256_blendv_epi8(below, above, _mm256_slli_epi16(bytes, kShift));
+  }
+}
+
+[[gnu::always_inline]] inline __m256i Lookup256(const uint8_t* table, __m256i bytes) {
+  return LookupPart<16>(table, _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f)), bytes);
+}
+
+inline void LookupRow256(const uint8_t* table, const uint8_t* in, int32_t count, uint8_t* out) {
+  int32_t i = 0;
+  for (; i + 32 <= count; i += 32) Store256(out + i, Lookup256(table, Load256(in + i)));
+  for (; i < count; ++i) out[i] = table[in[i]];
+}
+
+// Eight bytes of sixteen, as words of 32 bits.
+template <int kHalf>
+[[gnu::always_inline]] inline __m256i EightWords(__m128i bytes) {
+  return _mm256_cvtepu8_epi32(kHalf == 0 ? bytes : _mm_unpackhi_epi64(bytes, bytes));
+}
+
+// Calls value(eight of a, eight of b, as words) for 32 bytes, and makes bytes of what it gives.
+template <typename Value>
+[[gnu::always_inline]] inline __m256i Zip256(const ToBytes256& to_bytes, __m256i a, __m256i b,
+                                             Value value) {
+  const __m128i a0 = _mm256_castsi256_si128(a), a1 = _mm256_extracti128_si256(a, 1);
+  const __m128i b0 = _mm256_castsi256_si128(b), b1 = _mm256_extracti128_si256(b, 1);
+  return to_bytes(
+      value(EightWords<0>(a0), EightWords<0>(b0)), value(EightWords<1>(a0), EightWords<1>(b0)),
+      value(EightWords<0>(a1), EightWords<0>(b1)), value(EightWords<1>(a1), EightWords<1>(b1)));
+}
+
+// Add8 for 32 bytes.
+struct Adder256 {
+  explicit Adder256(const Add8& add)
+      : to_bytes(add.zero_point, add.low, add.high),
+        zero_a(_mm256_set1_epi32(add.zero_a)),
+        zero_b(_mm256_set1_epi32(add.zero_b)),
+        ratio_a(_mm256_set1_ps(add.ratio_a)),
+        ratio_b(_mm256_set1_ps(add.ratio_b)),
+        table(add.table) {}
+
+  [[gnu::always_inline]] __m256i operator()(__m256i a, __m256i b) const {
+    const __m256i bytes = Zip256(
+        to_bytes, a, b, [&](__m256i x, __m256i y) __attribute__((always_inline)) {
+          return _mm256_add_ps(Scaled(_mm256_sub_epi32(x, zero_a), ratio_a),
+                               Scaled(_mm256_sub_epi32(y, zero_b), ratio_b));
+        });
+    return table ? Lookup256(table, bytes) : bytes;
+  }
+
+  ToBytes256 to_bytes;
+  __m256i zero_a, zero_b;
+  __m256 ratio_a, ratio_b;
+  const uint8_t* table;
+};
+
+// Stores function(32 of a, 32 of b).
+template <typename Function>
+[[gnu::always_inline]] inline void ZipRow256(const uint8_t* a, const uint8_t* b, int32_t count,
+                                             uint8_t* out, const Function& function) {
+  int32_t i = 0;
+  for (; i + 32 <= count; i += 32) Store256(out + i, function(Load256(a + i), Load256(b + i)));
+  if (i == count) return;
+  const Some256 x(a + i, count - i), y(b + i, count - i);
+  StoreFirst32(out + i, function(Load256(x.bytes), Load256(y.bytes)), count - i);
+}
+
+}  // namespace
+}  // namespace ds::engine
