@@ -35,6 +35,9 @@ struct NeonProducts {
     const int8x16_t row = Every<kLane>(x);
     sum.low = vpadalq_s16(sum.low, vmull_s8(vget_low_s8(w), vget_low_s8(row)));
     sum.high = vpadalq_s16(sum.high, vmull_high_s8(w, row));
+    // One row after another: GCC 12 would compute all products first, and have no registers for
+    // sums.
+    asm volatile("" : "+w"(sum.low), "+w"(sum.high));
   }
 
   // Two products of four-bit weights fit 16 bits.
@@ -46,6 +49,7 @@ struct NeonProducts {
     const int16x8_t high = vmull_high_s8(w, row);
     sum.low = vpadalq_s16(sum.low, vmlal_s8(low, vget_low_s8(next_w), vget_low_s8(next)));
     sum.high = vpadalq_s16(sum.high, vmlal_high_s8(high, next_w, next));
+    asm volatile("" : "+w"(sum.low), "+w"(sum.high));
   }
 
   static int32x4_t Total(const Sum& sum) { return vpaddq_s32(sum.low, sum.high); }

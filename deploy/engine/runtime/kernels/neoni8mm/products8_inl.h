@@ -89,8 +89,11 @@ struct MatrixTiles {
                                                  int64_t pair_bytes, int32x4_t (&sums)[kPairs][2]) {
     Unroll<kPairs>([&](auto p) {
       const uint8x16_t x = vld1q_u8(rows + p * pair_bytes);
-      sums[p][0] = vusmmlaq_s32(sums[p][0], x, w.first);
-      sums[p][1] = vusmmlaq_s32(sums[p][1], x, w.second);
+      int32x4_t first = vusmmlaq_s32(sums[p][0], x, w.first);
+      int32x4_t second = vusmmlaq_s32(sums[p][1], x, w.second);
+      // One pair after another: GCC 12 would load all rows first, and have no registers for sums.
+      asm volatile("" : "+w"(first), "+w"(second));
+      sums[p][0] = first, sums[p][1] = second;
     });
   }
 
