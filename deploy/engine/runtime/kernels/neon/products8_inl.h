@@ -24,6 +24,12 @@ struct NeonProducts {
   };
   static Sum Zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
 
+  // One row after another: GCC 12 would compute all products first, and have no registers for sums.
+  [[gnu::always_inline]] static void Settle(int32x4_t low, int32x4_t high, Sum& sum) {
+    asm volatile("" : "+w"(low), "+w"(high));
+    sum.low = low, sum.high = high;
+  }
+
   template <int kLane>
   static int8x16_t Every(uint8x16_t x) {
     return vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_u8(x), kLane));
@@ -33,11 +39,9 @@ struct NeonProducts {
   template <int kLane>
   [[gnu::always_inline]] static void Add(Sum& sum, int8x16_t w, uint8x16_t x) {
     const int8x16_t row = Every<kLane>(x);
-    sum.low = vpadalq_s16(sum.low, vmull_s8(vget_low_s8(w), vget_low_s8(row)));
-    sum.high = vpadalq_s16(sum.high, vmull_high_s8(w, row));
-    // One row after another: GCC 12 would compute all products first, and have no registers for
-    // sums.
-    asm volatile("" : "+w"(sum.low), "+w"(sum.high));
+    const int32x4_t low_sum = vpadalq_s16(sum.low, vmull_s8(vget_low_s8(w), vget_low_s8(row)));
+    const int32x4_t high_sum = vpadalq_s16(sum.high, vmull_high_s8(w, row));
+    Settle(low_sum, high_sum, sum);
   }
 
   // Two products of four-bit weights fit 16 bits.
@@ -47,9 +51,10 @@ struct NeonProducts {
     const int8x16_t row = Every<kLane>(x), next = Every<kLane>(next_x);
     const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(row));
     const int16x8_t high = vmull_high_s8(w, row);
-    sum.low = vpadalq_s16(sum.low, vmlal_s8(low, vget_low_s8(next_w), vget_low_s8(next)));
-    sum.high = vpadalq_s16(sum.high, vmlal_high_s8(high, next_w, next));
-    asm volatile("" : "+w"(sum.low), "+w"(sum.high));
+    const int32x4_t low_sum =
+        vpadalq_s16(sum.low, vmlal_s8(low, vget_low_s8(next_w), vget_low_s8(next)));
+    const int32x4_t high_sum = vpadalq_s16(sum.high, vmlal_high_s8(high, next_w, next));
+    Settle(low_sum, high_sum, sum);
   }
 
   static int32x4_t Total(const Sum& sum) { return vpaddq_s32(sum.low, sum.high); }
