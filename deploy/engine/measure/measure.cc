@@ -8,6 +8,7 @@
 #include "deploy/engine/measure/memory.h"
 #include "deploy/engine/measure/peak.h"
 #include "deploy/engine/measure/second_process.h"
+#include "deploy/engine/runtime/parameters.h"
 #include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine {

@@ -100,7 +100,7 @@ TEST_F(Explanation, FloatsBetweenCodes) {
 TEST(ExplanationOfFloats, ABatchNormThatNoConvolutionTakesIn) {
   Builder builder("norms");
   const ValueId x = builder.Input("x", DType::kFloat32, {1, 4, 6, 6});
-  const ValueId y = builder.Conv(x, "conv", {.in_channels = 4, .out_channels = 4});
+  const ValueId y = builder.Conv(x, "conv", {.channels = 4});
   builder.Output(builder.Relu(builder.BatchNorm(builder.Relu(y), "norm")), "output");
   auto graph = builder.Finish();
   ASSERT_TRUE(graph.ok()) << graph.status();
@@ -111,7 +111,7 @@ TEST(ExplanationOfFloats, ABatchNormThatNoConvolutionTakesIn) {
 TEST(ExplanationOfFloats, AnActivationOfWhatOthersRead) {
   Builder builder("activations");
   const ValueId x = builder.Input("x", DType::kFloat32, {1, 4, 6, 6});
-  const ValueId y = builder.Conv(x, "conv", {.in_channels = 4, .out_channels = 4});
+  const ValueId y = builder.Conv(x, "conv", {.channels = 4});
   builder.Output(builder.Concat({builder.Relu(y), builder.Op("Sigmoid", {y})}, 1), "output");
   auto graph = builder.Finish();
   ASSERT_TRUE(graph.ok()) << graph.status();
