@@ -45,10 +45,16 @@ Status OfRival(const std::string& name, const MeasureOptions& measure, const Riv
                      std::to_string(measure.session.threads), std::to_string(measure.runs)},
                     EnvironmentOf(measure), text);
   if (!status.ok()) return Status::Error(name + ": " + status.message());
+  // Libraries may print lines of their own.
   std::istringstream lines(text);
-  std::string field;
-  double value = 0;
-  while (lines >> field >> value) figures[field] = value;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string field;
+    double value = 0;
+    if (words >> field >> value) figures[field] = value;
+  }
+  if (figures.count("median_ms") == 0)
+    return Status::Error(name + " printed no figures for '" + FileOf(name, rivals) + "'");
   return {};
 }
 
