@@ -1,10 +1,12 @@
 """The edge engine against ONNX Runtime, a layer at a time, so that differences do not add up.
 
-    PYTHON bench/engine/layer_by_layer.py BUILD FILE.onnx [FILE.onnx ...] [--seeds 2] [--worst 5]
+    PYTHON bench/engine/layer_by_layer.py BUILD FILE.onnx [FILE.onnx ...] [--seeds 2] [--plain] [--worst 5]
 
 FILE.onnx is quantised with QuantizeLinear and DequantizeLinear. Between two tensors of codes lies a layer: what one QuantizeLinear reads, back to the
 codes that it comes from. Each layer is cut out, compiled, and given the codes that ONNX Runtime has there in a run of the whole network; the codes
-that it makes are compared with ONNX Runtime's. BUILD is the build folder (bin/ds_export, libds_engine.so).
+that it makes are compared with ONNX Runtime's. BUILD is the build folder (bin/ds_export, libds_engine.so). Where a
+processor has no VNNI, ONNX Runtime's integer kernels saturate sums of two products at 16 bits, and codes differ by tens: there --plain has it compute
+in float what lies between DequantizeLinear and QuantizeLinear, as the file says it.
 """
 import argparse
 import collections
@@ -25,9 +27,11 @@ Layer = collections.namedtuple("Layer", "name op codes inputs model")
 INPUT_KINDS = {TensorProto.FLOAT: np.float32, TensorProto.INT64: np.int64}
 
 
-def session(model):
+def session(model, plain):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -111,7 +115,7 @@ def feed_of(network, seed):
     return feed
 
 
-def compare(export, library, path, seeds=2):
+def compare(export, library, path, seeds=2, plain=False):
     """For each layer its name, its operators, the greatest difference in codes, and the share of codes that differ; None for one that the engine refuses."""
     network = Network(fixed(onnx.load(path)))
     exposed = onnx.ModelProto()
@@ -119,7 +123,7 @@ def compare(export, library, path, seeds=2):
     named = {port.name for port in exposed.graph.output}
     exposed.graph.output.extend(helper.make_tensor_value_info(node.output[0], network.shapes[node.output[0]].type.tensor_type.elem_type, None)
                                 for node in network.codes if node.output[0] not in named)
-    runtime = session(exposed)
+    runtime = session(exposed, plain)
     names = [port.name for port in runtime.get_outputs()]
     feeds = [feed_of(network, seed) for seed in range(seeds)]
     runs = [{**feed, **dict(zip(names, runtime.run(None, feed), strict=True))} for feed in feeds]
@@ -155,13 +159,14 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=2, help="random inputs of each network")
+    parser.add_argument("--plain", action="store_true", help="ONNX Runtime computes every node as it is written")
     parser.add_argument("--worst", type=int, default=5, help="layers shown of a network")
     args = parser.parse_args()
     library = next(args.build.rglob("libds_engine.so"))
     print("| network | layers | refused | codes that differ | greatest difference |\n| --- | --- | --- | --- | --- |")
     details = []
     for path in args.files:
-        found = compare(args.build / "bin/ds_export", library, path, args.seeds)
+        found = compare(args.build / "bin/ds_export", library, path, args.seeds, args.plain)
         ran = [row for row in found if row[2] is not None]
         share = np.mean([row[3] for row in ran]) if ran else 0
         print(f"| {path.stem} | {len(found)} | {len(found) - len(ran)} | {100 * share:.3f} % | {max((row[2] for row in ran), default=0)} |", flush=True)
