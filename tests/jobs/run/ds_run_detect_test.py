@@ -71,12 +71,6 @@ def expected(rows, size, side=SIDE, least=0.25, iou=0.45, most=300, objectness=T
     return found
 
 
-def overlap(a, b):
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    common = max(sides[0], 0) * max(sides[1], 0)
-    return common / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common, 1e-9)
-
-
 class Pictures(CalibrationDataReader):
     def __init__(self):
         random = np.random.default_rng(9)
@@ -146,16 +140,18 @@ class Detect(unittest.TestCase):
     def test_an_int8_network_finds_what_onnx_runtime_finds(self):
         path = self.folder / "int8.onnx"
         quantize_static(str(self.onnx), str(path), Pictures(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
-                        weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=self.decode)
+                        weight_type=QuantType.QInt8, per_channel=True, reduce_range=True, nodes_to_exclude=self.decode)
         dsm = self.export(path)
-        theirs = expected(session(path).run(None, {"images": self.letterboxed()})[0][0], (64, SIDE))
-        ours = self.found(dsm, self.picture)
+        # Without suppression: of random boxes that hide each other, a code decides which stays.
+        theirs = expected(session(path).run(None, {"images": self.letterboxed()})[0][0], (64, SIDE), iou=1, most=1000)
+        ours = self.found(dsm, self.picture, "--iou", 1, "--most", 1000)
         self.assertGreater(len(theirs), 10)
-        self.assertLess(abs(len(ours) - len(theirs)), 0.2 * len(theirs) + 1)
-        again = sum(any(box[0] == other[0] and overlap(np.array(box[2:]), np.array(other[2:])) > 0.8 and abs(box[1] - other[1]) < 0.1
+        self.assertLess(abs(len(ours) - len(theirs)), 0.05 * len(theirs) + 1)
+        again = sum(any(box[0] == other[0] and abs(box[1] - other[1]) < 0.05 and np.abs(np.subtract(box[2:], other[2:])).max() < 2
                         for other in ours) for box in theirs)
-        self.assertGreater(again, 0.9 * len(theirs))
-        self.assertEqual(ours, self.found(dsm, self.picture, "--isa", "scalar", "--threads", 2), "the same codes, and so the same boxes")
+        self.assertGreater(again, 0.95 * len(theirs))
+        # The codes have the same bits; the decode's floats do not.
+        self.assert_same_boxes(self.found(dsm, self.picture, "--iou", 1, "--most", 1000, "--isa", "scalar", "--threads", 2), ours, 1e-3)
 
     def test_a_small_picture_is_enlarged_and_its_boxes_are_in_its_own_pixels(self):
         pixels = self.pixels[:48, :32]
@@ -163,11 +159,12 @@ class Detect(unittest.TestCase):
         values = np.full((SIDE, SIDE, 3), 114, np.uint8)
         values[:, 16:80] = np.asarray(PIL.Image.fromarray(pixels).resize((64, 96), PIL.Image.Resampling.BILINEAR))
         rows = session(self.onnx).run(None, {"images": values.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)})[0][0]
-        theirs, ours = expected(rows, (48, 32)), self.found(self.export(self.onnx), picture)
+        # Without suppression: of random boxes that hide each other, a bit in a pixel decides which stays.
+        theirs, ours = expected(rows, (48, 32), iou=1, most=1000), self.found(self.export(self.onnx), picture, "--iou", 1, "--most", 1000)
         self.assertLessEqual(max(box[4] for box in ours), 32)
         self.assertLessEqual(max(box[5] for box in ours), 48)
-        again = sum(any(box[0] == other[0] and overlap(np.array(box[2:]), np.array(other[2:])) > 0.9 for other in ours) for box in theirs)
-        self.assertGreater(again, 0.9 * len(theirs))
+        again = sum(any(box[0] == other[0] and np.abs(np.subtract(box[2:], other[2:])).max() < 0.5 for other in ours) for box in theirs)
+        self.assertGreater(again, 0.95 * len(theirs))
 
     def rows_of_pixels(self, name, turned):
         """A network whose boxes are the picture's pixels: [1, 3, S, S] as 8 numbers a box."""

@@ -21,7 +21,10 @@ std::string WhyDequantised(const Program& program, const Step& step) {
   const int result = step.outputs[0];
   if (program.tensors[result].place == file::Place::kOutput) return "the model's output is floats";
   const Step* reader = ReaderOf(program, result);
-  return reader == nullptr ? "" : absl::StrCat(Told(*reader), " behind it computes in float");
+  while (reader != nullptr && reader->kind == file::OperatorKind::kMove)
+    reader = ReaderOf(program, reader->outputs[0]);
+  return reader == nullptr ? "its floats are only rearranged"
+                           : absl::StrCat(Told(*reader), " behind it computes in float");
 }
 
 std::string WhyQuantised(const Program& program, const Step& step) {
@@ -40,7 +43,7 @@ std::string WhyMoved(const Program& program, const Step& step) {
   if (program.tensors[result].place == file::Place::kOutput)
     return "the model's output is wanted in this order";
   const Step* reader = ReaderOf(program, result);
-  return reader == nullptr ? "" : absl::StrCat(Told(*reader), " reads it in another order");
+  return reader == nullptr ? "" : absl::StrCat("rearranged for ", Told(*reader));
 }
 
 }  // namespace

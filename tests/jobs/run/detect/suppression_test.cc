@@ -10,6 +10,7 @@ namespace ds {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::FloatEq;
 
 std::vector<float> Scores(const std::vector<Box>& boxes) {
   std::vector<float> scores;
@@ -65,7 +66,8 @@ TEST(Suppress, BoundsWhatItKeepsAndWhatItCompares) {
     const auto at = static_cast<float>(20 * i);
     boxes.push_back({at, 0, at + 10, 10, 0.3F + 0.01F * static_cast<float>(i), 0});
   }
-  EXPECT_THAT(Scores(Suppress(boxes, {.most_kept = 2})), ElementsAre(0.79F, 0.78F));
+  EXPECT_THAT(Scores(Suppress(boxes, {.most_kept = 2})),
+              ElementsAre(FloatEq(0.79F), FloatEq(0.78F)));
   EXPECT_EQ(Suppress(boxes, {.most_compared = 7}).size(), 7U);
   EXPECT_TRUE(Suppress({}, {}).empty());
 }
