@@ -23,22 +23,6 @@ namespace {
 using engine::Port;
 using engine::Session;
 
-std::string DimsText(std::span<const uint32_t> dims) {
-  return absl::StrCat("[", absl::StrJoin(dims, ", "), "]");
-}
-
-absl::StatusOr<std::unique_ptr<Session>> OpenSession(const RunJobOptions& options) {
-  std::shared_ptr<const engine::Model> model;
-  engine::Status status = engine::Model::Open(options.model, {.isa = options.isa}, model);
-  std::unique_ptr<Session> session;
-  if (status.ok())
-    status = Session::Create(std::move(model), {.threads = options.threads}, session);
-  if (status.ok() && options.batch > 0)
-    status = session->SetBatch(static_cast<uint32_t>(options.batch));
-  if (!status.ok()) return absl::InvalidArgumentError(status.message());
-  return session;
-}
-
 // Whether a shape is the session's but for the batch.
 bool AlikeButForBatch(const Session& session, const engine::FileView& view) {
   for (int i = 0; i < session.input_count(); ++i) {
@@ -194,8 +178,8 @@ absl::Status FillPicture(const Port& port, const LoaderOptions& loader, const st
 }  // namespace
 
 absl::StatusOr<RunScore> RunOnData(TrainConfig config, const RunJobOptions& options) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
-  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options.engine));
+  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.engine.model));
   if (options.limit > 0)
     (options.split == "train" ? config.data.train_limit : config.data.test_limit) = options.limit;
   config.data.test_batch_size = session->input(0).dims[0];
@@ -217,8 +201,8 @@ absl::StatusOr<RunScore> RunOnData(TrainConfig config, const RunJobOptions& opti
 absl::StatusOr<std::vector<std::pair<int64_t, float>>> RunOnPicture(const TrainConfig& config,
                                                                     const std::string& picture,
                                                                     const RunJobOptions& options) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
-  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options.engine));
+  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.engine.model));
   DS_RETURN_IF_ERROR(FitBatch(*session, 1));
   DS_RETURN_IF_ERROR(FillPicture(session->input(0), config.data.loader, picture));
   session->Run();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -36,6 +37,7 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   if (passes.fuse_activations) FuseActivations(program);
   if (passes.pack_four_bits) PackFourBits(program);
   if (passes.join_without_copies) JoinWithoutCopies(program);
+  NoteConversions(program);
 }
 
 // As the runtime does it on a device, with an instruction set that this machine has.
@@ -88,7 +90,7 @@ std::vector<OperatorStory> Stories(const Program& program) {
   std::vector<OperatorStory> stories;
   for (const Step& step : program.steps) {
     stories.push_back({KindName(static_cast<uint16_t>(step.kind)), step.name,
-                       absl::StrJoin(step.story, "; "), step.macs});
+                       absl::StrJoin(step.story, "; "), step.stays, step.macs});
   }
   return stories;
 }
@@ -108,9 +110,14 @@ class Compiler {
   }
 
   absl::Status Add(const Graph& graph, int64_t batch) {
-    DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, batch, options_.passes));
+    std::map<std::string, std::string> norms;
+    DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, batch, options_.passes, norms));
     DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options_));
     RunPasses(program, options_.passes);
+    for (Step& step : program.steps) {
+      const auto norm = norms.find(step.name);
+      if (norm != norms.end()) step.stays = norm->second;
+    }
     const std::string shape = ShapeText(program);
     for (const PlanStory& other : report_.plans) {
       if (other.shape != shape) continue;
@@ -186,6 +193,7 @@ std::string Explain(const CompileReport& report) {
       absl::StrAppendFormat(&text, "  %.2f MMAC", static_cast<double>(op.macs) / 1e6);
     absl::StrAppend(&text, "\n");
     if (!op.story.empty()) absl::StrAppend(&text, "      with ", op.story, "\n");
+    if (!op.stays.empty()) absl::StrAppend(&text, "      stays: ", op.stays, "\n");
   }
   absl::StrAppendFormat(&text, "file %d bytes, of which weights %d\n", report.file_bytes,
                         report.weight_bytes);
