@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/decompose/decompose.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
@@ -94,6 +95,11 @@ absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options) {
     }
   }
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
+  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
+  DS_RETURN_IF_ERROR(InferShapes(graph));
+  DS_RETURN_IF_ERROR(Decompose(graph));
+  DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));
   DS_RETURN_IF_ERROR(CheckExtents(graph));

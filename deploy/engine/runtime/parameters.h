@@ -48,6 +48,11 @@ enum class OperatorKind : uint16_t {
 };
 inline constexpr uint16_t kLastOperatorKind = 37;
 
+// Tensors of these lie densely (general.h).
+constexpr bool IsGeneral(OperatorKind kind) {
+  return kind >= OperatorKind::kUnary && kind <= OperatorKind::kGridSample;
+}
+
 // Of a convolution or a pool. The output's extents are the tensor's.
 struct Window {
   uint32_t kernel_h, kernel_w;
