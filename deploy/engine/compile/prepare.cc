@@ -61,6 +61,12 @@ absl::Status CheckExtents(const Graph& graph) {
       const Value& value = graph.value(id);
       const bool open = !value.shape || std::any_of(value.shape->begin(), value.shape->end(),
                                                     [](int64_t e) { return e == kDynamicDim; });
+      if (!open && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+        return absl::UnimplementedError(absl::StrCat(
+            "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
+            ") makes, is ", ShapeString(*value.shape),
+            ": the edge engine has no tensors without elements; leave the node out of the model"));
+      }
       if (open) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the shape of '", value.name, "', which node '", node.name, "' (", node.op,

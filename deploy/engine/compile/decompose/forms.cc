@@ -98,7 +98,6 @@ bool Trilu(Rewriter& to) {
   }
   const int64_t rows = shape[shape.size() - 2], columns = shape.back();
   const bool upper = to.node().GetInt("upper", 1) != 0;
-  std::vector<bool> mask;
   Tensor keep(DType::kBool, {rows, columns});
   auto* bytes = keep.mutable_data();
   for (int64_t i = 0; i < rows * columns; ++i) {

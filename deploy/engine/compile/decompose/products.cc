@@ -25,7 +25,9 @@ bool IsWeight(Rewriter& to, size_t slot) {
     if (to.graph().IsInitializer(id)) return true;
     const int maker = to.graph().Producer(id);
     if (maker < 0) return false;
-    id = to.graph().nodes()[static_cast<size_t>(maker)].inputs[0];
+    const Node& node = to.graph().nodes()[static_cast<size_t>(maker)];
+    if (node.inputs.empty() || node.inputs[0] == kNoValue) return false;
+    id = node.inputs[0];
   }
   return false;
 }

@@ -139,8 +139,10 @@ bool ConvOfVolumes(Rewriter& to) {
   return true;
 }
 
-// Greatest over each slice, then over slices.
-bool MaxPoolOfVolumes(Rewriter& to) {
+// Over each slice, then over slices: the greatest of the greatest, the average of averages of as
+// many.
+bool PoolOfVolumes(Rewriter& to) {
+  const std::string op = to.node().op;
   const Shape from = to.ShapeIn(), result = to.ShapeOut();
   const auto window = ResolveWindow(to.node(), to.node().GetInts("kernel_shape", {}),
                                     {from[2], from[3], from[4]});
@@ -148,21 +150,24 @@ bool MaxPoolOfVolumes(Rewriter& to) {
   const ValueId images =
       to.Reshape(to.In(0), {from[0], from[1] * from[2], from[3], from[4]});
   Attributes flat = Flat(*window);
-  flat["ceil_mode"] = to.node().GetInt("ceil_mode", 0);
-  const ValueId pooled = to.Op("MaxPool", {images}, flat);
-  const ValueId lines =
-      to.Reshape(pooled, {from[0], from[1], from[2], result[3] * result[4]});
   const auto one = [&](const std::vector<int64_t>& three) {
     return std::vector<int64_t>{three[0], 1};
   };
-  const ValueId deep = to.Op(
-      "MaxPool", {lines},
-      {{"kernel_shape", one(window->kernel)},
-       {"strides", one(window->strides)},
-       {"dilations", one(window->dilations)},
-       {"ceil_mode", to.node().GetInt("ceil_mode", 0)},
-       {"pads", std::vector<int64_t>{window->pad_begin[0], 0, window->pad_end[0], 0}}});
-  to.FinishReshape(deep);
+  Attributes deep = {
+      {"kernel_shape", one(window->kernel)},
+      {"strides", one(window->strides)},
+      {"dilations", one(window->dilations)},
+      {"pads", std::vector<int64_t>{window->pad_begin[0], 0, window->pad_end[0], 0}}};
+  for (Attributes* attributes : {&flat, &deep}) {
+    (*attributes)["ceil_mode"] = to.node().GetInt("ceil_mode", 0);
+    if (op == "AveragePool") {
+      (*attributes)["count_include_pad"] = to.node().GetInt("count_include_pad", 0);
+    }
+  }
+  const ValueId pooled = to.Op(op, {images}, flat);
+  const ValueId lines =
+      to.Reshape(pooled, {from[0], from[1], from[2], result[3] * result[4]});
+  to.FinishReshape(to.Op(op, {lines}, deep));
   return true;
 }
 
@@ -234,7 +239,7 @@ bool DecomposeWindow(Rewriter& to) {
   const size_t rank = to.ShapeIn().size();
   if (rank == 3) return AlongOneAxis(to);
   if (rank == 5 && op == "Conv") return ConvOfVolumes(to);
-  if (rank == 5 && op == "MaxPool") return MaxPoolOfVolumes(to);
+  if (rank == 5 && (op == "MaxPool" || op == "AveragePool")) return PoolOfVolumes(to);
   return op == "AveragePool" && AverageOverPadding(to);
 }
 

@@ -195,8 +195,11 @@ absl::StatusOr<Held> Lowering::LayerNormReal(const Node& node) {
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
                                program_.tensors[from].dims);
   Step& step = Emit(OperatorKind::kLayerNormF32, node, {from}, result);
-  step.parameters = file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), 1, shift ? 1u : 0u};
-  step.multiplier.assign(scale->span<float>().begin(), scale->span<float>().end());
+  const auto factors = scale->span<float>();
+  const bool scaled = std::any_of(factors.begin(), factors.end(), [](float f) { return f != 1; });
+  step.parameters = file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u,
+                                              shift ? 1u : 0u};
+  if (scaled) step.multiplier.assign(factors.begin(), factors.end());
   if (shift) step.real_bias.assign(shift->span<float>().begin(), shift->span<float>().end());
   return Held{result};
 }

@@ -194,7 +194,15 @@ absl::Status Lowering::AddOutputs() {
     const bool sliced = std::any_of(
         program_.tensors.begin(), program_.tensors.end(),
         [&](const ProgramTensor& other) { return other.view_of == tensor && other.first >= 0; });
-    if (made.place != file::Place::kArena || made.view_of >= 0 || sliced) {
+    if (made.place == file::Place::kConstant) {
+      const int copy = AddTensor(graph_.value(id).name, made.type, Dims(made.dims), made.codes);
+      program_.steps.push_back({.kind = file::OperatorKind::kCast,
+                                .name = graph_.value(id).name,
+                                .inputs = {tensor},
+                                .outputs = {copy},
+                                .parameters = file::CastParameters{0}});
+      tensor = copy;
+    } else if (made.place != file::Place::kArena || made.view_of >= 0 || sliced) {
       Strided all = StridesOf(Held{tensor});
       Dims dims = made.dims;
       DS_ASSIGN_OR_RETURN(tensor, Move(all, std::move(dims), graph_.value(id).name));

@@ -2,7 +2,9 @@
 // places.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -119,8 +121,9 @@ Rows WeightsOf(const Node& node, const AxisScale& axis) {
 absl::StatusOr<std::map<size_t, AxisScale>> ScalesOf(const Graph& graph, const Node& node,
                                                      const Shape& before, const Shape& after) {
   std::vector<int64_t> axes = node.GetInts("axes", {});
-  for (size_t i = 0; axes.empty() && i < before.size(); ++i) {
-    for (size_t k = 0; k < before.size(); ++k) axes.push_back(static_cast<int64_t>(k));
+  if (axes.empty()) {
+    axes.resize(before.size());
+    std::iota(axes.begin(), axes.end(), 0);
   }
   const auto constant = [&](size_t slot) -> const Tensor* {
     if (node.inputs.size() <= slot || node.inputs[slot] == kNoValue) return nullptr;
