@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/decompose/decompose.h"
 #include "deploy/engine/compile/lone_norms.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
@@ -61,6 +62,12 @@ absl::Status CheckExtents(const Graph& graph) {
       const Value& value = graph.value(id);
       const bool open = !value.shape || std::any_of(value.shape->begin(), value.shape->end(),
                                                     [](int64_t e) { return e == kDynamicDim; });
+      if (!open && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+        return absl::UnimplementedError(absl::StrCat(
+            "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
+            ") makes, is ", ShapeString(*value.shape),
+            ": the edge engine has no tensors without elements; leave the node out of the model"));
+      }
       if (open) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
@@ -97,6 +104,11 @@ absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& pa
   }
   stays = WhyNormsStay(graph);
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
+  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
+  DS_RETURN_IF_ERROR(InferShapes(graph));
+  DS_RETURN_IF_ERROR(Decompose(graph));
+  DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));
   DS_RETURN_IF_ERROR(CheckExtents(graph));
