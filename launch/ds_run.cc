@@ -32,16 +32,16 @@ void DeclareDetection(CLI::App& app, Arguments& arguments) {
   app.add_option("--anchors", arguments.anchors,
                  "detect, yolov5-heads: W,H,W,H,... in pixels, grids apart by ';', the finest "
                  "first (default: YOLOv5's for COCO)");
-  app.add_option("--score", detect.yolo.least_score, "detect: boxes above it are shown")
+  app.add_option("--score", detect.detector.yolo.least_score, "detect: boxes above it are shown")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  app.add_option("--iou", detect.suppression.iou,
+  app.add_option("--iou", detect.detector.suppression.iou,
                  "detect: of two boxes of a class that overlap more, the better one is shown")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  app.add_flag("--across-classes", detect.suppression.across_labels,
+  app.add_flag("--across-classes", detect.detector.suppression.across_labels,
                "detect: of two boxes of different classes, too");
-  app.add_option("--most", detect.suppression.most_kept, "detect: boxes shown at most")
+  app.add_option("--most", detect.detector.suppression.most_kept, "detect: boxes shown at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 }
@@ -55,7 +55,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   CLI::Option* data = app.add_option(
       "--data", arguments.yaml.file,
-      "YAML whose data section says what to run on, for instance a run's config.yaml");
+      "YAML whose data section says what to run on, for instance a run's config.yaml; detect: a "
+      "folder with images/NAME.jpg and labels/NAME.txt (YOLO's), for mAP; --score 0.001 then");
   app.add_option("--image", arguments.picture,
                  "one picture (JPEG, PNG or WebP) instead of the data set; its mean and stddev are "
                  "those of --data, where that is given");
@@ -117,20 +118,31 @@ ds::DetectionFormat FormatNamed(const std::string& name) {
 }
 
 absl::Status Detect(const Arguments& arguments) {
-  if (arguments.picture.empty() || !arguments.yaml.file.empty())
-    return absl::InvalidArgumentError("--task detect takes --image, a picture, and no --data");
+  if (arguments.picture.empty() == arguments.yaml.file.empty()) {
+    return absl::InvalidArgumentError(
+        "--task detect takes --image, a picture, or --data, a folder with images/ and labels/");
+  }
   ds::DetectJobOptions options = arguments.detect;
-  options.engine = arguments.job.engine;
+  options.detector.engine = arguments.job.engine;
   options.picture = arguments.picture;
-  options.yolo.form = FormNamed(arguments.detector);
+  options.data = arguments.yaml.file;
+  options.limit = arguments.job.limit;
+  options.detector.yolo.form = FormNamed(arguments.detector);
   if (!arguments.anchors.empty()) {
     auto anchors = ds::ParseAnchors(arguments.anchors);
     if (!anchors.ok()) return anchors.status();
-    options.yolo.anchors = *std::move(anchors);
+    options.detector.yolo.anchors = *std::move(anchors);
+  }
+  const ds::DetectionFormat format = FormatNamed(arguments.format);
+  if (options.picture.empty()) {
+    const auto score = ds::DetectOnData(options);
+    if (!score.ok()) return score.status();
+    std::fputs(ds::ScoreText(*score, format).c_str(), stdout);
+    return absl::OkStatus();
   }
   const auto detections = ds::DetectInPicture(options);
   if (!detections.ok()) return detections.status();
-  std::fputs(ds::DetectionText(*detections, FormatNamed(arguments.format)).c_str(), stdout);
+  std::fputs(ds::DetectionText(*detections, format).c_str(), stdout);
   return absl::OkStatus();
 }
 

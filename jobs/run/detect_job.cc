@@ -1,7 +1,8 @@
 #include "jobs/run/detect_job.h"
 
 #include <algorithm>
-#include <memory>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -14,63 +15,20 @@
 #include "data/image/exif.h"
 #include "data/image/image_codec.h"
 #include "data/image/png_encoder.h"
+#include "jobs/run/detect/average_precision.h"
 #include "jobs/run/detect/drawing.h"
-#include "jobs/run/detect/letterbox.h"
+#include "jobs/run/detect/label_file.h"
 
 namespace ds {
 namespace {
 
-using engine::Port;
-using engine::Session;
+namespace fs = std::filesystem;
 
 absl::StatusOr<DecodedImage> ReadPicture(const std::string& path) {
   constexpr int64_t kMostBytes = int64_t{1} << 28;
   DS_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, ReadFileBytes(path, kMostBytes));
   DS_ASSIGN_OR_RETURN(DecodedImage image, DecodeImage(bytes, path, {.channels = 3}));
   return Upright(std::move(image), ExifOrientation(bytes));
-}
-
-absl::StatusOr<ImageSize> InputSize(const Session& session, const std::string& model) {
-  const Port* in = session.input_count() == 1 ? &session.input(0) : nullptr;
-  if (in != nullptr && in->type == engine::file::Type::kFloat32 && in->dims.size() == 4 &&
-      in->dims[0] == 1 && in->dims[1] == 3) {
-    return ImageSize{in->dims[2], in->dims[3]};
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", model, "' takes ",
-      in == nullptr ? absl::StrCat(session.input_count(), " inputs") : DimsText(in->dims),
-      ", not one picture of floats [1, 3, H, W]; write the file with --batch 1"));
-}
-
-// The numbers of an output; codes as what they stand for.
-absl::StatusOr<std::vector<float>> Numbers(const Port& port) {
-  if (port.type == engine::file::Type::kFloat32) {
-    const auto* values = static_cast<const float*>(port.data);
-    return std::vector<float>(values, values + port.bytes / static_cast<int64_t>(sizeof(float)));
-  }
-  if (port.type != engine::file::Type::kUint8) {
-    return absl::InvalidArgumentError(absl::StrCat("output '", std::string(port.name),
-                                                   "' of the model is neither floats nor codes"));
-  }
-  const auto* codes = static_cast<const uint8_t*>(port.data);
-  std::vector<float> values(static_cast<size_t>(port.bytes));
-  std::transform(codes, codes + port.bytes, values.begin(), [&](uint8_t code) {
-    return port.scale * static_cast<float>(static_cast<int32_t>(code) - port.zero_point);
-  });
-  return values;
-}
-
-absl::StatusOr<std::vector<Box>> Boxes(const Session& session, const ImageSize& input,
-                                       const YoloOptions& options) {
-  std::vector<std::vector<float>> numbers;
-  std::vector<YoloOutput> outputs;
-  for (int i = 0; i < session.output_count(); ++i) {
-    DS_ASSIGN_OR_RETURN(std::vector<float> values, Numbers(session.output(i)));
-    numbers.push_back(std::move(values));  // what the spans below see stays where it is
-    const auto& dims = session.output(i).dims;
-    outputs.push_back({{dims.begin(), dims.end()}, numbers.back()});
-  }
-  return DecodeYolo(outputs, input, options);
 }
 
 absl::StatusOr<std::vector<std::string>> ReadNames(const std::string& path) {
@@ -112,25 +70,60 @@ absl::Status Draw(const std::vector<Detection>& detections, const std::string& p
   return WriteFileAtomically(path, png);
 }
 
+// The pictures of a folder, by name.
+absl::StatusOr<std::vector<fs::path>> Pictures(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> pictures;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string ending = absl::AsciiStrToLower(entry.path().extension().string());
+    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".webp")
+      pictures.push_back(entry.path());
+  }
+  std::sort(pictures.begin(), pictures.end());
+  if (!pictures.empty()) return pictures;
+  return absl::NotFoundError(
+      absl::StrCat("no picture (JPEG, PNG or WebP) in '", folder.string(),
+                   "': a detector's data is a folder with images/NAME.jpg and labels/NAME.txt"));
+}
+
+// None where there is no file: a picture may show nothing.
+absl::StatusOr<std::vector<Box>> TrueBoxes(const fs::path& path, const DecodedImage& picture) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return std::vector<Box>();
+  DS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path.string()));
+  return ParseLabelFile(text, path.string(), {picture.height, picture.width});
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Detection>> DetectInPicture(const DetectJobOptions& options) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options.engine));
-  DS_ASSIGN_OR_RETURN(const ImageSize input, InputSize(*session, options.engine.model));
+  DS_ASSIGN_OR_RETURN(Detector detector, Detector::Open(options.detector));
   DS_ASSIGN_OR_RETURN(DecodedImage picture, ReadPicture(options.picture));
-  const std::vector<float> values = LetterboxedPicture(picture, input);
-  std::copy(values.begin(), values.end(), static_cast<float*>(session->input(0).data));
-  session->Run();
-  DS_ASSIGN_OR_RETURN(std::vector<Box> boxes, Boxes(*session, input, options.yolo));
-  const ImageSize size{picture.height, picture.width};
-  const Letterbox place = FitInto(size, input);
+  DS_ASSIGN_OR_RETURN(const std::vector<Box> boxes, detector.Detect(picture));
   std::vector<Detection> detections;
-  for (const Box& box : Suppress(std::move(boxes), options.suppression))
-    detections.push_back({InPicture(box, place, size), ""});
+  for (const Box& box : boxes) detections.push_back({box, ""});
   DS_RETURN_IF_ERROR(Name(options.names, detections));
   if (!options.drawing.empty())
     DS_RETURN_IF_ERROR(Draw(detections, options.drawing, std::move(picture)));
   return detections;
+}
+
+absl::StatusOr<DetectScore> DetectOnData(const DetectJobOptions& options) {
+  DS_ASSIGN_OR_RETURN(Detector detector, Detector::Open(options.detector));
+  const fs::path data = options.data;
+  DS_ASSIGN_OR_RETURN(std::vector<fs::path> pictures, Pictures(data / "images"));
+  if (options.limit > 0 && static_cast<size_t>(options.limit) < pictures.size())
+    pictures.resize(static_cast<size_t>(options.limit));
+  AveragePrecision precision;
+  for (const fs::path& path : pictures) {
+    DS_ASSIGN_OR_RETURN(const DecodedImage picture, ReadPicture(path.string()));
+    DS_ASSIGN_OR_RETURN(const std::vector<Box> truth,
+                        TrueBoxes(data / "labels" / path.stem().concat(".txt"), picture));
+    DS_ASSIGN_OR_RETURN(const std::vector<Box> found, detector.Detect(picture));
+    precision.Add(found, truth);
+  }
+  return DetectScore{static_cast<int64_t>(pictures.size()), precision.true_boxes(),
+                     precision.Mean(), precision.OfLabels(), detector.seconds()};
 }
 
 }  // namespace ds

@@ -45,6 +45,10 @@ std::string Table(const std::vector<Detection>& detections) {
   return text;
 }
 
+double MillisecondsAPicture(const DetectScore& score) {
+  return score.pictures > 0 ? 1000 * score.seconds / static_cast<double>(score.pictures) : 0;
+}
+
 }  // namespace
 
 std::string DetectionText(const std::vector<Detection>& detections, DetectionFormat format) {
@@ -57,6 +61,34 @@ std::string DetectionText(const std::vector<Detection>& detections, DetectionFor
       break;
   }
   return Table(detections);
+}
+
+std::string ScoreText(const DetectScore& score, DetectionFormat format) {
+  std::string text;
+  if (format == DetectionFormat::kJson) {
+    nlohmann::ordered_json labels = nlohmann::ordered_json::object();
+    for (const auto& [label, precision] : score.of_labels) labels[absl::StrCat(label)] = precision;
+    const nlohmann::ordered_json json = {{"pictures", score.pictures},
+                                         {"true_boxes", score.true_boxes},
+                                         {"map50", score.mean},
+                                         {"ap50", labels},
+                                         {"ms_a_picture", MillisecondsAPicture(score)}};
+    return absl::StrCat(json.dump(), "\n");
+  }
+  if (format == DetectionFormat::kCsv) {
+    text = "class,ap50\n";
+    for (const auto& [label, precision] : score.of_labels)
+      absl::StrAppendFormat(&text, "%d,%.6f\n", label, precision);
+    return text;
+  }
+  absl::StrAppendFormat(&text,
+                        "pictures      %d\ntrue boxes    %d\nmAP@0.5       %.2f %%\n"
+                        "ms a picture  %.3f\n",
+                        score.pictures, score.true_boxes, 100 * score.mean,
+                        MillisecondsAPicture(score));
+  for (const auto& [label, precision] : score.of_labels)
+    absl::StrAppendFormat(&text, "class %-7d %.2f %%\n", label, 100 * precision);
+  return text;
 }
 
 }  // namespace ds

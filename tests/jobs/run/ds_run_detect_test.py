@@ -12,10 +12,15 @@ import unittest
 import numpy as np
 import onnx
 import onnxruntime
-import PIL.Image
 import yolov5
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+try:
+    import PIL.Image
+except ImportError:
+    print("skipped: needs Pillow (launch/packages/python-test.txt)")
+    sys.exit(77)
 
 DS_EXPORT, DS_RUN = sys.argv[1:3]
 SIDE = 96
@@ -69,6 +74,28 @@ def expected(rows, size, side=SIDE, least=0.25, iou=0.45, most=300, objectness=T
         box = (corners[-i].astype(np.float64) - [left, top, left, top]) / scale
         found.append((int(label), float(score), *np.clip(box, 0, [width, height, width, height])))
     return found
+
+
+def average_precision(found, truth, label, least=0.5):
+    """By the definition: recall sampled at 101 points."""
+    def overlap(a, b):
+        sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+        common = max(sides[0], 0) * max(sides[1], 0)
+        return common / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common, 1e-12)
+    rows, count = [], 0
+    for boxes, lines in zip(found, truth, strict=True):
+        left = [np.array(line[1:]) for line in lines if line[0] == label]
+        count += len(left)
+        for box in sorted((box for box in boxes if box[0] == label), key=lambda box: -box[1]):
+            overlaps = [overlap(np.array(box[2:]), other) for other in left]
+            right = bool(overlaps) and max(overlaps) >= least
+            if right:
+                left.pop(int(np.argmax(overlaps)))
+            rows.append((box[1], right))
+    rows.sort(key=lambda row: -row[0])
+    right = np.cumsum([row[1] for row in rows])
+    recall, precision = right / count, right / np.arange(1, len(rows) + 1)
+    return np.mean([max(precision[recall >= point - 1e-12], default=0) for point in np.linspace(0, 1, 101)])
 
 
 class Pictures(CalibrationDataReader):
@@ -194,6 +221,36 @@ class Detect(unittest.TestCase):
                     self.assertGreater(len(theirs), 4)
                     self.assert_same_boxes(ours, theirs, 1e-6)
 
+    def test_average_precision_is_that_of_the_definition(self):
+        data, random = self.folder / "data", np.random.default_rng(21)
+        for name in ("images", "labels"):
+            (data / name).mkdir(parents=True)
+        dsm, found, truth = self.export(self.onnx), [], []
+        for number in range(6):
+            picture = self.save(f"data/images/{number}.png", random.integers(0, 256, (64, SIDE, 3), dtype=np.uint8))
+            boxes = [box for box in self.found(dsm, picture, "--score", 0.3, "--iou", 0.2) if box[4] - box[2] > 4 and box[5] - box[3] > 4]
+            found.append(self.found(dsm, picture, "--score", 0.05))
+            # Some of what it finds, moved a little, and one that it cannot find.
+            kept = [box for box in boxes if random.random() < 0.4]
+            lines = [(box[0], *np.clip(np.array(box[2:]) + random.normal(0, 2, 4), 0, [SIDE, 64, SIDE, 64])) for box in kept if number != 5]
+            lines = [line for line in lines if line[1] < line[3] and line[2] < line[4]]
+            shares = [(c, (x0 + x1) / 2 / SIDE, (y0 + y1) / 2 / 64, (x1 - x0) / SIDE, (y1 - y0) / 64) for c, x0, y0, x1, y1 in lines]
+            if shares:  # a picture without a file shows nothing
+                (data / "labels" / f"{number}.txt").write_text("".join("%d %.8f %.8f %.8f %.8f\n" % line for line in shares), encoding="utf-8")
+            truth.append(lines)
+        score = json.loads(run(DS_RUN, "--task", "detect", "--model", dsm, "--data", data, "--score", 0.05, "--format", "json"))
+        theirs = {label: average_precision(found, truth, label) for label in sorted({line[0] for lines in truth for line in lines})}
+        self.assertEqual([score["pictures"], score["true_boxes"]], [6, sum(map(len, truth))])
+        self.assertGreater(len(theirs), 1)
+        self.assertTrue(any(0.05 < value < 0.95 for value in theirs.values()), theirs)
+        for label, value in theirs.items():
+            self.assertAlmostEqual(score["ap50"][str(label)], value, delta=1e-6)
+        self.assertAlmostEqual(score["map50"], np.mean(list(theirs.values())), delta=1e-6)
+        self.assertRegex(run(DS_RUN, "--task", "detect", "--model", dsm, "--data", data, "--limit", 1), r"pictures +1\n")
+        (data / "labels" / "3.txt").write_text("0 0.5 0.5 2 0.5\n", encoding="utf-8")
+        self.assertIn("3.txt:1: '0 0.5 0.5 2 0.5' is no box", run(DS_RUN, "--task", "detect", "--model", dsm, "--data", data, code=1))
+        self.assertIn("no picture", run(DS_RUN, "--task", "detect", "--model", dsm, "--data", self.folder, code=1))
+
     def test_boxes_are_drawn_and_named(self):
         dsm, names, drawing = self.export(self.onnx), self.folder / "names.txt", self.folder / "boxes.png"
         names.write_text("person\nbicycle\ncar, \"red\"\ntruck\n", encoding="utf-8")
@@ -225,6 +282,7 @@ class Detect(unittest.TestCase):
                 ("names 1 classes", (*detect, "--model", dsm, "--labels", names)),
                 ("a detector's are [1, N, 5 + C]", (*detect, "--model", classifier)),
                 ("takes --image", (DS_RUN, "--task", "detect", "--model", dsm)),
+                ("takes --image", (*detect, "--model", dsm, "--data", self.folder)),
                 ("--anchors has 'x'", (*detect, "--model", two, "--anchors", "x")),
                 ("anchors are there for 1 grids", (*detect, "--model", two, "--anchors", "1,2")),
                 ("[1, N, 5 + C]", (*detect, "--model", two, "--detector", "yolov5")),

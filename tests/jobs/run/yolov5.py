@@ -68,7 +68,7 @@ class Network:
     def body(self, c):
         x = self.c3(self.conv(self.conv("images", c[0], 6, 2, 2), c[1], 3, 2), c[1])
         p3 = self.c3(self.conv(x, c[2], 3, 2), c[2], 2)
-        p4 = self.c3(self.conv(p3, c[3], 3, 2), c[3])
+        p4 = self.c3(self.conv(p3, c[3], 3, 2), c[3], 3)
         p5 = self.conv(self.sppf(self.c3(self.conv(p4, c[4], 3, 2), c[4]), c[4]), c[3])
         mid = self.conv(self.c3(self.join(self.up(p5), p4), c[3], shortcut=False), c[2])
         small = self.c3(self.join(self.up(mid), p3), c[2], shortcut=False)

@@ -15,7 +15,7 @@ bool IsSum(const Step& step) {
   constexpr auto kSame = static_cast<uint32_t>(file::Spread::kSame);
   if (step.inputs.size() != 2 || step.inputs[0] == step.inputs[1]) return false;
   if (const auto* add = std::get_if<file::Add8Parameters>(&step.parameters)) {
-    return add->spread == kSame && !step.table;
+    return add->spread == kSame;
   }
   const auto* binary = std::get_if<file::BinaryF32Parameters>(&step.parameters);
   return binary != nullptr && binary->spread == kSame &&
@@ -70,6 +70,10 @@ void FuseSums(Program& program) {
   const TensorUses uses(program);
   for (Step& step : program.steps) {
     if (!IsSum(step)) continue;
+    if (step.table) {
+      step.stays = "its codes go through a table, for which a convolution has no room behind a sum";
+      continue;
+    }
     int best = -1;
     std::string why;
     for (int slot = 0; slot < 2; ++slot) {

@@ -75,8 +75,8 @@ TEST_F(Explanation, ATableBehindASum) {
   const ValueId sum = graph_.Through(graph_.builder().Add(Convolved(x, {4, 4, 3}), x), kOut, 128);
   const std::string text =
       Text(graph_.Through(graph_.builder().Op("Sigmoid", {sum}), 1.0f / 255, 0));
-  // The sum keeps the table: it takes one before a convolution takes the sum.
-  EXPECT_THAT(text, ContainsRegex("add8|behind its sum"));
+  EXPECT_THAT(text, ContainsRegex(
+                        "add8 .*\n +with table of Sigmoid\n +stays: its codes go through a table"));
 }
 
 TEST_F(Explanation, AConcatenationThatCopies) {
@@ -118,7 +118,7 @@ TEST(ExplanationOfFloats, AnActivationOfWhatOthersRead) {
   const std::string text = Explained(*graph);
   EXPECT_THAT(text, ContainsRegex("activate_f32"));
   EXPECT_THAT(text, HasSubstr("has 2 readers"));
-  EXPECT_THAT(text, HasSubstr("stays: its result is an output of the model"));
+  EXPECT_THAT(text, HasSubstr("stays: the model's output is wanted in this order"));
 }
 
 }  // namespace
