@@ -23,20 +23,6 @@ namespace {
 using engine::Port;
 using engine::Session;
 
-std::string DimsText(std::span<const uint32_t> dims) {
-  return absl::StrCat("[", absl::StrJoin(dims, ", "), "]");
-}
-
-absl::StatusOr<std::unique_ptr<Session>> OpenSession(const RunJobOptions& options) {
-  std::shared_ptr<const engine::Model> model;
-  engine::Status status = engine::Model::Open(options.model, {.isa = options.isa}, model);
-  std::unique_ptr<Session> session;
-  if (status.ok())
-    status = Session::Create(std::move(model), {.threads = options.threads}, session);
-  if (!status.ok()) return absl::InvalidArgumentError(status.message());
-  return session;
-}
-
 // Scores [N, classes] or [N, ..., classes] with ones between.
 absl::Status CheckClassifier(const Session& session, const std::string& model) {
   const Port* out = session.output_count() > 0 ? &session.output(0) : nullptr;
@@ -166,8 +152,8 @@ absl::Status FillPicture(const Port& port, const LoaderOptions& loader, const st
 }  // namespace
 
 absl::StatusOr<RunScore> RunOnData(TrainConfig config, const RunJobOptions& options) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
-  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options.engine));
+  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.engine.model));
   if (options.limit > 0)
     (options.split == "train" ? config.data.train_limit : config.data.test_limit) = options.limit;
   config.data.test_batch_size = session->input(0).dims[0];
@@ -189,8 +175,8 @@ absl::StatusOr<RunScore> RunOnData(TrainConfig config, const RunJobOptions& opti
 absl::StatusOr<std::vector<std::pair<int64_t, float>>> RunOnPicture(const TrainConfig& config,
                                                                     const std::string& picture,
                                                                     const RunJobOptions& options) {
-  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
-  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
+  DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options.engine));
+  DS_RETURN_IF_ERROR(CheckClassifier(*session, options.engine.model));
   DS_RETURN_IF_ERROR(FillPicture(session->input(0), config.data.loader, picture));
   session->Run();
   const Port& out = session->output(0);

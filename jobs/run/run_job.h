@@ -8,13 +8,12 @@
 
 #include "absl/status/statusor.h"
 #include "jobs/config/train_config.h"
+#include "jobs/run/engine_session.h"
 
 namespace ds {
 
 struct RunJobOptions {
-  std::string model;  // a .dsm file
-  std::string isa;    // as engine::ModelOptions has it
-  int threads = 1;
+  EngineSessionOptions engine;
   std::string split = "test";  // or "train"
   int64_t limit = 0;           // samples; 0: as the configuration says
   int top = 5;                 // classes of a picture
