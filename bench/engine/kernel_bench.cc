@@ -4,8 +4,8 @@
 //   engine_kernel_bench [--isa NAME] [--only TEXT] [--rounds N]
 //
 // GMAC/s and the share of the peak: the best of N (default 15) short bursts of each, the probe's
-// (vpdpbusd on registers alone, 512 bits; fused multiply-add where there is none) taking turns with
-// the kernel's, so that a machine that others slow down slows both. --only: lines that hold TEXT.
+// (deploy/engine/measure/peak.h, of INT8 for codes, of fp32 for floats) taking turns with the
+// kernel's, so that a machine that others slow down slows both. --only: lines that hold TEXT.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -16,12 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "deploy/engine/measure/peak.h"
 #include "deploy/engine/runtime/kernels/kernels.h"
 #include "deploy/engine/runtime/kernels/pack/pack.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace ds::engine {
 namespace {
@@ -116,35 +113,6 @@ double Seconds(const std::function<void()>& work) {
   work();
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
-
-#if defined(__x86_64__)
-// Twelve independent chains hide the latency of either instruction. Returns multiply-accumulates.
-__attribute__((target("avx512f,avx512vnni"))) double ProbeVnni() {
-  constexpr int kTimes = 20000;
-  __m512i sums[12];
-  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
-  const __m512i a = _mm512_set1_epi32(0x01020304), b = _mm512_set1_epi32(0x01010101);
-  for (int i = 0; i < kTimes; ++i) {
-#pragma GCC unroll 12
-    for (__m512i& sum : sums) asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  }
-  return 64.0 * 12 * kTimes;
-}
-__attribute__((target("avx2,fma"))) double ProbeFma() {
-  constexpr int kTimes = 20000;
-  __m256 sums[12];
-  for (__m256& sum : sums) sum = _mm256_setzero_ps();
-  const __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1.5f);
-  for (int i = 0; i < kTimes; ++i) {
-#pragma GCC unroll 12
-    for (__m256& sum : sums) asm volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
-  }
-  return 8.0 * 12 * kTimes;
-}
-double Probe() { return KernelsFor(Isa::kAvx512Vnni) ? ProbeVnni() : ProbeFma(); }
-#else
-double Probe() { return 0; }
-#endif
 
 template <typename T>
 std::vector<T> Random(int64_t count) {
@@ -269,18 +237,18 @@ void Measure(const Kernels& kernels, const Line& line, int rounds) {
   bench.Run();
   const double once = Seconds([&] { bench.Run(); });
   const int times = std::clamp(static_cast<int>(kBurst / once), 1, 100000);
+  const bool floats = line.what == What::kConvF32 || line.what == What::kDepthwiseF32;
   double best = 1e9, probe = 0;
   for (int round = 0; round < rounds; ++round) {
-    double macs = 0;
-    const double seconds = Seconds([&] { macs = Probe(); });
-    probe = std::max(probe, macs / seconds);
+    const Peak peak = MeasurePeak(BestKernels().isa, 1);
+    probe = std::max(probe, 1e9 * (floats ? peak.fp32 : peak.int8));
     best = std::min(best, Seconds([&] {
                             for (int i = 0; i < times; ++i) bench.Run();
                           }) / times);
   }
   const double speed = Macs(line) / best;
   std::printf("%-42s %9.1f us %8.1f GMAC/s %6.1f%% of %.0f\n", line.name.c_str(), best * 1e6,
-              speed * 1e-9, 100 * speed / probe, probe * 1e-9);
+              speed * 1e-9, probe > 0 ? 100 * speed / probe : 0, probe * 1e-9);
   std::fflush(stdout);
 }
 

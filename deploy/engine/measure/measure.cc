@@ -1,13 +1,14 @@
 #include "deploy/engine/measure/measure.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <memory>
 #include <random>
 
+#include "deploy/engine/measure/memory.h"
+#include "deploy/engine/measure/peak.h"
+#include "deploy/engine/measure/second_process.h"
+#include "deploy/engine/runtime/parameters.h"
 #include "deploy/engine/runtime/steps/step.h"
 
 namespace ds::engine {
@@ -17,12 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double Milliseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
-}
-
-double ResidentMib() {
-  int64_t all = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> all >> resident;
-  return static_cast<double>(resident * sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
 template <typename T, typename Next>
@@ -59,10 +54,40 @@ void FillInputs(const Session& session, uint32_t seed) {
   }
 }
 
+// What the operator's multiply-accumulates are of, if it has any.
+double PeakOf(file::OperatorKind kind, const Peak& peak) {
+  switch (kind) {
+    case file::OperatorKind::kConv8:
+    case file::OperatorKind::kConv4:
+    case file::OperatorKind::kDepthwise8:
+    case file::OperatorKind::kDense8:
+      return peak.int8;
+    default:
+      return peak.fp32;
+  }
+}
+
 // Of sorted values.
 double Quantile(const std::vector<double>& sorted, double q) {
   const auto at = static_cast<size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5);
   return sorted[at];
+}
+
+void AddOperators(const FileView& view, int threads, const std::vector<std::vector<double>>& sorted,
+                  Measurement& out) {
+  const Peak all = {out.peak_int8 * threads, out.peak_fp32 * threads};
+  for (size_t op = 0; op < sorted.size(); ++op) {
+    const file::Operator& record = view.operators[op];
+    OperatorTime& row = out.operators.emplace_back();
+    row.name = view.Name(record);
+    row.kind = KindName(record.kind);
+    row.story = view.Story(record);
+    row.median_us = Quantile(sorted[op], 0.5);
+    row.macs = record.macs;
+    const double peak = PeakOf(static_cast<file::OperatorKind>(record.kind), all);
+    if (row.median_us > 0 && peak > 0)
+      row.peak_share = static_cast<double>(row.macs) / (1000 * row.median_us) / peak;
+  }
 }
 
 void Time(Session& session, const MeasureOptions& options, Measurement& out) {
@@ -84,14 +109,13 @@ void Time(Session& session, const MeasureOptions& options, Measurement& out) {
   out.median_ms = Quantile(times, 0.5);
   out.p99_ms = Quantile(times, 0.99);
   out.least_ms = times.front();
-  const FileView& view = session.model().view();
-  for (size_t op = 0; op < each.size(); ++op) {
-    std::sort(each[op].begin(), each[op].end());
-    const file::Operator& record = view.operators[op];
-    out.operators.push_back({std::string(view.Name(record)), KindName(record.kind),
-                             std::string(view.Story(record)), Quantile(each[op], 0.5),
-                             record.macs});
+  for (std::vector<double>& one : each) std::sort(one.begin(), one.end());
+  if (options.session.profile) {
+    const Peak peak = MeasurePeak(session.model().kernels().isa);
+    out.peak_int8 = peak.int8;
+    out.peak_fp32 = peak.fp32;
   }
+  AddOperators(session.model().view(), session.threads(), each, out);
 }
 
 }  // namespace
@@ -100,7 +124,10 @@ Status Measure(const MeasureOptions& options, Measurement& out) {
   if (options.runs < 1) return Status::Error("at least one timed run is needed (--runs)");
   out.model = options.model;
   out.threads = options.session.threads;
-  const double resident = ResidentMib();
+  SecondProcess second;
+  if (options.second_process)
+    DS_ENGINE_RETURN_IF_ERROR(second.Start(options.model, options.open, options.session));
+  const double resident = ReadProcessMemory().resident_mib;
   const auto begin = Clock::now();
   std::shared_ptr<const Model> model;
   DS_ENGINE_RETURN_IF_ERROR(Model::Open(options.model, options.open, model));
@@ -113,7 +140,14 @@ Status Measure(const MeasureOptions& options, Measurement& out) {
   session->Run();
   out.first_ms = Milliseconds(filled, Clock::now());
   Time(*session, options, out);
-  out.rss_mib = ResidentMib() - resident;
+  out.rss_mib = ReadProcessMemory().resident_mib - resident;
+  if (options.second_process) {
+    AddedMemory added;
+    DS_ENGINE_RETURN_IF_ERROR(second.Measure(added));
+    out.second_private_mib = added.private_mib;
+    out.second_pss_mib = added.pss_mib;
+  }
+  out.buffer_bytes = session->buffer_bytes();
   const file::Header& header = *model->view().header;
   out.isa = model->kernels().name;
   out.file_bytes = static_cast<int64_t>(header.file_bytes);

@@ -109,7 +109,43 @@ class DsRun(unittest.TestCase):
         self.assertLessEqual({"median_ms", "p99_ms", "load_ms", "arena_bytes"}, set(names.split(",")))
         table = run(DS_BENCH, "--model", dsm, "--runs", 5, "--profile")
         self.assertRegex(table, r"median_ms +[0-9.]+\n")
-        self.assertRegex(table, r"(?m)^ +[0-9.]+ +[0-9.]+% +[0-9.]+  conv_f32 ")
+        self.assertRegex(table, r"(?m)^ +[0-9.]+ +[0-9.]+% +[0-9.]+ +[0-9.]+%  conv_f32 ")
+
+    def test_ds_bench_says_each_operators_share_of_the_peak(self):
+        dsm = self.export("peak.dsm", "--format", "dsm", model=str(self.onnx))
+        figures = json.loads(run(DS_BENCH, "--model", dsm, "--runs", 5, "--format", "json", "--profile"))
+        for op in figures["operators"]:
+            if op["macs"] > 0 and figures["peak_fp32_gmacs"] > 0:
+                self.assertAlmostEqual(op["peak_share"], op["gmacs"] / figures["peak_fp32_gmacs"], delta=0.02)
+                self.assertGreater(op["peak_share"], 0)
+        if figures["isa"] != "scalar":
+            self.assertGreater(figures["peak_int8_gmacs"], figures["peak_fp32_gmacs"])
+
+    def test_a_second_process_adds_its_buffers_and_little_else(self):
+        dsm = self.export("second.dsm", "--format", "dsm", model=str(self.onnx))
+        figures = json.loads(run(DS_BENCH, "--model", dsm, "--runs", 5, "--format", "json", "--second-process"))
+        if figures["second_pss_mib"] == 0:
+            self.skipTest("the kernel does not say what memory is private (smaps_rollup)")
+        self.assertGreater(figures["second_private_mib"], 0.5 * figures["buffer_bytes"] / 2**20)
+        self.assertLess(figures["second_private_mib"], figures["buffer_bytes"] / 2**20 + 2)
+
+    def test_ds_bench_runs_other_runtimes_in_turns(self):
+        dsm = self.export("vs.dsm", "--format", "dsm", model=str(self.onnx))
+        command = (DS_BENCH, "--model", dsm, "--runs", 5, "--vs", "onnxruntime", "--onnx", self.onnx, "--python", sys.executable, "--rounds", 1)
+        figures = json.loads(run(*command, "--format", "json"))
+        engine, rival = figures["runtimes"]
+        self.assertEqual([engine["runtime"], rival["runtime"]], ["engine", "onnxruntime"])
+        self.assertEqual(engine["ratio"], 1)
+        self.assertAlmostEqual(rival["ratio"], rival["median_ms"] / engine["median_ms"], delta=0.1 * rival["ratio"])
+        self.assertTrue(all(row[name] > 0 for row in (engine, rival) for name in ("median_ms", "p99_ms", "first_ms", "load_ms")))
+        self.assertRegex(run(*command), r"(?m)^onnxruntime +[0-9.]+ +[0-9.]+ ")
+        blocks = run(*command, "--format", "csv", "--profile").strip().split("\n\n")
+        self.assertEqual([block.split(",")[0] for block in blocks], ["model", "name", "runtime"])
+        for expected, more in (("litert needs the network's file: give --tflite", ("--vs", "litert")),
+                               ("'no-such-python' failed: No such file", ("--vs", "onnxruntime", "--onnx", self.onnx, "--python", "no-such-python")),
+                               ("onnxruntime: ", ("--vs", "onnxruntime", "--onnx", dsm, "--python", sys.executable))):
+            with self.subTest(expected):
+                self.assertIn(expected, run(DS_BENCH, "--model", dsm, "--runs", 2, *more, code=1))
 
     def test_what_does_not_go_together_is_said(self):
         dsm = self.export("errors.dsm", "--format", "dsm", model=str(self.onnx))
