@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -34,6 +35,7 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   if (passes.fuse_activations) FuseActivations(program);
   if (passes.pack_four_bits) PackFourBits(program);
   if (passes.join_without_copies) JoinWithoutCopies(program);
+  NoteConversions(program);
 }
 
 // As the runtime does it on a device, with an instruction set that this machine has.
@@ -70,7 +72,7 @@ void Tell(const Program& program, const ProgramPlan& plan, const std::string& by
   report = {};
   for (const Step& step : program.steps) {
     report.operators.push_back({KindName(static_cast<uint16_t>(step.kind)), step.name,
-                                absl::StrJoin(step.story, "; "), step.macs});
+                                absl::StrJoin(step.story, "; "), step.stays, step.macs});
   }
   file::Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));
@@ -88,9 +90,14 @@ absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOption
                                          CompileReport* report) {
   std::vector<Isa> isas = options.isas;
   for (int i = 0; options.isas.empty() && i < kIsaCount; ++i) isas.push_back(static_cast<Isa>(i));
-  DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, options));
+  std::map<std::string, std::string> norms;
+  DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, options, norms));
   DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options));
   RunPasses(program, options.passes);
+  for (Step& step : program.steps) {
+    const auto norm = norms.find(step.name);
+    if (norm != norms.end()) step.stays = norm->second;
+  }
   const ProgramPlan plan = PlanProgram(program, options.passes.reuse_in_place);
   DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, isas));
   DS_RETURN_IF_ERROR(Check(bytes, isas));
@@ -113,6 +120,7 @@ std::string Explain(const CompileReport& report) {
       absl::StrAppendFormat(&text, "  %.2f MMAC", static_cast<double>(op.macs) / 1e6);
     absl::StrAppend(&text, "\n");
     if (!op.story.empty()) absl::StrAppend(&text, "      with ", op.story, "\n");
+    if (!op.stays.empty()) absl::StrAppend(&text, "      stays: ", op.stays, "\n");
   }
   absl::StrAppendFormat(
       &text, "file %d bytes, of which weights %d; arena %d bytes (%s), at least %d, %d unplanned\n",

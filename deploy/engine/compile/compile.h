@@ -39,6 +39,7 @@ struct CompileOptions {
 
 struct OperatorStory {
   std::string kind, name, story;
+  std::string stays;  // why it is a step of its own, where a pass looked at it
   int64_t macs = 0;
 };
 
@@ -58,7 +59,8 @@ absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOption
 absl::Status WriteDsm(const Graph& graph, const std::string& path,
                       const CompileOptions& options = {}, CompileReport* report = nullptr);
 
-// A line an operator, what was fused into it below, and the memory.
+// A line an operator, below it what was fused into it and why it was not fused itself; and the
+// memory.
 std::string Explain(const CompileReport& report);
 
 }  // namespace ds::engine::compile

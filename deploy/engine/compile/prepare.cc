@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/lone_norms.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
@@ -73,7 +74,8 @@ absl::Status CheckExtents(const Graph& graph) {
 
 }  // namespace
 
-absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options) {
+absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options,
+                              std::map<std::string, std::string>& stays) {
   if (options.batch < 1 || options.batch > 65536) {
     return absl::InvalidArgumentError(
         absl::StrCat("the batch is ", options.batch, "; it must be 1 to 65536"));
@@ -93,6 +95,7 @@ absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options) {
       DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
     }
   }
+  stays = WhyNormsStay(graph);
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));

@@ -59,6 +59,7 @@ struct Step {
   std::vector<float> multiplier;  // of codes. LayerNorm: the scale
   std::optional<CodeTable> table;
   std::vector<std::string> story;
+  std::string stays;  // why no pass took it into another step, or why it is there; may be empty
   int64_t macs = 0;
 };
 

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "deploy/engine/compile/passes/alone.h"
 #include "deploy/engine/compile/passes/passes.h"
 
 namespace ds::engine::compile {
@@ -23,18 +25,20 @@ Place PlaceIn(Step& step) {
 }  // namespace
 
 void FuseActivations(Program& program) {
-  const std::vector<int> readers = Readers(program), writers = Writers(program);
-  const std::vector<bool> viewed = HaveViews(program);
+  const TensorUses uses(program);
   for (Step& step : program.steps) {
     const auto* activate = std::get_if<file::ActivateParameters>(&step.parameters);
     if (activate == nullptr) continue;
-    const int input = step.inputs[0], maker = writers[input];
-    if (maker < 0 || readers[input] != 1 || viewed[input] || program.tensors[input].view_of >= 0) {
+    step.stays = uses.WhyShared(step.inputs[0]);
+    if (!step.stays.empty()) continue;
+    Step& made = program.steps[uses.MakerOf(step.inputs[0])];
+    const Place place = PlaceIn(made);
+    if (made.outputs.empty() || place.activation == nullptr || *place.activation != 0) {
+      step.stays = absl::StrCat(
+          Told(made), " in front of it ",
+          place.activation == nullptr ? "takes no activation" : "has an activation already");
       continue;
     }
-    Step& made = program.steps[maker];
-    const Place place = PlaceIn(made);
-    if (made.outputs.empty() || place.activation == nullptr || *place.activation != 0) continue;
     *place.activation = activate->activation;
     *place.low = activate->low;
     *place.high = activate->high;

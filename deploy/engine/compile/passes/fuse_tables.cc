@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
+#include "deploy/engine/compile/passes/alone.h"
 #include "deploy/engine/compile/passes/passes.h"
 
 namespace ds::engine::compile {
@@ -73,21 +75,22 @@ bool Fuse(Step& maker, const CodeTable& table) {
 }  // namespace
 
 void FuseTables(Program& program) {
-  const std::vector<int> readers = Readers(program), writers = Writers(program);
-  const std::vector<bool> viewed = HaveViews(program);
-  // Where the codes of a lookup that was fused are made.
-  std::vector<int> maker_of = writers;
+  TensorUses uses(program);
   for (Step& step : program.steps) {
     if (step.kind != OperatorKind::kLookup8) continue;
     const int input = step.inputs[0], output = step.outputs[0];
-    const int maker = maker_of[input];
-    const bool alone =
-        maker >= 0 && readers[input] == 1 && !viewed[input] && program.tensors[input].view_of < 0;
-    if (!alone || !Fuse(program.steps[maker], *step.table)) continue;
+    step.stays = uses.WhyShared(input);
+    if (!step.stays.empty()) continue;
+    const int maker = uses.MakerOf(input);
     Step& made = program.steps[maker];
+    if (!Fuse(made, *step.table)) {
+      step.stays = absl::StrCat(Told(made), " in front of it takes no table",
+                                made.kind == OperatorKind::kConv8 ? " behind its sum" : "");
+      continue;
+    }
     made.outputs[0] = output;
     made.story.insert(made.story.end(), step.story.begin(), step.story.end());
-    maker_of[output] = maker;
+    uses.SetMaker(output, maker);  // of codes of a lookup that was fused
     step.outputs.clear();
   }
   std::erase_if(program.steps, [](const Step& step) { return step.outputs.empty(); });

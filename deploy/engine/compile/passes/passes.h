@@ -1,4 +1,5 @@
-// Rewrites of a program that leave what it computes as it is, to the bit where it is of codes.
+// Rewrites of a program that leave what it computes as it is, to the bit where it is of codes. What
+// a pass looks at and leaves says why (Step::stays).
 #pragma once
 
 #include "deploy/engine/compile/program.h"
@@ -23,5 +24,8 @@ void PackFourBits(Program& program);
 // What a concatenation along the densest dim joins is written where it belongs, as slices of the
 // result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
 void JoinWithoutCopies(Program& program);
+
+// Says of what turns codes into floats or back, or elements into another order, for whom it does.
+void NoteConversions(Program& program);
 
 }  // namespace ds::engine::compile
