@@ -256,11 +256,11 @@ class BlockFiller {
   bool direct_;
 };
 
-// Runs run_tile(tile, group, first column, columns) for all panels and pixels in the ranges, and
-// before that prepare(tile) once for each tile. Args are Conv8Args or ConvF32Args. Tiles of the
-// range are as even as can be, the larger ones first.
-template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Prepare,
-          typename Run>
+// Runs run_tile(tile, group, first column, columns), at most kColumns of a panel, for all panels
+// and pixels in the ranges, and before that prepare(tile) once for each tile. Args are Conv8Args or
+// ConvF32Args. Tiles of the range are as even as can be, the larger ones first.
+template <typename T, int32_t kStep, int32_t kRows, int32_t kColumns = kPanel, typename Args,
+          typename Copy, typename Prepare, typename Run>
 void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
                void* scratch, Copy copy, Prepare prepare, Run run_tile) {
   BlockFiller<T, kStep, kRows, Args> filler(args, residual, pad, scratch);
@@ -281,9 +281,9 @@ void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Ran
         filler.Fill(t, size, group, walk, copy, tiles[t]);
         prepare(tiles[t]);
       }
-      for (int32_t column = columns.begin; column < columns.end; column += kPanel) {
+      for (int32_t column = columns.begin; column < columns.end; column += kColumns) {
         for (int32_t t = 0; t < count; ++t)
-          run_tile(tiles[t], group, column, std::min(kPanel, columns.end - column));
+          run_tile(tiles[t], group, column, std::min(kColumns, columns.end - column));
       }
     }
   }

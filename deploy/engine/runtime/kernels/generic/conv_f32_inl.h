@@ -1,6 +1,7 @@
 // Convolution of floats by tiles of sums in registers, for any set of vectors: Vector has Register,
 // kWidth, Zero(), Load(), LoadSome(), StoreSome(), Every() (one value in all lanes), MultiplyAdd(),
-// Add(), Max() and Min(); and, where an instruction takes a factor from a lane, MultiplyAddLane().
+// Add(), Max() and Min(), what float_rows_inl.h wants, and, where an instruction takes a factor from
+// a lane, MultiplyAddLane().
 #pragma once
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "deploy/engine/runtime/kernels/generic/activate_inl.h"
 #include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/float_rows_inl.h"
 #include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
 
 namespace ds::engine {
@@ -107,11 +109,11 @@ inline bool FollowsStores(Activation kind) {
 }
 
 // The activations that are not done on the way.
-inline void FollowTileF32(const Tile<float>& tile, const Activate& how, int64_t channel,
-                          int32_t count) {
+template <typename Vector>
+void FollowTileF32(const Tile<float>& tile, const Activate& how, int64_t channel, int32_t count) {
   for (int32_t r = 0; r < tile.count; ++r) {
     float* out = reinterpret_cast<float*>(tile.out[r]) + channel;
-    ActivateRow(how, out, count, out);
+    Floats<Vector>::ActivateRow(how, out, count, out);
   }
 }
 
@@ -140,19 +142,44 @@ void TiledConvF32(const ConvF32Args& args, Range rows, Range columns, void* scra
   const ConvShape& shape = args.shape;
   const int64_t depth = shape.Depth();
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
-  RunBlocks<float, 1, kRows>(
+  // What two vectors take of a panel's weights stays in a cache for all tiles of a block.
+  constexpr int32_t kColumns = 2 * Vector::kWidth;
+  RunBlocks<float, 1, kRows, kColumns>(
       args, args.residual, 0.0f, rows, columns, scratch, CopyFloats(), [](const Tile<float>&) {},
       [&](const Tile<float>& tile, int32_t group, int32_t column, int32_t width) {
-        const int32_t panel = PanelWidth(shape.out_channels - column);
-        const float* weights = args.weights + group * GroupF32Floats(shape) + column * depth;
-        for (int32_t c = 0; c < width; c += 2 * Vector::kWidth) {
-          const PanelF32 part{weights + c, panel,     args.bias + group * padded + column + c,
-                              column + c,  width - c, &args};
-          const bool two = panel - c > Vector::kWidth;
-          (two ? kTwo : kOne)[static_cast<size_t>(tile.count - 1)](tile, part);
-        }
-        if (FollowsStores(args.activate.kind)) FollowTileF32(tile, args.activate, column, width);
+        const int32_t first = column / kPanel * kPanel;
+        const int32_t panel = PanelWidth(shape.out_channels - first);
+        const float* weights =
+            args.weights + group * GroupF32Floats(shape) + first * depth + (column - first);
+        const PanelF32 part{weights, panel, args.bias + group * padded + column,
+                            column,  width, &args};
+        const bool two = width > Vector::kWidth;
+        (two ? kTwo : kOne)[static_cast<size_t>(tile.count - 1)](tile, part);
+        if (FollowsStores(args.activate.kind))
+          FollowTileF32<Vector>(tile, args.activate, column, width);
       });
+}
+
+// What follows the sums of kVectors vectors of channels from `first` on, at one pixel.
+template <typename Vector, int kVectors>
+[[gnu::always_inline]] inline void StoreDepthwiseF32(
+    const ConvF32Args& args, Pixel at, int32_t first,
+    const typename Vector::Register (&sums)[kVectors]) {
+  using Register = typename Vector::Register;
+  const int32_t count = args.shape.groups - first;
+  const bool clamps = args.activate.kind == Activation::kClamp;
+  const Register low = Vector::Every(args.activate.low), high = Vector::Every(args.activate.high);
+  float* out = At<float>(args.output, at) + first;
+  Unroll<kVectors>([&](auto v) {
+    const int32_t left = std::max(count - v * Vector::kWidth, 0);
+    Register value = sums[v];
+    if (args.residual.data) {
+      const float* residual = At<float>(args.residual, at) + first + v * Vector::kWidth;
+      value = Vector::Add(value, Vector::LoadSome(residual, left));
+    }
+    if (clamps) value = Vector::Min(Vector::Max(value, low), high);
+    Vector::StoreSome(out + v * Vector::kWidth, left, value);
+  });
 }
 
 // kVectors vectors of channels from `first` on, at one pixel.
@@ -178,39 +205,84 @@ void DepthwisePixelF32(const ConvF32Args& args, Pixel at, int32_t first) {
       });
     }
   }
-  const bool clamps = args.activate.kind == Activation::kClamp;
-  const Register low = Vector::Every(args.activate.low), high = Vector::Every(args.activate.high);
-  float* out = At<float>(args.output, at) + first;
-  Unroll<kVectors>([&](auto v) {
-    const int32_t left = std::max(count - v * Vector::kWidth, 0);
-    Register value = sums[v];
-    if (args.residual.data) {
-      const float* residual = At<float>(args.residual, at) + first + v * Vector::kWidth;
-      value = Vector::Add(value, Vector::LoadSome(residual, left));
-    }
-    if (clamps) value = Vector::Min(Vector::Max(value, low), high);
-    Vector::StoreSome(out + v * Vector::kWidth, left, value);
+  StoreDepthwiseF32<Vector, kVectors>(args, at, first, sums);
+}
+
+// Two vectors of channels from `first` on, all of them there, at kPixels pixels side by side no tap
+// of which lies outside.
+template <typename Vector, int kPixels>
+void DepthwisePixelsF32(const ConvF32Args& args, Pixel at, int32_t first) {
+  using Register = typename Vector::Register;
+  const ConvShape& shape = args.shape;
+  const int64_t stride = RoundUp(shape.groups, kDepthwiseBlock);
+  const int64_t next = shape.stride_w * args.input.pixel_stride;
+  const int64_t right = shape.dilation_w * args.input.pixel_stride;
+  const int64_t down = shape.dilation_h * args.input.row_stride;
+  const int32_t kernel_h = shape.kernel_h, kernel_w = shape.kernel_w;
+  const float* weights = args.weights + first;
+  const char* line =
+      At<char>(args.input, {at.image, InputY(shape, at.y, 0), InputX(shape, at.x, 0)}) +
+      first * static_cast<int64_t>(sizeof(float));
+  Register sums[kPixels][2];
+  Unroll<2>([&](auto v) {
+    const Register bias = Vector::Load(args.bias + first + v * Vector::kWidth);
+    Unroll<kPixels>([&](auto i) { sums[i][v] = bias; });
   });
+  for (int32_t ky = 0; ky < kernel_h; ++ky, line += down) {
+    const char* pixel = line;
+    for (int32_t kx = 0; kx < kernel_w; ++kx, weights += stride, pixel += right) {
+      Unroll<2>([&](auto v) {
+        const Register w = Vector::Load(weights + v * Vector::kWidth);
+        Unroll<kPixels>([&](auto i) {
+          const auto* x = reinterpret_cast<const float*>(pixel + i * next) + v * Vector::kWidth;
+          sums[i][v] = Vector::MultiplyAdd(Vector::Load(x), w, sums[i][v]);
+        });
+      });
+    }
+  }
+  Unroll<kPixels>([&](auto i) {
+    StoreDepthwiseF32<Vector, 2>(args, {at.image, at.y, at.x + i}, first, sums[i]);
+  });
+}
+
+// The output pixels of a line no tap of which lies outside.
+inline Range InsideOfLine(const ConvShape& s, int32_t y) {
+  const bool inside = InputY(s, y, 0) >= 0 && InputY(s, y, s.kernel_h - 1) < s.in_h;
+  if (!inside) return {};
+  Range range{0, s.out_w};
+  while (range.begin < range.end && InputX(s, range.begin, 0) < 0) ++range.begin;
+  while (range.begin < range.end && InputX(s, range.end - 1, s.kernel_w - 1) >= s.in_w) --range.end;
+  return range;
 }
 
 template <typename Vector>
 void DepthwiseF32(const ConvF32Args& args, Range rows) {
+  constexpr int32_t kTogether = 4, kTwo = 2 * Vector::kWidth;
   const ConvShape& shape = args.shape;
   const int32_t channels = shape.groups;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     Pixel at{row / shape.out_h, row % shape.out_h, 0};
-    for (; at.x < shape.out_w; ++at.x) {
-      for (int32_t first = 0; first < channels;) {
-        if (channels - first > 2 * Vector::kWidth) {
-          DepthwisePixelF32<Vector, 4>(args, at, first);
-          first += 4 * Vector::kWidth;
-        } else {
-          DepthwisePixelF32<Vector, 2>(args, at, first);
-          first += 2 * Vector::kWidth;
+    // With a stride pixels share too little to pay for reading them 16 channels at a time.
+    const Range inside = shape.stride_w == 1 ? InsideOfLine(shape, at.y) : Range();
+    while (at.x < shape.out_w) {
+      const bool together = at.x >= inside.begin && at.x + kTogether <= inside.end;
+      int32_t first = 0;
+      for (; together && first + kTwo <= channels; first += kTwo)
+        DepthwisePixelsF32<Vector, kTogether>(args, at, first);
+      for (const int32_t end = at.x + (together ? kTogether : 1); at.x < end; ++at.x) {
+        for (int32_t c = first; c < channels;) {
+          if (channels - c > kTwo) {
+            DepthwisePixelF32<Vector, 4>(args, at, c);
+            c += 2 * kTwo;
+          } else {
+            DepthwisePixelF32<Vector, 2>(args, at, c);
+            c += kTwo;
+          }
         }
+        float* out = At<float>(args.output, at);
+        if (FollowsStores(args.activate.kind))
+          Floats<Vector>::ActivateRow(args.activate, out, channels, out);
       }
-      float* out = At<float>(args.output, at);
-      if (FollowsStores(args.activate.kind)) ActivateRow(args.activate, out, channels, out);
     }
   }
 }
