@@ -22,8 +22,8 @@ constexpr int64_t kMostColumnBytes = 1 << 20;  // needed by one output: beyond, 
 constexpr int64_t kMostWeightBytes = 32 << 10;
 
 // Scratch: weights of sixteen channels, then columns [column][row group][64 bytes].
-struct ColumnPlan {
-  explicit ColumnPlan(const ConvShape& s) : column_bytes(RowGroups(s) * kColumnBytes) {
+struct DotColumns {
+  explicit DotColumns(const ConvShape& s) : column_bytes(RowGroups(s) * kColumnBytes) {
     reach = int64_t{s.kernel_w - 1} * s.dilation_w + 1;
     weight_bytes = s.kernel_w * column_bytes;
     outputs = static_cast<int32_t>(std::clamp<int64_t>(
@@ -41,14 +41,14 @@ struct ColumnPlan {
 };
 
 inline int64_t DotDepthwiseScratch(const ConvShape& shape) {
-  return ColumnPlan(shape).ScratchBytes();
+  return DotColumns(shape).ScratchBytes();
 }
 
 template <typename Products>
 struct DotDepthwise {
   const Depthwise8Args& args;
   const ConvShape& shape;
-  const ColumnPlan plan;
+  const DotColumns plan;
   const ToBytes to_bytes;
   int8_t* weights;
   uint8_t* columns;
