@@ -24,7 +24,7 @@ namespace {
 
 std::atomic<int64_t> bytes{0}, most_bytes{0}, allocations{0};
 
-void Took(int64_t size) {
+[[maybe_unused]] void Took(int64_t size) {
   const int64_t now = bytes.fetch_add(size) + size;
   for (int64_t most = most_bytes.load();
        most < now && !most_bytes.compare_exchange_weak(most, now);) {
@@ -32,7 +32,7 @@ void Took(int64_t size) {
   allocations.fetch_add(1);
 }
 
-void Gave(int64_t size) { bytes.fetch_sub(size); }
+[[maybe_unused]] void Gave(int64_t size) { bytes.fetch_sub(size); }
 
 }  // namespace
 
