@@ -7,13 +7,16 @@
 #include <cstddef>
 #include <cstdlib>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define DS_HOOKS 1
+#if defined(__SANITIZE_ADDRESS__)
+#define DS_ADDRESS_SANITIZER 1
+#elif defined(__SANITIZE_THREAD__)
+#define DS_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DS_ADDRESS_SANITIZER 1
+#elif __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define DS_THREAD_SANITIZER 1
 #endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define DS_HOOKS 1
 #endif
 
 namespace ds::engine::testing {
@@ -21,7 +24,7 @@ namespace {
 
 std::atomic<int64_t> bytes{0}, most_bytes{0}, allocations{0};
 
-void Took(int64_t size) {
+[[maybe_unused]] void Took(int64_t size) {
   const int64_t now = bytes.fetch_add(size) + size;
   for (int64_t most = most_bytes.load();
        most < now && !most_bytes.compare_exchange_weak(most, now);) {
@@ -29,7 +32,7 @@ void Took(int64_t size) {
   allocations.fetch_add(1);
 }
 
-void Gave(int64_t size) { bytes.fetch_sub(size); }
+[[maybe_unused]] void Gave(int64_t size) { bytes.fetch_sub(size); }
 
 }  // namespace
 
@@ -38,7 +41,7 @@ void ForgetMost() { most_bytes.store(bytes.load()); }
 
 }  // namespace ds::engine::testing
 
-#if defined(DS_HOOKS)
+#if defined(DS_ADDRESS_SANITIZER)
 
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, size_t),
                                                          void (*)(const volatile void*));
@@ -60,7 +63,7 @@ bool HeapIsWatched() { return installed; }
 
 }  // namespace ds::engine::testing
 
-#elif defined(__GLIBC__)
+#elif defined(__GLIBC__) && !defined(DS_THREAD_SANITIZER)
 
 // The C library lets a program have its own allocator (its manual, "Replacing malloc"): these count
 // and call the library's.
