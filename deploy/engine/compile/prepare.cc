@@ -56,6 +56,14 @@ bool HasCodes(const Graph& graph) {
 }
 
 absl::Status CheckExtents(const Graph& graph) {
+  for (const ValueId input : graph.inputs()) {
+    const Value& value = graph.value(input);
+    if (value.shape && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+      return absl::UnimplementedError(absl::StrCat(
+          "input '", value.name, "' has shape ", ShapeString(*value.shape),
+          ": the edge engine has no tensors without elements; leave it out of the model"));
+    }
+  }
   for (const Node& node : graph.nodes()) {
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;

@@ -112,9 +112,9 @@ enum class ReduceWay : uint32_t {
   kMinimum,
   kProduct,
   kL1,
-  kL2,            // of floats
-  kLogSum,        // of floats
-  kLogSumExp,     // of floats
+  kL2,         // of floats
+  kLogSum,     // of floats
+  kLogSumExp,  // of floats
   kSumSquare,
   kArgMaximum,  // the first; from here on to int64
   kArgMinimum,

@@ -40,10 +40,9 @@ absl::Status Decompose(Graph& graph) {
     bool changed = false;
     for (const Node& node : before) {
       to.Begin(node);
-      const bool rewritten =
-          ShapesKnown(graph, node) &&
-          (DecomposeNorm(to) || DecomposeForm(to) || DecomposeWindow(to) || DecomposeProduct(to) ||
-           DecomposeQuantiser(to));
+      const bool rewritten = ShapesKnown(graph, node) &&
+                             (DecomposeNorm(to) || DecomposeForm(to) || DecomposeWindow(to) ||
+                              DecomposeProduct(to) || DecomposeQuantiser(to));
       if (!rewritten) to.Keep(node);
       changed = changed || rewritten;
     }

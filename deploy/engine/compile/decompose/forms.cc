@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "deploy/engine/compile/decompose/rewriter.h"
+#include "graph/schema/schema.h"
 
 namespace ds::engine::compile {
 namespace {
@@ -16,8 +17,8 @@ bool DepthToSpace(Rewriter& to) {
   const int64_t c = s[1] / (b * b);
   const Shape apart =
       depth_first ? Shape{s[0], b, b, c, s[2], s[3]} : Shape{s[0], c, b, b, s[2], s[3]};
-  const std::vector<int64_t> order = depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2}
-                                                 : std::vector<int64_t>{0, 1, 4, 2, 5, 3};
+  const std::vector<int64_t> order =
+      depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2} : std::vector<int64_t>{0, 1, 4, 2, 5, 3};
   to.FinishReshape(to.Op("Transpose", {to.Reshape(to.In(0), apart)}, {{"perm", order}}));
   return true;
 }
@@ -27,8 +28,7 @@ bool SpaceToDepth(Rewriter& to) {
   const int64_t b = to.node().GetInt("blocksize", 1);
   if (s.size() != 4) return false;
   const ValueId apart = to.Reshape(to.In(0), {s[0], s[1], s[2] / b, b, s[3] / b, b});
-  to.FinishReshape(
-      to.Op("Transpose", {apart}, {{"perm", std::vector<int64_t>{0, 3, 5, 1, 2, 4}}}));
+  to.FinishReshape(to.Op("Transpose", {apart}, {{"perm", std::vector<int64_t>{0, 3, 5, 1, 2, 4}}}));
   return true;
 }
 
@@ -72,8 +72,7 @@ bool OneHot(Rewriter& to) {
   const int64_t depth = result[static_cast<size_t>(axis)];
   Shape shape = result;
   shape[static_cast<size_t>(axis)] = 1;
-  const ValueId index =
-      to.Reshape(to.Op("Cast", {to.In(0)}, {{"to", int64_t{7}}}), shape);
+  const ValueId index = to.Reshape(to.Op("Cast", {to.In(0)}, {{"to", int64_t{7}}}), shape);
   const ValueId size = to.Constant(Tensor::Scalar<int64_t>(depth));
   const ValueId zero = to.Constant(Tensor::Scalar<int64_t>(0));
   const ValueId from_end = to.Op("Add", {index, size});
@@ -109,6 +108,19 @@ bool Trilu(Rewriter& to) {
   return true;
 }
 
+bool EyeLike(Rewriter& to) {
+  const Shape shape = to.ShapeOut();
+  Tensor ones(DType::kFloat32, shape);
+  const int64_t k = to.node().GetInt("k", 0);
+  for (int64_t row = 0; row < shape[0]; ++row) {
+    if (row + k >= 0 && row + k < shape[1]) {
+      ones.mutable_span<float>()[row * shape[1] + row + k] = 1;
+    }
+  }
+  to.Finish("Cast", {to.Constant(std::move(ones))}, {{"to", OnnxTypeNumber(to.TypeOut())}});
+  return true;
+}
+
 // With bounds that are computed, or of integers.
 bool Clip(Rewriter& to) {
   const auto scalar = [&](size_t slot) {
@@ -134,6 +146,7 @@ bool DecomposeForm(Rewriter& to) {
   if (op == "Sum" || op == "Mean" || op == "Max" || op == "Min") return OfSeveral(to);
   if (op == "OneHot") return OneHot(to);
   if (op == "Trilu") return Trilu(to);
+  if (op == "EyeLike") return EyeLike(to);
   if (op == "Clip") return Clip(to);
   return false;
 }

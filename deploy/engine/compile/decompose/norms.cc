@@ -72,13 +72,52 @@ bool RmsNormalization(Rewriter& to) {
   return true;
 }
 
+// A layer norm whose mean and deviation are read, too.
+bool WithStatistics(Rewriter& to, int64_t axis) {
+  const Node node = to.node();
+  const std::vector<int64_t> axes = AxesFrom(axis, to.ShapeIn().size());
+  const ValueId mean = to.Reduce("ReduceMean", to.In(0), axes);
+  const ValueId rest = to.Op("Sub", {to.In(0), mean});
+  const ValueId variance = to.Reduce("ReduceMean", to.Op("Mul", {rest, rest}), axes);
+  const ValueId sum = to.Op("Add", {variance, to.Number(node.GetFloat("epsilon", 1e-5f))});
+  const ValueId inverse = to.Op("Reciprocal", {to.Op("Sqrt", {sum})});
+  const ValueId scaled = to.Op("Mul", {to.Op("Mul", {rest, inverse}), to.In(1)});
+  if (to.Has(2)) {
+    to.Finish("Add", {scaled, to.In(2)});
+  } else {
+    to.Finish("Identity", {scaled});
+  }
+  if (node.outputs[1] != kNoValue) to.Finish("Identity", {mean}, {}, 1);
+  if (node.outputs.size() > 2 && node.outputs[2] != kNoValue) {
+    to.Finish("Identity", {inverse}, {}, 2);
+  }
+  return true;
+}
+
+// With numbers that are computed.
+bool BatchNormalization(Rewriter& to) {
+  bool constant = true;
+  for (size_t slot = 1; slot < 5; ++slot) constant &= to.IsWeight(slot);
+  if (constant || to.node().outputs.size() > 1 || to.ShapeIn().size() < 2) return false;
+  Shape channels(to.ShapeIn().size(), 1);
+  channels[1] = to.ShapeIn()[1];
+  const auto a_channel = [&](size_t slot) { return to.Reshape(to.In(slot), channels); };
+  const ValueId epsilon = to.Number(to.node().GetFloat("epsilon", 1e-5f));
+  const ValueId deviation = to.Op("Sqrt", {to.Op("Add", {a_channel(4), epsilon})});
+  const ValueId factor = to.Op("Div", {a_channel(1), deviation});
+  const ValueId rest = to.Op("Sub", {to.In(0), a_channel(3)});
+  to.Finish("Add", {to.Op("Mul", {rest, factor}), a_channel(2)});
+  return true;
+}
+
 // Over several axes, or with a scale that is computed: over one axis of as many elements, the rest
 // apart.
 bool LayerNormalization(Rewriter& to) {
   const Shape shape = to.ShapeIn();
   const auto axis = static_cast<size_t>(to.Axis(to.node().GetInt("axis", -1), shape.size()));
-  const bool constant = to.ConstantIn(1) && (!to.Has(2) || to.ConstantIn(2));
-  if ((constant && axis + 1 == shape.size()) || to.node().outputs.size() > 1) return false;
+  const bool constant = to.IsWeight(1) && (!to.Has(2) || to.IsWeight(2));
+  if (to.node().outputs.size() > 1) return WithStatistics(to, static_cast<int64_t>(axis));
+  if (constant && axis + 1 == shape.size()) return false;
   const int64_t columns = Product(shape, axis, shape.size());
   const ValueId flat = to.Reshape(to.In(0), {Product(shape, 0, axis), columns});
   const ValueId norm =
@@ -109,8 +148,8 @@ bool ByGroups(Rewriter& to, int64_t groups) {
     ValueId values = to.In(slot);
     const int64_t count = Product(to.ShapeIn(slot), 0, to.ShapeIn(slot).size());
     if (count == groups && count != shape[1]) {
-      values = to.Op("Expand", {to.Reshape(values, {groups, 1}),
-                                to.Ints({groups, shape[1] / groups})});
+      values =
+          to.Op("Expand", {to.Reshape(values, {groups, 1}), to.Ints({groups, shape[1] / groups})});
     }
     return to.Reshape(values, channels);
   };
@@ -153,6 +192,7 @@ bool DecomposeNorm(Rewriter& to) {
   if (node.op == "LayerNormalization") return LayerNormalization(to);
   if (node.op == "InstanceNormalization") return ByGroups(to, to.ShapeIn()[1]);
   if (node.op == "GroupNormalization") return ByGroups(to, node.GetInt("num_groups", 1));
+  if (node.op == "BatchNormalization") return BatchNormalization(to);
   if (node.op == "LRN") return LocalResponse(to);
   return false;
 }

@@ -18,28 +18,15 @@ bool MatMulOfVectors(Rewriter& to) {
   return true;
 }
 
-// Whether a value follows from initialisers by what lowering sees through.
-bool IsWeight(Rewriter& to, size_t slot) {
-  ValueId id = to.In(slot);
-  for (int depth = 0; depth < 8; ++depth) {
-    if (to.graph().IsInitializer(id)) return true;
-    const int maker = to.graph().Producer(id);
-    if (maker < 0) return false;
-    const Node& node = to.graph().nodes()[static_cast<size_t>(maker)];
-    if (node.inputs.empty() || node.inputs[0] == kNoValue) return false;
-    id = node.inputs[0];
-  }
-  return false;
-}
-
 // What is no product of rows with a constant matrix and one constant a column.
 bool Gemm(Rewriter& to) {
   const Node node = to.node();
   const Shape result = to.ShapeOut();
   const int64_t addends = to.Has(2) ? Product(to.ShapeIn(2), 0, to.ShapeIn(2).size()) : 1;
-  const bool a_column = !to.Has(2) || (IsWeight(to, 2) && (addends == 1 ||
-                                       (addends == result[1] && to.ShapeIn(2).back() == addends)));
-  if (node.GetInt("transA", 0) == 0 && IsWeight(to, 1) && a_column) return false;
+  const bool a_column =
+      !to.Has(2) || (to.IsWeight(2) &&
+                     (addends == 1 || (addends == result[1] && to.ShapeIn(2).back() == addends)));
+  if (node.GetInt("transA", 0) == 0 && to.IsWeight(1) && a_column) return false;
   const auto turned = [&](ValueId x, const char* flag) {
     if (node.GetInt(flag, 0) == 0) return x;
     return to.Op("Transpose", {x}, {{"perm", std::vector<int64_t>{1, 0}}});
@@ -103,9 +90,8 @@ Term Multiply(Rewriter& to, Term a, Term b, const std::string& needed) {
   Arrange(to, a, both + left + depth);
   Arrange(to, b, both + depth + right);
   const int64_t batch = Extents(a, both), inner = Extents(a, depth);
-  const ValueId product =
-      to.Op("MatMul", {to.Reshape(a.value, {batch, Extents(a, left), inner}),
-                       to.Reshape(b.value, {batch, inner, Extents(b, right)})});
+  const ValueId product = to.Op("MatMul", {to.Reshape(a.value, {batch, Extents(a, left), inner}),
+                                           to.Reshape(b.value, {batch, inner, Extents(b, right)})});
   Term result{kNoValue, both + left + right, {}};
   for (const char letter : both + left) result.extents.push_back(a.Extent(letter));
   for (const char letter : right) result.extents.push_back(b.Extent(letter));

@@ -11,19 +11,6 @@ namespace {
 
 bool IsByte(DType type) { return type == DType::kUInt8 || type == DType::kInt8; }
 
-// Constants, also behind nodes that fold.
-bool Follows(const Graph& graph, ValueId id) {
-  for (int depth = 0; depth < 8; ++depth) {
-    if (id == kNoValue || graph.IsInitializer(id)) return true;
-    const int maker = graph.Producer(id);
-    if (maker < 0) return false;
-    const Node& node = graph.nodes()[static_cast<size_t>(maker)];
-    if (node.inputs.empty()) return true;
-    id = node.inputs[0];
-  }
-  return false;
-}
-
 // One number, or one for each index of the axis.
 bool Covers(Rewriter& to, Shape& spread) {
   const Shape shape = to.ShapeIn(0), scales = to.ShapeIn(1);
@@ -41,13 +28,13 @@ ValueId Float(Rewriter& to, ValueId x) { return to.Op("Cast", {x}, {{"to", int64
 
 bool IsCodes(Rewriter& to, DType type) {
   const Shape scales = to.ShapeIn(1);
-  return IsByte(type) && Product(scales, 0, scales.size()) == 1 && Follows(to.graph(), to.In(1)) &&
-         Follows(to.graph(), to.In(2));
+  return IsByte(type) && Product(scales, 0, scales.size()) == 1 && to.IsWeight(1) &&
+         (!to.Has(2) || to.IsWeight(2));
 }
 
 bool Dequantise(Rewriter& to) {
   Shape spread;
-  if (IsCodes(to, to.TypeIn()) || Follows(to.graph(), to.In(0)) || !Covers(to, spread)) {
+  if (IsCodes(to, to.TypeIn()) || to.IsWeight(0) || !Covers(to, spread)) {
     return false;
   }
   ValueId x = Float(to, to.In(0));
@@ -63,7 +50,8 @@ bool Quantise(Rewriter& to) {
   ValueId x = to.Op("Round", {to.Op("Div", {to.In(0), to.Reshape(to.In(1), spread)})});
   if (to.Has(2)) x = to.Op("Add", {x, to.Reshape(Float(to, to.In(2)), spread)});
   const bool negative = type == DType::kInt8;
-  x = to.Op("Clip", {x, to.Number(negative ? -128.0f : 0.0f), to.Number(negative ? 127.0f : 255.0f)});
+  x = to.Op("Clip",
+            {x, to.Number(negative ? -128.0f : 0.0f), to.Number(negative ? 127.0f : 255.0f)});
   to.Finish("Cast", {x}, {{"to", OnnxTypeNumber(type)}});
   return true;
 }
@@ -82,13 +70,11 @@ bool DynamicQuantise(Rewriter& to) {
   const ValueId least = to.Op("Min", {to.Op("ReduceMin", {to.In(0)}, all), zero});
   const ValueId scale = to.Op("Div", {to.Op("Sub", {most, least}), to.Number(255)});
   const ValueId first = to.Op("Round", {to.Op("Div", {to.Op("Sub", {zero, least}), scale})});
-  const auto bounded = [&](ValueId x) {
-    return to.Op("Clip", {x, to.Number(0), to.Number(255)});
-  };
+  const auto bounded = [&](ValueId x) { return to.Op("Clip", {x, to.Number(0), to.Number(255)}); };
   const ValueId point = bounded(first);
   const ValueId codes = to.Op("Round", {to.Op("Div", {to.In(0), scale})});
-  to.Finish("Cast", {bounded(to.Op("Add", {codes, point}))}, {{"to", OnnxTypeNumber(DType::kUInt8)}},
-            0);
+  to.Finish("Cast", {bounded(to.Op("Add", {codes, point}))},
+            {{"to", OnnxTypeNumber(DType::kUInt8)}}, 0);
   to.Finish("Identity", {scale}, {}, 1);
   to.Finish("Cast", {point}, {{"to", OnnxTypeNumber(DType::kUInt8)}}, 2);
   return true;

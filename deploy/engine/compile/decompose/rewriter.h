@@ -29,6 +29,20 @@ class Rewriter {
   const Tensor* ConstantIn(size_t slot) const {
     return Has(slot) ? graph_.Constant(In(slot)) : nullptr;
   }
+  // Whether input `slot` follows from an initialiser by the first inputs of a few nodes, as weights
+  // do behind a DequantizeLinear, a Reshape or a Cast.
+  bool IsWeight(size_t slot) const {
+    constexpr int kMost = 8;
+    ValueId id = In(slot);
+    for (int depth = 0; depth < kMost && id != kNoValue; ++depth) {
+      if (graph_.IsInitializer(id)) return true;
+      const int maker = graph_.Producer(id);
+      if (maker < 0) return false;
+      const Node& node = graph_.nodes()[static_cast<size_t>(maker)];
+      id = node.inputs.empty() ? kNoValue : node.inputs[0];
+    }
+    return false;
+  }
   Shape ShapeIn(size_t slot = 0) const { return *graph_.value(In(slot)).shape; }
   Shape ShapeOut() const { return *graph_.value(like_->outputs[0]).shape; }
   // Copies: values move as the graph grows.

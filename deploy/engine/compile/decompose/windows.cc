@@ -80,19 +80,19 @@ Attributes Flat(const Window& w) {
   const auto last = [](const std::vector<int64_t>& three) {
     return std::vector<int64_t>{three[1], three[2]};
   };
-  return {{"kernel_shape", last(w.kernel)},
-          {"strides", last(w.strides)},
-          {"dilations", last(w.dilations)},
-          {"pads", std::vector<int64_t>{w.pad_begin[1], w.pad_begin[2], w.pad_end[1],
-                                        w.pad_end[2]}}};
+  return {
+      {"kernel_shape", last(w.kernel)},
+      {"strides", last(w.strides)},
+      {"dilations", last(w.dilations)},
+      {"pads", std::vector<int64_t>{w.pad_begin[1], w.pad_begin[2], w.pad_end[1], w.pad_end[2]}}};
 }
 
 // The slices of a volume [N, D, C, H, W] that tap `tap` of each window lies on.
 ValueId Slices(Rewriter& to, ValueId volume, const Window& w, int64_t tap) {
   const int64_t first = tap * w.dilations[0];
   const int64_t end = first + (w.output[0] - 1) * w.strides[0] + 1;
-  return to.Op("Slice", {volume, to.Ints({first}), to.Ints({end}), to.Ints({1}),
-                         to.Ints({w.strides[0]})});
+  return to.Op("Slice",
+               {volume, to.Ints({first}), to.Ints({end}), to.Ints({1}), to.Ints({w.strides[0]})});
 }
 
 const std::vector<int64_t> kSlicesFirst = {0, 2, 1, 3, 4};
@@ -101,8 +101,7 @@ bool ConvOfVolumes(Rewriter& to) {
   const Node node = to.node();
   const Shape from = to.ShapeIn(), weight = to.ShapeIn(1), result = to.ShapeOut();
   const Tensor* constant = to.ConstantIn(1);
-  if (node.GetInt("group", 1) != 1 || constant == nullptr ||
-      constant->dtype() != DType::kFloat32) {
+  if (node.GetInt("group", 1) != 1 || constant == nullptr || constant->dtype() != DType::kFloat32) {
     return false;
   }
   const auto window =
@@ -133,8 +132,7 @@ bool ConvOfVolumes(Rewriter& to) {
   std::vector<ValueId> inputs = {images, to.Constant(std::move(flat))};
   if (to.Has(2)) inputs.push_back(to.In(2));
   const ValueId made = to.Op("Conv", inputs, Flat(*window));
-  const ValueId apart =
-      to.Reshape(made, {from[0], result[2], outputs, result[3], result[4]});
+  const ValueId apart = to.Reshape(made, {from[0], result[2], outputs, result[3], result[4]});
   to.Finish("Transpose", {apart}, {{"perm", kSlicesFirst}});
   return true;
 }
@@ -144,11 +142,10 @@ bool ConvOfVolumes(Rewriter& to) {
 bool PoolOfVolumes(Rewriter& to) {
   const std::string op = to.node().op;
   const Shape from = to.ShapeIn(), result = to.ShapeOut();
-  const auto window = ResolveWindow(to.node(), to.node().GetInts("kernel_shape", {}),
-                                    {from[2], from[3], from[4]});
+  const auto window =
+      ResolveWindow(to.node(), to.node().GetInts("kernel_shape", {}), {from[2], from[3], from[4]});
   if (!window.ok()) return false;
-  const ValueId images =
-      to.Reshape(to.In(0), {from[0], from[1] * from[2], from[3], from[4]});
+  const ValueId images = to.Reshape(to.In(0), {from[0], from[1] * from[2], from[3], from[4]});
   Attributes flat = Flat(*window);
   const auto one = [&](const std::vector<int64_t>& three) {
     return std::vector<int64_t>{three[0], 1};
@@ -165,8 +162,7 @@ bool PoolOfVolumes(Rewriter& to) {
     }
   }
   const ValueId pooled = to.Op(op, {images}, flat);
-  const ValueId lines =
-      to.Reshape(pooled, {from[0], from[1], from[2], result[3] * result[4]});
+  const ValueId lines = to.Reshape(pooled, {from[0], from[1], from[2], result[3] * result[4]});
   to.FinishReshape(to.Op(op, {lines}, deep));
   return true;
 }
@@ -180,8 +176,8 @@ bool AverageOverPadding(Rewriter& to) {
   if (!w.ok()) return false;
   bool hangs = false;
   for (size_t axis = 0; axis < 2; ++axis) {
-    const int64_t end = (w->output[axis] - 1) * w->strides[axis] +
-                        (w->kernel[axis] - 1) * w->dilations[axis] + 1;
+    const int64_t end =
+        (w->output[axis] - 1) * w->strides[axis] + (w->kernel[axis] - 1) * w->dilations[axis] + 1;
     hangs |= end > from[2 + axis] + w->pad_begin[axis] + w->pad_end[axis];
   }
   if (!hangs) return false;
@@ -233,8 +229,8 @@ bool DecomposeWindow(Rewriter& to) {
     return GlobalPool(to);
   }
   if (op == "LpPool") return LpPool(to);
-  const bool windows = op == "Conv" || op == "ConvTranspose" || op == "MaxPool" ||
-                       op == "AveragePool";
+  const bool windows =
+      op == "Conv" || op == "ConvTranspose" || op == "MaxPool" || op == "AveragePool";
   if (!windows) return false;
   const size_t rank = to.ShapeIn().size();
   if (rank == 3) return AlongOneAxis(to);

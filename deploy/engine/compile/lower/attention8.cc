@@ -15,7 +15,7 @@ int64_t Product(const Shape& shape, size_t behind) {
   return product;
 }
 
-constexpr int64_t kMostDepth = 32768;     // 255 * 255 products of it fit int32
+constexpr int64_t kMostDepth = 32768;    // 255 * 255 products of it fit int32
 constexpr int64_t kMostColumns = 65536;  // of a softmax
 
 }  // namespace
@@ -38,8 +38,7 @@ absl::StatusOr<std::optional<Held>> Lowering::MatMulCodes(const Node& node, cons
               shape = ShapeOf(node.outputs[0]);
   if (node.op != "MatMul" || !a || !b || left.size() < 2 || right.size() < 2) return std::nullopt;
   const int64_t batch = Product(shape, 2), counts = Product(right, 2);
-  if (Product(left, 2) != batch || (counts != batch && counts != 1) ||
-      left.back() > kMostDepth) {
+  if (Product(left, 2) != batch || (counts != batch && counts != 1) || left.back() > kMostDepth) {
     return std::nullopt;
   }
   const auto plain = [&](ValueId id) -> absl::StatusOr<int> {
@@ -68,8 +67,7 @@ absl::StatusOr<std::optional<Held>> Lowering::MatMulCodes(const Node& node, cons
   return Held{result};
 }
 
-absl::StatusOr<std::optional<Held>> Lowering::SoftmaxCodes(const Node& node,
-                                                           const Target& target) {
+absl::StatusOr<std::optional<Held>> Lowering::SoftmaxCodes(const Node& node, const Target& target) {
   const auto type = CodeType(node.inputs[0]);
   const Shape& shape = ShapeOf(node.inputs[0]);
   int64_t axis = node.GetInt("axis", -1);
@@ -79,8 +77,7 @@ absl::StatusOr<std::optional<Held>> Lowering::SoftmaxCodes(const Node& node,
   if (!type || !last || !all || shape.back() > kMostColumns) return std::nullopt;
   DS_ASSIGN_OR_RETURN(const Held held, CodesOf(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const int from, AsPlain(held));
-  const int result =
-      AddTensor("", file::Type::kUint8, program_.tensors[from].dims, target.scale);
+  const int result = AddTensor("", file::Type::kUint8, program_.tensors[from].dims, target.scale);
   Step& step = Emit(OperatorKind::kSoftmax8, node, {from}, result);
   step.parameters = file::Softmax8Parameters{target.scale.scale, target.scale.zero};
   step.bias.resize(256);

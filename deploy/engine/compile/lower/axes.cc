@@ -113,9 +113,9 @@ absl::StatusOr<Held> Lowering::ArgGeneral(const Node& node) {
   const Dims& dims = program_.tensors[tensor].dims;
   const Around a = AroundAxis(dims, static_cast<size_t>(AxisOf(node, 0, dims.size())));
   const bool last = node.GetInt("select_last_index", 0) != 0;
-  const ReduceWay way =
-      node.op == "ArgMax" ? (last ? ReduceWay::kArgMaximumLast : ReduceWay::kArgMaximum)
-                          : (last ? ReduceWay::kArgMinimumLast : ReduceWay::kArgMinimum);
+  const ReduceWay way = node.op == "ArgMax"
+                            ? (last ? ReduceWay::kArgMaximumLast : ReduceWay::kArgMaximum)
+                            : (last ? ReduceWay::kArgMinimumLast : ReduceWay::kArgMinimum);
   const Shape& shape = ShapeOf(id);
   const int result =
       AddTensor(graph_.value(id).name, Type::kInt64, Dims(shape.begin(), shape.end()));
@@ -199,15 +199,10 @@ absl::StatusOr<Held> Lowering::TakeComputed(const Node& node, Held from) {
   const Around a =
       AroundAxis(source.dims, static_cast<size_t>(AxisOf(node, 0, source.dims.size())));
   const Shape& shape = ShapeOf(id);
-  const int result = AddTensor(graph_.value(id).name, source.type,
-                               Dims(shape.begin(), shape.end()), source.codes);
-  Emit(OperatorKind::kTake, node, {tensor, which}, result).parameters =
-      file::TakeParameters{a.outer,
-                           a.extent,
-                           a.inner,
-                           Field(Elements(program_.tensors[which].dims)),
-                           1,
-                           {0, 0}};
+  const int result =
+      AddTensor(graph_.value(id).name, source.type, Dims(shape.begin(), shape.end()), source.codes);
+  Emit(OperatorKind::kTake, node, {tensor, which}, result).parameters = file::TakeParameters{
+      a.outer, a.extent, a.inner, Field(Elements(program_.tensors[which].dims)), 1, {0, 0}};
   return Held{result};
 }
 

@@ -144,7 +144,8 @@ absl::StatusOr<Held> Lowering::BinaryReal(const Node& node) {
       node.op == "Pow" ? ConstantFloats(graph_, makers_, node.inputs[1]) : std::nullopt;
   const bool square = power && power->num_elements() == 1 && power->span<float>()[0] == 2;
   if (square) operation = Binary::kMultiply;
-  if (!operation) return power && power->num_elements() == 1 ? UnaryGeneral(node) : BinaryGeneral(node);
+  if (!operation)
+    return power && power->num_elements() == 1 ? UnaryGeneral(node) : BinaryGeneral(node);
   DS_ASSIGN_OR_RETURN(const Held a, Value(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const Held b, Value(node.inputs[square ? 0 : 1]));
   const Shape& shape = ShapeOf(node.outputs[0]);
@@ -197,8 +198,8 @@ absl::StatusOr<Held> Lowering::LayerNormReal(const Node& node) {
   Step& step = Emit(OperatorKind::kLayerNormF32, node, {from}, result);
   const auto factors = scale->span<float>();
   const bool scaled = std::any_of(factors.begin(), factors.end(), [](float f) { return f != 1; });
-  step.parameters = file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u,
-                                              shift ? 1u : 0u};
+  step.parameters =
+      file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u, shift ? 1u : 0u};
   if (scaled) step.multiplier.assign(factors.begin(), factors.end());
   if (shift) step.real_bias.assign(shift->span<float>().begin(), shift->span<float>().end());
   return Held{result};

@@ -144,8 +144,7 @@ absl::StatusOr<Held> Lowering::UnaryGeneral(const Node& node) {
   const ValueId id = node.outputs[0];
   const DType type = graph_.value(id).dtype;
   const Type made = IsByte(type) ? Type::kInt32 : *TypeOf(type);
-  const int result =
-      AddTensor(graph_.value(id).name, made, program_.tensors[held.tensor].dims);
+  const int result = AddTensor(graph_.value(id).name, made, program_.tensors[held.tensor].dims);
   Emit(OperatorKind::kUnary, node, {held.tensor}, result).parameters = *parameters;
   return Held{Numbered(result, id), held.image};
 }
@@ -224,6 +223,26 @@ absl::StatusOr<Held> Lowering::BinaryGeneral(const Node& node) {
   return Held{Numbered(held.tensor, id), held.image};
 }
 
+// One number everywhere.
+absl::StatusOr<Held> Lowering::Filled(const Node& node) {
+  const ValueId id = node.outputs[0];
+  const Shape& shape = ShapeOf(id);
+  const int tensor = AddTensor(graph_.value(id).name, *TypeOf(graph_.value(id).dtype),
+                               Dims(shape.begin(), shape.end()));
+  ProgramTensor& made = program_.tensors[tensor];
+  made.place = file::Place::kConstant;
+  const auto size = static_cast<size_t>(BytesOf(made.type));
+  made.data.assign(static_cast<size_t>(Elements(made.dims)) * size, std::byte{0});
+  if (const auto value = node.attributes.find("value"); value != node.attributes.end()) {
+    const Tensor& number = std::get<Tensor>(value->second);
+    for (size_t i = 0; i < made.data.size(); ++i) made.data[i] = number.data()[i % size];
+  }
+  if (graph_.value(id).dtype == DType::kInt8) {
+    for (std::byte& code : made.data) code ^= std::byte{0x80};
+  }
+  return Held{tensor};
+}
+
 absl::StatusOr<Held> Lowering::WhereGeneral(const Node& node) {
   std::vector<Held> operands;
   for (const ValueId input : node.inputs) {
@@ -231,8 +250,8 @@ absl::StatusOr<Held> Lowering::WhereGeneral(const Node& node) {
     DS_ASSIGN_OR_RETURN(held.tensor, Dense(held.tensor));
     operands.push_back(held);
   }
-  return Walked(node, operands, *TypeOf(graph_.value(node.outputs[0]).dtype),
-                OperatorKind::kSelect, {});
+  return Walked(node, operands, *TypeOf(graph_.value(node.outputs[0]).dtype), OperatorKind::kSelect,
+                {});
 }
 
 absl::StatusOr<Held> Lowering::General(const Node& node, ValueId id) {
@@ -241,6 +260,7 @@ absl::StatusOr<Held> Lowering::General(const Node& node, ValueId id) {
       return Refuse(node, absl::StrCat("it makes ", std::string(Name(graph_.value(value).dtype))));
     }
   }
+  if (node.op == "ConstantOfShape") return Filled(node);
   if (node.op == "Cast") return CastGeneral(node);
   if (node.op == "Where") return WhereGeneral(node);
   if (node.op == "Identity") return Value(node.inputs[0]);

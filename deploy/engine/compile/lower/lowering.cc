@@ -143,11 +143,11 @@ absl::Status Lowering::AddInputs() {
     const ds::Value& value = graph_.value(id);
     const auto type = TypeOf(value.dtype);
     if (!type || value.shape->size() > file::kMaxRank) {
-      return absl::UnimplementedError(
-          absl::StrCat("input '", value.name, "' is of type ", std::string(Name(value.dtype)),
-                       " and shape ", ShapeString(*value.shape),
-                       "; the edge engine takes float32, int8, uint8, int32, int64 and bool of at most "
-                       "six axes: change the model's input"));
+      return absl::UnimplementedError(absl::StrCat(
+          "input '", value.name, "' is of type ", std::string(Name(value.dtype)), " and shape ",
+          ShapeString(*value.shape),
+          "; the edge engine takes float32, int8, uint8, int32, int64 and bool of at most "
+          "six axes: change the model's input"));
     }
     const int tensor = AddTensor(value.name, *type, Dims(value.shape->begin(), value.shape->end()));
     program_.tensors[tensor].place = file::Place::kInput;

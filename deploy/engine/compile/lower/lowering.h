@@ -136,6 +136,7 @@ class Lowering {
   absl::StatusOr<Held> CastGeneral(const Node& node);
   absl::StatusOr<Held> BinaryGeneral(const Node& node);
   absl::StatusOr<Held> WhereGeneral(const Node& node);
+  absl::StatusOr<Held> Filled(const Node& node);
   absl::StatusOr<Held> Walked(const Node& node, const std::vector<Held>& operands, file::Type type,
                               file::OperatorKind kind, file::BinaryWay way);
   absl::StatusOr<int> Operand(ValueId id);

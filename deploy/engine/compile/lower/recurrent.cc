@@ -93,7 +93,7 @@ absl::StatusOr<Held> Lowering::RecurrentReal(const Node& node, ValueId id) {
     if (!whole) return Refuse(node, "its sequences are of unlike lengths");
   }
   const RecurrentWay way =
-      lstm ? RecurrentWay::kLstm
+      lstm  ? RecurrentWay::kLstm
       : gru ? (node.GetInt("linear_before_reset", 0) != 0 ? RecurrentWay::kGruLinearBeforeReset
                                                           : RecurrentWay::kGru)
             : RecurrentWay::kRnn;
@@ -142,8 +142,8 @@ absl::StatusOr<Held> Lowering::RecurrentReal(const Node& node, ValueId id) {
     Step& step = Emit(OperatorKind::kRecurrent, node, std::move(inputs), all);
     step.parameters = p;
     step.macs = steps * batch * gates * hidden * (hidden + x[2]);
-    step.outputs.push_back(AddTensor(absl::StrCat(node.name, ".h", d), Type::kFloat32,
-                                     {batch, hidden}));
+    step.outputs.push_back(
+        AddTensor(absl::StrCat(node.name, ".h", d), Type::kFloat32, {batch, hidden}));
     parts[0].push_back(all);
     parts[1].push_back(program_.steps.back().outputs[1]);
     if (lstm) {
@@ -159,13 +159,13 @@ absl::StatusOr<Held> Lowering::RecurrentReal(const Node& node, ValueId id) {
     const Shape shape = ShapeOf(output);
     int tensor = parts[slot][0];
     if (directions > 1) {
-      tensor = AddTensor(graph_.value(output).name, Type::kFloat32,
-                         Dims(shape.begin(), shape.end()));
+      tensor =
+          AddTensor(graph_.value(output).name, Type::kFloat32, Dims(shape.begin(), shape.end()));
       Emit(OperatorKind::kConcat, node, parts[slot], tensor).parameters =
           file::ConcatParameters{slot == 0 ? Field(steps) : 1u};
     } else {
-      DS_ASSIGN_OR_RETURN(tensor, View(tensor, Dims(shape.begin(), shape.end()),
-                                       graph_.value(output).name));
+      DS_ASSIGN_OR_RETURN(
+          tensor, View(tensor, Dims(shape.begin(), shape.end()), graph_.value(output).name));
     }
     values_[output] = Held{tensor};
     if (output == id) wanted = Held{tensor};

@@ -74,23 +74,22 @@ Rows WeightsOf(const Node& node, const AxisScale& axis) {
   const bool cubic = node.GetString("mode", "nearest") == "cubic";
   const float a = node.GetFloat("cubic_coeff_a", -0.75f);
   // Smaller images are smoothed by a filter as wide as its pixels.
-  const float squeeze =
-      node.GetInt("antialias", 0) != 0 ? std::min(1.0f, axis.scale) : 1.0f;
+  const float squeeze = node.GetInt("antialias", 0) != 0 ? std::min(1.0f, axis.scale) : 1.0f;
   const float reach = (cubic ? 2.0f : 1.0f) / squeeze;
-  const bool outside = node.GetInt("exclude_outside", 0) != 0 || squeeze < 1;
+  const bool excludes = node.GetInt("exclude_outside", 0) != 0;
   Rows rows;
   std::vector<std::map<int32_t, float>> all;
   for (int64_t at = 0; at < axis.after; ++at) {
     float x = Origin(mode, axis, at);
     std::map<int32_t, float> row;
-    const bool beyond = mode == "tf_crop_and_resize" &&
-                        (x < 0 || x > static_cast<float>(axis.before - 1));
+    const bool beyond =
+        mode == "tf_crop_and_resize" && (x < 0 || x > static_cast<float>(axis.before - 1));
     rows.offsets.push_back(beyond ? node.GetFloat("extrapolation_value", 0) : 0);
     if (!cubic && squeeze == 1) x = std::clamp(x, 0.0f, static_cast<float>(axis.before - 1));
     float sum = 0;
     const auto first = static_cast<int64_t>(std::floor(x - reach)) + 1;
     for (int64_t i = first; !beyond && i <= static_cast<int64_t>(std::floor(x + reach)); ++i) {
-      if (outside && (i < 0 || i >= axis.before)) continue;
+      if (excludes && (i < 0 || i >= axis.before)) continue;
       const float d = (x - static_cast<float>(i)) * squeeze;
       const float weight = cubic ? Cubic(a, d) : Triangle(d);
       sum += weight;
@@ -99,7 +98,7 @@ Rows WeightsOf(const Node& node, const AxisScale& axis) {
       }
     }
     for (auto& [index, weight] : row) {
-      if (outside && sum != 0) weight /= sum;
+      if ((excludes || squeeze < 1) && sum != 0) weight /= sum;
     }
     rows.taps = std::max(rows.taps, static_cast<int64_t>(row.size()));
     all.push_back(std::move(row));
@@ -224,15 +223,14 @@ absl::StatusOr<Held> Lowering::ResampleReal(const Node& node) {
     }
     dims[place] = scale.after;
     const std::string name = absl::StrCat(node.name, ".axis", axis);
-    const int which = AddConstant(name + ".indices", Type::kInt32, {scale.after, rows.taps},
-                                  rows.indices);
-    const int weights = AddConstant(name + ".weights", Type::kFloat32, {scale.after, rows.taps},
-                                    rows.weights);
-    const int offsets =
-        AddConstant(name + ".offsets", Type::kFloat32, {scale.after}, rows.offsets);
+    const int which =
+        AddConstant(name + ".indices", Type::kInt32, {scale.after, rows.taps}, rows.indices);
+    const int weights =
+        AddConstant(name + ".weights", Type::kFloat32, {scale.after, rows.taps}, rows.weights);
+    const int offsets = AddConstant(name + ".offsets", Type::kFloat32, {scale.after}, rows.offsets);
     const int result = AddTensor(name, Type::kFloat32, dims);
-    Emit(OperatorKind::kResample, node, {held.tensor, which, weights, offsets}, result)
-        .parameters = p;
+    Emit(OperatorKind::kResample, node, {held.tensor, which, weights, offsets}, result).parameters =
+        p;
     held.tensor = result;
   }
   return held;
@@ -261,8 +259,7 @@ absl::StatusOr<Held> Lowering::ConvTransposeReal(const Node& node) {
   const int products = AddTensor(absl::StrCat(name, ".products"), Type::kFloat32,
                                  {from[0], from[2], from[3], groups * taps * outputs});
   Step& step = Emit(OperatorKind::kConvF32, node, {image}, products);
-  step.parameters =
-      file::ConvF32Parameters{{1, 1, 1, 1, 1, 1, 0, 0, Field(groups)}, 0, 0, 0, 0};
+  step.parameters = file::ConvF32Parameters{{1, 1, 1, 1, 1, 1, 0, 0, Field(groups)}, 0, 0, 0, 0};
   step.reals.resize(static_cast<size_t>(w[0] * taps * outputs));
   for (int64_t g = 0; g < groups; ++g) {
     for (int64_t i = 0; i < inputs; ++i) {
@@ -304,7 +301,7 @@ absl::StatusOr<Held> Lowering::GridSampleReal(const Node& node) {
   DS_ASSIGN_OR_RETURN(const int grid, Operand(node.inputs[1]));
   const std::string mode = node.GetString("mode", "linear"),
                     padding = node.GetString("padding_mode", "zeros");
-  const auto way = mode == "nearest"                    ? file::GridWay::kNearest
+  const auto way = mode == "nearest"                      ? file::GridWay::kNearest
                    : mode == "cubic" || mode == "bicubic" ? file::GridWay::kCubic
                                                           : file::GridWay::kLinear;
   const auto beyond = padding == "border"       ? file::GridPadding::kBorder

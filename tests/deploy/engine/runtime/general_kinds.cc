@@ -27,35 +27,39 @@ class GeneralKinds {
     const uint32_t which = Input("which", Type::kInt64, {2, 2});
     const uint32_t bits =
         Add(OperatorKind::kUnary, {x}, Floats({2, 3, 4}),
-        BytesOf(file::UnaryParameters{Field(file::UnaryWay::kSelu), 1.6f, 1.05f}));
+            BytesOf(file::UnaryParameters{Field(file::UnaryWay::kSelu), 1.6f, 1.05f}));
     const uint32_t ints = Add(OperatorKind::kCast, {bits}, Tensor(Type::kInt32, {2, 3, 4}),
                               BytesOf(file::CastParameters{0}));
-    const uint32_t rest =
-        Add(OperatorKind::kBinary, {ints, ints}, Tensor(Type::kInt32, {2, 3, 4}),
-            BytesOf(file::BinaryParameters{Field(file::BinaryWay::kModulo), {1, 1, 1, 2, 3, 4},
-                                           {0, 0, 0, 12, 4, 1}, {0, 0, 0, 0, 4, 1}}));
-    const uint32_t less =
-        Add(OperatorKind::kBinary, {ints, rest}, Tensor(Type::kBool, {2, 3, 4}),
-            BytesOf(file::BinaryParameters{Field(file::BinaryWay::kLess), {1, 1, 1, 1, 1, 24},
-                                           {0, 0, 0, 0, 0, 1}, {0, 0, 0, 0, 0, 1}}));
+    const uint32_t rest = Add(OperatorKind::kBinary, {ints, ints}, Tensor(Type::kInt32, {2, 3, 4}),
+                              BytesOf(file::BinaryParameters{Field(file::BinaryWay::kModulo),
+                                                             {1, 1, 1, 2, 3, 4},
+                                                             {0, 0, 0, 12, 4, 1},
+                                                             {0, 0, 0, 0, 4, 1}}));
+    const uint32_t less = Add(OperatorKind::kBinary, {ints, rest}, Tensor(Type::kBool, {2, 3, 4}),
+                              BytesOf(file::BinaryParameters{Field(file::BinaryWay::kLess),
+                                                             {1, 1, 1, 1, 1, 24},
+                                                             {0, 0, 0, 0, 0, 1},
+                                                             {0, 0, 0, 0, 0, 1}}));
     const uint32_t chosen =
         Add(OperatorKind::kSelect, {less, x, bits}, Floats({2, 3, 4}),
-            BytesOf(file::SelectParameters{{1, 1, 1, 2, 3, 4}, {0, 0, 0, 12, 4, 1},
-                                           {0, 0, 0, 12, 4, 1}, {0, 0, 0, 0, 4, 1}}));
-    const uint32_t sums = Add(OperatorKind::kReduce, {chosen}, Floats({2, 4}),
-                              BytesOf(file::ReduceParameters{Field(file::ReduceWay::kMean), 2, 3, 4}));
+            BytesOf(file::SelectParameters{
+                {1, 1, 1, 2, 3, 4}, {0, 0, 0, 12, 4, 1}, {0, 0, 0, 12, 4, 1}, {0, 0, 0, 0, 4, 1}}));
+    const uint32_t sums =
+        Add(OperatorKind::kReduce, {chosen}, Floats({2, 4}),
+            BytesOf(file::ReduceParameters{Field(file::ReduceWay::kMean), 2, 3, 4}));
     const uint32_t best =
         Add(OperatorKind::kReduce, {chosen}, Tensor(Type::kInt64, {2, 3}),
             BytesOf(file::ReduceParameters{Field(file::ReduceWay::kArgMaximumLast), 6, 4, 1}));
     const uint32_t taken = Add(OperatorKind::kTake, {chosen, best}, Floats({2, 3, 6}),
                                BytesOf(file::TakeParameters{6, 4, 1, 6, 1, {0, 0}}));
-    const uint32_t points = Add(
-        OperatorKind::kGatherNd, {chosen, which}, Floats({2, 4}),
-        BytesOf(file::PointsParameters{{1, 1, 1, 1, 1, 2}, {}, 2, {2, 3}, {12, 4}, 4, 0}));
+    const uint32_t points =
+        Add(OperatorKind::kGatherNd, {chosen, which}, Floats({2, 4}),
+            BytesOf(file::PointsParameters{{1, 1, 1, 1, 1, 2}, {}, 2, {2, 3}, {12, 4}, 4, 0}));
     const uint32_t scattered =
         Add(OperatorKind::kScatterNd, {chosen, which, points}, Floats({2, 3, 4}),
             BytesOf(file::PointsParameters{{1, 1, 1, 1, 1, 2}, {}, 2, {2, 3}, {12, 4}, 4, 1}));
-    const uint32_t indices = Constant<int32_t>(Type::kInt32, {5, 2}, {0, 1, 1, 2, 0, 0, 2, 2, 1, 0});
+    const uint32_t indices =
+        Constant<int32_t>(Type::kInt32, {5, 2}, {0, 1, 1, 2, 0, 0, 2, 2, 1, 0});
     const uint32_t weights = Constant<float>(Type::kFloat32, {5, 2}, std::vector<float>(10, 0.5f));
     const uint32_t offsets = Constant<float>(Type::kFloat32, {5}, std::vector<float>(5, 0.25f));
     const uint32_t larger =
@@ -63,9 +67,8 @@ class GeneralKinds {
             BytesOf(file::ResampleParameters{2, 3, 4, 5, 2}));
     // Windows of 2x1 with two channels, over images of 5x1.
     const uint32_t bias = Constant<float>(Type::kFloat32, {2}, {1, 2});
-    const uint32_t folded =
-        Add(OperatorKind::kFold, {larger, bias}, Floats({2, 9, 1, 2}),
-            BytesOf(file::FoldParameters{5, 1, 2, 1, 2, 1, 1, 1, 1, 0, 1}));
+    const uint32_t folded = Add(OperatorKind::kFold, {larger, bias}, Floats({2, 9, 1, 2}),
+                                BytesOf(file::FoldParameters{5, 1, 2, 1, 2, 1, 1, 1, 1, 0, 1}));
     const uint32_t running = Add(OperatorKind::kScan, {folded}, Floats({2, 9, 1, 2}),
                                  BytesOf(file::ScanParameters{2, 9, 2, 1, 1}));
     const uint32_t values = Floats({2, 2, 2}), places = Output(Type::kInt64, {2, 2, 2});
@@ -77,22 +80,21 @@ class GeneralKinds {
     Recurrent(taken);
     const uint32_t codes = Add(OperatorKind::kQuantise, {sums}, Tensor(Type::kUint8, {2, 4}),
                                BytesOf(file::QuantiseParameters{0.02f, 128, 1}));
-    const uint32_t product = Add(
-        OperatorKind::kMatMul8, {codes, codes}, Tensor(Type::kUint8, {2, 2}),
-        BytesOf(file::MatMul8Parameters{1, 2, 4, 2, 1, 0, 128, 128, 0.01f, 3, 0, 255}));
+    const uint32_t product =
+        Add(OperatorKind::kMatMul8, {codes, codes}, Tensor(Type::kUint8, {2, 2}),
+            BytesOf(file::MatMul8Parameters{1, 2, 4, 2, 1, 0, 128, 128, 0.01f, 3, 0, 255}));
     std::vector<int32_t> exponents(256);
     SoftmaxTable(0.1f, 2, exponents.data());
     const uint32_t shares = Output(Type::kUint8, {2, 2});
-    writer_.AddOperator(
-        {.kind = OperatorKind::kSoftmax8,
-         .name = "shares",
-         .inputs = {product},
-         .outputs = {shares},
-         .constants = {writer_.AddConstant(std::as_bytes(std::span(exponents)))},
-         .parameters = BytesOf(file::Softmax8Parameters{1.0f / 256, 0})});
+    writer_.AddOperator({.kind = OperatorKind::kSoftmax8,
+                         .name = "shares",
+                         .inputs = {product},
+                         .outputs = {shares},
+                         .constants = {writer_.AddConstant(std::as_bytes(std::span(exponents)))},
+                         .parameters = BytesOf(file::Softmax8Parameters{1.0f / 256, 0})});
     const uint32_t sampled = Output(Type::kFloat32, {2, 1, 2, 2});
-    const uint32_t places2 = Constant<float>(Type::kFloat32, {2, 1, 2, 2},
-                                             {0, 0, -1.5f, 0.3f, 1, 1, 0.2f, -0.7f});
+    const uint32_t places2 =
+        Constant<float>(Type::kFloat32, {2, 1, 2, 2}, {0, 0, -1.5f, 0.3f, 1, 1, 0.2f, -0.7f});
     writer_.AddOperator({.kind = OperatorKind::kGridSample,
                          .name = "sampled",
                          .inputs = {running, places2},

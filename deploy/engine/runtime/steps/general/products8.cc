@@ -35,8 +35,8 @@ struct Product {
     }
   }
   uint8_t Code(int32_t sum) const {
-    const float y = std::nearbyint(static_cast<float>(sum) * p.multiplier) +
-                    static_cast<float>(p.zero_point);
+    const float y =
+        std::nearbyint(static_cast<float>(sum) * p.multiplier) + static_cast<float>(p.zero_point);
     return static_cast<uint8_t>(
         std::clamp(y, static_cast<float>(p.low), static_cast<float>(p.high)));
   }

@@ -95,7 +95,9 @@ std::unique_ptr<Step> OfNumbers(const Binding& binding, ReduceWay way, const Axi
     case ReduceWay::kL1:
       return Fold<T>(
           binding, axis, 0,
-          [](S so_far, T x) { return so_far + (x < 0 ? 0 - static_cast<S>(x) : static_cast<S>(x)); },
+          [](S so_far, T x) {
+            return so_far + (x < 0 ? 0 - static_cast<S>(x) : static_cast<S>(x));
+          },
           Same<T>);
     case ReduceWay::kSumSquare:
       return Fold<T>(

@@ -100,9 +100,8 @@ Status MakeResample(const Binding& binding, std::unique_ptr<Step>& step) {
   const file::ResampleParameters* p = nullptr;
   DS_ENGINE_RETURN_IF_ERROR(binding.Parameters(p));
   DS_ENGINE_RETURN_IF_ERROR(CheckDense(binding, 4));
-  const file::Tensor &in = binding.input(0), &which = binding.input(1),
-                     &weights = binding.input(2), &offsets = binding.input(3),
-                     &out = binding.output();
+  const file::Tensor &in = binding.input(0), &which = binding.input(1), &weights = binding.input(2),
+                     &offsets = binding.input(3), &out = binding.output();
   if (!Is(in, Type::kFloat32) || !Is(out, Type::kFloat32) || !Is(which, Type::kInt32) ||
       !Is(weights, Type::kFloat32) || !Is(offsets, Type::kFloat32) || !IsConstant(which) ||
       !IsConstant(weights) || !IsConstant(offsets)) {
@@ -156,8 +155,7 @@ Status MakeFold(const Binding& binding, std::unique_ptr<Step>& step) {
   const Extents to = ImageExtents(out);
   const auto all = static_cast<uint32_t>(to.c);
   if (p.pad_top > static_cast<uint32_t>(kMaxExtent) ||
-      p.pad_left > static_cast<uint32_t>(kMaxExtent) || all % p.groups != 0 ||
-      !Holds(bias, all) ||
+      p.pad_left > static_cast<uint32_t>(kMaxExtent) || all % p.groups != 0 || !Holds(bias, all) ||
       !Holds(in, static_cast<uint32_t>(to.n), p.in_h, p.in_w, p.kernel_h, p.kernel_w, all)) {
     return binding.Error("has tensors of other sizes than its window");
   }

@@ -151,23 +151,19 @@ void WithSize(int64_t bytes, Use use) {
 
 template <typename T, typename Index>
 std::unique_ptr<Step> ScatterNumbers(const Binding& binding, const Points& points) {
-  const auto with = [&](auto combine) {
-    return ScatterPoints<T, Index>(binding, points, combine);
-  };
+  const auto with = [&](auto combine) { return ScatterPoints<T, Index>(binding, points, combine); };
   switch (static_cast<ScatterWay>(points.p.way)) {
     case ScatterWay::kAdd:
       if constexpr (std::is_integral_v<T>) {
         using U = std::make_unsigned_t<T>;
-        return with(
-            [](T a, T b) { return static_cast<T>(static_cast<U>(a) + static_cast<U>(b)); });
+        return with([](T a, T b) { return static_cast<T>(static_cast<U>(a) + static_cast<U>(b)); });
       } else {
         return with([](T a, T b) { return a + b; });
       }
     case ScatterWay::kMultiply:
       if constexpr (std::is_integral_v<T>) {
         using U = std::make_unsigned_t<T>;
-        return with(
-            [](T a, T b) { return static_cast<T>(static_cast<U>(a) * static_cast<U>(b)); });
+        return with([](T a, T b) { return static_cast<T>(static_cast<U>(a) * static_cast<U>(b)); });
       } else {
         return with([](T a, T b) { return a * b; });
       }
@@ -193,8 +189,7 @@ Status MakeTake(const Binding& binding, std::unique_ptr<Step>& step) {
     return binding.Error("has tensors of other sizes or types than its extents");
   }
   WithIndex(binding.input(1).type, [&]<typename Index>(Index) {
-    WithSize(ElementBytes(in.type),
-             [&]<typename T>(T) { step = Take<T, Index>(binding, *p); });
+    WithSize(ElementBytes(in.type), [&]<typename T>(T) { step = Take<T, Index>(binding, *p); });
   });
   return step ? Status() : binding.Error("has indices that are neither int32 nor int64");
 }
