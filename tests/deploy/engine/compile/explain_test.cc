@@ -89,11 +89,11 @@ TEST_F(Explanation, AConcatenationThatCopies) {
 
 TEST_F(Explanation, FloatsBetweenCodes) {
   const ValueId x = Input({1, 4, 5, 5});
-  const ValueId y = graph_.builder().Op("Softmax", {x}, {{"axis", int64_t{3}}});
-  const std::string text = Text(graph_.Through(y, 1.0f / 255, 0));
+  const ValueId y = graph_.builder().LayerNorm(x, "norm");
+  const std::string text = Text(graph_.Through(y, kOut, 128));
   EXPECT_THAT(text, HasSubstr("stays: the model's input is floats"));
-  EXPECT_THAT(text, ContainsRegex("softmax_f32\\) behind it computes in float"));
-  EXPECT_THAT(text, ContainsRegex("softmax_f32\\) in front of it computes in float"));
+  EXPECT_THAT(text, ContainsRegex("layer_norm_f32\\) behind it computes in float"));
+  EXPECT_THAT(text, ContainsRegex("layer_norm_f32\\) in front of it computes in float"));
   EXPECT_THAT(text, HasSubstr("stays: the model's output is floats"));
 }
 
