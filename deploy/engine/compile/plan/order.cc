@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -62,6 +64,7 @@ class Dependences {
 struct State {
   std::vector<bool> ran;
   int64_t live = 0, most = 0;
+  int64_t moved = 0;  // how far steps are from where they were, in all
   std::shared_ptr<const State> from;
   int step = -1;  // the last one
 };
@@ -71,21 +74,35 @@ class OrderSearch {
   explicit OrderSearch(const Program& program) : program_(program), needs_(program) {}
 
   std::vector<int> Run() {
-    const size_t count = program_.steps.size();
-    std::vector<std::shared_ptr<const State>> kept = {
-        std::make_shared<State>(State{std::vector<bool>(count), 0, 0, nullptr, -1})};
-    for (size_t size = 0; size < count; ++size) kept = Further(kept);
+    // First what can be reached, then the least change that reaches it: lives that cross each other
+    // less are planned better.
+    enough_ = Best()->most;
+    const auto best = Best();
     std::vector<int> order;
-    for (const State* state = kept.front().get(); state->step >= 0; state = state->from.get())
+    for (const State* state = best.get(); state->step >= 0; state = state->from.get())
       order.push_back(state->step);
     std::reverse(order.begin(), order.end());
     return order;
   }
 
  private:
-  // The sets with one step more, the best first.
+  std::shared_ptr<const State> Best() const {
+    const size_t count = program_.steps.size();
+    std::vector<std::shared_ptr<const State>> kept = {
+        std::make_shared<State>(State{std::vector<bool>(count), 0, 0, 0, nullptr, -1})};
+    for (size_t size = 0; size < count; ++size) kept = Further(kept, static_cast<int64_t>(size));
+    return kept.front();
+  }
+
+  // What decides between two states: the most that was live, so far as it counts, then the change
+  // once a goal is known, then what is live now.
+  std::tuple<int64_t, int64_t, int64_t> Rank(const State& state) const {
+    return {std::max(state.most, enough_), enough_ > 0 ? state.moved : 0, state.live};
+  }
+
+  // The sets with one step more than `size`, the best first.
   std::vector<std::shared_ptr<const State>> Further(
-      const std::vector<std::shared_ptr<const State>>& kept) const {
+      const std::vector<std::shared_ptr<const State>>& kept, int64_t size) const {
     std::map<std::vector<bool>, std::shared_ptr<State>> sets;
     for (const auto& state : kept) {
       for (size_t i = 0; i < needs_.nodes.size(); ++i) {
@@ -93,22 +110,21 @@ class OrderSearch {
         const auto ran = [&](int step) { return state->ran[step]; };
         if (state->ran[i] || !std::all_of(before.begin(), before.end(), ran)) continue;
         auto next = std::make_shared<State>(After(state, static_cast<int>(i)));
+        next->moved += std::abs(static_cast<int64_t>(i) - size);
         auto& known = sets[next->ran];
-        if (known == nullptr || next->most < known->most) known = std::move(next);
+        if (known == nullptr || Rank(*next) < Rank(*known)) known = std::move(next);
       }
     }
     std::vector<std::shared_ptr<const State>> best;
     for (auto& [ran, state] : sets) best.push_back(std::move(state));
-    // Of equals the one that follows the order as it was.
-    std::stable_sort(best.begin(), best.end(), [](const auto& a, const auto& b) {
-      return std::pair(a->most, a->live) < std::pair(b->most, b->live);
-    });
+    std::stable_sort(best.begin(), best.end(),
+                     [&](const auto& a, const auto& b) { return Rank(*a) < Rank(*b); });
     if (best.size() > kKept) best.resize(kKept);
     return best;
   }
 
   State After(const std::shared_ptr<const State>& state, int step) const {
-    State next{state->ran, state->live, state->most, state, step};
+    State next{state->ran, state->live, state->most, state->moved, state, step};
     next.ran[step] = true;
     int64_t dying = 0, below = 0;
     for (const int buffer : needs_.nodes[step].buffers) {
@@ -137,6 +153,7 @@ class OrderSearch {
 
   const Program& program_;
   const Dependences needs_;
+  int64_t enough_ = 0;  // the most that may be live; 0: not known yet
 };
 
 }  // namespace
