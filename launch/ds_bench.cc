@@ -28,6 +28,15 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--warm-up", measure.warm_up, "runs before them")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  CLI::Option* batch = app.add_option("--batch", measure.batch,
+                                      "of a file with several shapes the one of this batch")
+                           ->check(CLI::PositiveNumber);
+  app.add_option(
+         "--shape", measure.shape,
+         "of a file with several shapes the one with these extents of its inputs: 1x3x320x320")
+      ->delimiter('x')
+      ->check(CLI::PositiveNumber)
+      ->excludes(batch);
   app.add_option("--isa", measure.open.isa,
                  "instruction set: scalar, avx2, avx512vnni (default: DS_ISA, or the fastest)");
   app.add_option("--seed", measure.seed, "of the random inputs")->capture_default_str();

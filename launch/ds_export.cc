@@ -1,6 +1,8 @@
 // ds_export: converts a model (an ONNX file, or one of the zoo) to ONNX, safetensors or the edge
 // engine's .dsm, or describes it.
+#include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,7 +49,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option(
       "--input-shape", arguments.input_shapes,
       "NAME=1x3x224x224: fixes extents of an input that the file leaves open (? keeps one "
-      "open); may be given for each input");
+      "open); may be given for each input. dsm: NAME=1x3x224x224,1x3x320x320 makes a file that "
+      "runs "
+      "in each of these shapes; of several inputs, the first go together, the second, and so on");
   app.add_option("--input-value", arguments.input_values,
                  "NAME=16000: the value of an input that is the same at every run (several with "
                  "commas between them); the input becomes a constant; may be given for each input");
@@ -59,7 +63,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
                "list nodes, shapes, parameters, MACs and bytes moved");
   app.add_flag("--explain", arguments.explain,
                "dsm: list the operators, what was fused into each, and the memory");
-  app.add_option("--batch", arguments.dsm.batch, "dsm: the batch, where the model leaves it open")
+  app.add_option("--batch", arguments.dsm.batches,
+                 "dsm: the batch, where the model leaves it open; several with commas between them "
+                 "make a file that runs in each")
+      ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{65536}))
       ->capture_default_str();
   app.add_option("--isa", arguments.isas,
@@ -88,24 +95,45 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
 }
 
-// "NAME=1x3x?": an input's extents, "?" for one that stays open.
-absl::Status ReadInputShape(const std::string& text, ds::OnnxImportOptions& options) {
+using InputShapes = std::map<std::string, std::vector<ds::Shape>>;
+
+// "NAME=1x3x?,1x3x8": an input's extents, "?" for one that stays open, in each shape of the file.
+absl::Status ReadInputShape(const std::string& text, InputShapes& shapes) {
   const size_t equals = text.rfind('=');
-  ds::Shape shape;
   bool read = equals != std::string::npos && equals > 0;
-  if (read) {
-    for (const absl::string_view part : absl::StrSplit(text.substr(equals + 1), 'x')) {
+  for (const absl::string_view one :
+       absl::StrSplit(read ? absl::string_view(text).substr(equals + 1) : "", ',')) {
+    ds::Shape shape;
+    for (const absl::string_view part : absl::StrSplit(one, 'x')) {
       int64_t extent = ds::kDynamicDim;
       read = read && (part == "?" || (absl::SimpleAtoi(part, &extent) && extent > 0));
       shape.push_back(extent);
     }
+    if (read) shapes[text.substr(0, equals)].push_back(std::move(shape));
   }
-  if (!read) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--input-shape ", text, ": write it as NAME=1x3x224x224, with ? for an open extent"));
+  if (read) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--input-shape ", text, ": write it as NAME=1x3x224x224, with ? for an open extent"));
+}
+
+// The shapes of every input, one set a shape of the file; at least one set. An input with one shape
+// has it in all of them.
+absl::StatusOr<std::vector<std::map<std::string, ds::Shape>>> ShapeSets(
+    const std::vector<std::string>& texts) {
+  InputShapes shapes;
+  for (const std::string& text : texts) DS_RETURN_IF_ERROR(ReadInputShape(text, shapes));
+  size_t count = 1;
+  for (const auto& [name, list] : shapes) count = std::max(count, list.size());
+  std::vector<std::map<std::string, ds::Shape>> sets(count);
+  for (const auto& [name, list] : shapes) {
+    if (list.size() != 1 && list.size() != count) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--input-shape ", name, "=...: ", list.size(), " shapes, another input has ",
+                       count, "; give each input one shape or as many as the others"));
+    }
+    for (size_t i = 0; i < count; ++i) sets[i][name] = list[list.size() == 1 ? 0 : i];
   }
-  options.input_shapes[text.substr(0, equals)] = std::move(shape);
-  return absl::OkStatus();
+  return sets;
 }
 
 // "NAME=1,2.5": an input's values.
@@ -128,23 +156,38 @@ absl::Status ReadInputValue(const std::string& text, ds::OnnxImportOptions& opti
   return absl::OkStatus();
 }
 
-absl::StatusOr<ds::Graph> Load(const Arguments& arguments, std::vector<std::string>& notes) {
+// The model with its inputs in each set of shapes.
+absl::StatusOr<std::vector<ds::Graph>> Load(const Arguments& arguments,
+                                            std::vector<std::string>& notes) {
   if (!arguments.plugin.empty()) DS_RETURN_IF_ERROR(ds::LoadModelPlugin(arguments.plugin));
+  std::vector<ds::Graph> graphs;
   if (absl::StartsWith(arguments.model, kZooPrefix)) {
-    return ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo);
+    DS_ASSIGN_OR_RETURN(
+        ds::Graph graph,
+        ds::BuildModel(arguments.model.substr(sizeof(kZooPrefix) - 1), arguments.zoo));
+    graphs.push_back(std::move(graph));
+    return graphs;
   }
-  ds::OnnxImportOptions options = {
-      .read_weights = !arguments.output.empty() || arguments.lint_tensorrt, .notes = &notes};
-  for (const std::string& text : arguments.input_shapes) {
-    DS_RETURN_IF_ERROR(ReadInputShape(text, options));
+  DS_ASSIGN_OR_RETURN(const auto shape_sets, ShapeSets(arguments.input_shapes));
+  if (shape_sets.size() > 1 && arguments.format != "dsm") {
+    return absl::InvalidArgumentError(
+        "--input-shape with several shapes of an input is for --format dsm; give one shape");
   }
-  for (const std::string& text : arguments.input_values) {
-    DS_RETURN_IF_ERROR(ReadInputValue(text, options));
+  for (const auto& shapes : shape_sets) {
+    ds::OnnxImportOptions options = {
+        .read_weights = !arguments.output.empty() || arguments.lint_tensorrt,
+        .notes = graphs.empty() ? &notes : nullptr};
+    options.input_shapes.insert(shapes.begin(), shapes.end());
+    for (const std::string& text : arguments.input_values) {
+      DS_RETURN_IF_ERROR(ReadInputValue(text, options));
+    }
+    DS_ASSIGN_OR_RETURN(ds::Graph graph, ds::ImportOnnx(arguments.model, options));
+    graphs.push_back(std::move(graph));
   }
-  return ds::ImportOnnx(arguments.model, options);
+  return graphs;
 }
 
-absl::Status WriteDsm(const ds::Graph& graph, const Arguments& arguments) {
+absl::Status WriteDsm(const std::vector<ds::Graph>& graphs, const Arguments& arguments) {
   ds::engine::compile::CompileOptions options = arguments.dsm;
   for (int i = 0; i < ds::engine::kIsaCount; ++i) {
     const auto isa = static_cast<ds::engine::Isa>(i);
@@ -153,13 +196,14 @@ absl::Status WriteDsm(const ds::Graph& graph, const Arguments& arguments) {
     }
   }
   ds::engine::compile::CompileReport report;
-  DS_RETURN_IF_ERROR(ds::engine::compile::WriteDsm(graph, arguments.output, options, &report));
+  DS_RETURN_IF_ERROR(ds::engine::compile::WriteDsm(graphs, arguments.output, options, &report));
   if (arguments.explain) std::printf("%s", ds::engine::compile::Explain(report).c_str());
   return absl::OkStatus();
 }
 
-absl::Status Write(const ds::Graph& graph, const Arguments& arguments) {
-  if (arguments.format == "dsm") return WriteDsm(graph, arguments);
+absl::Status Write(const std::vector<ds::Graph>& graphs, const Arguments& arguments) {
+  if (arguments.format == "dsm") return WriteDsm(graphs, arguments);
+  const ds::Graph& graph = graphs.front();
   if (arguments.format == "onnx") return ds::ExportOnnx(graph, arguments.output, arguments.onnx);
   ds::TensorMap tensors;
   for (const auto& [id, initializer] : graph.initializers()) {
@@ -182,13 +226,14 @@ absl::Status RefuseProfile(const ds::Graph& graph, const Arguments& arguments) {
 
 absl::Status Run(const Arguments& arguments) {
   std::vector<std::string> notes;
-  DS_ASSIGN_OR_RETURN(const ds::Graph graph, Load(arguments, notes));
+  DS_ASSIGN_OR_RETURN(const std::vector<ds::Graph> graphs, Load(arguments, notes));
+  const ds::Graph& graph = graphs.front();
   if (!arguments.profile.empty()) return RefuseProfile(graph, arguments);
   if (arguments.describe) std::printf("%s", ds::Describe(graph).c_str());
   for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   if (arguments.lint_tensorrt) std::printf("%s", ds::LintText(ds::LintForTensorRT(graph)).c_str());
   if (arguments.output.empty()) return absl::OkStatus();
-  DS_RETURN_IF_ERROR(Write(graph, arguments));
+  DS_RETURN_IF_ERROR(Write(graphs, arguments));
   std::printf("wrote %s\n", arguments.output.c_str());
   return absl::OkStatus();
 }

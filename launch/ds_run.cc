@@ -36,6 +36,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--top", job.top, "classes shown of a picture")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--batch", job.batch, "of a file with several batches the one to run in")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}));
   app.add_option("--threads", job.threads, "threads, this one included")
       ->check(CLI::Range(1, ds::engine::kMostThreads))
       ->capture_default_str();

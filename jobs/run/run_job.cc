@@ -33,8 +33,35 @@ absl::StatusOr<std::unique_ptr<Session>> OpenSession(const RunJobOptions& option
   std::unique_ptr<Session> session;
   if (status.ok())
     status = Session::Create(std::move(model), {.threads = options.threads}, session);
+  if (status.ok() && options.batch > 0)
+    status = session->SetBatch(static_cast<uint32_t>(options.batch));
   if (!status.ok()) return absl::InvalidArgumentError(status.message());
   return session;
+}
+
+// Whether a shape is the session's but for the batch.
+bool AlikeButForBatch(const Session& session, const engine::FileView& view) {
+  for (int i = 0; i < session.input_count(); ++i) {
+    const engine::file::Tensor& tensor = view.tensors[view.inputs[static_cast<size_t>(i)]];
+    const auto dims = session.input(i).dims;
+    if (!dims.empty() && !std::equal(dims.begin() + 1, dims.end(), tensor.dims + 1)) return false;
+  }
+  return true;
+}
+
+// The smallest batch of the file that holds so many samples.
+absl::Status FitBatch(Session& session, int64_t samples) {
+  int best = session.shape();
+  int64_t least = INT64_MAX;
+  for (int i = 0; i < session.model().shape_count(); ++i) {
+    const engine::FileView& view = session.model().view(i);
+    const int64_t batch = view.tensors[view.inputs[0]].dims[0];
+    if (batch < samples || batch >= least || !AlikeButForBatch(session, view)) continue;
+    least = batch;
+    best = i;
+  }
+  const engine::Status status = session.SelectShape(best);
+  return status.ok() ? absl::OkStatus() : absl::InternalError(status.message());
 }
 
 // Scores [N, classes] or [N, ..., classes] with ones between.
@@ -98,6 +125,7 @@ class Scoring {
   // One batch, which may be smaller than the model's.
   absl::Status Add(const Batch& batch) {
     DS_RETURN_IF_ERROR(CheckTargets(batch));
+    DS_RETURN_IF_ERROR(FitBatch(session_, batch.size()));
     DS_ASSIGN_OR_RETURN(const std::vector<const Tensor*> inputs, Match(session_, batch));
     for (size_t i = 0; i < inputs.size(); ++i) {
       const auto bytes = inputs[i]->bytes();
@@ -191,6 +219,7 @@ absl::StatusOr<std::vector<std::pair<int64_t, float>>> RunOnPicture(const TrainC
                                                                     const RunJobOptions& options) {
   DS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, OpenSession(options));
   DS_RETURN_IF_ERROR(CheckClassifier(*session, options.model));
+  DS_RETURN_IF_ERROR(FitBatch(*session, 1));
   DS_RETURN_IF_ERROR(FillPicture(session->input(0), config.data.loader, picture));
   session->Run();
   const Port& out = session->output(0);

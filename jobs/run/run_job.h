@@ -15,6 +15,7 @@ struct RunJobOptions {
   std::string model;  // a .dsm file
   std::string isa;    // as engine::ModelOptions has it
   int threads = 1;
+  int64_t batch = 0;           // of the file's shapes the first of this batch; 0: the first
   std::string split = "test";  // or "train"
   int64_t limit = 0;           // samples; 0: as the configuration says
   int top = 5;                 // classes of a picture

@@ -1,5 +1,5 @@
 // Any bytes as a .dsm file, its tables' hash made right so that what lies behind it is reached: an
-// error, or a session that runs where it is small, without leaving a buffer.
+// error, or a session that runs in each of its shapes where it is small, without leaving a buffer.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -38,6 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!ds::engine::Model::FromBytes({copy, size}, {}, model).ok()) return 0;
   std::unique_ptr<ds::engine::Session> session;
   if (!ds::engine::Session::Create(model, {.most_bytes = kMostBytes}, session).ok()) return 0;
-  if (session->work() < kMostWork) session->Run();
+  for (int shape = 0; shape < model->shape_count(); ++shape) {
+    if (session->SelectShape(shape).ok() && session->work() < kMostWork) session->Run();
+  }
   return 0;
 }

@@ -57,18 +57,23 @@ ds_engine_port PortOf(const Port& port, const std::string& name) {
           port.zero_point};
 }
 
-void AddPorts(ds_engine_session& made) {
+void AddNames(ds_engine_session& made) {
   const Session& session = *made.session;
   const int inputs = session.input_count(), outputs = session.output_count();
   made.names.reserve(static_cast<size_t>(inputs + outputs));  // their addresses stay
-  for (int i = 0; i < inputs; ++i) {
-    made.names.emplace_back(session.input(i).name);
-    made.inputs.push_back(PortOf(session.input(i), made.names.back()));
-  }
-  for (int i = 0; i < outputs; ++i) {
-    made.names.emplace_back(session.output(i).name);
-    made.outputs.push_back(PortOf(session.output(i), made.names.back()));
-  }
+  for (int i = 0; i < inputs; ++i) made.names.emplace_back(session.input(i).name);
+  for (int i = 0; i < outputs; ++i) made.names.emplace_back(session.output(i).name);
+  made.inputs.resize(static_cast<size_t>(inputs));
+  made.outputs.resize(static_cast<size_t>(outputs));
+}
+
+// As the session's shape has them; the records stay where they are.
+void FillPorts(ds_engine_session& made) {
+  auto name = made.names.begin();
+  for (size_t i = 0; i < made.inputs.size(); ++i)
+    made.inputs[i] = PortOf(made.session->input(static_cast<int>(i)), *name++);
+  for (size_t i = 0; i < made.outputs.size(); ++i)
+    made.outputs[i] = PortOf(made.session->output(static_cast<int>(i)), *name++);
 }
 
 const ds_engine_port* PortAt(const std::vector<ds_engine_port>& ports, int number) {
@@ -97,7 +102,8 @@ int ds_engine_new_session(const ds_engine_model* model, int threads, ds_engine_s
   const auto create = [&] {
     auto made = std::make_unique<ds_engine_session>();
     DS_ENGINE_RETURN_IF_ERROR(Session::Create(model->model, {.threads = threads}, made->session));
-    AddPorts(*made);
+    AddNames(*made);
+    FillPorts(*made);
     *session = made.release();
     return Status();
   };
@@ -118,6 +124,29 @@ const ds_engine_port* ds_engine_input(const ds_engine_session* session, int numb
 }
 const ds_engine_port* ds_engine_output(const ds_engine_session* session, int number) {
   return PortAt(session->outputs, number);
+}
+
+int ds_engine_set_shape(ds_engine_session* session, const uint32_t* dims, size_t count, char* error,
+                        size_t error_size) {
+  const auto set = [&] {
+    DS_ENGINE_RETURN_IF_ERROR(session->session->SetShape({dims, count}));
+    FillPorts(*session);
+    return Status();
+  };
+  return Guarded(set, error, error_size);
+}
+
+int ds_engine_shape_count(const ds_engine_session* session) {
+  return session->session->model().shape_count();
+}
+
+const uint32_t* ds_engine_shape_dims(const ds_engine_session* session, int shape, int input) {
+  if (shape < 0 || shape >= ds_engine_shape_count(session) || input < 0 ||
+      static_cast<size_t>(input) >= session->inputs.size()) {
+    return nullptr;
+  }
+  const ds::engine::FileView& view = session->session->model().view(shape);
+  return view.tensors[view.inputs[static_cast<size_t>(input)]].dims;
 }
 
 void ds_engine_run(ds_engine_session* session) { session->session->Run(); }

@@ -32,7 +32,7 @@ typedef enum {
 } ds_engine_type;
 
 /* An input or output. Its memory is the session's, stays where it is, and is dense: `dims`
- * outermost first. */
+ * outermost first. With another shape it has other `dims` and `bytes`. */
 typedef struct {
   const char* name;
   ds_engine_type type;
@@ -50,7 +50,8 @@ DS_ENGINE_API int ds_engine_open(const char* path, int verify_weights, ds_engine
 /* Sessions that still are there keep what they need. Null is fine. */
 DS_ENGINE_API void ds_engine_close(ds_engine_model* model);
 
-/* `threads`: 1 to 256, the caller's included. All memory that running takes is allocated here. */
+/* `threads`: 1 to 256, the caller's included. All memory that running takes is allocated here, but
+ * for what a further shape needs when it is set for the first time. */
 DS_ENGINE_API int ds_engine_new_session(const ds_engine_model* model, int threads,
                                         ds_engine_session** session, char* error,
                                         size_t error_size);
@@ -61,6 +62,18 @@ DS_ENGINE_API int ds_engine_output_count(const ds_engine_session* session);
 /* Null where there is no such number. */
 DS_ENGINE_API const ds_engine_port* ds_engine_input(const ds_engine_session* session, int number);
 DS_ENGINE_API const ds_engine_port* ds_engine_output(const ds_engine_session* session, int number);
+
+/* A file holds a plan for each shape that it was written for (ds_export --batch, --input-shape); a
+ * session begins with the first. `dims`: the extents of all inputs, those of one behind another's,
+ * `count` numbers in all. What the inputs hold is undefined afterwards. Fails where the file has no
+ * such shape; the error names those that it has, and the session keeps the one that it had. */
+DS_ENGINE_API int ds_engine_set_shape(ds_engine_session* session, const uint32_t* dims,
+                                      size_t count, char* error, size_t error_size);
+DS_ENGINE_API int ds_engine_shape_count(const ds_engine_session* session);
+/* The extents of an input in one of the shapes, as many as the input's rank. Null where there is no
+ * such shape or input. */
+DS_ENGINE_API const uint32_t* ds_engine_shape_dims(const ds_engine_session* session, int shape,
+                                                   int input);
 
 /* Computes the outputs from the inputs, as both lie in the ports' memory. */
 DS_ENGINE_API void ds_engine_run(ds_engine_session* session);

@@ -12,9 +12,11 @@
 #include "base/file/file.h"
 #include "base/status.h"
 #include "deploy/engine/compile/emit.h"
+#include "deploy/engine/compile/file/writer.h"
 #include "deploy/engine/compile/lower/lower.h"
 #include "deploy/engine/compile/passes/passes.h"
 #include "deploy/engine/compile/plan/buffers.h"
+#include "deploy/engine/compile/plan/order.h"
 #include "deploy/engine/compile/prepare.h"
 #include "deploy/engine/runtime/check/plan.h"
 #include "deploy/engine/runtime/file_view.h"
@@ -48,7 +50,9 @@ Status OpenAsRuntime(std::span<const std::byte> bytes, const std::vector<Isa>& i
   std::shared_ptr<const Model> model;
   DS_ENGINE_RETURN_IF_ERROR(Model::FromBytes(bytes, {.isa = IsaName(*here)}, model));
   std::unique_ptr<Session> session;
-  return Session::Create(model, {.most_bytes = INT64_MAX}, session);
+  DS_ENGINE_RETURN_IF_ERROR(Session::Create(model, {.most_bytes = INT64_MAX}, session));
+  for (int i = 1; i < model->shape_count(); ++i) DS_ENGINE_RETURN_IF_ERROR(session->SelectShape(i));
+  return {};
 }
 
 // A file that the runtime refuses must not leave this house.
@@ -65,42 +69,111 @@ absl::Status Check(const std::string& bytes, const std::vector<Isa>& isas) {
       "; nothing was written: run the model with ONNX Runtime, or change that operator"));
 }
 
-void Tell(const Program& program, const ProgramPlan& plan, const std::string& bytes,
-          CompileReport& report) {
-  report = {};
-  for (const Step& step : program.steps) {
-    report.operators.push_back({KindName(static_cast<uint16_t>(step.kind)), step.name,
-                                absl::StrJoin(step.story, "; "), step.macs});
-  }
-  file::Header header;
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  report.file_bytes = static_cast<int64_t>(bytes.size());
-  report.weight_bytes = report.file_bytes - static_cast<int64_t>(header.tables_bytes);
-  report.arena_bytes = plan.arena.bytes;
-  report.arena_bound_bytes = plan.arena.bound;
-  report.unplanned_bytes = plan.arena.apart;
-  report.plan = plan.arena.way;
+// The arena's plan, of the steps as they are or in an order that takes less.
+ProgramPlan Plan(Program& program, const PassSwitches& passes) {
+  ProgramPlan plan = PlanProgram(program, passes.reuse_in_place);
+  if (!passes.reorder_steps) return plan;
+  const std::vector<int> order = LeanOrder(program);
+  if (std::is_sorted(order.begin(), order.end())) return plan;
+  Program turned = program;
+  for (size_t i = 0; i < order.size(); ++i) turned.steps[i] = program.steps[order[i]];
+  ProgramPlan other = PlanProgram(turned, passes.reuse_in_place);
+  if (other.arena.bytes >= plan.arena.bytes) return plan;
+  program = std::move(turned);
+  other.arena.way += ", steps reordered";
+  return other;
 }
+
+std::vector<OperatorStory> Stories(const Program& program) {
+  std::vector<OperatorStory> stories;
+  for (const Step& step : program.steps) {
+    stories.push_back({KindName(static_cast<uint16_t>(step.kind)), step.name,
+                       absl::StrJoin(step.story, "; "), step.macs});
+  }
+  return stories;
+}
+
+std::string ShapeText(const Program& program) {
+  return absl::StrJoin(program.inputs, ", ", [&](std::string* text, int id) {
+    const ProgramTensor& tensor = program.tensors[id];
+    absl::StrAppend(text, tensor.name, " [", absl::StrJoin(tensor.dims, ", "), "]");
+  });
+}
+
+// Plans of one file, one after another.
+class Compiler {
+ public:
+  explicit Compiler(const CompileOptions& options) : options_(options), isas_(options.isas) {
+    for (int i = 0; isas_.empty() && i < kIsaCount; ++i) isas_.push_back(static_cast<Isa>(i));
+  }
+
+  absl::Status Add(const Graph& graph, int64_t batch) {
+    DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, batch, options_.passes));
+    DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options_));
+    RunPasses(program, options_.passes);
+    const std::string shape = ShapeText(program);
+    for (const PlanStory& other : report_.plans) {
+      if (other.shape != shape) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "two of the file's shapes are ", shape,
+          ": give each once; a batch is only open where the model, or --input-shape with ?, leaves "
+          "it open"));
+    }
+    const ProgramPlan plan = Plan(program, options_.passes);
+    if (report_.plans.empty()) {
+      report_.operators = Stories(program);
+    } else {
+      writer_.NextPlan();
+    }
+    report_.plans.push_back({shape, plan.arena.way, plan.arena.bytes, plan.arena.bound,
+                             plan.arena.apart, plan.arena.least});
+    return Emit(program, plan, isas_, writer_);
+  }
+
+  absl::StatusOr<std::string> Finish() {
+    std::string bytes = writer_.Bytes();
+    DS_RETURN_IF_ERROR(Check(bytes, isas_));
+    file::Header header;
+    std::memcpy(&header, bytes.data(), sizeof(header));
+    report_.file_bytes = static_cast<int64_t>(bytes.size());
+    report_.weight_bytes = report_.file_bytes - static_cast<int64_t>(header.tables_bytes);
+    return bytes;
+  }
+  CompileReport& report() { return report_; }
+
+ private:
+  const CompileOptions& options_;
+  std::vector<Isa> isas_;
+  file::FileWriter writer_;
+  CompileReport report_;
+};
 
 }  // namespace
 
-absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options,
-                                         CompileReport* report) {
-  std::vector<Isa> isas = options.isas;
-  for (int i = 0; options.isas.empty() && i < kIsaCount; ++i) isas.push_back(static_cast<Isa>(i));
-  DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, options));
-  DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options));
-  RunPasses(program, options.passes);
-  const ProgramPlan plan = PlanProgram(program, options.passes.reuse_in_place);
-  DS_ASSIGN_OR_RETURN(std::string bytes, Emit(program, plan, isas));
-  DS_RETURN_IF_ERROR(Check(bytes, isas));
-  if (report != nullptr) Tell(program, plan, bytes, *report);
+absl::StatusOr<std::string> CompileModel(std::span<const Graph> graphs,
+                                         const CompileOptions& options, CompileReport* report) {
+  const size_t shapes = graphs.size() * options.batches.size();
+  if (shapes == 0 || shapes > file::kMaxPlans) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the file would have ", shapes, " shapes; it takes 1 to ", file::kMaxPlans));
+  }
+  Compiler compiler(options);
+  for (const Graph& graph : graphs) {
+    for (const int64_t batch : options.batches) DS_RETURN_IF_ERROR(compiler.Add(graph, batch));
+  }
+  DS_ASSIGN_OR_RETURN(std::string bytes, compiler.Finish());
+  if (report != nullptr) *report = std::move(compiler.report());
   return bytes;
 }
 
-absl::Status WriteDsm(const Graph& graph, const std::string& path, const CompileOptions& options,
-                      CompileReport* report) {
-  DS_ASSIGN_OR_RETURN(const std::string bytes, CompileModel(graph, options, report));
+absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options,
+                                         CompileReport* report) {
+  return CompileModel(std::span(&graph, 1), options, report);
+}
+
+absl::Status WriteDsm(std::span<const Graph> graphs, const std::string& path,
+                      const CompileOptions& options, CompileReport* report) {
+  DS_ASSIGN_OR_RETURN(const std::string bytes, CompileModel(graphs, options, report));
   return WriteFileAtomically(path, bytes);
 }
 
@@ -114,10 +187,12 @@ std::string Explain(const CompileReport& report) {
     absl::StrAppend(&text, "\n");
     if (!op.story.empty()) absl::StrAppend(&text, "      with ", op.story, "\n");
   }
-  absl::StrAppendFormat(
-      &text, "file %d bytes, of which weights %d; arena %d bytes (%s), at least %d, %d unplanned\n",
-      report.file_bytes, report.weight_bytes, report.arena_bytes, report.plan,
-      report.arena_bound_bytes, report.unplanned_bytes);
+  absl::StrAppendFormat(&text, "file %d bytes, of which weights %d\n", report.file_bytes,
+                        report.weight_bytes);
+  for (const PlanStory& plan : report.plans) {
+    absl::StrAppendFormat(&text, "%s: arena %d bytes (%s), at least %d, %d unplanned\n", plan.shape,
+                          plan.arena_bytes, plan.way, plan.arena_bound_bytes, plan.unplanned_bytes);
+  }
   return text;
 }
 

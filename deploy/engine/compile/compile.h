@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,11 +30,12 @@ struct PassSwitches {
   bool pack_four_bits = true;       // weights that fit 4 bits are stored in 4
   bool join_without_copies = true;  // concatenated tensors are written where they belong
   bool reuse_in_place = true;       // an element-wise result lies on its dying operand
+  bool reorder_steps = true;        // where another order takes a smaller arena
 };
 
 struct CompileOptions {
-  int64_t batch = 1;      // for graphs that leave it open
-  std::vector<Isa> isas;  // that weights are packed for; empty: all
+  std::vector<int64_t> batches = {1};  // for graphs that leave it open; a plan for each
+  std::vector<Isa> isas;               // that weights are packed for; empty: all
   PassSwitches passes;
 };
 
@@ -42,23 +44,35 @@ struct OperatorStory {
   int64_t macs = 0;
 };
 
-struct CompileReport {
-  std::vector<OperatorStory> operators;  // in the order in which they run
-  int64_t file_bytes = 0, weight_bytes = 0;
+// The memory of one shape.
+struct PlanStory {
+  std::string shape;  // the inputs, as Model::ShapesText() has it
+  std::string way;    // which heuristic made the plan
   int64_t arena_bytes = 0, arena_bound_bytes = 0, unplanned_bytes = 0;
-  std::string plan;  // which heuristic made it
+  bool least = false;  // no plan of this order of steps takes less
 };
 
-// The file's bytes. InvalidArgument for a graph whose extents stay open; Unimplemented for an
-// operator without a kernel: names the node, what it does and how to go on.
+struct CompileReport {
+  std::vector<OperatorStory> operators;  // of the first shape, in the order in which they run
+  std::vector<PlanStory> plans;          // a shape, in the order of the file
+  int64_t file_bytes = 0, weight_bytes = 0;
+};
+
+// The file's bytes, with a plan for each of `graphs` (the same model for inputs of other extents)
+// in each batch; weights are there once. InvalidArgument for a graph whose extents stay open, for
+// two equal shapes, and for none; Unimplemented for an operator without a kernel: names the node,
+// what it does and how to go on.
+absl::StatusOr<std::string> CompileModel(std::span<const Graph> graphs,
+                                         const CompileOptions& options = {},
+                                         CompileReport* report = nullptr);
 absl::StatusOr<std::string> CompileModel(const Graph& graph, const CompileOptions& options = {},
                                          CompileReport* report = nullptr);
 
 // Written beside its final name and renamed.
-absl::Status WriteDsm(const Graph& graph, const std::string& path,
+absl::Status WriteDsm(std::span<const Graph> graphs, const std::string& path,
                       const CompileOptions& options = {}, CompileReport* report = nullptr);
 
-// A line an operator, what was fused into it below, and the memory.
+// A line an operator, what was fused into it below, and the memory of each shape.
 std::string Explain(const CompileReport& report);
 
 }  // namespace ds::engine::compile

@@ -53,13 +53,15 @@ ConvShape ShapeOf(const Program& program, const Step& step, const file::Window& 
 
 class Emitter {
  public:
-  Emitter(const Program& program, const ProgramPlan& plan, const std::vector<Isa>& isas)
+  Emitter(const Program& program, const ProgramPlan& plan, const std::vector<Isa>& isas,
+          FileWriter& writer)
       : program_(program),
         plan_(plan),
         isas_(isas),
-        numbers_(program.tensors.size(), file::kNone) {}
+        numbers_(program.tensors.size(), file::kNone),
+        writer_(writer) {}
 
-  absl::StatusOr<std::string> Run() {
+  absl::Status Run() {
     MarkUsed();
     for (size_t i = 0; i < program_.tensors.size(); ++i) {
       if (used_[i]) AddTensor(static_cast<int>(i));
@@ -75,7 +77,7 @@ class Emitter {
     const auto bytes = [](int64_t count) { return static_cast<uint64_t>(count); };
     writer_.SetArena(
         {bytes(plan_.arena.bytes), bytes(plan_.arena.bound), bytes(plan_.arena.apart)});
-    return writer_.Bytes();
+    return absl::OkStatus();
   }
 
  private:
@@ -254,14 +256,14 @@ class Emitter {
   const std::vector<Isa>& isas_;
   std::vector<uint32_t> numbers_;
   std::vector<bool> used_;
-  FileWriter writer_;
+  FileWriter& writer_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::string> Emit(const Program& program, const ProgramPlan& plan,
-                                 const std::vector<Isa>& isas) {
-  return Emitter(program, plan, isas).Run();
+absl::Status Emit(const Program& program, const ProgramPlan& plan, const std::vector<Isa>& isas,
+                  FileWriter& writer) {
+  return Emitter(program, plan, isas, writer).Run();
 }
 
 }  // namespace ds::engine::compile

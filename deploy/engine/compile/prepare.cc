@@ -73,20 +73,20 @@ absl::Status CheckExtents(const Graph& graph) {
 
 }  // namespace
 
-absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options) {
-  if (options.batch < 1 || options.batch > 65536) {
+absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& passes) {
+  if (batch < 1 || batch > 65536) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the batch is ", options.batch, "; it must be 1 to 65536"));
+        absl::StrCat("the batch is ", batch, "; it must be 1 to 65536"));
   }
   BoundSlices(graph);
-  DS_RETURN_IF_ERROR(FixBatch(graph, options.batch));
+  DS_RETURN_IF_ERROR(FixBatch(graph, batch));
   DS_RETURN_IF_ERROR(FoldConstants(graph));
   DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   // Weights of codes follow from initialisers, too, and must stay codes.
   const bool codes = HasCodes(graph);
   DS_RETURN_IF_ERROR(codes ? FoldLayouts(graph) : FoldWeights(graph));
   DS_RETURN_IF_ERROR(FuseActivations(graph));
-  if (options.passes.fold_batch_norms) {
+  if (passes.fold_batch_norms) {
     DS_RETURN_IF_ERROR(FoldBatchNorms(graph));
     if (!codes) {
       DS_RETURN_IF_ERROR(MatricesToGemms(graph));

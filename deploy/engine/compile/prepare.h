@@ -8,6 +8,6 @@
 namespace ds::engine::compile {
 
 // Fixes the batch, folds what is constant, and infers shapes, all of them known then.
-absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options);
+absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& passes);
 
 }  // namespace ds::engine::compile

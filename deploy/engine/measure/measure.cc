@@ -84,7 +84,7 @@ void Time(Session& session, const MeasureOptions& options, Measurement& out) {
   out.median_ms = Quantile(times, 0.5);
   out.p99_ms = Quantile(times, 0.99);
   out.least_ms = times.front();
-  const FileView& view = session.model().view();
+  const FileView& view = session.model().view(session.shape());
   for (size_t op = 0; op < each.size(); ++op) {
     std::sort(each[op].begin(), each[op].end());
     const file::Operator& record = view.operators[op];
@@ -106,6 +106,11 @@ Status Measure(const MeasureOptions& options, Measurement& out) {
   DS_ENGINE_RETURN_IF_ERROR(Model::Open(options.model, options.open, model));
   std::unique_ptr<Session> session;
   DS_ENGINE_RETURN_IF_ERROR(Session::Create(model, options.session, session));
+  if (!options.shape.empty()) {
+    DS_ENGINE_RETURN_IF_ERROR(session->SetShape(options.shape));
+  } else if (options.batch > 0) {
+    DS_ENGINE_RETURN_IF_ERROR(session->SetBatch(options.batch));
+  }
   const auto ready = Clock::now();
   out.load_ms = Milliseconds(begin, ready);
   FillInputs(*session, options.seed);
@@ -114,13 +119,13 @@ Status Measure(const MeasureOptions& options, Measurement& out) {
   out.first_ms = Milliseconds(filled, Clock::now());
   Time(*session, options, out);
   out.rss_mib = ResidentMib() - resident;
-  const file::Header& header = *model->view().header;
+  const FileView& view = model->view(session->shape());
   out.isa = model->kernels().name;
-  out.file_bytes = static_cast<int64_t>(header.file_bytes);
-  out.arena_bytes = header.arena_bytes;
-  out.arena_bound_bytes = header.arena_bound_bytes;
-  out.unplanned_bytes = header.unplanned_bytes;
-  for (const file::Operator& op : model->view().operators) out.macs += op.macs;
+  out.file_bytes = static_cast<int64_t>(view.header->file_bytes);
+  out.arena_bytes = view.plan->arena_bytes;
+  out.arena_bound_bytes = view.plan->arena_bound_bytes;
+  out.unplanned_bytes = view.plan->unplanned_bytes;
+  for (const file::Operator& op : view.operators) out.macs += op.macs;
   return {};
 }
 

@@ -16,9 +16,11 @@ struct MeasureOptions {
   std::string model;  // a path
   ModelOptions open;
   SessionOptions session;
-  int runs = 200;     // timed ones
-  int warm_up = 10;   // before them, the first not counted
-  uint32_t seed = 1;  // of the inputs
+  uint32_t batch = 0;           // of the file's shapes the first of this batch; 0: the first
+  std::vector<uint32_t> shape;  // or the one with these extents of all inputs; empty: by batch
+  int runs = 200;               // timed ones
+  int warm_up = 10;             // before them, the first not counted
+  uint32_t seed = 1;            // of the inputs
 };
 
 struct OperatorTime {

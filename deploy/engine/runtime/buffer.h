@@ -1,7 +1,9 @@
-// Memory for activations: aligned, zeroed by being written, so that its pages are there before the
-// first run; with the bytes behind its end that kernels may read.
+// Memory for activations: aligned, with the bytes behind its end that kernels may read. Reserved
+// for the largest shape; what a shape uses is written with zeros before it first runs, so that its
+// pages are there by then and those of larger shapes take no memory.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,16 +17,21 @@ namespace ds::engine {
 class Buffer {
  public:
   // Whether there was so much memory.
-  bool Allocate(int64_t bytes) {
-    const auto size = static_cast<size_t>(RoundUp(bytes, 64) + kReadSlack + 64);
+  bool Reserve(int64_t bytes) {
+    const size_t size = static_cast<size_t>(RoundUp(bytes, 64) + kReadSlack) + 64;
     memory_.reset(std::malloc(size));
     if (memory_ == nullptr) return false;
-    std::memset(memory_.get(), 0, size);
     void* at = memory_.get();
     size_t space = size;
     data_ = static_cast<std::byte*>(
         std::align(64, size - 64, at, space));  // malloc gives 16 bytes' alignment
     return true;
+  }
+  // Makes the first `bytes`, and the slack behind them, ready. No more than were reserved.
+  void Touch(int64_t bytes) {
+    const auto end = static_cast<size_t>(RoundUp(bytes, 64) + kReadSlack);
+    if (end > touched_) std::memset(data_ + touched_, 0, end - touched_);
+    touched_ = std::max(touched_, end);
   }
   std::byte* data() const { return data_; }
 
@@ -34,6 +41,7 @@ class Buffer {
   };
   std::unique_ptr<void, Free> memory_;
   std::byte* data_ = nullptr;
+  size_t touched_ = 0;
 };
 
 }  // namespace ds::engine

@@ -13,12 +13,16 @@ static_assert(std::endian::native == std::endian::little, "a .dsm file is read i
 
 // A byte above 127, the name, and both line ends: a transfer that meddles with text is noticed.
 inline constexpr uint8_t kMagic[8] = {0x8e, 'D', 'S', 'M', '\r', '\n', 0x1a, '\n'};
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kPage = 4096;     // weights begin at a multiple of it
 inline constexpr uint64_t kAlignment = 64;  // of each constant, and of each tensor in the arena
 inline constexpr int kMaxRank = 6;
 inline constexpr uint32_t kMaxSections = 16;
+// What a reader makes of an operator is larger than its record: with so many at most, reading takes
+// less memory than the file and 64 MiB, whatever it says.
+inline constexpr uint32_t kMaxOperators = 65536;
+inline constexpr uint32_t kMaxPlans = 256;
 
 enum class SectionKind : uint32_t {
   kStrings = 1,     // bytes, not terminated
@@ -27,9 +31,10 @@ enum class SectionKind : uint32_t {
   kReferences = 4,  // uint32_t: each operator's inputs, outputs and constants
   kParameters = 5,  // bytes: each operator's parameters (parameters.h), 8-byte aligned
   kConstants = 6,   // Constant
-  kInterface = 7,   // uint32_t: the inputs' tensors, then the outputs'
+  kInterface = 7,   // uint32_t: for each plan the inputs' tensors, then the outputs'
+  kPlans = 8,       // Plan
 };
-inline constexpr uint32_t kSectionKinds = 7;
+inline constexpr uint32_t kSectionKinds = 8;
 
 struct Header {
   uint8_t magic[8];
@@ -40,12 +45,9 @@ struct Header {
   uint64_t tables_bytes;  // the tables are [0, tables_bytes); weights begin at the next page
   uint64_t tables_hash;   // XXH64 of the tables, this field being 0
   uint64_t weights_hash;  // XXH64 of what follows the tables, padding included
-  uint64_t arena_bytes;
-  uint64_t arena_bound_bytes;  // no plan for this order of operators takes fewer
-  uint32_t input_count;
+  uint32_t input_count;   // of every plan
   uint32_t output_count;
-  uint64_t unplanned_bytes;  // all tensors of the arena, each in a buffer of its own
-  uint8_t reserved[48];      // 0
+  uint8_t reserved[72];  // 0
 };
 static_assert(sizeof(Header) == 128);
 
@@ -57,6 +59,18 @@ struct SectionRecord {
   uint64_t reserved;
 };
 static_assert(sizeof(SectionRecord) == 32);
+
+// The model for one shape of its inputs: its own tensors and operators, the weights shared with the
+// other plans. References, views and the interface number a plan's tensors from 0. Plans' tensors
+// and operators follow each other without gaps.
+struct Plan {
+  uint32_t first_tensor, tensor_count;
+  uint32_t first_operator, operator_count;
+  uint64_t arena_bytes;
+  uint64_t arena_bound_bytes;  // no plan for this order of operators takes fewer
+  uint64_t unplanned_bytes;    // all tensors of the arena, each in a buffer of its own
+};
+static_assert(sizeof(Plan) == 40);
 
 enum class Type : uint8_t {
   kFloat32 = 1,

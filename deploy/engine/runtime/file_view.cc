@@ -52,8 +52,15 @@ Status CheckHeader(std::span<const std::byte> bytes) {
   return {};
 }
 
-constexpr uint32_t kRecordBytes[file::kSectionKinds + 1] = {
-    0, 1, sizeof(file::Tensor), sizeof(file::Operator), 4, 1, sizeof(file::Constant), 4};
+constexpr uint32_t kRecordBytes[file::kSectionKinds + 1] = {0,
+                                                            1,
+                                                            sizeof(file::Tensor),
+                                                            sizeof(file::Operator),
+                                                            4,
+                                                            1,
+                                                            sizeof(file::Constant),
+                                                            4,
+                                                            sizeof(file::Plan)};
 
 // Finds each kind exactly once, in order and without overlap.
 Status FindSections(std::span<const std::byte> bytes, const Header& header,
@@ -64,7 +71,7 @@ Status FindSections(std::span<const std::byte> bytes, const Header& header,
     const SectionRecord& record = records[i];
     const std::string name = "section " + Number(i);
     if (record.kind == 0 || record.kind > file::kSectionKinds || record.reserved != 0) {
-      return Status::Error(name + " is of a kind that version 1 does not have");
+      return Status::Error(name + " is of a kind that the format does not have");
     }
     if (found[record.kind] != nullptr) return Status::Error(name + " is there twice");
     if (record.record_bytes != kRecordBytes[record.kind]) {
@@ -137,7 +144,7 @@ Status CheckTensor(const FileView& view, const file::Tensor& tensor, const std::
 Status CheckPlace(const FileView& view, const file::Tensor& tensor, const std::string& name) {
   switch (static_cast<file::Place>(tensor.place)) {
     case file::Place::kArena:
-      if (!Inside(tensor.offset, tensor.bytes, view.header->arena_bytes)) {
+      if (!Inside(tensor.offset, tensor.bytes, view.plan->arena_bytes)) {
         return Status::Error(name + ": it leaves the arena");
       }
       if (tensor.view_of == file::kNone && tensor.offset % file::kAlignment != 0) {
@@ -217,10 +224,9 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   return {};
 }
 
-// Each has references of its own, one after another: all of them together bound what reading them
-// costs.
-Status CheckOperators(const FileView& view) {
-  uint64_t references = 0;
+// Each has references of its own, one after another in all plans (`references` are read so far):
+// all of them together bound what reading them costs.
+Status CheckOperators(const FileView& view, uint64_t& references) {
   for (size_t i = 0; i < view.operators.size(); ++i) {
     const file::Operator& op = view.operators[i];
     const std::string name = "operator " + Number(i);
@@ -279,6 +285,62 @@ Status CheckTensors(const FileView& view) {
   return {};
 }
 
+// They follow each other, and cover the tables.
+Status CheckPlanRecords(const FileView& view) {
+  if (view.plans.empty() || view.plans.size() > file::kMaxPlans) {
+    return Status::Error("the file has " + Number(view.plans.size()) + " plans; 1 to " +
+                         Number(file::kMaxPlans) + " are allowed");
+  }
+  if (view.all_operators.size() > file::kMaxOperators) {
+    return Status::Error("the file has " + Number(view.all_operators.size()) +
+                         " operators; at most " + Number(file::kMaxOperators) + " are allowed");
+  }
+  uint64_t tensors = 0, operators = 0;
+  for (size_t i = 0; i < view.plans.size(); ++i) {
+    const file::Plan& plan = view.plans[i];
+    if (plan.first_tensor != tensors || plan.first_operator != operators) {
+      return Status::Error("plan " + Number(i) + " does not follow the one before it");
+    }
+    tensors += plan.tensor_count;
+    operators += plan.operator_count;
+    // As many elements as a tensor may have, for each: what a plan can need at most.
+    if (plan.arena_bytes > INT64_MAX / 4) {
+      return Status::Error("plan " + Number(i) + ": arena_bytes is out of range");
+    }
+  }
+  if (tensors != view.all_tensors.size() || operators != view.all_operators.size()) {
+    return Status::Error("the plans do not have the tensors and operators that there are");
+  }
+  const uint64_t ports = uint64_t{view.header->input_count} + view.header->output_count;
+  if (ports * view.plans.size() != view.interface.size()) {
+    return Status::Error("the interface has " + Number(view.interface.size()) +
+                         " entries, not the header's inputs and outputs for each plan");
+  }
+  return {};
+}
+
+Status CheckTables(const FileView& view, uint64_t& references) {
+  DS_ENGINE_RETURN_IF_ERROR(CheckTensors(view));
+  DS_ENGINE_RETURN_IF_ERROR(CheckOperators(view, references));
+  return CheckInterface(view);
+}
+
+// Inputs and outputs differ in their extents alone.
+Status CheckAlike(const FileView& first, const FileView& view) {
+  const auto check = [&](std::span<const uint32_t> a, std::span<const uint32_t> b,
+                         const char* what) {
+    for (size_t i = 0; i < a.size(); ++i) {
+      const file::Tensor &one = first.tensors[a[i]], &other = view.tensors[b[i]];
+      if (view.Name(one) != view.Name(other) || one.type != other.type || one.rank != other.rank) {
+        return Status::Error(what + Number(i) + " has another name, type or rank than in plan 0");
+      }
+    }
+    return Status();
+  };
+  DS_ENGINE_RETURN_IF_ERROR(check(first.inputs, view.inputs, "input "));
+  return check(first.outputs, view.outputs, "output ");
+}
+
 }  // namespace
 
 uint64_t TablesHash(std::span<const std::byte> tables) {
@@ -289,6 +351,17 @@ uint64_t TablesHash(std::span<const std::byte> tables) {
   return Hash64(tables.data() + sizeof(header), tables.size() - sizeof(header), head);
 }
 
+FileView FileView::Of(size_t number) const {
+  FileView view = *this;
+  view.plan = &plans[number];
+  view.tensors = all_tensors.subspan(view.plan->first_tensor, view.plan->tensor_count);
+  view.operators = all_operators.subspan(view.plan->first_operator, view.plan->operator_count);
+  const size_t ports = size_t{header->input_count} + header->output_count;
+  view.inputs = interface.subspan(number * ports, header->input_count);
+  view.outputs = interface.subspan(number * ports + header->input_count, header->output_count);
+  return view;
+}
+
 Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
   DS_ENGINE_RETURN_IF_ERROR(CheckHeader(bytes));
   view.bytes = bytes;
@@ -297,25 +370,28 @@ Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
   DS_ENGINE_RETURN_IF_ERROR(FindSections(bytes, *view.header, found));
   const auto strings = Records<char>(bytes, found, SectionKind::kStrings);
   view.strings = {strings.data(), strings.size()};
-  view.tensors = Records<file::Tensor>(bytes, found, SectionKind::kTensors);
-  view.operators = Records<file::Operator>(bytes, found, SectionKind::kOperators);
+  view.all_tensors = Records<file::Tensor>(bytes, found, SectionKind::kTensors);
+  view.all_operators = Records<file::Operator>(bytes, found, SectionKind::kOperators);
   view.references = Records<uint32_t>(bytes, found, SectionKind::kReferences);
   view.parameters = Records<std::byte>(bytes, found, SectionKind::kParameters);
   view.constants = Records<file::Constant>(bytes, found, SectionKind::kConstants);
-  const auto interface = Records<uint32_t>(bytes, found, SectionKind::kInterface);
-  const Header& header = *view.header;
-  if (uint64_t{header.input_count} + header.output_count != interface.size()) {
-    return Status::Error("the interface has " + Number(interface.size()) +
-                         " entries, not inputs and outputs of the header");
-  }
-  view.inputs = interface.first(header.input_count);
-  view.outputs = interface.subspan(header.input_count);
-  // As many elements as a tensor may have, for each: what a plan can need at most.
-  if (header.arena_bytes > INT64_MAX / 4) return Status::Error("arena_bytes is out of range");
+  view.interface = Records<uint32_t>(bytes, found, SectionKind::kInterface);
+  view.plans = Records<file::Plan>(bytes, found, SectionKind::kPlans);
+  DS_ENGINE_RETURN_IF_ERROR(CheckPlanRecords(view));
   DS_ENGINE_RETURN_IF_ERROR(CheckConstants(view));
-  DS_ENGINE_RETURN_IF_ERROR(CheckTensors(view));
-  DS_ENGINE_RETURN_IF_ERROR(CheckOperators(view));
-  return CheckInterface(view);
+  const FileView first = view.Of(0);
+  uint64_t references = 0;
+  for (size_t i = 0; i < view.plans.size(); ++i) {
+    const FileView plan = view.Of(i);
+    Status status = CheckTables(plan, references);
+    if (status.ok() && i > 0) status = CheckAlike(first, plan);
+    if (!status.ok()) {
+      return view.plans.size() == 1 ? status
+                                    : Status::Error("plan " + Number(i) + ": " + status.message());
+    }
+  }
+  view = first;
+  return {};
 }
 
 }  // namespace ds::engine

@@ -1,6 +1,6 @@
-// A .dsm file's tables, in place. Open() verifies what holds for every file, whatever its operators
-// do: the header, the sections, that every count and offset stays inside, and the tables' hash.
-// Nothing is copied. check/ verifies the rest.
+// A .dsm file's tables, in place, as one of its plans has them. Open() verifies what holds for
+// every file, whatever its operators do: the header, the sections, that every count and offset of
+// every plan stays inside, and the tables' hash. Nothing is copied. check/ verifies the rest.
 #pragma once
 
 #include <cstddef>
@@ -16,17 +16,26 @@ namespace ds::engine {
 struct FileView {
   std::span<const std::byte> bytes;  // the whole file, 8-byte aligned; outlives the view
   const file::Header* header = nullptr;
+  // Of this plan.
+  const file::Plan* plan = nullptr;
   std::span<const file::Tensor> tensors;
   std::span<const file::Operator> operators;
+  std::span<const uint32_t> inputs, outputs;  // tensors
+  // Of all plans.
+  std::span<const file::Plan> plans;
   std::span<const file::Constant> constants;
   std::span<const uint32_t> references;
   std::span<const std::byte> parameters;
-  std::span<const uint32_t> inputs, outputs;  // tensors
   std::string_view strings;
+  std::span<const file::Tensor> all_tensors;
+  std::span<const file::Operator> all_operators;
+  std::span<const uint32_t> interface;
 
-  // Errors say what is wrong and where; "write the file again with ds_export" is left to the
-  // caller.
+  // The first plan's view. Errors say what is wrong and where; "write the file again with
+  // ds_export" is left to the caller.
   static Status Open(std::span<const std::byte> bytes, FileView& view);
+  // The same file as another plan has it.
+  FileView Of(size_t number) const;
 
   std::string_view Name(const file::Tensor& tensor) const {
     return strings.substr(tensor.name, tensor.name_bytes);

@@ -21,11 +21,15 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-void MappedFile::Populate() const {
+void MappedFile::Populate(uint64_t offset, uint64_t bytes) const {
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t begin = offset / page * page;
+  auto* from = const_cast<std::byte*>(data_) + begin;
+  const size_t size = static_cast<size_t>(offset + bytes - begin);
 #if defined(MADV_POPULATE_READ)
-  if (::madvise(const_cast<std::byte*>(data_), size_, MADV_POPULATE_READ) == 0) return;
+  if (::madvise(from, size, MADV_POPULATE_READ) == 0) return;
 #endif
-  ::madvise(const_cast<std::byte*>(data_), size_, MADV_WILLNEED);
+  ::madvise(from, size, MADV_WILLNEED);
 }
 
 Status MappedFile::Open(const std::string& path) {

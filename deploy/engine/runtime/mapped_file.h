@@ -19,9 +19,10 @@ class MappedFile {
 
   // Errors name the path and what the system said. May be called once.
   Status Open(const std::string& path);
-  // Maps every page now, reading what is not in memory yet, so that the first run does not wait for
-  // them one by one. A wish: where the system cannot, they come as they are touched.
-  void Populate() const;
+  // Maps the pages of these bytes now, reading what is not in memory yet, so that the first run
+  // does not wait for them one by one. A wish: where the system cannot, they come as they are
+  // touched.
+  void Populate(uint64_t offset, uint64_t bytes) const;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
  private:

@@ -34,53 +34,59 @@ Status Session::Create(std::shared_ptr<const Model> model, const SessionOptions&
   }
   auto made = std::make_unique<Session>();
   made->model_ = std::move(model);
-  DS_ENGINE_RETURN_IF_ERROR(made->Allocate(options));
-  DS_ENGINE_RETURN_IF_ERROR(made->MakeSteps());
-  int64_t scratch = 0;
-  for (const auto& step : made->steps_) scratch = std::max(scratch, step->scratch_bytes());
-  made->threads_ = std::make_unique<Threads>(options.threads, scratch);
-  made->buffer_bytes_ += made->threads_->scratch_bytes();
-  if (made->buffer_bytes_ > options.most_bytes || !made->threads_->ready()) {
-    return Status::Error("the model's activations and its threads' scratch take " +
-                         std::to_string(made->buffer_bytes_) + " bytes; allowed are " +
-                         std::to_string(options.most_bytes));
-  }
-  if (options.profile) made->profile_.assign(made->steps_.size(), 0);
+  made->options_ = options;
+  made->programs_.resize(static_cast<size_t>(made->model_->shape_count()));
+  DS_ENGINE_RETURN_IF_ERROR(made->Allocate());
+  made->threads_ = std::make_unique<Threads>(options.threads);
+  DS_ENGINE_RETURN_IF_ERROR(made->SelectShape(0));
   session = std::move(made);
   return {};
 }
 
-Status Session::Allocate(const SessionOptions& options) {
-  const FileView& view = model_->view();
-  int64_t bytes = static_cast<int64_t>(view.header->arena_bytes);
-  for (const auto ids : {view.inputs, view.outputs}) {
-    for (const uint32_t id : ids) bytes += static_cast<int64_t>(view.tensors[id].bytes);
-    if (bytes > options.most_bytes) break;  // before it could overflow
+// Reserves what the largest of each takes among all shapes.
+Status Session::Allocate() {
+  const FileView& first = model_->view();
+  std::vector<int64_t> inputs(first.inputs.size()), outputs(first.outputs.size());
+  int64_t arena = 0;
+  for (int shape = 0; shape < model_->shape_count(); ++shape) {
+    const FileView& view = model_->view(shape);
+    const auto most = [&](std::span<const uint32_t> ids, std::vector<int64_t>& bytes) {
+      for (size_t i = 0; i < ids.size(); ++i)
+        bytes[i] = std::max(bytes[i], static_cast<int64_t>(view.tensors[ids[i]].bytes));
+    };
+    most(view.inputs, inputs);
+    most(view.outputs, outputs);
+    arena = std::max(arena, static_cast<int64_t>(view.plan->arena_bytes));
+  }
+  int64_t bytes = arena;
+  for (const auto* ports : {&inputs, &outputs}) {
+    for (const int64_t port : *ports) {
+      if (bytes <= options_.most_bytes) bytes += port;  // otherwise it could overflow
+    }
   }
   const Status too_much =
       Status::Error("the model's activations take " + std::to_string(bytes) +
-                    " bytes or more; allowed are " + std::to_string(options.most_bytes));
-  if (bytes > options.most_bytes) return too_much;
+                    " bytes or more; allowed are " + std::to_string(options_.most_bytes));
+  if (bytes > options_.most_bytes) return too_much;
   buffer_bytes_ = bytes;
-  bool enough = arena_.Allocate(static_cast<int64_t>(view.header->arena_bytes));
+  bool enough = arena_.Reserve(arena);
   buffers_.arena = arena_.data();
-  const auto add = [&](std::span<const uint32_t> ids, std::vector<std::byte*>& addresses,
-                       std::vector<Port>& ports) {
-    for (const uint32_t id : ids) {
-      Buffer& memory = port_memory_.emplace_back();
-      enough = enough && memory.Allocate(static_cast<int64_t>(view.tensors[id].bytes));
-      addresses.push_back(memory.data());
-      ports.push_back(PortOf(view, id, memory.data()));
+  const auto reserve = [&](const std::vector<int64_t>& sizes, std::vector<Buffer>& memory,
+                           std::vector<std::byte*>& addresses) {
+    for (const int64_t size : sizes) {
+      enough = enough && memory.emplace_back().Reserve(size);
+      addresses.push_back(enough ? memory.back().data() : nullptr);
     }
   };
-  add(view.inputs, buffers_.inputs, inputs_);
-  add(view.outputs, buffers_.outputs, outputs_);
+  reserve(inputs, input_memory_, buffers_.inputs);
+  reserve(outputs, output_memory_, buffers_.outputs);
+  inputs_.resize(inputs.size());
+  outputs_.resize(outputs.size());
   return enough ? Status() : too_much;
 }
 
-Status Session::MakeSteps() {
-  const FileView& view = model_->view();
-  steps_.reserve(view.operators.size());
+Status Session::MakeSteps(const FileView& view, Program& program) const {
+  program.steps.reserve(view.operators.size());
   for (const file::Operator& op : view.operators) {
     const StepMaker make = MakerOf(op.kind);
     if (make == nullptr) {
@@ -90,22 +96,81 @@ Status Session::MakeSteps() {
     }
     std::unique_ptr<Step> step;
     DS_ENGINE_RETURN_IF_ERROR(make(Binding(view, model_->kernels(), buffers_, op), step));
-    work_ += step->work();
-    steps_.push_back(std::move(step));
+    program.work += step->work();
+    program.steps.push_back(std::move(step));
   }
   return {};
 }
 
+Status Session::Prepare(const FileView& view, Program& program) {
+  Program made;
+  DS_ENGINE_RETURN_IF_ERROR(MakeSteps(view, made));
+  int64_t scratch = 0;
+  for (const auto& step : made.steps) scratch = std::max(scratch, step->scratch_bytes());
+  const int64_t all = buffer_bytes_ + scratch * options_.threads;
+  if (all > options_.most_bytes || !threads_->Reserve(scratch)) {
+    return Status::Error("the model's activations and its threads' scratch take " +
+                         std::to_string(all) + " bytes; allowed are " +
+                         std::to_string(options_.most_bytes));
+  }
+  if (options_.profile) made.profile.assign(made.steps.size(), 0);
+  made.ready = true;
+  program = std::move(made);
+  arena_.Touch(static_cast<int64_t>(view.plan->arena_bytes));
+  return {};
+}
+
+Status Session::SelectShape(int number) {
+  if (number < 0 || number >= model_->shape_count()) {
+    return Status::Error("the file has " + std::to_string(model_->shape_count()) +
+                         " shapes; there is no number " + std::to_string(number));
+  }
+  const FileView& view = model_->view(number);
+  Program& program = programs_[static_cast<size_t>(number)];
+  if (!program.ready) DS_ENGINE_RETURN_IF_ERROR(Prepare(view, program));
+  const auto set = [&](std::span<const uint32_t> ids, std::vector<Buffer>& memory,
+                       std::vector<Port>& ports) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      ports[i] = PortOf(view, ids[i], memory[i].data());
+      memory[i].Touch(ports[i].bytes);
+    }
+  };
+  set(view.inputs, input_memory_, inputs_);
+  set(view.outputs, output_memory_, outputs_);
+  current_ = &program;
+  shape_ = number;
+  return {};
+}
+
+Status Session::NoShape(const std::string& asked) const {
+  return Status::Error("the file has no plan for " + asked + "; it has " + model_->ShapesText() +
+                       ": take one of these, or write the file with that one, too (ds_export " +
+                       "--batch, --input-shape)");
+}
+
+Status Session::SetShape(std::span<const uint32_t> dims) {
+  const int number = model_->FindShape(dims);
+  if (number >= 0) return SelectShape(number);
+  std::string asked;
+  for (const uint32_t dim : dims) asked += (asked.empty() ? "" : ", ") + std::to_string(dim);
+  return NoShape("inputs of [" + asked + "]");
+}
+
+Status Session::SetBatch(uint32_t batch) {
+  const int number = model_->FindBatch(batch);
+  return number >= 0 ? SelectShape(number) : NoShape("a batch of " + std::to_string(batch));
+}
+
 void Session::Run() {
-  if (profile_.empty()) {
-    for (const auto& step : steps_) threads_->Run(*step);
+  if (current_->profile.empty()) {
+    for (const auto& step : current_->steps) threads_->Run(*step);
     return;
   }
   int64_t begin = Now();
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    threads_->Run(*steps_[i]);
+  for (size_t i = 0; i < current_->steps.size(); ++i) {
+    threads_->Run(*current_->steps[i]);
     const int64_t end = Now();
-    profile_[i] += end - begin;
+    current_->profile[i] += end - begin;
     begin = end;
   }
 }

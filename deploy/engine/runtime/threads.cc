@@ -32,10 +32,16 @@ void Await(const std::atomic<uint32_t>& value, uint32_t old) {
 
 void Threads::FreeDeleter::operator()(void* pointer) const { std::free(pointer); }
 
-Threads::Threads(int count, int64_t scratch_bytes)
-    : scratch_bytes_(RoundUp(scratch_bytes, 64) + 64),
-      scratch_(std::aligned_alloc(64, static_cast<size_t>(scratch_bytes_ * count))) {
+Threads::Threads(int count) {
   for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { Work(i); });
+}
+
+bool Threads::Reserve(int64_t scratch_bytes) {
+  const int64_t bytes = RoundUp(scratch_bytes, 64) + 64;
+  if (bytes <= scratch_bytes_) return true;
+  scratch_.reset(std::aligned_alloc(64, static_cast<size_t>(bytes * count())));
+  scratch_bytes_ = scratch_ == nullptr ? 0 : bytes;
+  return scratch_ != nullptr;
 }
 
 Threads::~Threads() {

@@ -14,18 +14,20 @@ namespace ds::engine {
 
 class Threads {
  public:
-  // `count` threads, the caller's included, each with so many bytes of scratch.
-  Threads(int count, int64_t scratch_bytes);
+  // `count` threads, the caller's included.
+  explicit Threads(int count);
   ~Threads();
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
 
+  // At least so many bytes of scratch for each, from the next step on; whether there was so much
+  // memory. Never while a step runs.
+  bool Reserve(int64_t scratch_bytes);
   // Returns when all of the step is done. One caller at a time.
   void Run(const Step& step);
   int count() const { return static_cast<int>(workers_.size()) + 1; }
-  // Of all threads, and whether there was so much memory.
+  // Of all threads.
   int64_t scratch_bytes() const { return scratch_bytes_ * count(); }
-  bool ready() const { return scratch_ != nullptr; }
 
  private:
   void Work(int number);
@@ -34,7 +36,7 @@ class Threads {
   struct FreeDeleter {
     void operator()(void* pointer) const;
   };
-  int64_t scratch_bytes_;
+  int64_t scratch_bytes_ = 0;
   std::unique_ptr<void, FreeDeleter> scratch_;
   const Step* step_ = nullptr;      // null: stop
   std::atomic<uint32_t> round_{0};  // raised when step_ is set

@@ -83,6 +83,24 @@ class DsRun(unittest.TestCase):
                     self.assertAlmostEqual(score["top5"], 100 * (SAMPLES - WRONG) / SAMPLES, places=2)
         self.assertEqual(self.scored(dsm, "--limit", 20)["samples"], 20)
 
+    def test_the_last_samples_run_in_the_batch_that_holds_them(self):
+        dsm = self.export("batches.dsm", "--format", "dsm", "--batch", "16,1,4", model=str(self.onnx))
+        for arguments in ((), ("--batch", 4), ("--batch", 1)):  # 50 = 3 * 16 + 2 = 12 * 4 + 2
+            with self.subTest(arguments=arguments):
+                score = self.scored(dsm, *arguments)
+                self.assertEqual(score["samples"], SAMPLES)
+                self.assertAlmostEqual(score["accuracy"], 100 * (SAMPLES - WRONG) / SAMPLES, places=2)
+        picture = self.folder / "batches.png"
+        picture.write_bytes(png(np.zeros((SIDE, SIDE, 3), np.uint8)))
+        self.assertEqual(len(run(DS_RUN, "--model", dsm, "--image", picture, "--top", 2).strip().split("\n")), 2)
+        there = f"{self.name} [16, 3, {SIDE}, {SIDE}]; {self.name} [1, 3, {SIDE}, {SIDE}]"
+        for command in ((DS_RUN, "--model", dsm, "--data", self.yaml, "--batch", 3), (DS_BENCH, "--model", dsm, "--batch", 3),
+                        (DS_BENCH, "--model", dsm, "--shape", f"2x3x{SIDE}x{SIDE}")):
+            self.assertIn(there, run(*command, code=1))
+        macs = [json.loads(run(DS_BENCH, "--model", dsm, "--runs", 2, "--format", "json", *batch))["macs"]
+                for batch in (("--batch", 1), ("--batch", 4), ("--shape", f"16x3x{SIDE}x{SIDE}"), ())]
+        self.assertEqual(macs, [macs[0] * n for n in (1, 4, 16, 16)])
+
     def test_a_picture_gets_the_scores_that_onnx_runtime_gives(self):
         pixels = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         picture, yaml = self.folder / "picture.png", self.folder / "picture.yaml"

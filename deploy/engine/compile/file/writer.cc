@@ -1,6 +1,7 @@
 #include "deploy/engine/compile/file/writer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -63,7 +64,7 @@ Tensor Record(const FileWriter::TensorSpec& spec, Strings& strings) {
 
 // The tables of a file, as bytes.
 struct Tables {
-  std::string tensors, operators, references, parameters, interface;
+  std::string tensors, operators, references, parameters, interface, plans;
   Strings strings;
 };
 
@@ -109,7 +110,7 @@ std::string Join(Header header, const std::vector<Section>& sections) {
 
 uint32_t FileWriter::AddTensor(TensorSpec tensor) {
   tensors_.push_back(std::move(tensor));
-  return static_cast<uint32_t>(tensors_.size() - 1);
+  return static_cast<uint32_t>(tensors_.size() - 1 - plans_.back().first_tensor);
 }
 
 uint32_t FileWriter::Store(std::vector<std::byte> bytes, uint32_t kernels, uint32_t next) {
@@ -126,8 +127,12 @@ uint32_t FileWriter::AddConstant(std::span<const std::byte> bytes, uint32_t kern
   return Store({bytes.begin(), bytes.end()}, kernels, kNone);
 }
 
-// A chain points onwards in the file, so that every walk ends: ids here are turned about there.
+// A chain points onwards in the file, so that every walk ends: its links go from one instruction
+// set's constants to a later one's.
 uint32_t FileWriter::AddPackings(std::vector<Packing> packings) {
+  std::stable_sort(packings.begin(), packings.end(), [](const Packing& a, const Packing& b) {
+    return std::countr_zero(a.kernels) < std::countr_zero(b.kernels);
+  });
   uint32_t next = kNone;
   for (auto it = packings.rbegin(); it != packings.rend(); ++it)
     next = Store(std::move(it->bytes), it->kernels, next);
@@ -137,32 +142,75 @@ uint32_t FileWriter::AddPackings(std::vector<Packing> packings) {
 void FileWriter::AddOperator(OperatorSpec op) { operators_.push_back(std::move(op)); }
 
 void FileWriter::SetInterface(std::vector<uint32_t> inputs, std::vector<uint32_t> outputs) {
-  inputs_ = std::move(inputs);
-  outputs_ = std::move(outputs);
+  plans_.back().inputs = std::move(inputs);
+  plans_.back().outputs = std::move(outputs);
+}
+
+int FileWriter::GroupOf(uint32_t constant) const {
+  const uint32_t kernels = constants_[constant].kernels;
+  return kernels == kAllKernels ? -1 : std::countr_zero(kernels);
+}
+
+// Those of all instruction sets, then each set's, in the order in which operators first use them.
+std::vector<uint32_t> FileWriter::FileOrder() const {
+  std::vector<uint32_t> order;
+  std::vector<bool> there(constants_.size(), false);
+  const auto add = [&](uint32_t id) {
+    for (; id != kNone; id = constants_[id].next) {
+      if (!there[id]) order.push_back(id);
+      there[id] = true;
+    }
+  };
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    const size_t end = i + 1 < plans_.size() ? plans_[i + 1].first_operator : operators_.size();
+    for (size_t op = plans_[i].first_operator; op < end; ++op) {
+      for (const uint32_t id : operators_[op].inputs) {
+        const TensorSpec& tensor = tensors_[plans_[i].first_tensor + id];
+        if (tensor.place == Place::kConstant) add(static_cast<uint32_t>(tensor.offset));
+      }
+      for (const uint32_t id : operators_[op].constants) add(id);
+    }
+  }
+  for (uint32_t id = 0; id < constants_.size(); ++id) add(id);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return GroupOf(a) < GroupOf(b); });
+  return order;
 }
 
 std::string FileWriter::Bytes() const {
-  // The last constant added is the first of the file, so that chains point onwards.
-  const auto turned = [&](uint32_t id) {
-    return id == kNone ? kNone : static_cast<uint32_t>(constants_.size() - 1 - id);
-  };
+  const std::vector<uint32_t> order = FileOrder();
+  std::vector<uint32_t> numbers(order.size());
+  for (size_t i = 0; i < order.size(); ++i) numbers[order[i]] = static_cast<uint32_t>(i);
+  const auto number = [&](uint32_t id) { return id == kNone ? kNone : numbers[id]; };
   Tables tables;
   for (const TensorSpec& spec : tensors_) {
     Tensor tensor = Record(spec, tables.strings);
-    if (spec.place == Place::kConstant) tensor.offset = turned(static_cast<uint32_t>(spec.offset));
+    if (spec.place == Place::kConstant) tensor.offset = number(static_cast<uint32_t>(spec.offset));
     Append(tables.tensors, tensor);
   }
   for (const OperatorSpec& spec : operators_) {
     Append(tables.operators, Record(spec, tables));
     for (const uint32_t id : spec.inputs) Append(tables.references, id);
     for (const uint32_t id : spec.outputs) Append(tables.references, id);
-    for (const uint32_t id : spec.constants) Append(tables.references, turned(id));
+    for (const uint32_t id : spec.constants) Append(tables.references, number(id));
     tables.parameters += Chars(spec.parameters);
     tables.parameters.resize(Up(tables.parameters.size(), 8));
   }
-  for (const uint32_t id : inputs_) Append(tables.interface, id);
-  for (const uint32_t id : outputs_) Append(tables.interface, id);
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    const PlanSpec& plan = plans_[i];
+    for (const uint32_t id : plan.inputs) Append(tables.interface, id);
+    for (const uint32_t id : plan.outputs) Append(tables.interface, id);
+    const bool last = i + 1 == plans_.size();
+    const size_t tensors_end = last ? tensors_.size() : plans_[i + 1].first_tensor;
+    const size_t operators_end = last ? operators_.size() : plans_[i + 1].first_operator;
+    const auto count = [](size_t value) { return static_cast<uint32_t>(value); };
+    Append(tables.plans,
+           Plan{count(plan.first_tensor), count(tensors_end - plan.first_tensor),
+                count(plan.first_operator), count(operators_end - plan.first_operator),
+                plan.arena.bytes, plan.arena.bound_bytes, plan.arena.unplanned_bytes});
+  }
   std::vector<Section> sections = {
+      {SectionKind::kPlans, sizeof(Plan), std::move(tables.plans)},
       {SectionKind::kTensors, sizeof(Tensor), std::move(tables.tensors)},
       {SectionKind::kOperators, sizeof(Operator), std::move(tables.operators)},
       {SectionKind::kReferences, 4, std::move(tables.references)},
@@ -177,20 +225,20 @@ std::string FileWriter::Bytes() const {
   header.version = kVersion;
   header.header_bytes = sizeof(Header);
   header.section_count = static_cast<uint32_t>(sections.size());
-  header.arena_bytes = arena_.bytes;
-  header.arena_bound_bytes = arena_.bound_bytes;
-  header.unplanned_bytes = arena_.unplanned_bytes;
-  header.input_count = static_cast<uint32_t>(inputs_.size());
-  header.output_count = static_cast<uint32_t>(outputs_.size());
+  header.input_count = static_cast<uint32_t>(plans_.front().inputs.size());
+  header.output_count = static_cast<uint32_t>(plans_.front().outputs.size());
   header.tables_bytes = Join(header, sections).size();
 
   // Weights begin at a page; only now their places are known.
   std::string file(Up(header.tables_bytes, kPage), '\0');
   sections.back().bytes.clear();
-  for (auto spec = constants_.rbegin(); spec != constants_.rend(); ++spec) {
+  for (size_t i = 0; i < order.size(); ++i) {
+    // What one instruction set reads shares no page with what another one does.
+    if (i > 0 && GroupOf(order[i]) != GroupOf(order[i - 1])) file.resize(Up(file.size(), kPage));
+    const ConstantSpec& spec = constants_[order[i]];
     Append(sections.back().bytes,
-           Constant{file.size(), spec->bytes.size(), spec->kernels, turned(spec->next), 0});
-    file += Chars(spec->bytes);
+           Constant{file.size(), spec.bytes.size(), spec.kernels, number(spec.next), 0});
+    file += Chars(spec.bytes);
     file.resize(Up(file.size(), kAlignment));
   }
   file.resize(file.size() + kReadSlack);

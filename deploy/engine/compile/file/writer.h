@@ -43,11 +43,14 @@ class FileWriter {
     uint64_t bytes = 0, bound_bytes = 0, unplanned_bytes = 0;
   };
 
+  // Tensors, operators, interface and arena belong to one plan: the first, and after each
+  // NextPlan() another one. Tensors are numbered from 0 in each; constants belong to all.
+  void NextPlan() { plans_.push_back({tensors_.size(), operators_.size(), {}, {}, {}}); }
+
   uint32_t AddTensor(TensorSpec tensor);
   // Bytes that already are there for the same kernels, and have no `next`, are not stored twice.
-  // `next`: another packing of the same, added before; the file has them in the other order.
   uint32_t AddConstant(std::span<const std::byte> bytes, uint32_t kernels = kAllKernels);
-  // The same weights packed for several instruction sets, each with its bits of `kernels`.
+  // The same weights packed for several instruction sets, each with bits of `kernels` of its own.
   struct Packing {
     std::vector<std::byte> bytes;
     uint32_t kernels = kAllKernels;
@@ -55,8 +58,8 @@ class FileWriter {
   uint32_t AddPackings(std::vector<Packing> packings);
   void AddOperator(OperatorSpec op);
   void SetInterface(std::vector<uint32_t> inputs, std::vector<uint32_t> outputs);
-  void SetArena(const Arena& arena) { arena_ = arena; }
-  TensorSpec& tensor(uint32_t id) { return tensors_[id]; }
+  void SetArena(const Arena& arena) { plans_.back().arena = arena; }
+  TensorSpec& tensor(uint32_t id) { return tensors_[plans_.back().first_tensor + id]; }
 
   // The whole file. The caller has kept to the limits of file.h.
   std::string Bytes() const;
@@ -66,13 +69,19 @@ class FileWriter {
     std::vector<std::byte> bytes;
     uint32_t kernels, next;
   };
+  struct PlanSpec {
+    size_t first_tensor = 0, first_operator = 0;
+    std::vector<uint32_t> inputs, outputs;
+    Arena arena;
+  };
+  int GroupOf(uint32_t constant) const;
+  std::vector<uint32_t> FileOrder() const;
   uint32_t Store(std::vector<std::byte> bytes, uint32_t kernels, uint32_t next);
 
   std::vector<TensorSpec> tensors_;
   std::vector<ConstantSpec> constants_;
   std::vector<OperatorSpec> operators_;
-  std::vector<uint32_t> inputs_, outputs_;
-  Arena arena_;
+  std::vector<PlanSpec> plans_ = {{}};
 };
 
 template <typename T>

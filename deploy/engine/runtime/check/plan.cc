@@ -78,15 +78,19 @@ class PlanCheck {
     return {};
   }
 
-  // What no tensor needs is not asked of a device.
+  // What no tensor needs is not asked of a device: no more than a buffer for each would take, nor
+  // room behind the last.
   Status CheckSize() const {
-    uint64_t end = 0;
+    const uint64_t arena = view_.plan->arena_bytes;
+    uint64_t end = 0, apart = 0;
     for (const file::Tensor& tensor : view_.tensors) {
-      if (In(tensor, file::Place::kArena)) end = std::max(end, tensor.offset + tensor.bytes);
+      if (!In(tensor, file::Place::kArena)) continue;
+      end = std::max(end, tensor.offset + tensor.bytes);
+      if (tensor.view_of == file::kNone) apart += tensor.bytes + file::kAlignment;
     }
-    if (view_.header->arena_bytes <= end + file::kAlignment) return {};
-    return Status::Error("the arena has " + std::to_string(view_.header->arena_bytes) +
-                         " bytes, its tensors end at " + std::to_string(end));
+    if (arena <= end + file::kAlignment && arena <= apart) return {};
+    return Status::Error("the arena has " + std::to_string(arena) + " bytes, its tensors end at " +
+                         std::to_string(end) + " and have " + std::to_string(apart));
   }
 
   // Whether this operator may write `out` over `in`, which dies with it.

@@ -22,7 +22,7 @@ Status MakeBinaryF32(const Binding& binding, std::unique_ptr<Step>& step) {
   DS_ENGINE_RETURN_IF_ERROR(binding.Counts(2, 1, 0));
   DS_ENGINE_RETURN_IF_ERROR(binding.Types(kFloat, kFloat));
   if (parameters->operation > static_cast<uint32_t>(Binary::kMinimum)) {
-    return binding.Error("is an operation that version 1 does not have");
+    return binding.Error("is an operation that the format does not have");
   }
   Spreading how;
   DS_ENGINE_RETURN_IF_ERROR(MakeSpreading(binding, parameters->spread, how));

@@ -32,7 +32,7 @@ Status Prepare(const Binding& binding, const file::PoolF32Parameters& parameters
       MakeShape(binding, parameters.window, WindowUse::kChannels, args.shape));
   DS_ENGINE_RETURN_IF_ERROR(CheckFlag(binding, parameters.count_padding));
   if (parameters.way > static_cast<uint32_t>(file::PoolWay::kAverage)) {
-    return binding.Error("pools in a way that version 1 does not have");
+    return binding.Error("pools in a way that the format does not have");
   }
   args.kind = parameters.way == static_cast<uint32_t>(file::PoolWay::kMax) ? PoolKind::kMax
                                                                            : PoolKind::kAverage;

@@ -89,7 +89,7 @@ class Binding {
 const file::Constant* PackingFor(const FileView& view, uint32_t constant, Isa isa);
 
 using StepMaker = Status (*)(const Binding& binding, std::unique_ptr<Step>& step);
-// Null for a kind that version 1 does not have.
+// Null for a kind that the format does not have.
 StepMaker MakerOf(uint16_t kind);
 const char* KindName(uint16_t kind);
 

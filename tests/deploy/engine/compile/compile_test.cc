@@ -234,8 +234,9 @@ TEST(CompileReportTest, SaysWhatWasFused) {
 
 TEST(CompileReportTest, TheArenaIsAtItsBoundAndBelowOneBufferATensor) {
   const CompileReport report = ReportOf("SqueezeExcite");
-  EXPECT_EQ(report.arena_bytes, report.arena_bound_bytes);
-  EXPECT_LT(report.arena_bytes, report.unplanned_bytes);
+  ASSERT_EQ(report.plans.size(), 1u);
+  EXPECT_EQ(report.plans[0].arena_bytes, report.plans[0].arena_bound_bytes);
+  EXPECT_LT(report.plans[0].arena_bytes, report.plans[0].unplanned_bytes);
 }
 
 TEST(CompileRefusalTest, NamesTheNodeAndAMend) {
@@ -282,10 +283,11 @@ TEST(CompileRefusalTest, TheBatchIsWhatOptionsSay) {
   const auto graph = builder.Finish();
   ASSERT_TRUE(graph.ok()) << graph.status();
   const Numbers input = SomeNumbers({4, 3, 2, 2});
-  const auto got = RunEngine(*graph, {input}, {.batch = 4});
+  const auto got = RunEngine(*graph, {input}, {.batches = {4}});
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].shape, (Shape{4, 3, 2, 2}));
-  EXPECT_EQ(CompileModel(*graph, {.batch = 0}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CompileModel(*graph, {.batches = {0}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A file with an operator of every kind of version 1.
+// A file with an operator of every kind that there is.
 #pragma once
 
 #include <string>

@@ -86,7 +86,8 @@ TEST_F(HostileTest, OperatorsNameThemselves) {
               HasSubstr("80 bytes of parameters"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.parameters = 1 << 20; }),
               HasSubstr("leave their table"));
-  EXPECT_THAT(WithOperator(1, [](auto& op) { op.input_count = 2; }), HasSubstr("operator 1"));
+  EXPECT_THAT(WithOperator(1, [](auto& op) { op.input_count = 2; }),
+              HasSubstr("operator 2: its references do not follow"));
   EXPECT_THAT(WithOperator(5, [](auto& op) { op.output_count = 9; }), HasSubstr("operator 5"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.name_bytes = 1 << 30; }),
               HasSubstr("name or story"));

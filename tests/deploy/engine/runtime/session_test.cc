@@ -188,5 +188,13 @@ TEST_F(SessionTest, AFileIsOpenedByItsPathAndItsDamageIsNoticed) {
   EXPECT_THAT(Model::Open(path, {}, model).message(), ::testing::HasSubstr(path));
 }
 
+TEST(VersionTest, AFileOfTheFormerOneIsRefusedWithBothNumbersAndAMend) {
+  std::shared_ptr<const Model> model;
+  const std::string path = std::string(DS_SOURCE_DIR) + "/tests/fuzz/corpus/dsm/version1.dsm";
+  EXPECT_THAT(
+      Model::Open(path, {}, model).message(),
+      ::testing::HasSubstr("of format version 1; this engine reads version 2: write it again"));
+}
+
 }  // namespace
 }  // namespace ds::engine

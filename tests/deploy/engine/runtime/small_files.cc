@@ -54,23 +54,34 @@ SmallNetwork::SmallNetwork() {
     bias.push_back(static_cast<int32_t>(random() % 2000) - 1000);
 }
 
-std::string SmallNetwork::File() const {
+std::string SmallNetwork::File(const std::vector<int32_t>& batches) const {
   FileWriter writer;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    if (i > 0) writer.NextPlan();
+    AddPlan(writer, batches[i]);
+  }
+  return writer.Bytes();
+}
+
+void SmallNetwork::AddPlan(FileWriter& writer, int32_t batch) const {
+  const auto n = static_cast<uint32_t>(batch);
   const uint32_t in =
-      writer.AddTensor({.name = "image", .dims = {1, kIn, kSize, kSize}, .place = Place::kInput});
+      writer.AddTensor({.name = "image", .dims = {n, kIn, kSize, kSize}, .place = Place::kInput});
   const auto codes = [&](const char* name, std::vector<uint32_t> dims, uint64_t offset) {
     return writer.AddTensor(
         {.name = name, .type = Type::kUint8, .dims = std::move(dims), .offset = offset});
   };
-  const uint32_t q = codes("q", {1, kSize, kSize, kIn}, 0);
-  const uint32_t a = codes("a", {1, kSize, kSize, kMiddle}, 128);
-  const uint32_t b = codes("b", {1, kSize, kSize, kMiddle}, 448);
-  const uint32_t pooled = codes("pooled", {1, 1, 1, kMiddle}, 0);
-  const uint32_t logits = codes("logits", {1, 1, 1, kOut}, 64);
+  const auto up = [&](uint32_t bytes) { return (n * bytes + 63) / 64 * 64; };
+  const uint64_t after_q = up(kSize * kSize * kIn), wide_bytes = up(kSize * kSize * kMiddle);
+  const uint32_t q = codes("q", {n, kSize, kSize, kIn}, 0);
+  const uint32_t a = codes("a", {n, kSize, kSize, kMiddle}, after_q);
+  const uint32_t b = codes("b", {n, kSize, kSize, kMiddle}, after_q + wide_bytes);
+  const uint32_t pooled = codes("pooled", {n, 1, 1, kMiddle}, 0);
+  const uint32_t logits = codes("logits", {n, 1, 1, kOut}, up(kMiddle));
   const uint32_t out =
-      writer.AddTensor({.name = "scores", .dims = {1, kOut}, .place = Place::kOutput});
+      writer.AddTensor({.name = "scores", .dims = {n, kOut}, .place = Place::kOutput});
   writer.SetInterface({in}, {out});
-  writer.SetArena({768, 736, 1000});
+  writer.SetArena({after_q + 2 * wide_bytes, 736 * n, 1000 * n});
 
   const auto add = [&](OperatorKind kind, const char* name, std::vector<uint32_t> inputs,
                        uint32_t output, std::vector<std::byte> parameters,
@@ -84,11 +95,13 @@ std::string SmallNetwork::File() const {
   };
   add(OperatorKind::kQuantise, "quantise", {in}, q,
       file::BytesOf(file::QuantiseParameters{kScales[0], 128, kIn}));
-  const ConvShape wide = {1, kSize, kSize, kIn, kSize, kSize, kMiddle, 1, 3, 3, 1, 1, 1, 1, 1, 1};
+  const ConvShape wide = {batch, kSize, kSize, kIn, kSize, kSize, kMiddle, 1,
+                          3,     3,     1,     1,   1,     1,     1,       1};
   file::Conv8Parameters conv = {WindowOf(wide), 128, 100, 0, 255, 0, 0, {}};
   add(OperatorKind::kConv8, "wide", {q}, a, file::BytesOf(conv),
       Constants(writer, wide, first, bias, 128, 0.002f));
-  const ConvShape narrow = {1, kSize, kSize, kMiddle, kSize, kSize, kMiddle, 1, 1, 1, 1, 1, 1, 1};
+  const ConvShape narrow = {batch, kSize, kSize, kMiddle, kSize, kSize, kMiddle,
+                            1,     1,     1,     1,       1,     1,     1};
   conv = {WindowOf(narrow), 100, 90, 90, 255, 0, 1, {0.7f, 0.9f, 90, 100, 30, 0, 255}};
   add(OperatorKind::kConv8, "narrow", {a, a}, b, file::BytesOf(conv),
       Constants(writer, narrow, second, bias, 100, 0.003f));
@@ -96,13 +109,12 @@ std::string SmallNetwork::File() const {
       {kSize, kSize, 1, 1, 1, 1, 0, 0, kMiddle}, static_cast<uint32_t>(file::PoolWay::kAverage), 0};
   add(OperatorKind::kPool8, "pool", {b}, pooled,
       file::BytesOf(file::Pool8Parameters{pool, 0.04f, 0.03f, 30, 20, 0, 255}));
-  const ConvShape dense = {1, 1, 1, kMiddle, 1, 1, kOut};
+  const ConvShape dense = {batch, 1, 1, kMiddle, 1, 1, kOut};
   conv = {WindowOf(dense), 20, 128, 0, 255, 0, 0, {}};
   add(OperatorKind::kConv8, "dense", {pooled}, logits, file::BytesOf(conv),
       Constants(writer, dense, last, std::vector<int32_t>(kOut, 5), 20, 0.004f));
   add(OperatorKind::kDequantise, "scores", {logits}, out,
       file::BytesOf(file::QuantiseParameters{kScales[3], 128, 1}));
-  return writer.Bytes();
 }
 
 }  // namespace ds::engine::testing

@@ -55,8 +55,11 @@ struct SmallNetwork {
   std::vector<int32_t> bias;
 
   SmallNetwork();
-  // `spoil` may change what is about to be written.
-  std::string File() const;
+  // With a plan for each batch.
+  std::string File(const std::vector<int32_t>& batches = {1}) const;
+
+ private:
+  void AddPlan(file::FileWriter& writer, int32_t batch) const;
 };
 
 }  // namespace ds::engine::testing
