@@ -28,8 +28,30 @@ enum class OperatorKind : uint16_t {
   kMatMulF32 = 19,     // two computed matrices; MatMulParameters
   kGather = 20,        // rows of a table by index; no parameters
   kDense8 = 21,        // codes and weights of 8 bits, results floats; no parameters
+  // general.h: whatever a graph has beside networks' layers, on dense tensors.
+  kUnary = 22,       // one element at a time; UnaryParameters
+  kCast = 23,        // to another type; CastParameters
+  kBinary = 24,      // two operands, each repeated as it says; BinaryParameters
+  kSelect = 25,      // one of two operands where a third says so; SelectParameters
+  kReduce = 26,      // over an axis; ReduceParameters
+  kTake = 27,        // along an axis by index; TakeParameters
+  kGatherNd = 28,    // elements or rows by points; PointsParameters
+  kScatterNd = 29,   // the same, written; PointsParameters
+  kResample = 30,    // along an axis by weights; ResampleParameters
+  kFold = 31,        // windows added up where they lie: a transposed convolution's; FoldParameters
+  kScan = 32,        // sums so far; ScanParameters
+  kTopK = 33,        // TopKParameters
+  kRecurrent = 34,   // LSTM, GRU, RNN; RecurrentParameters
+  kMatMul8 = 35,     // two computed matrices of codes; MatMul8Parameters
+  kSoftmax8 = 36,    // codes to codes over the last dim; Softmax8Parameters
+  kGridSample = 37,  // GridSampleParameters
 };
-inline constexpr uint16_t kLastOperatorKind = 21;
+inline constexpr uint16_t kLastOperatorKind = 37;
+
+// Tensors of these lie densely (general.h).
+constexpr bool IsGeneral(OperatorKind kind) {
+  return kind >= OperatorKind::kUnary && kind <= OperatorKind::kGridSample;
+}
 
 // Of a convolution or a pool. The output's extents are the tensor's.
 struct Window {

@@ -190,6 +190,7 @@ bool WorksInPlace(file::OperatorKind kind) {
     case OperatorKind::kActivateF32:
     case OperatorKind::kSoftmaxF32:
     case OperatorKind::kLayerNormF32:
+    case OperatorKind::kUnary:
       return true;
     default:
       return false;

@@ -39,5 +39,22 @@ Status MakeGather(const Binding& binding, std::unique_ptr<Step>& step);
 // movement.cc
 Status MakeMove(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeConcat(const Binding& binding, std::unique_ptr<Step>& step);
+// general/
+Status MakeUnary(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeCast(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeBinary(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeSelect(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeReduce(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeTake(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeGatherNd(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeScatterNd(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeResample(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeFold(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeScan(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeTopK(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeRecurrent(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeMatMul8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeSoftmax8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeGridSample(const Binding& binding, std::unique_ptr<Step>& step);
 
 }  // namespace ds::engine

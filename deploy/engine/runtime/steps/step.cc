@@ -38,6 +38,22 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"matmul_f32", MakeMatMulF32},
     {"gather", MakeGather},
     {"dense8", MakeDense8},
+    {"unary", MakeUnary},
+    {"cast", MakeCast},
+    {"binary", MakeBinary},
+    {"select", MakeSelect},
+    {"reduce", MakeReduce},
+    {"take", MakeTake},
+    {"gather_nd", MakeGatherNd},
+    {"scatter_nd", MakeScatterNd},
+    {"resample", MakeResample},
+    {"fold", MakeFold},
+    {"scan", MakeScan},
+    {"top_k", MakeTopK},
+    {"recurrent", MakeRecurrent},
+    {"matmul8", MakeMatMul8},
+    {"softmax8", MakeSoftmax8},
+    {"grid_sample", MakeGridSample},
 };
 
 }  // namespace
