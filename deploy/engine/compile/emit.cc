@@ -225,8 +225,12 @@ class Emitter {
       AddDenseConstants(step, spec.constants);
     } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {
       AddRealConstants(step, spec.constants);
+    } else if (step.kind == OperatorKind::kSoftmax8) {
+      spec.constants.push_back(writer_.AddConstant(AsBytes(step.bias)));
     } else if (std::holds_alternative<file::LayerNormParameters>(parameters)) {
-      spec.constants.push_back(writer_.AddConstant(AsBytes(step.multiplier)));
+      if (!step.multiplier.empty()) {
+        spec.constants.push_back(writer_.AddConstant(AsBytes(step.multiplier)));
+      }
       if (!step.real_bias.empty()) {
         spec.constants.push_back(writer_.AddConstant(AsBytes(step.real_bias)));
       }

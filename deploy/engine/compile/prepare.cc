@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/decompose/decompose.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
@@ -54,12 +55,26 @@ bool HasCodes(const Graph& graph) {
 }
 
 absl::Status CheckExtents(const Graph& graph) {
+  for (const ValueId input : graph.inputs()) {
+    const Value& value = graph.value(input);
+    if (value.shape && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+      return absl::UnimplementedError(absl::StrCat(
+          "input '", value.name, "' has shape ", ShapeString(*value.shape),
+          ": the edge engine has no tensors without elements; leave it out of the model"));
+    }
+  }
   for (const Node& node : graph.nodes()) {
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;
       const Value& value = graph.value(id);
       const bool open = !value.shape || std::any_of(value.shape->begin(), value.shape->end(),
                                                     [](int64_t e) { return e == kDynamicDim; });
+      if (!open && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+        return absl::UnimplementedError(absl::StrCat(
+            "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
+            ") makes, is ", ShapeString(*value.shape),
+            ": the edge engine has no tensors without elements; leave the node out of the model"));
+      }
       if (open) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
@@ -94,6 +109,11 @@ absl::StatusOr<Graph> Prepare(Graph graph, const CompileOptions& options) {
     }
   }
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
+  DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
+  DS_RETURN_IF_ERROR(InferShapes(graph));
+  DS_RETURN_IF_ERROR(Decompose(graph));
+  DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));
   DS_RETURN_IF_ERROR(CheckExtents(graph));

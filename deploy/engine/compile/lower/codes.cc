@@ -30,6 +30,15 @@ std::optional<Bounds> BoundsOf(const Graph& graph, const Node& node, const CodeS
 
 }  // namespace
 
+// Whether what a pad writes is a code.
+bool Lowering::FillFits(const Node& node, const CodeScale& scale) const {
+  if (node.GetString("mode", "constant") != "constant") return true;
+  if (node.inputs.size() < 3 || node.inputs[2] == kNoValue) return true;
+  const auto value = ConstantFloats(graph_, makers_, node.inputs[2]);
+  return value && value->num_elements() == 1 &&
+         RealOf(CodeOf(value->span<float>()[0], scale), scale) == value->span<float>()[0];
+}
+
 std::optional<CodeScale> Lowering::CodeType(ValueId real) {
   const auto known = code_types_.find(real);
   if (known != code_types_.end()) return known->second;
@@ -42,7 +51,10 @@ std::optional<CodeScale> Lowering::FindCodeType(ValueId real) {
   const Node* node = makers_.Of(real);
   if (node == nullptr || graph_.value(real).dtype != DType::kFloat32) return std::nullopt;
   if (node->op == "DequantizeLinear") return ScaleOf(graph_, makers_, *node);
-  if (IsLayout(*node)) return CodeType(node->inputs[0]);
+  if (IsLayout(*node)) {
+    const auto type = CodeType(node->inputs[0]);
+    return type && (node->op != "Pad" || FillFits(*node, *type)) ? type : std::nullopt;
+  }
   if (node->op == "MaxPool" && real == node->outputs[0] && ShapeOf(node->inputs[0]).size() == 4) {
     return CodeType(node->inputs[0]);
   }
@@ -174,7 +186,11 @@ absl::StatusOr<Held> Lowering::Quantise(const Node& node) {
 
 absl::StatusOr<std::optional<Held>> Lowering::MakeCodes(const Node& node, const Target& target) {
   if (node.op == "Conv") return ConvCodes(node, target);
-  if (node.op == "Gemm" || node.op == "MatMul") return ProductCodes(node, target);
+  if (node.op == "Gemm" || node.op == "MatMul") {
+    DS_ASSIGN_OR_RETURN(const auto made, ProductCodes(node, target));
+    return made ? made : MatMulCodes(node, target);
+  }
+  if (node.op == "Softmax") return SoftmaxCodes(node, target);
   if (node.op == "Add") return AddCodes(node, target);
   if (node.op == "Mul") return MultiplyCodes(node, target);
   if (node.op == "Concat") return ConcatCodes(node, target);

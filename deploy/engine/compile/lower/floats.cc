@@ -123,28 +123,19 @@ absl::StatusOr<Held> Lowering::ActivateReal(const Node& node) {
     Emit(OperatorKind::kActivateF32, node, {held.tensor}, result).parameters = activation;
     return Held{result, held.image};
   }
-  if (node.op != "HardSigmoid") return Refuse(node, "floats have no such activation there");
-  // clamp(alpha x + beta, 0, 1) in two steps.
-  const auto row = [&](float value, const char* what) {
-    const int64_t columns = dims.empty() ? 1 : dims.back();
-    const int tensor = AddTensor(absl::StrCat(name, what), file::Type::kFloat32, {columns});
-    const std::vector<float> values(static_cast<size_t>(columns), value);
-    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
-    program_.tensors[tensor].place = file::Place::kConstant;
-    program_.tensors[tensor].data.assign(bytes, bytes + values.size() * sizeof(float));
-    return tensor;
-  };
-  const auto spread = static_cast<uint32_t>(file::Spread::kRow);
-  const int alpha = row(node.GetFloat("alpha", 0.2f), ".alpha");
-  const int product = AddTensor(absl::StrCat(name, ".product"), file::Type::kFloat32, dims);
-  Emit(OperatorKind::kBinaryF32, node, {held.tensor, alpha}, product).parameters =
-      file::BinaryF32Parameters{static_cast<uint32_t>(Binary::kMultiply), spread, 0, 0, 0};
-  const int beta = row(node.GetFloat("beta", 0.5f), ".beta");
-  const int result = AddTensor(name, file::Type::kFloat32, dims);
-  Emit(OperatorKind::kBinaryF32, node, {product, beta}, result).parameters =
-      file::BinaryF32Parameters{static_cast<uint32_t>(Binary::kAdd), spread,
-                                static_cast<uint32_t>(Activation::kClamp), 0, 1};
-  return Held{result, held.image};
+  return UnaryGeneral(node);
+}
+
+// Whether a row, or one of an image, covers the other operand as the kernels of rows have it.
+bool Lowering::Covers(const Held& held, const Shape& whole, bool image) const {
+  Shape shape = ShapeOf(held);
+  if (shape == whole || whole.empty()) return shape == whole;
+  shape.insert(shape.begin(), whole.size() - shape.size(), 1);
+  const int64_t elements = Elements(Dims(shape.begin(), shape.end()));
+  if (elements == 1) return program_.tensors[held.tensor].place == file::Place::kConstant;
+  if (!image) return shape.back() == whole.back() && elements == whole.back();
+  return shape[1] == whole[1] && (elements == whole[1] || elements == whole[0] * whole[1]) &&
+         shape[0] * shape[1] == elements;
 }
 
 absl::StatusOr<Held> Lowering::BinaryReal(const Node& node) {
@@ -153,15 +144,16 @@ absl::StatusOr<Held> Lowering::BinaryReal(const Node& node) {
       node.op == "Pow" ? ConstantFloats(graph_, makers_, node.inputs[1]) : std::nullopt;
   const bool square = power && power->num_elements() == 1 && power->span<float>()[0] == 2;
   if (square) operation = Binary::kMultiply;
-  if (!operation) return Refuse(node, "floats have no such operation there");
-  DS_ASSIGN_OR_RETURN(Held a, Value(node.inputs[0]));
+  if (!operation)
+    return power && power->num_elements() == 1 ? UnaryGeneral(node) : BinaryGeneral(node);
+  DS_ASSIGN_OR_RETURN(const Held a, Value(node.inputs[0]));
   DS_ASSIGN_OR_RETURN(const Held b, Value(node.inputs[square ? 0 : 1]));
   const Shape& shape = ShapeOf(node.outputs[0]);
-  // Not to be swapped.
   const bool ordered = *operation == Binary::kSubtract || *operation == Binary::kDivide;
-  if (ordered && ShapeOf(node.inputs[0]) != shape) {
-    DS_ASSIGN_OR_RETURN(a, Broadcast(a, shape, node.name));
-  }
+  const bool image = shape.size() == 4 && (a.image || b.image);
+  const bool first = ShapeOf(a) == shape && Covers(b, shape, image);
+  const bool second = !ordered && ShapeOf(b) == shape && Covers(a, shape, image);
+  if (!first && !second) return BinaryGeneral(node);
   DS_ASSIGN_OR_RETURN(const Operands operands, Spread(a, b, shape, node.name));
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
                                program_.tensors[operands.a].dims);
@@ -204,8 +196,11 @@ absl::StatusOr<Held> Lowering::LayerNormReal(const Node& node) {
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
                                program_.tensors[from].dims);
   Step& step = Emit(OperatorKind::kLayerNormF32, node, {from}, result);
-  step.parameters = file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), 1, shift ? 1u : 0u};
-  step.multiplier.assign(scale->span<float>().begin(), scale->span<float>().end());
+  const auto factors = scale->span<float>();
+  const bool scaled = std::any_of(factors.begin(), factors.end(), [](float f) { return f != 1; });
+  step.parameters =
+      file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u, shift ? 1u : 0u};
+  if (scaled) step.multiplier.assign(factors.begin(), factors.end());
   if (shift) step.real_bias.assign(shift->span<float>().begin(), shift->span<float>().end());
   return Held{result};
 }

@@ -55,6 +55,8 @@ std::vector<std::byte> Gather(const ProgramTensor& from, const Strided& at) {
   return result;
 }
 
+}  // namespace
+
 std::optional<std::vector<int64_t>> IntsOf(const Graph& graph, const Node& node, size_t input) {
   if (node.inputs.size() <= input || node.inputs[input] == kNoValue) return std::nullopt;
   const Tensor* constant = graph.Constant(node.inputs[input]);
@@ -70,8 +72,6 @@ std::optional<std::vector<int64_t>> IntsOf(const Graph& graph, const Node& node,
   return result;
 }
 
-}  // namespace
-
 bool Lowering::IsReshape(const Node& node) const {
   for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}) {
     if (node.op == op) return true;
@@ -82,10 +82,10 @@ bool Lowering::IsReshape(const Node& node) const {
 
 bool Lowering::IsLayout(const Node& node) const {
   if (IsReshape(node)) return true;
-  for (const char* op : {"Transpose", "Slice", "Split", "Expand", "Resize"}) {
+  for (const char* op : {"Transpose", "Slice", "Split", "Expand", "Gather", "Pad"}) {
     if (node.op == op) return true;
   }
-  return node.op == "Gather" && IntsOf(graph_, node, 1) && IntsOf(graph_, node, 1)->size() == 1;
+  return node.op == "Resize" && node.GetString("mode", "nearest") == "nearest";
 }
 
 // A constant's elements are turned now.
@@ -214,6 +214,9 @@ absl::StatusOr<Held> Lowering::Arrange(const Node& node, ValueId result, Held fr
   if (node.op == "Expand") return Broadcast(from, shape, name);
   if (node.op == "Resize") return Enlarge(node, from);
   if (node.op == "Split") return Split(node, result, from);
+  if (node.op == "Pad") return PadGeneral(node, from);
+  const auto picked = node.op == "Gather" ? IntsOf(graph_, node, 1) : std::nullopt;
+  if (node.op == "Gather" && (!picked || picked->size() != 1)) return TakeComputed(node, from);
   Strided at = StridesOf(from);
   if (node.op == "Slice") return Slice(node, from, std::move(at));
   if (node.op == "Gather") {
@@ -301,11 +304,7 @@ absl::StatusOr<Held> Lowering::Enlarge(const Node& node, Held from) {
   const bool blocks = (where == "asymmetric" && rounding == "floor") ||
                       ((where == "half_pixel" || where == "pytorch_half_pixel") &&
                        (rounding == "round_prefer_floor" || rounding == "round_prefer_ceil"));
-  if (!whole || !blocks) {
-    return Refuse(node, absl::StrCat("it resizes ", ShapeString(before), " to ", ShapeString(after),
-                                     " in mode '", mode, "', '", where, "', '", rounding,
-                                     "', and only whole factors by nearest pixels are there"));
-  }
+  if (!whole || !blocks) return ResizeNearest(node, from);
   DS_ASSIGN_OR_RETURN(const int image, AsImage(from));
   const Strided at = StridesOf(Held{image});
   const int64_t y = after[2] / before[2], x = after[3] / before[3];

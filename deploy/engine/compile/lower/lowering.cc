@@ -9,8 +9,6 @@
 #include "graph/schema/schema.h"
 
 namespace ds::engine::compile {
-namespace {
-
 std::optional<file::Type> TypeOf(DType type) {
   switch (type) {
     case DType::kFloat32:
@@ -28,8 +26,6 @@ std::optional<file::Type> TypeOf(DType type) {
       return std::nullopt;
   }
 }
-
-}  // namespace
 
 int Lowering::AddTensor(std::string name, file::Type type, Dims dims, CodeScale codes) {
   program_.tensors.push_back(
@@ -101,7 +97,7 @@ absl::StatusOr<Held> Lowering::Make(ValueId id) {
       DS_ASSIGN_OR_RETURN(const Held from, Value(node->inputs[0]));
       return MaxOfCodes(*node, from);
     }
-    return Refuse(*node, absl::StrCat("it makes ", std::string(Name(value.dtype))));
+    return General(*node, id);
   }
   return MakeReal(*node, id);
 }
@@ -132,33 +128,36 @@ absl::StatusOr<Held> Lowering::MakeReal(const Node& node, ValueId id) {
     return Concat(node, std::move(parts));
   }
   if (IsArithmetic(node)) return BinaryReal(node);
-  if (IsUnary(node)) return ActivateReal(node);
+  if (IsUnary(graph_, node)) return ActivateReal(node);
   if (id == node.outputs[0]) {
     DS_ASSIGN_OR_RETURN(const auto window, PoolWindow(node));
     if (window) return PoolReal(node);
   }
   if (node.op == "ReduceMean") return MeanReal(node);
-  if (node.op == "Gather") return GatherReal(node);
   if (node.op == "BatchNormalization" && id == node.outputs[0]) return NormReal(node);
-  return Refuse(node, "none computes this operator");
+  return General(node, id);
 }
 
 absl::Status Lowering::AddInputs() {
   for (const ValueId id : graph_.inputs()) {
     const ds::Value& value = graph_.value(id);
     const auto type = TypeOf(value.dtype);
-    if (!type || value.dtype == DType::kInt8 || value.shape->size() > file::kMaxRank) {
-      return absl::UnimplementedError(
-          absl::StrCat("input '", value.name, "' is of type ", std::string(Name(value.dtype)),
-                       " and shape ", ShapeString(*value.shape),
-                       "; the edge engine takes float32, uint8, int32, int64 and bool of at most "
-                       "six axes: change the model's input"));
+    if (!type || value.shape->size() > file::kMaxRank) {
+      return absl::UnimplementedError(absl::StrCat(
+          "input '", value.name, "' is of type ", std::string(Name(value.dtype)), " and shape ",
+          ShapeString(*value.shape),
+          "; the edge engine takes float32, int8, uint8, int32, int64 and bool of at most "
+          "six axes: change the model's input"));
     }
     const int tensor = AddTensor(value.name, *type, Dims(value.shape->begin(), value.shape->end()));
     program_.tensors[tensor].place = file::Place::kInput;
     program_.tensors[tensor].number = static_cast<int>(program_.inputs.size());
     program_.inputs.push_back(tensor);
     values_[id] = Held{tensor};
+    if (value.dtype == DType::kInt8) {
+      program_.tensors[tensor].type = file::Type::kInt8;
+      values_[id] = Held{Convert(tensor, file::Type::kUint8, true, value.name)};
+    }
   }
   return absl::OkStatus();
 }
@@ -186,18 +185,24 @@ absl::StatusOr<int> Lowering::OutputTensor(ValueId id) {
 
 absl::Status Lowering::AddOutputs() {
   for (const ValueId id : graph_.outputs()) {
-    if (graph_.value(id).dtype == DType::kInt8) {
-      return absl::UnimplementedError(
-          absl::StrCat("output '", graph_.value(id).name,
-                       "' is of type int8; the edge engine gives codes as uint8: dequantise it in "
-                       "the model"));
-    }
     DS_ASSIGN_OR_RETURN(int tensor, OutputTensor(id));
+    if (graph_.value(id).dtype == DType::kInt8) {
+      DS_ASSIGN_OR_RETURN(tensor, Dense(tensor));
+      tensor = Convert(tensor, file::Type::kInt8, true, graph_.value(id).name);
+    }
     ProgramTensor& made = program_.tensors[tensor];
     const bool sliced = std::any_of(
         program_.tensors.begin(), program_.tensors.end(),
         [&](const ProgramTensor& other) { return other.view_of == tensor && other.first >= 0; });
-    if (made.place != file::Place::kArena || made.view_of >= 0 || sliced) {
+    if (made.place == file::Place::kConstant) {
+      const int copy = AddTensor(graph_.value(id).name, made.type, Dims(made.dims), made.codes);
+      program_.steps.push_back({.kind = file::OperatorKind::kCast,
+                                .name = graph_.value(id).name,
+                                .inputs = {tensor},
+                                .outputs = {copy},
+                                .parameters = file::CastParameters{0}});
+      tensor = copy;
+    } else if (made.place != file::Place::kArena || made.view_of >= 0 || sliced) {
       Strided all = StridesOf(Held{tensor});
       Dims dims = made.dims;
       DS_ASSIGN_OR_RETURN(tensor, Move(all, std::move(dims), graph_.value(id).name));

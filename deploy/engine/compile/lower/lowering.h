@@ -6,6 +6,7 @@
 // its codes as a tensor too: CodesOf().
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -62,6 +63,7 @@ class Lowering {
 
   // codes.cc
   std::optional<CodeScale> CodeType(ValueId real);
+  bool FillFits(const Node& node, const CodeScale& scale) const;
   std::optional<CodeScale> FindCodeType(ValueId real);
   absl::StatusOr<Held> CodesOf(ValueId real);
   absl::StatusOr<Held> Quantise(const Node& node);
@@ -92,8 +94,8 @@ class Lowering {
   absl::StatusOr<Held> PoolReal(const Node& node);
   absl::StatusOr<Held> ActivateReal(const Node& node);
   absl::StatusOr<Held> BinaryReal(const Node& node);
+  bool Covers(const Held& held, const Shape& whole, bool image) const;
   absl::StatusOr<Held> MatMulReal(const Node& node);
-  absl::StatusOr<Held> GatherReal(const Node& node);
   absl::StatusOr<Held> MeanReal(const Node& node);
   absl::StatusOr<Held> NormReal(const Node& node);
   absl::StatusOr<Held> SoftmaxReal(const Node& node);
@@ -128,7 +130,58 @@ class Lowering {
   absl::StatusOr<Operands> Spread(Held a, Held b, const Shape& result, const std::string& name);
   absl::StatusOr<Held> Broadcast(Held held, const Shape& result, const std::string& name);
 
+  // general.cc: whatever else a graph has, element by element.
+  absl::StatusOr<Held> General(const Node& node, ValueId id);
+  absl::StatusOr<Held> UnaryGeneral(const Node& node);
+  absl::StatusOr<Held> CastGeneral(const Node& node);
+  absl::StatusOr<Held> BinaryGeneral(const Node& node);
+  absl::StatusOr<Held> WhereGeneral(const Node& node);
+  absl::StatusOr<Held> Filled(const Node& node);
+  absl::StatusOr<Held> Walked(const Node& node, const std::vector<Held>& operands, file::Type type,
+                              file::OperatorKind kind, file::BinaryWay way);
+  absl::StatusOr<int> Operand(ValueId id);
+  absl::StatusOr<Held> Counted(ValueId id);
+  int Convert(int tensor, file::Type type, bool moved, const std::string& name);
+  int Numbered(int tensor, ValueId id);
+
+  // axes.cc
+  using Fill = std::array<uint32_t, 2>;
+  absl::StatusOr<Held> AxesGeneral(const Node& node, ValueId id);
+  absl::StatusOr<Held> ReduceGeneral(const Node& node);
+  absl::StatusOr<Held> ArgGeneral(const Node& node);
+  absl::StatusOr<Held> ScanGeneral(const Node& node);
+  absl::StatusOr<Held> TopKGeneral(const Node& node, ValueId id);
+  absl::StatusOr<Held> PointsGeneral(const Node& node);
+  absl::StatusOr<Held> PadGeneral(const Node& node, Held held);
+  absl::StatusOr<Held> TakeConstant(Held from, int64_t axis, const std::vector<int64_t>& indices,
+                                    uint32_t fill, uint32_t fill_high, const std::string& name);
+  absl::StatusOr<Held> TakeComputed(const Node& node, Held from);
+  std::optional<Fill> FillOf(const Node& node, int tensor);
+
+  // resampling.cc
+  absl::StatusOr<Held> ResizeNearest(const Node& node, Held held);
+  absl::StatusOr<Held> ResampleReal(const Node& node);
+  absl::StatusOr<Held> ConvTransposeReal(const Node& node);
+  absl::StatusOr<Held> GridSampleReal(const Node& node);
+
+  // recurrent.cc
+  absl::StatusOr<Held> RecurrentReal(const Node& node, ValueId id);
+  absl::StatusOr<int> FirstAxis(ValueId id, int64_t index);
+  absl::Status SetActivations(const Node& node, int64_t direction, file::RecurrentParameters& p);
+
+  // attention8.cc
+  absl::StatusOr<std::optional<Held>> MatMulCodes(const Node& node, const Target& target);
+  absl::StatusOr<std::optional<Held>> SoftmaxCodes(const Node& node, const Target& target);
+
   // Shared.
+  template <typename T>
+  int AddConstant(std::string name, file::Type type, Dims dims, const std::vector<T>& values) {
+    const int tensor = AddTensor(std::move(name), type, std::move(dims));
+    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+    program_.tensors[tensor].place = file::Place::kConstant;
+    program_.tensors[tensor].data.assign(bytes, bytes + values.size() * sizeof(T));
+    return tensor;
+  }
   const Shape& ShapeOf(ValueId id) const { return *graph_.value(id).shape; }
   Shape ShapeOf(Held held) const;  // of the value
   int AddTensor(std::string name, file::Type type, Dims dims, CodeScale codes = {});
@@ -145,6 +198,12 @@ class Lowering {
   std::map<ValueId, std::optional<CodeScale>> code_types_;
   std::map<std::pair<int, bool>, int> turned_;  // tensor and layout -> tensor
 };
+
+// How the engine keeps values of a type: int8 as codes, moved up by 128. Nothing for what it has
+// not.
+std::optional<file::Type> TypeOf(DType type);
+// The constant that input `input` of the node is, of int32 or int64.
+std::optional<std::vector<int64_t>> IntsOf(const Graph& graph, const Node& node, size_t input);
 
 // Dims of [N, H, W, C] from those of [N, C, H, W].
 inline Dims ImageDims(const Shape& shape) { return {shape[0], shape[2], shape[3], shape[1]}; }

@@ -68,29 +68,6 @@ absl::StatusOr<Held> Lowering::MatMulReal(const Node& node) {
   return Held{result};
 }
 
-absl::StatusOr<Held> Lowering::GatherReal(const Node& node) {
-  const Shape& table = ShapeOf(node.inputs[0]);
-  const DType indices = graph_.value(node.inputs[1]).dtype;
-  const bool numbers = indices == DType::kInt64 || indices == DType::kInt32;
-  if (table.empty() || node.GetInt("axis", 0) != 0 || !numbers) {
-    return Refuse(node, "its axis is not the first one");
-  }
-  DS_ASSIGN_OR_RETURN(const Held rows, Value(node.inputs[0]));
-  DS_ASSIGN_OR_RETURN(const Held which, Value(node.inputs[1]));
-  DS_ASSIGN_OR_RETURN(int from, AsPlain(rows));
-  DS_ASSIGN_OR_RETURN(int index, AsPlain(which));
-  DS_ASSIGN_OR_RETURN(index, Dense(index));
-  const std::string& name = graph_.value(node.outputs[0]).name;
-  const int64_t columns = Elements(program_.tensors[from].dims) / table[0];
-  DS_ASSIGN_OR_RETURN(from, View(from, {table[0], columns}, absl::StrCat(name, ".table")));
-  const Dims ids = program_.tensors[index].dims;
-  const int gathered = AddTensor(name, file::Type::kFloat32, {Elements(ids), columns});
-  Emit(OperatorKind::kGather, node, {from, index}, gathered);
-  const Shape& shape = ShapeOf(node.outputs[0]);
-  DS_ASSIGN_OR_RETURN(const int view, View(gathered, Dims(shape.begin(), shape.end()), name));
-  return Held{view};
-}
-
 // Over neighbouring axes: an average over a column of an image.
 absl::StatusOr<Held> Lowering::MeanReal(const Node& node) {
   const Shape& from = ShapeOf(node.inputs[0]);
@@ -103,7 +80,7 @@ absl::StatusOr<Held> Lowering::MeanReal(const Node& node) {
   std::sort(axes.begin(), axes.end());
   bool neighbours = !axes.empty();
   for (size_t i = 1; i < axes.size(); ++i) neighbours &= axes[i] == axes[i - 1] + 1;
-  if (!neighbours) return Refuse(node, "its axes are no constant neighbours");
+  if (!neighbours) return ReduceGeneral(node);
   const int64_t outer = Product(from.begin(), from.begin() + axes.front());
   const int64_t middle = Product(from.begin() + axes.front(), from.begin() + axes.back() + 1);
   const int64_t inner = Product(from.begin() + axes.back() + 1, from.end());

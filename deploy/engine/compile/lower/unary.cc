@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "deploy/engine/runtime/steps/general/functions.h"
+
 namespace ds::engine::compile {
 
 uint8_t CodeOf(float real, const CodeScale& scale) {
@@ -77,13 +79,75 @@ float Combine(std::string_view op, float a, float b) {
   return std::pow(a, b);
 }
 
+struct Plain {
+  std::string_view op;
+  file::UnaryWay way;
+};
+constexpr Plain kPlain[] = {
+    {"Abs", file::UnaryWay::kAbs},           {"Acos", file::UnaryWay::kAcos},
+    {"Acosh", file::UnaryWay::kAcosh},       {"Asin", file::UnaryWay::kAsin},
+    {"Asinh", file::UnaryWay::kAsinh},       {"Atan", file::UnaryWay::kAtan},
+    {"Atanh", file::UnaryWay::kAtanh},       {"BitwiseNot", file::UnaryWay::kNot},
+    {"Ceil", file::UnaryWay::kCeil},         {"Cos", file::UnaryWay::kCos},
+    {"Cosh", file::UnaryWay::kCosh},         {"Erf", file::UnaryWay::kErf},
+    {"Exp", file::UnaryWay::kExp},           {"Floor", file::UnaryWay::kFloor},
+    {"IsNaN", file::UnaryWay::kIsNan},       {"Log", file::UnaryWay::kLog},
+    {"Mish", file::UnaryWay::kMish},         {"Neg", file::UnaryWay::kNegate},
+    {"Not", file::UnaryWay::kNot},           {"Reciprocal", file::UnaryWay::kReciprocal},
+    {"Round", file::UnaryWay::kRound},       {"Sign", file::UnaryWay::kSign},
+    {"Sin", file::UnaryWay::kSin},           {"Sinh", file::UnaryWay::kSinh},
+    {"Softplus", file::UnaryWay::kSoftplus}, {"Softsign", file::UnaryWay::kSoftsign},
+    {"Sqrt", file::UnaryWay::kSqrt},         {"Tan", file::UnaryWay::kTan},
+};
+
 std::string Told(const std::string& before, const Node& node) {
   return before.empty() ? "table of " + node.op : before + ", " + node.op;
 }
 
 }  // namespace
 
-bool IsUnary(const Node& node) { return node.op == "Clip" || FunctionOf(node) != nullptr; }
+bool IsUnary(const Graph& graph, const Node& node) {
+  return node.op == "Clip" || FunctionOf(node) != nullptr || UnaryOf(graph, node).has_value();
+}
+
+std::optional<file::UnaryParameters> UnaryOf(const Graph& graph, const Node& node) {
+  using file::UnaryWay;
+  const auto made = [](UnaryWay way, float a = 0, float b = 0) {
+    return file::UnaryParameters{static_cast<uint32_t>(way), a, b};
+  };
+  const auto number = [&](const char* key, float fallback) { return node.GetFloat(key, fallback); };
+  for (const Plain& plain : kPlain) {
+    if (plain.op == node.op) return made(plain.way);
+  }
+  if (node.op == "Elu") return made(UnaryWay::kElu, number("alpha", 1));
+  if (node.op == "Celu") return made(UnaryWay::kCelu, number("alpha", 1));
+  if (node.op == "Selu") {
+    return made(UnaryWay::kSelu, number("alpha", 1.67326319217681884765625f),
+                number("gamma", 1.05070102214813232421875f));
+  }
+  if (node.op == "LeakyRelu") return made(UnaryWay::kLeakyRelu, number("alpha", 0.01f));
+  if (node.op == "ThresholdedRelu") return made(UnaryWay::kThresholdedRelu, number("alpha", 1));
+  if (node.op == "HardSigmoid") {
+    return made(UnaryWay::kHardSigmoid, number("alpha", 0.2f), number("beta", 0.5f));
+  }
+  if (node.op == "Shrink") return made(UnaryWay::kShrink, number("lambd", 0.5f), number("bias", 0));
+  if (node.op == "Gelu" && node.GetString("approximate", "none") == "tanh") {
+    return made(UnaryWay::kGeluTanh);
+  }
+  if (node.op == "IsInf") {
+    return made(UnaryWay::kIsInf, node.GetInt("detect_negative", 1) != 0,
+                node.GetInt("detect_positive", 1) != 0);
+  }
+  if (node.op == "Pow") {
+    const Tensor* power = graph.Constant(node.inputs[1]);
+    const bool one = power != nullptr && power->dtype() == DType::kFloat32 &&
+                     power->num_elements() == 1 &&
+                     graph.value(node.inputs[0]).dtype == DType::kFloat32 &&
+                     graph.value(node.inputs[0]).shape == graph.value(node.outputs[0]).shape;
+    if (one) return made(UnaryWay::kPower, power->span<float>()[0]);
+  }
+  return std::nullopt;
+}
 
 bool IsArithmetic(const Node& node) {
   return (node.op == "Add" || node.op == "Sub" || node.op == "Mul" || node.op == "Div" ||
@@ -94,8 +158,14 @@ bool IsArithmetic(const Node& node) {
 std::optional<float> ApplyUnary(const Graph& graph, const Node& node, float x) {
   if (node.op != "Clip") {
     const Function function = FunctionOf(node);
-    if (function == nullptr) return std::nullopt;
-    return static_cast<float>(function(node, x));
+    if (function != nullptr) return static_cast<float>(function(node, x));
+    const auto other = UnaryOf(graph, node);
+    std::optional<float> y;
+    if (other) {
+      WithFunction(static_cast<file::UnaryWay>(other->way), other->a, other->b,
+                   [&](auto apply) { y = apply(x); });
+    }
+    return y;
   }
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     if (node.inputs[i] == kNoValue) continue;
@@ -155,7 +225,7 @@ std::optional<float> UnaryFinder::ScalarConstant(ValueId id, ValueId result) con
 }
 
 std::optional<Unary> UnaryFinder::Applied(const Node& node) {
-  if (IsUnary(node)) {
+  if (IsUnary(graph_, node)) {
     const Unary* from = Find(node.inputs[0]);
     if (from == nullptr) return std::nullopt;
     Unary result{.root = from->root, .story = Told(from->story, node)};

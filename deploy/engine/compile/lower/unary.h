@@ -10,6 +10,7 @@
 
 #include "deploy/engine/compile/lower/constants.h"
 #include "deploy/engine/compile/program.h"
+#include "deploy/engine/runtime/general.h"
 #include "graph/graph.h"
 
 namespace ds::engine::compile {
@@ -53,7 +54,9 @@ class UnaryFinder {
 // One number through an element-wise node of one data input (Relu, Clip, Sigmoid, Gelu, ...).
 // Nothing for another operator, or bounds that are no constants.
 std::optional<float> ApplyUnary(const Graph& graph, const Node& node, float x);
-bool IsUnary(const Node& node);
+bool IsUnary(const Graph& graph, const Node& node);
+// The runtime's function that the node is, of one operand and perhaps a constant one.
+std::optional<file::UnaryParameters> UnaryOf(const Graph& graph, const Node& node);
 bool IsArithmetic(const Node& node);  // of two operands: Add, Sub, Mul, Div, Min, Max, Pow
 
 }  // namespace ds::engine::compile

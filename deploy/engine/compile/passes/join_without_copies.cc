@@ -14,7 +14,8 @@ bool TakesSlices(const Step& step) {
     return quantise->planes == 1;
   }
   return step.kind != OperatorKind::kMove && step.kind != OperatorKind::kConcat &&
-         step.kind != OperatorKind::kMatMulF32 && step.kind != OperatorKind::kGather;
+         step.kind != OperatorKind::kMatMulF32 && step.kind != OperatorKind::kGather &&
+         !file::IsGeneral(step.kind);
 }
 
 // Floats of a quantisation lie densely.
