@@ -7,6 +7,7 @@
 
 #include "deploy/engine/runtime/session.h"
 #include "tests/deploy/engine/runtime/every_kind.h"
+#include "tests/deploy/engine/runtime/general_kinds.h"
 #include "tests/deploy/engine/runtime/small_files.h"
 
 namespace ds::engine {
@@ -174,6 +175,16 @@ TEST_F(HostileTest, AndOfAFileWithEveryKindOfOperator) {
   ASSERT_EQ(Try(file), "");
   int refused = 0, ran = 0;
   SpoilEveryWord(every, &refused, &ran);
+  EXPECT_GT(refused, 5000);
+  EXPECT_GT(ran, 1000);
+}
+
+TEST_F(HostileTest, AndOfAFileWithEveryGeneralKind) {
+  const std::string general = testing::GeneralKindsFile();
+  FileBytes file(general);
+  ASSERT_EQ(Try(file), "");
+  int refused = 0, ran = 0;
+  SpoilEveryWord(general, &refused, &ran);
   EXPECT_GT(refused, 5000);
   EXPECT_GT(ran, 1000);
 }
