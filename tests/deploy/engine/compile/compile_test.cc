@@ -240,13 +240,15 @@ TEST(CompileReportTest, TheArenaIsAtItsBoundAndBelowOneBufferATensor) {
 
 TEST(CompileRefusalTest, NamesTheNodeAndAMend) {
   Builder builder("refused");
-  const ValueId x = builder.Input("x", DType::kFloat32, {1, 4});
-  builder.Output(builder.Op("Sin", {x}, {}, "wave"), "y");
+  const ValueId x = builder.Input("x", DType::kFloat32, {1, 1, 4, 4});
+  const ValueId rois = builder.Input("rois", DType::kFloat32, {2, 4});
+  const ValueId which = builder.Input("which", DType::kInt64, {2});
+  builder.Output(builder.Op("RoiAlign", {x, rois, which}, {}, "align"), "y");
   const auto graph = builder.Finish();
   ASSERT_TRUE(graph.ok()) << graph.status();
   const auto bytes = CompileModel(*graph);
   ASSERT_EQ(bytes.status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("'wave' (Sin)"));
+  EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("'align' (RoiAlign)"));
   EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("replace it"));
 }
 

@@ -152,11 +152,12 @@ class EngineAgainstOnnxRuntime(unittest.TestCase):
         self.assertTrue((self.folder / "explained.dsm").exists())
 
     def test_what_has_no_kernel_is_refused_by_name_and_leaves_no_file(self):
-        ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
-        graph = helper.make_graph([helper.make_node("Sin", ["x"], ["y"], name="wave")], "g", ports[:1], ports[1:])
-        path, dsm = self.folder / "sin.onnx", self.folder / "sin.dsm"
+        ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 4, 4]), helper.make_tensor_value_info("rois", TensorProto.FLOAT, [2, 4]),
+                 helper.make_tensor_value_info("which", TensorProto.INT64, [2]), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        graph = helper.make_graph([helper.make_node("RoiAlign", ["x", "rois", "which"], ["y"], name="align")], "g", ports[:3], ports[3:])
+        path, dsm = self.folder / "align.onnx", self.folder / "align.dsm"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        self.assertRegex(export("--model", path, "--format", "dsm", "--output", dsm, code=1), r"node 'wave' \(Sin\) has no kernel")
+        self.assertRegex(export("--model", path, "--format", "dsm", "--output", dsm, code=1), r"node 'align' \(RoiAlign\) has no kernel")
         self.assertFalse(dsm.exists())
         self.assertRegex(export("--model", path, "--format", "dsm", "--output", dsm, "--isa", "mmx", code=2), re.escape("mmx"))
 
