@@ -55,11 +55,12 @@ bool HasCodes(const Graph& graph) {
 }
 
 absl::Status CheckExtents(const Graph& graph) {
-  for (const ValueId input : graph.inputs()) {
-    const Value& value = graph.value(input);
-    if (value.shape && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
+  for (const auto* ports : {&graph.inputs(), &graph.outputs()}) {
+    for (const ValueId id : *ports) {
+      const Value& value = graph.value(id);
+      if (!value.shape || std::count(value.shape->begin(), value.shape->end(), 0) == 0) continue;
       return absl::UnimplementedError(absl::StrCat(
-          "input '", value.name, "' has shape ", ShapeString(*value.shape),
+          "input or output '", value.name, "' has shape ", ShapeString(*value.shape),
           ": the edge engine has no tensors without elements; leave it out of the model"));
     }
   }

@@ -92,7 +92,7 @@ class Rewriter {
   void Add(const std::string& op, std::vector<ValueId> inputs, ValueId output,
            Attributes attributes) {
     const bool last = output == like_->outputs[0];
-    nodes_.push_back({.name = last ? like_->name : absl::StrCat(like_->name, ".", op, count_),
+    nodes_.push_back({.name = last ? like_->name : absl::StrCat(like_->name, ".", op, ++count_),
                       .op = op,
                       .inputs = std::move(inputs),
                       .outputs = {output},

@@ -160,6 +160,12 @@ absl::StatusOr<std::map<size_t, AxisScale>> ScalesOf(const Graph& graph, const N
   return result;
 }
 
+// A crop whose region is known when the model runs only.
+bool RegionIsOpen(const Graph& graph, const Node& node) {
+  return node.GetString("coordinate_transformation_mode", "") == "tf_crop_and_resize" &&
+         (node.inputs.size() < 2 || graph.Constant(node.inputs[1]) == nullptr);
+}
+
 bool Stays(const Node& node, const AxisScale& axis) {
   const bool region = node.GetString("coordinate_transformation_mode", "") == "tf_crop_and_resize";
   const bool whole = !region || (axis.begin == 0 && axis.end == 1);
@@ -172,6 +178,7 @@ bool Stays(const Node& node, const AxisScale& axis) {
 absl::StatusOr<Held> Lowering::ResizeNearest(const Node& node, Held held) {
   const Shape before = ShapeOf(node.inputs[0]), after = ShapeOf(node.outputs[0]);
   DS_ASSIGN_OR_RETURN(const auto scales, ScalesOf(graph_, node, before, after));
+  if (RegionIsOpen(graph_, node)) return Refuse(node, "its region is no constant");
   const std::string mode = node.GetString("coordinate_transformation_mode", "half_pixel");
   const float beyond = node.GetFloat("extrapolation_value", 0);
   uint32_t fill = 0;
@@ -203,6 +210,7 @@ absl::StatusOr<Held> Lowering::ResampleReal(const Node& node) {
   if (graph_.value(node.inputs[0]).dtype != DType::kFloat32) {
     return Refuse(node, "it interpolates what are no floats");
   }
+  if (RegionIsOpen(graph_, node)) return Refuse(node, "its region is no constant");
   DS_ASSIGN_OR_RETURN(const auto scales, ScalesOf(graph_, node, before, after));
   DS_ASSIGN_OR_RETURN(Held held, Value(node.inputs[0]));
   if (before.size() == 4) {
