@@ -29,7 +29,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   app.add_option("--isa", measure.open.isa,
-                 "instruction set: scalar, avx2, avx512vnni (default: DS_ISA, or the fastest)");
+                 "instruction set: scalar, avx2, avx512vnni, neon, neondot, neoni8mm "
+                 "(default: DS_ISA, or the fastest)");
   app.add_option("--seed", measure.seed, "of the random inputs")->capture_default_str();
   app.add_flag("--profile", measure.session.profile, "time each operator, too");
   app.add_option("--format", arguments.format, "what is printed")

@@ -63,10 +63,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(int64_t{1}, int64_t{65536}))
       ->capture_default_str();
   app.add_option("--isa", arguments.isas,
-                 "dsm: instruction sets that weights are packed for: scalar, avx2, avx512vnni "
-                 "(all); several with commas between them")
+                 "dsm: instruction sets that weights are packed for: scalar, avx2, avx512vnni, "
+                 "neon, neondot, neoni8mm (all); several with commas between them")
       ->delimiter(',')
-      ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni"}));
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni", "neon", "neondot", "neoni8mm"}));
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,

@@ -40,7 +40,8 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, ds::engine::kMostThreads))
       ->capture_default_str();
   app.add_option("--isa", job.isa,
-                 "instruction set: scalar, avx2, avx512vnni (default: DS_ISA, or the fastest)");
+                 "instruction set: scalar, avx2, avx512vnni, neon, neondot, neoni8mm "
+                 "(default: DS_ISA, or the fastest)");
   app.add_option("--format", arguments.format, "what is printed")
       ->check(CLI::IsMember(std::vector<std::string>{"table", "json"}))
       ->capture_default_str();

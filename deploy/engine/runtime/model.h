@@ -22,7 +22,7 @@ struct ModelOptions {
   // Bring the whole file into memory at once (a millisecond for 30 MB that the system has cached),
   // so that the first run is as fast as the others; without, pages come as they are touched.
   bool populate = true;
-  // "scalar", "avx2", "avx512vnni", as DS_ISA has it; empty: DS_ISA where it is set, otherwise the
+  // As DS_ISA has it (IsaName() of kernels/kernels.h); empty: DS_ISA where it is set, otherwise the
   // fastest that the processor and the file have.
   std::string isa;
 };

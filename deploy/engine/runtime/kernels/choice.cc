@@ -1,3 +1,8 @@
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <cstring>
 #include <initializer_list>
 
@@ -6,7 +11,8 @@
 namespace ds::engine {
 namespace {
 
-constexpr const char* kNames[kIsaCount] = {"scalar", "avx2", "avx512vnni"};
+constexpr const char* kNames[kIsaCount] = {"scalar", "avx2",    "avx512vnni",
+                                           "neon",   "neondot", "neoni8mm"};
 
 #if defined(__x86_64__)
 // The compiler's builtin asks cpuid, and the operating system whether it saves the wide registers.
@@ -16,6 +22,14 @@ bool HasAvx512Vnni() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni");
 }
+#elif defined(__aarch64__)
+// The kernel says what the processor has. Beside the dot product, what else a compiler may use for
+// ARMv8.2: rounding products and the atomics of ARMv8.1.
+bool HasDot() {
+  constexpr unsigned long kNeeded = HWCAP_ASIMDDP | HWCAP_ASIMDRDM | HWCAP_ATOMICS;
+  return (getauxval(AT_HWCAP) & kNeeded) == kNeeded;
+}
+bool HasI8mm() { return HasDot() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 #endif
 
 }  // namespace
@@ -29,6 +43,13 @@ const Kernels* KernelsFor(Isa isa) {
       return HasAvx2() ? &Avx2Kernels() : nullptr;
     case Isa::kAvx512Vnni:
       return HasAvx512Vnni() ? &Avx512VnniKernels() : nullptr;
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+      return &NeonKernels();
+    case Isa::kNeonDot:
+      return HasDot() ? &NeonDotKernels() : nullptr;
+    case Isa::kNeonI8mm:
+      return HasI8mm() ? &NeonI8mmKernels() : nullptr;
 #endif
     default:
       return nullptr;
@@ -36,7 +57,7 @@ const Kernels* KernelsFor(Isa isa) {
 }
 
 const Kernels& BestKernels() {
-  for (Isa isa : {Isa::kAvx512Vnni, Isa::kAvx2}) {
+  for (Isa isa : {Isa::kAvx512Vnni, Isa::kAvx2, Isa::kNeonI8mm, Isa::kNeonDot, Isa::kNeon}) {
     if (const Kernels* kernels = KernelsFor(isa)) return *kernels;
   }
   return ScalarKernels();

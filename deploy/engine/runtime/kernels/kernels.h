@@ -10,12 +10,21 @@
 
 namespace ds::engine {
 
-enum class Isa : uint8_t { kScalar = 0, kAvx2 = 1, kAvx512Vnni = 2 };
-constexpr int kIsaCount = 3;
+// Numbers are bits in files. kNeon is what every 64-bit ARM has, kNeonDot adds the dot product of
+// ARMv8.2, kNeonI8mm the products of matrices of ARMv8.6.
+enum class Isa : uint8_t {
+  kScalar = 0,
+  kAvx2 = 1,
+  kAvx512Vnni = 2,
+  kNeon = 3,
+  kNeonDot = 4,
+  kNeonI8mm = 5
+};
+constexpr int kIsaCount = 6;
 
 struct Kernels {
   Isa isa;
-  const char* name;  // "scalar", "avx2", "avx512vnni"
+  const char* name;  // IsaName(isa)
 
   // Bytes of scratch, aligned to 64, that each thread brings to conv8, conv4 and conv_f32 /
   // depthwise8; the same scratch serves any number of operators, one at a time. May be 0.
@@ -57,6 +66,7 @@ const Kernels* KernelsFor(Isa isa);
 const Kernels& BestKernels();
 // By name, as DS_ISA has it: null for an unknown name and where KernelsFor() has none.
 const Kernels* KernelsByName(const char* name);
+// "scalar", "avx2", "avx512vnni", "neon", "neondot", "neoni8mm".
 const char* IsaName(Isa isa);
 
 }  // namespace ds::engine

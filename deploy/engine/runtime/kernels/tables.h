@@ -9,5 +9,8 @@ namespace ds::engine {
 const Kernels& ScalarKernels();
 const Kernels& Avx2Kernels();
 const Kernels& Avx512VnniKernels();
+const Kernels& NeonKernels();
+const Kernels& NeonDotKernels();
+const Kernels& NeonI8mmKernels();
 
 }  // namespace ds::engine

@@ -29,7 +29,13 @@ class KernelsTest : public testing::TestWithParam<Isa> {
   const Kernels* kernels_ = nullptr;
 };
 
-inline auto AllSets() { return testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni); }
+// The sets that this architecture may have.
+#if defined(__aarch64__)
+inline constexpr Isa kSets[] = {Isa::kScalar, Isa::kNeon, Isa::kNeonDot, Isa::kNeonI8mm};
+#else
+inline constexpr Isa kSets[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni};
+#endif
+inline auto AllSets() { return testing::ValuesIn(kSets); }
 inline std::string SetName(const testing::TestParamInfo<Isa>& info) { return IsaName(info.param); }
 
 // Memory that begins at a multiple of `alignment` and ends, but for less than that, where a page

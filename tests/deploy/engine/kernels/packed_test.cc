@@ -8,6 +8,7 @@
 
 #include "deploy/engine/runtime/kernels/pack/pack.h"
 #include "gtest/gtest.h"
+#include "tests/deploy/engine/kernels/fixture.h"
 
 namespace ds::engine {
 namespace {
@@ -48,7 +49,7 @@ int64_t Needed(PackedKind kind, Isa isa) {
 alignas(64) const uint8_t kSomewhere[128] = {};
 
 TEST(PackedTest, WhatWasPackedFitsAndOneByteLessDoesNot) {
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni}) {
+  for (Isa isa : kSets) {
     for (PackedKind kind : {PackedKind::kConv8, PackedKind::kConv4, PackedKind::kDepthwise8,
                             PackedKind::kConvF32, PackedKind::kDepthwiseF32}) {
       const bool depthwise = kind == PackedKind::kDepthwise8 || kind == PackedKind::kDepthwiseF32;
@@ -114,7 +115,7 @@ TEST(PackedTest, ScratchOfTheGreatestShapesIsBounded) {
        .pad_left = kMaxExtent}};
   for (const ConvShape& shape : shapes) {
     ASSERT_TRUE(ShapeFits(shape));
-    for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni}) {
+    for (Isa isa : kSets) {
       const Kernels* kernels = KernelsFor(isa);
       if (!kernels) continue;
       for (int64_t bytes : {kernels->conv_scratch(shape), kernels->depthwise_scratch(shape)}) {
@@ -134,7 +135,7 @@ TEST(PackedTest, HostileBiasesWrap) {
   for (uint8_t& value : wide_input) value = 255;
   const std::vector<int32_t> bias(64, std::numeric_limits<int32_t>::max() - 1000);
   const std::vector<float> multiplier(64, 1.0f);
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni}) {
+  for (Isa isa : kSets) {
     const Kernels* kernels = KernelsFor(isa);
     if (!kernels) continue;
     std::vector<uint8_t> scratch(static_cast<size_t>(

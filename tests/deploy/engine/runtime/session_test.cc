@@ -159,6 +159,20 @@ TEST_F(SessionTest, RefusesWhatItCannotDo) {
               ::testing::HasSubstr("'mmx' was asked for"));
 }
 
+TEST_F(SessionTest, AnInstructionSetThatThisProcessorLacksIsRefusedAndSaysWhichThereAre) {
+  int lacks = 0;
+  for (int i = 0; i < kIsaCount; ++i) {
+    const auto isa = static_cast<Isa>(i);
+    if (KernelsFor(isa) != nullptr) continue;
+    ++lacks;
+    std::shared_ptr<const Model> model;
+    EXPECT_THAT(Model::FromBytes(file_.bytes(), {.isa = IsaName(isa)}, model).message(),
+                ::testing::HasSubstr("'" + std::string(IsaName(isa)) +
+                                     "' was asked for, this processor has scalar"));
+  }
+  EXPECT_GT(lacks, 0);  // no processor is both
+}
+
 TEST_F(SessionTest, AFileIsOpenedByItsPathAndItsDamageIsNoticed) {
   const std::string path =
       (std::filesystem::temp_directory_path() / ("session." + std::to_string(getpid()) + ".dsm"));

@@ -1,6 +1,6 @@
 // Convolution of floats by tiles of sums in registers, for any set of vectors: Vector has Register,
 // kWidth, Zero(), Load(), LoadSome(), StoreSome(), Every() (one value in all lanes), MultiplyAdd(),
-// Add(), Max() and Min().
+// Add(), Max() and Min(); and, where an instruction takes a factor from a lane, MultiplyAddLane().
 #pragma once
 
 #include <algorithm>
@@ -50,6 +50,29 @@ template <typename Vector, int kRows, int kVectors>
   });
 }
 
+template <typename Vector>
+concept HasLanes = requires(typename Vector::Register r) {
+  Vector::template MultiplyAddLane<0>(r, r, r);
+};
+
+// As many of the depth as a vector has lanes.
+template <typename Vector, int kRows, int kVectors>
+[[gnu::always_inline]] inline void AddLanesF32(const float* const* rows, int64_t k,
+                                               const float* weights, int64_t step,
+                                               typename Vector::Register (&sums)[kRows][kVectors]) {
+  using Register = typename Vector::Register;
+  Register x[kRows];
+  Unroll<kRows>([&](auto r) { x[r] = Vector::Load(rows[r] + k); });
+  Unroll<Vector::kWidth>([&](auto lane) {
+    Unroll<kVectors>([&](auto v) {
+      const Register w = Vector::Load(weights + lane * step + v * Vector::kWidth);
+      Unroll<kRows>([&](auto r) {
+        sums[r][v] = Vector::template MultiplyAddLane<lane>(x[r], w, sums[r][v]);
+      });
+    });
+  });
+}
+
 template <typename Vector, int kRows, int kVectors>
 void RunTileF32(const Tile<float>& tile, const PanelF32& panel) {
   using Register = typename Vector::Register;
@@ -61,7 +84,13 @@ void RunTileF32(const Tile<float>& tile, const PanelF32& panel) {
   const float* weights = panel.weights;
   const float* const* pointers = tile.rows;
   for (int32_t tap = 0; tap < tile.taps; ++tap, pointers += kTilePointers) {
-    for (int64_t k = 0; k < tile.run; ++k, weights += panel.step) {
+    int64_t k = 0;
+    if constexpr (HasLanes<Vector>) {
+      constexpr int64_t kLanes = Vector::kWidth;
+      for (; k + kLanes <= tile.run; k += kLanes, weights += kLanes * panel.step)
+        AddLanesF32<Vector, kRows, kVectors>(pointers, k, weights, panel.step, sums);
+    }
+    for (; k < tile.run; ++k, weights += panel.step) {
       Register w[kVectors];
       Unroll<kVectors>([&](auto v) { w[v] = Vector::Load(weights + v * Vector::kWidth); });
       Unroll<kRows>([&](auto r) {
