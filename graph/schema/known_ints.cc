@@ -139,8 +139,9 @@ std::optional<Ints> EvaluateTranspose(const InferenceContext& context) {
 std::optional<Ints> EvaluateSlice(const InferenceContext& context) {
   if (auto reversed = EvaluateReversedRows(context)) return reversed;
   const auto data = Find(context, 0);
-  const auto starts = Find(context, 1);
-  const auto ends = Find(context, 2);
+  // Bounds alone may lie beyond what is a mark elsewhere: INT64_MIN is "from the first".
+  const auto starts = schema::PartlyKnown(context, 1);
+  const auto ends = schema::PartlyKnown(context, 2);
   const auto shape = context.InputShape(0);
   if (!data || !starts || !ends || !shape.ok() || shape->size() != 1) return std::nullopt;
   const Ints steps = Find(context, 4).value_or(Ints{1});

@@ -33,23 +33,6 @@ absl::Status FixBatch(Graph& graph, int64_t batch) {
   return InferShapes(graph);
 }
 
-// Exporters write "from the beginning" of a Slice as the least int64, which shape inference takes
-// for a number that is not known; any other number before the beginning says the same.
-void BoundSlices(Graph& graph) {
-  constexpr int64_t kBeforeAll = -(int64_t{1} << 40);
-  for (const Node& node : graph.nodes()) {
-    if (node.op != "Slice") continue;
-    for (size_t i = 1; i < std::min<size_t>(node.inputs.size(), 3); ++i) {
-      const auto found = graph.mutable_initializers().find(node.inputs[i]);
-      if (found == graph.mutable_initializers().end()) continue;
-      Tensor& bounds = found->second.data;
-      if (bounds.dtype() != DType::kInt64) continue;
-      bounds = bounds.Clone();
-      for (int64_t& bound : bounds.mutable_span<int64_t>()) bound = std::max(bound, kBeforeAll);
-    }
-  }
-}
-
 bool HasCodes(const Graph& graph) {
   return std::any_of(graph.nodes().begin(), graph.nodes().end(),
                      [](const Node& node) { return node.op == "DequantizeLinear"; });
@@ -96,7 +79,6 @@ absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& pa
     return absl::InvalidArgumentError(
         absl::StrCat("the batch is ", batch, "; it must be 1 to 65536"));
   }
-  BoundSlices(graph);
   DS_RETURN_IF_ERROR(FixBatch(graph, batch));
   DS_RETURN_IF_ERROR(FoldConstants(graph));
   DS_RETURN_IF_ERROR(EliminateIdentities(graph));

@@ -139,6 +139,18 @@ int64_t Followed(const std::string& op, const std::vector<std::optional<int64_t>
   return graph.ok() ? graph->value(graph->FindValue("y")).shape->front() : -99;
 }
 
+// PyTorch's exporters write "from the first" and "to the last" as the ends of int64.
+TEST(SchemaOperatorsTest, FollowsASliceFromTheLeastInteger) {
+  Builder b("slice");
+  const ValueId x = b.Input("x", DType::kFloat32, {5, 3, 7});
+  const ValueId extents =
+      b.Op("Slice", {b.Op("Shape", {x}), b.Ints({INT64_MIN}), b.Ints({INT64_MAX}), b.Ints({0})});
+  b.Output(b.Op("ConstantOfShape", {extents}), "y");
+  const auto graph = b.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(graph->value(graph->FindValue("y")).shape, (Shape{5, 3, 7}));
+}
+
 TEST(SchemaOperatorsTest, FollowsNumbersThroughLogic) {
   const std::optional<int64_t> batch;
   EXPECT_EQ(Followed("Max", {7, 3, 9}), 9);
