@@ -45,6 +45,13 @@ def made_signatures(path):
     return {name: ports["inputs"] for name, ports in Interpreter(model_path=str(path)).get_signature_list().items()}
 
 
+def spread_norms(model):
+    """timm's residual branches begin with scales of zero, and converters then leave whole convolutions out."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
@@ -56,6 +63,7 @@ def main():
     for name in args.names:
         torch.manual_seed(0)
         model = timm.create_model(name, exportable=True).eval()
+        spread_norms(model)
         sample = (torch.randn(1, 3, args.size, args.size),)
         for ending, make in (("pte", pte), ("tflite", tflite)):
             if args.only in (None, ending):

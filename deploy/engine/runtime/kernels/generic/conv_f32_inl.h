@@ -1,7 +1,7 @@
 // Convolution of floats by tiles of sums in registers, for any set of vectors: Vector has Register,
 // kWidth, Zero(), Load(), LoadSome(), StoreSome(), Every() (one value in all lanes), MultiplyAdd(),
-// Add(), Max() and Min(), what float_rows_inl.h wants, and, where an instruction takes a factor from
-// a lane, MultiplyAddLane().
+// Add(), Max() and Min(), what float_rows_inl.h wants, and, where an instruction takes a factor
+// from a lane, MultiplyAddLane().
 #pragma once
 
 #include <algorithm>
