@@ -125,6 +125,25 @@ std::vector<T> Random(int64_t count) {
   return values;
 }
 
+// As a layer's weights are, about normal: the greatest is 3.5 deviations.
+std::vector<int8_t> Weights(int64_t count) {
+  const std::vector<int8_t> draws = Random<int8_t>(count * 4);
+  std::vector<int8_t> weights(static_cast<size_t>(count));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    int32_t sum = 0;
+    for (size_t j = 0; j < 4; ++j) sum += draws[i * 4 + j];
+    weights[i] = static_cast<int8_t>(sum / 4);
+  }
+  return weights;
+}
+// As inputs are behind a ReLU: half of them zeros.
+void FillRectified(std::vector<float>& values, int64_t count) {
+  const std::vector<int8_t> weights = Weights(count);
+  uint8_t* bytes = reinterpret_cast<uint8_t*>(values.data());
+  for (int64_t i = 0; i < count; ++i)
+    bytes[i] = static_cast<uint8_t>(2 * std::max<int32_t>(weights[static_cast<size_t>(i)], 0));
+}
+
 template <typename T>
 T* Aligned(std::vector<T>& values) {
   const uintptr_t at = reinterpret_cast<uintptr_t>(values.data());
@@ -144,6 +163,8 @@ class Bench {
     const bool depthwise = line.what == What::kDepthwise8 || line.what == What::kDepthwiseF32;
     const int64_t channels = int64_t{s.groups} * s.out_channels;
     input_ = Random<float>(int64_t{1} * s.batch * s.in_h * s.in_w * s.groups * s.in_channels);
+    const bool floats = line.what == What::kConvF32 || line.what == What::kDepthwiseF32;
+    if (!floats) FillRectified(input_, static_cast<int64_t>(input_.size()) * 4);
     output_.resize(static_cast<size_t>(s.Pixels() * channels) + 128);
     bias_.resize(static_cast<size_t>(depthwise ? PaddedDepthwiseChannels(s) : PaddedChannels(s)));
     multiplier_.assign(bias_.size(), 1e-4f);
@@ -174,7 +195,7 @@ class Bench {
   void Pack(int64_t count) {
     const ConvShape& s = line_.shape;
     const Isa isa = kernels_.isa;
-    const std::vector<int8_t> bytes = Random<int8_t>(count);
+    const std::vector<int8_t> bytes = Weights(count);
     const std::vector<float> floats = Random<float>(count);
     switch (line_.what) {
       case What::kConv8:
@@ -208,7 +229,6 @@ class Bench {
     A args;
     Place(args, 1);
     args.weights = Aligned(packed_);
-    args.pad_value = 128;
     args.requantise.bias = bias_.data();
     args.requantise.multiplier = multiplier_.data();
     args.requantise.zero_point = 100;

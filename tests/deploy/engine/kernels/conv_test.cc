@@ -11,8 +11,8 @@
 namespace ds::engine {
 namespace {
 
-// What bytes are like: any, or the ends of their range.
-enum class Values { kAny, kExtreme };
+// What bytes are like: any, the ends of their range, or small ones with an end now and then.
+enum class Values { kAny, kExtreme, kRare };
 
 struct Case {
   ConvShape shape;
@@ -28,6 +28,7 @@ std::vector<uint8_t> Bytes(int64_t count, Values values, CounterRandom& random) 
   for (uint8_t& byte : bytes) {
     byte = static_cast<uint8_t>(random.NextUint32());
     if (values == Values::kExtreme) byte = byte & 1 ? 255 : 0;
+    if (values == Values::kRare) byte = byte == 0 ? 255 : byte % 64;
   }
   return bytes;
 }
@@ -259,6 +260,10 @@ std::vector<Case> ConvCases() {
         Conv(25, 3, 17, 3, 2, 1, 1), Conv(19, 15, 18, 7, 1, 1, 3), Conv(27, 8, 16, 1, 2, 1, 0)}) {
     cases.push_back({.shape = shape, .add = true, .pixel_slack = 1});
     cases.push_back({.shape = shape, .values = Values::kExtreme, .table = true});
+    // Inputs as behind a ReLU, for sets that then take another way.
+    cases.push_back({.shape = shape, .add = true, .zero_x = 0, .pixel_slack = 2});
+    cases.push_back({.shape = shape, .values = Values::kExtreme, .zero_x = 3});
+    cases.push_back({.shape = shape, .values = Values::kRare, .table = true, .zero_x = 0});
   }
   for (int32_t i = 0; i < 2; ++i) {
     const Case c{.shape = Product(15, 4608, 33),

@@ -1,8 +1,7 @@
-// Matrix product of bytes by AVX2. Products of bytes in pairs (vpmaddubsw) would saturate: about
-// one pair in twenty of a trained layer's weights may leave 16 bits, so that nearly every step has
-// one. Hence bytes are widened and multiplied as 16 bits (vpmaddwd), which is exact: those of a
-// tile's rows once for all channels, weights (of 8 or 4 bits) in registers, by shifts. A tile is 6
-// pixels by 16 channels, 12 vectors of sums.
+// Matrix product of bytes by AVX2, of 8-bit weights for few rows and for large inputs (otherwise:
+// pairs8_inl.h), and of 4-bit weights. Bytes are widened and multiplied as 16 bits (vpmaddwd),
+// which is exact: those of a tile's rows once for all channels, weights in registers, by shifts. A
+// tile is 6 pixels by 16 channels, 12 vectors of sums.
 #pragma once
 
 #include <immintrin.h>
@@ -222,7 +221,7 @@ inline void WidenTile2(const Tile<uint8_t>& tile, char* wide) {
 template <bool kFour>
 using Blocks2 = Blocks<uint8_t, kFour ? 8 : 4, kRows2>;
 
-inline int64_t Avx2ConvScratch(const ConvShape& shape) {
+inline int64_t WordConvScratch(const ConvShape& shape) {
   const auto bytes = [&](const auto& blocks, int64_t depth) {
     return RoundUp(blocks.ScratchBytes(), 64) + blocks.tiles * WideTileBytes(depth);
   };
@@ -230,38 +229,43 @@ inline int64_t Avx2ConvScratch(const ConvShape& shape) {
                   bytes(Blocks2<true>(shape), RoundUp(shape.Depth(), 8)));
 }
 
+// A tile's sums and results in at most kPanel channels, from its widened rows.
 template <bool kFour>
-void Avx2ConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
+void RunWords(const Conv8Args& args, const Finish2& finish, const Tile<uint8_t>& tile,
+              const char* wide, int32_t group, int32_t column, int32_t width) {
   static constexpr auto kOne = TilesOf2<1, kFour>(std::make_index_sequence<kRows2>());
   static constexpr auto kTwo = TilesOf2<2, kFour>(std::make_index_sequence<kRows2>());
   static constexpr auto kAll = TilesOf2<4, kFour>(std::make_index_sequence<kFewRows2>());
-  constexpr int32_t kStep = kFour ? 8 : 4;
   const ConvShape& shape = args.shape;
   const Requantise& how = args.requantise;
-  const int64_t depth = RoundUp(shape.Depth(), kStep);
+  const int64_t depth = RoundUp(shape.Depth(), kFour ? 8 : 4);
   const int64_t padded = RoundUp(shape.out_channels, kChannelBlock);
   const int64_t group_bytes = kFour ? Group4Bytes(shape) : Group8Bytes(shape);
-  const Finish2 finish(how);
-  char* wide = static_cast<char*>(scratch) + RoundUp(Blocks2<kFour>(shape).ScratchBytes(), 64);
-  const auto place = [&](const Tile<uint8_t>& tile) {
-    return wide + tile.number * WideTileBytes(depth);
-  };
+  const int32_t panel = PanelWidth(shape.out_channels - column);
+  const int8_t* weights = static_cast<const int8_t*>(args.weights) + group * group_bytes +
+                          column * depth / (kFour ? 2 : 1);
+  const bool whole = tile.count <= kFewRows2 && width > kSlice2;
+  const int32_t step = whole ? kPanel : kSlice2;
+  for (int32_t c = 0; c < width; c += step) {
+    const int64_t at = group * padded + column + c;
+    const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
+                       how.multiplier + at, column + c, std::min(step, width - c)};
+    const RunTwo* tiles = whole ? kAll.data() : slice.columns > 8 ? kTwo.data() : kOne.data();
+    tiles[tile.count - 1](tile, slice, wide, depth, finish);
+  }
+}
+
+template <bool kFour>
+void WordConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
+  constexpr int32_t kStep = kFour ? 8 : 4;
+  const int64_t tile_bytes = WideTileBytes(RoundUp(args.shape.Depth(), kStep));
+  const Finish2 finish(args.requantise);
+  char* wide = static_cast<char*>(scratch) + RoundUp(Blocks2<kFour>(args.shape).ScratchBytes(), 64);
   RunBlocks<uint8_t, kStep, kRows2>(
-      args, how.residual, args.pad_value, rows, columns, scratch, Copy256(),
-      [&](const Tile<uint8_t>& tile) { WidenTile2(tile, place(tile)); },
+      args, args.requantise.residual, args.pad_value, rows, columns, scratch, Copy256(),
+      [&](const Tile<uint8_t>& tile) { WidenTile2(tile, wide + tile.number * tile_bytes); },
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
-        const int32_t panel = PanelWidth(shape.out_channels - column);
-        const int8_t* weights = static_cast<const int8_t*>(args.weights) + group * group_bytes +
-                                column * depth / (kFour ? 2 : 1);
-        const bool whole = tile.count <= kFewRows2 && width > kSlice2;
-        const int32_t step = whole ? kPanel : kSlice2;
-        for (int32_t c = 0; c < width; c += step) {
-          const int64_t at = group * padded + column + c;
-          const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
-                             how.multiplier + at, column + c, std::min(step, width - c)};
-          const RunTwo* tiles = whole ? kAll.data() : slice.columns > 8 ? kTwo.data() : kOne.data();
-          tiles[tile.count - 1](tile, slice, place(tile), depth, finish);
-        }
+        RunWords<kFour>(args, finish, tile, wide + tile.number * tile_bytes, group, column, width);
       });
 }
 

@@ -2,6 +2,7 @@
 #include "deploy/engine/runtime/kernels/avx2/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/pairs8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/rows8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/winograd8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_f32_inl.h"
@@ -13,7 +14,7 @@ namespace ds::engine {
 namespace {
 
 int64_t ConvScratch(const ConvShape& shape) {
-  return std::max({Avx2ConvScratch(shape), WinogradScratch(shape),
+  return std::max({DirectConvScratch(shape), WinogradScratch(shape),
                    TiledConvF32Scratch<Floats256, kRows2>(shape)});
 }
 

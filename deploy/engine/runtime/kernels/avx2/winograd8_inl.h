@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/pairs8_inl.h"
 
 namespace ds::engine {
 namespace {
@@ -42,8 +43,9 @@ struct WinogradPlan {
                                                      kFewestWinogradTiles, kMostWinogradTiles) /
                                  kRows2);
     six_bytes = depth / 4 * kQuadBytes;
-    point_bytes = sixes * six_bytes;
-    weight_bytes = depth * kSlice2 * 2;
+    // Not whole pages, lest all points' lines compete for the same few places of a cache.
+    point_bytes = sixes * six_bytes + 64;
+    weight_bytes = depth * kSlice2 * 2 + 64;
     sum_bytes = int64_t{sixes} * kRows2 * kSlice2 * 4;
   }
   int64_t ScratchBytes() const {
@@ -184,15 +186,16 @@ class Winograd {
     const auto* packed = static_cast<const int8_t*>(args_.weights) +
                          int64_t{9} * first * depth / (kFour ? 2 : 1) + (column - first) * 4;
     const int64_t tap_bytes = depth / kStep * step_bytes;
-    for (int32_t half = 0; half < 2; ++half, packed += 32) {
-      const int8_t* from = packed;
-      char* to = weights_ + half * 32;
-      for (int32_t c = 0; c < depth; c += kStep, from += step_bytes) {
-        Unroll<kFour ? 4 : 2>([&](auto part) {
-          WritePoints<part>(from, tap_bytes, to);
-          to += kSlice2 * 4;
-        });
-      }
+    // To the next slice: in this panel or the next one.
+    const int64_t ahead = column == first ? 4 * kSlice2 : 9 * tap_bytes - 4 * kSlice2;
+    char* to = weights_;
+    for (int32_t c = 0; c < depth; c += kStep, packed += step_bytes) {
+      for (int32_t tap = 0; tap < 9; ++tap) FetchBehind(packed, tap * tap_bytes + ahead);
+      Unroll<kFour ? 4 : 2>([&](auto part) {
+        WritePoints<part>(packed, tap_bytes, to);
+        WritePoints<part>(packed + 32, tap_bytes, to + 32);
+        to += kSlice2 * 4;
+      });
     }
   }
   template <int kPart>
@@ -308,10 +311,10 @@ void WinogradOrDirect(const Conv8Args& args, Range rows, Range columns, void* sc
   const int32_t first = (rows.begin + s.out_w - 1) / s.out_w, end = rows.end / s.out_w;
   const int32_t tiles = (end - first + 1) / 2 * ((s.out_w + 1) / 2);
   if (!WinogradSuits(s) || end - first < 2 || tiles < kFewestWinogradTiles)
-    return Avx2ConvBytes<kFour>(args, rows, columns, scratch);
-  Avx2ConvBytes<kFour>(args, {rows.begin, first * s.out_w}, columns, scratch);
+    return DirectConvBytes<kFour>(args, rows, columns, scratch);
+  DirectConvBytes<kFour>(args, {rows.begin, first * s.out_w}, columns, scratch);
   Winograd<kFour>(args, scratch).Run({first, end}, columns);
-  Avx2ConvBytes<kFour>(args, {end * s.out_w, rows.end}, columns, scratch);
+  DirectConvBytes<kFour>(args, {end * s.out_w, rows.end}, columns, scratch);
 }
 
 }  // namespace
