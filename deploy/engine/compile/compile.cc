@@ -106,7 +106,8 @@ std::string ShapeText(const Program& program) {
 class Compiler {
  public:
   explicit Compiler(const CompileOptions& options) : options_(options), isas_(options.isas) {
-    for (int i = 0; isas_.empty() && i < kIsaCount; ++i) isas_.push_back(static_cast<Isa>(i));
+    if (!isas_.empty()) return;
+    for (int i = 0; i < kIsaCount; ++i) isas_.push_back(static_cast<Isa>(i));
   }
 
   absl::Status Add(const Graph& graph, int64_t batch) {
