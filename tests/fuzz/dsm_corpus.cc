@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   const std::map<std::string, std::string> files = {
       {"every_kind.dsm", EveryKindFile()},
       {"general_kinds.dsm", GeneralKindsFile()},
-      {"shapes.dsm", SmallNetwork().File({2, 1, 7})},
+      {"shapes.dsm", SmallNetwork().File({2, 1})},
       {"small.dsm", SmallNetwork().File()},
   };
   int stale = 0;
