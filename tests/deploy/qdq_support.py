@@ -18,6 +18,7 @@ except ImportError as error:
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from case_report import Report  # noqa: E402,F401
+from exact_products import exact  # noqa: E402
 
 onnxruntime.set_default_logger_severity(3)
 F = np.float32
@@ -94,6 +95,8 @@ def session(path, optimised=None):
     options.intra_op_num_threads = 1
     if optimised:
         options.optimized_model_filepath = str(optimised)
+    else:
+        exact(options)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
@@ -224,7 +227,7 @@ def values_in_runtime(path, names, feeds):
     types = {v.name: v for v in [*model.graph.value_info, *model.graph.output]}
     outputs = {o.name for o in model.graph.output}
     model.graph.output.extend(types[name] for name in names if name not in outputs)
-    loaded = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    loaded = onnxruntime.InferenceSession(model.SerializeToString(), exact(onnxruntime.SessionOptions()), providers=["CPUExecutionProvider"])
     return dict(zip([o.name for o in loaded.get_outputs()], loaded.run(None, feeds)))
 
 

@@ -217,12 +217,12 @@ def subgraphs():
 
 
 def runtimes_own():
-    """An LSTM whose state ONNX Runtime rounds at every step."""
+    """An LSTM whose state ONNX Runtime rounds at every step. Weights of 7 bits: with 8, its pairs of products saturate without VNNI."""
     def codes(low, high, *shape):
         return RNG.integers(low, high, shape).astype(np.int8)
 
     for direction, count in (("forward", 1), ("bidirectional", 2)):
-        constants = [("w", codes(-127, 127, count, 5, 24)), ("r", codes(-127, 127, count, 6, 24)), ("b", (0.1 * RNG.standard_normal((count, 48))).astype(F))]
+        constants = [("w", codes(-60, 60, count, 5, 24)), ("r", codes(-60, 60, count, 6, 24)), ("b", (0.1 * RNG.standard_normal((count, 48))).astype(F))]
         for name in ("w", "r"):
             constants += [(f"{name}s", RNG.uniform(0.003, 0.006, count).astype(F)), (f"{name}z", codes(-3, 3, count))]
         lstm = node("DynamicQuantizeLSTM", ["x", "w", "r", "b", "lengths", "", "", "", "ws", "wz", "rs", "rz"], ["y", "h", "c"], domain="com.microsoft",

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper
+from exact_products import exact, products_saturate
 from safetensors.numpy import load_file, save_file
 
 UNOPTIMISED = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -64,8 +65,14 @@ class Runtime:
         options.graph_optimization_level = level
         if optimised:
             options.optimized_model_filepath = str(optimised)
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = self.of(path, options)
+        if products_saturate():
+            self.session = self.of(path, exact(onnxruntime.SessionOptions()))
         self.names = [o.name for o in self.session.get_outputs()]
+
+    @staticmethod
+    def of(path, options):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(self, feeds):
         return dict(zip(self.names, self.session.run(None, feeds)))

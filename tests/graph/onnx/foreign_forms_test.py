@@ -166,8 +166,10 @@ def integer_cases(rng):
         {"a": a, "b": codes(rng, u, 3, 2, 8)}, two, u
     yield "QGemm", [node("QGemm", ["a", "as", "az", "b", "bs", "bz", "c", "ys", "yz"], domain="com.microsoft", transB=1)], \
         {"a": codes(rng, u, 3, 8)}, dict(two, b=codes(rng, s, 6, 8), bz=s(0), ys=F(0.4), c=rng.integers(-500, 500, 6).astype(np.int32)), u
+    # Of 7 bits: with 8, ONNX Runtime's pairs of products saturate on processors without VNNI.
+    small = (b // 2).astype(b.dtype)
     yield "MatMulIntegerToFloat", [node("MatMulIntegerToFloat", ["a", "b", "as", "bs", "az", "bz", "bias"], domain="com.microsoft")], {"a": a}, \
-        dict(b=b, az=u(128), bz=s(0), bs=F(0.03), bias=rng.standard_normal(6).astype(F), **{"as": F(0.02)}), F
+        dict(b=small, az=u(128), bz=s(0), bs=F(0.03), bias=rng.standard_normal(6).astype(F), **{"as": F(0.02)}), F
     yield "DynamicQuantizeMatMul", [node("DynamicQuantizeMatMul", ["x", "b", "bs", "bz", "bias"], domain="com.microsoft")], {"x": values}, \
         dict(b=b, bs=F(0.03), bz=s(0), bias=rng.standard_normal(6).astype(F)), F
 

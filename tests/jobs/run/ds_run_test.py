@@ -144,7 +144,8 @@ class DsRun(unittest.TestCase):
         figures = json.loads(run(DS_BENCH, "--model", dsm, "--runs", 5, "--format", "json", "--second-process"))
         if figures["second_pss_mib"] == 0:
             self.skipTest("the kernel does not say what memory is private (smaps_rollup)")
-        self.assertGreater(figures["second_private_mib"], 0.5 * figures["buffer_bytes"] / 2**20)
+        # What a run has not touched is not resident.
+        self.assertGreater(figures["second_private_mib"], 0.25 * figures["buffer_bytes"] / 2**20)
         self.assertLess(figures["second_private_mib"], figures["buffer_bytes"] / 2**20 + 2)
 
     def test_ds_bench_runs_other_runtimes_in_turns(self):

@@ -47,8 +47,7 @@ absl::Status Lowering::Refuse(const Node& node, absl::string_view why) const {
 }
 
 int64_t Lowering::Macs(const Node& node) const {
-  const Shape& shape = ShapeOf(node.outputs[0]);
-  return MultiplyAccumulates(graph_, node) * (shape.empty() ? 1 : shape[0]);
+  return MultiplyAccumulates(graph_, node);  // of the whole batch, whose extent is known here
 }
 
 Shape Lowering::ShapeOf(Held held) const {
