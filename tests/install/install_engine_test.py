@@ -50,8 +50,8 @@ class InstallEngine(unittest.TestCase):
 
     def test_it_exports_its_interface_alone(self):
         names = re.findall(r" T (\S+)", run("nm", "-D", "--defined-only", self.library))
-        self.assertEqual(len(names), 9)
-        self.assertTrue(all(name.startswith("ds_engine_") for name in names), names)
+        header = next(self.prefix.rglob("ds_engine.h")).read_text(encoding="utf-8")
+        self.assertEqual(set(names), set(re.findall(r"\b(ds_engine_\w+)\(", header)))
 
     def test_it_is_small(self):
         stripped = self.folder / "stripped.so"

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from case_report import Report  # noqa: E402
+from exact_products import session  # noqa: E402
 
 WIDTH, HEADS, LENGTH, SAMPLES, SEED = 64, 4, 12, 64, 20261128
 LEAST_SNR = 24.0  # dB; without a mask 27, and 6 where the scores shared codes with a mask of -10000
@@ -111,7 +112,7 @@ def quantize(program, folder, source, target):
 
 
 def run(path):
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, samples(2))[0].astype(np.float64)
+    return session(path).run(None, samples(2))[0].astype(np.float64)
 
 
 def keeps_scores(program, folder, mask):

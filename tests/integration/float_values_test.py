@@ -11,8 +11,10 @@ import unittest
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from exact_products import session  # noqa: E402
 
 DS_QUANTIZE = sys.argv.pop(1)
 SAMPLES, SEED = 16, 14
@@ -69,8 +71,8 @@ class FloatValues(unittest.TestCase):
         """Of all outputs together, over all feeds, in ONNX Runtime."""
         results = []
         for name in ("float.onnx", "int8.onnx"):
-            session = onnxruntime.InferenceSession(str(self.folder / name), providers=["CPUExecutionProvider"])
-            results.append(np.concatenate([np.ravel(y) for feed in feeds for y in session.run(None, feed)]).astype(np.float64))
+            runtime = session(self.folder / name)
+            results.append(np.concatenate([np.ravel(y) for feed in feeds for y in runtime.run(None, feed)]).astype(np.float64))
         return 10 * np.log10(np.square(results[0]).sum() / np.square(results[0] - results[1]).sum())
 
     def multiplied_as_integers(self):

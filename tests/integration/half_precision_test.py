@@ -15,7 +15,7 @@ from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from attention_mask_test import LENGTH, Net, chosen, quantize, samples  # noqa: E402
+from attention_mask_test import LENGTH, Net, chosen, quantize, run, samples  # noqa: E402
 from case_report import Report  # noqa: E402
 
 DS_QUANTIZE, DS_TRAIN = sys.argv[1:3]
@@ -41,10 +41,6 @@ def make(folder, keep_io_types):
 def types(path):
     model = onnx.load(str(path))
     return {t.data_type for t in model.graph.initializer} | {v.type.tensor_type.elem_type for v in list(model.graph.input) + list(model.graph.output)}
-
-
-def run(path):
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, samples(2))[0].astype(np.float64)
 
 
 def quantises(folder, keep_io_types):

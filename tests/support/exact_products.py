@@ -18,3 +18,9 @@ def exact(options):
     if products_saturate():
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
+
+
+def session(model):
+    """Of a path or bytes."""
+    model = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(model, exact(onnxruntime.SessionOptions()), providers=["CPUExecutionProvider"])
