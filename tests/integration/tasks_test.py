@@ -18,7 +18,11 @@ import task_models
 
 DS_TRAIN, MPIRUN, DS_QUANTIZE, SOURCE = sys.argv[1:5]
 sys.argv[1:3] = [DS_TRAIN, MPIRUN]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from exact_products import products_saturate  # noqa: E402
 from training_case import ENVIRONMENT  # noqa: E402
+# As docs/quantization.md advises for such a processor.
+BITS = ("--bits", 7, "--end-bits", 7) if products_saturate() else ()
 
 
 class Tasks(unittest.TestCase):
@@ -29,7 +33,7 @@ class Tasks(unittest.TestCase):
 
     def quantize(self, *arguments):
         """Integers in earnest: layers as small as these would stay float, since they are faster so."""
-        return self.run_in_folder(DS_QUANTIZE, *arguments, "--no-slow-layers-float")
+        return self.run_in_folder(DS_QUANTIZE, *arguments, "--no-slow-layers-float", *BITS)
 
     def run_in_folder(self, *command):
         done = subprocess.run([str(word) for word in command], cwd=self.folder, env=ENVIRONMENT, capture_output=True,

@@ -18,6 +18,7 @@ import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from case_report import Report  # noqa: E402
+from exact_products import exact  # noqa: E402
 
 try:
     import numpy as np
@@ -125,6 +126,8 @@ def run(path, x, optimised=None):
     options.intra_op_num_threads = 1
     if optimised:
         options.optimized_model_filepath = str(optimised)
+    else:
+        exact(options)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
 
 
