@@ -122,13 +122,13 @@ def export(network, path, exporter):
 
 
 def run(path, x, optimised=None):
+    if optimised:
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(optimised)
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    if optimised:
-        options.optimized_model_filepath = str(optimised)
-    else:
-        exact(options)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    return onnxruntime.InferenceSession(str(path), exact(options), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
 
 
 class Pictures(CalibrationDataReader):
