@@ -2,11 +2,15 @@
 import json
 import pathlib
 import subprocess
+import sys
 import tempfile
 import unittest
 
 import numpy as np
-import onnxruntime
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from exact_products import session  # noqa: E402
 
 CONFIG = """
 run: {name: small, epochs: 4, threads: 2}
@@ -20,9 +24,9 @@ log: {tensorboard: false}
 
 
 def run(path, images):
-    """The first output of the ONNX file in ONNX Runtime."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
+    """The first output of the ONNX file in ONNX Runtime, as the file says."""
+    loaded = session(path)
+    return loaded.run(None, {loaded.get_inputs()[0].name: images})[0]
 
 
 def logits(path):
