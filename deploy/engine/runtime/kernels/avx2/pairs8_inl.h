@@ -32,7 +32,7 @@ namespace {
 // one by one, and more split ones than one in kMostSplit longer than words.
 constexpr int32_t kFewestPairRows = 24;
 constexpr int32_t kMostPairZero = 64;
-constexpr int32_t kMostOut = 5;
+constexpr int32_t kMostOut = 12;
 constexpr int32_t kMostSplit = 6;
 constexpr int32_t kPairRows = 5;    // of a tile: ten sums, a vector of weights, four of products
 constexpr int64_t kStepBytes = 32;  // four of the depth for up to eight rows
@@ -129,13 +129,13 @@ class StepsApart {
       : inputs_(scratch), steps_(reinterpret_cast<int32_t*>(scratch + 2 * steps * kStepBytes)) {}
 
   // Leaves in the tile what cannot saturate: of a step that might, min(x, 127) where steps go one
-  // by one. Two by two, nothing of that step, nor of the second where only both together might; nor
-  // of a last one without a second.
+  // by one, as does a last one without a second. Two by two, nothing of that step, nor of the
+  // second where only both together might.
   void TakeOut(const PairTile& tile, const char* sums, int64_t steps, Together how) {
     // Copies, since what is stored might be they for all that the compiler knows.
     const char* const greatest = tile.greatest;
     count_ = 0;
-    if (how == Together::kTwo && steps % 2 == 0 && NoneReach(greatest, sums, steps)) return;
+    if (how == Together::kTwo && NoneReach(greatest, sums, steps)) return;
     for (int64_t first = 0; first < steps; first += 8) {
       const __m256i most = _mm256_mullo_epi16(Load256(greatest + first * kLimitBytes),
                                               Load256(sums + first * kLimitBytes));
@@ -148,12 +148,11 @@ class StepsApart {
       const uint32_t both = Reached(OfTwo(most));
       const uint32_t neither = ~(alone | (alone & kFirsts) << 1 | (alone & ~kFirsts) >> 1);
       uint32_t out = alone | (both & neither & ~kFirsts);
-      if (first + 8 > steps && steps % 2 != 0) out |= uint32_t{1} << (steps - 1 - first);
       for (; out != 0; out &= out - 1) {
         const int bit = std::countr_zero(out);
         const int32_t step = static_cast<int32_t>(first) + bit;
         if ((alone >> bit & 1) != 0) Split(tile, step);
-        Move(tile, step);
+        if (step % 2 != 0 || step + 1 < steps) Move(tile, step);
       }
     }
   }
@@ -292,8 +291,9 @@ void RunPairs(const Tile<uint8_t>& tile, const Slice2& slice, const PairInputs& 
   };
   const int8_t* weights = slice.weights;
   const char* at = inputs.inputs;
+  const char* const end = at + inputs.steps * kStepBytes;
   if (inputs.how == Together::kTwo) {
-    for (const char* end = at + inputs.steps / 2 * 2 * kStepBytes; at < end; at += 2 * kStepBytes) {
+    for (; at + kStepBytes < end; at += 2 * kStepBytes) {
       const __m256i w = LoadHere(weights);
       const int8_t* second = weights + slice.step_bytes;
       Unroll<kRows>([&](auto r) __attribute__((always_inline)) {
@@ -305,12 +305,8 @@ void RunPairs(const Tile<uint8_t>& tile, const Slice2& slice, const PairInputs& 
       });
       weights = second + slice.step_bytes;
     }
-  } else {
-    for (const char* end = at + inputs.steps * kStepBytes; at < end; at += kStepBytes) {
-      one(at, weights);
-      weights += slice.step_bytes;
-    }
   }
+  for (; at < end; at += kStepBytes, weights += slice.step_bytes) one(at, weights);
   for (int32_t i = 0; i < apart.Count(); ++i)
     one(apart.Inputs() + i * kStepBytes, slice.weights + apart.Step(i) * slice.step_bytes);
   StoreTile2<kRows, kVectors>(tile, slice, finish, sums);

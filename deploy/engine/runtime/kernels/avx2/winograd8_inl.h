@@ -40,7 +40,7 @@ constexpr int kSixBits = 6;
 inline bool WinogradSuits(const ConvShape& s) {
   return s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
          s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.in_channels % 16 == 0 &&
-         s.in_channels >= 32 && s.in_channels <= kMostWinogradDepth && s.out_channels >= 32;
+         s.in_channels <= kMostWinogradDepth && s.out_channels >= kSlice2;
 }
 
 // Whether so many lines of outputs take fewer steps so: a product of words is worth one and a half
@@ -58,10 +58,9 @@ struct WinogradPlan {
   explicit WinogradPlan(const ConvShape& s) {
     const int32_t depth = s.in_channels;
     pad_bytes = RoundUp(depth, 64) + 64;
-    sixes =
-        static_cast<int32_t>(std::clamp<int64_t>(kWinogradInputs / (int64_t{kPoints} * 2 * depth),
-                                                 kFewestWinogradTiles, kMostWinogradTiles) /
-                             kRows2);
+    const int64_t tiles = std::clamp<int64_t>(kWinogradInputs / (int64_t{kPoints} * 2 * depth),
+                                              kFewestWinogradTiles, kMostWinogradTiles);
+    sixes = static_cast<int32_t>((tiles + kRows2 - 1) / kRows2);
     six_bytes = depth / 4 * kQuadBytes;
     // Not whole pages, lest all points' lines compete for the same few places of a cache.
     point_bytes = sixes * six_bytes + 64;
