@@ -6,7 +6,7 @@
 BUILD is the build folder (bin/ds_export, bin/ds_bench). Rivals are those that PYTHON, or the other Python that is given, can import: onnxruntime and
 openvino read the same file; litert and executorch read NAME.tflite and NAME.pte beside it, where those are, NAME being the file's name up to its first
 dot (bench/engine/peer_files.py makes them of the same network; another quantiser has chosen their scales). Each figure is of a fresh process; all of them take turns, round after round, so that a
-machine that others slow down slows all alike; the table has the median of the rounds. load: from a path to something that runs; memory: what loading
+machine that others slow down slows all alike; the table has the median of the rounds, and the least of all runs, which a busy machine moves least. load: from a path to something that runs; memory: what loading
 and running add to the process' resident memory, with the library, which is loaded before, left out. --isa holds the engine to an instruction set and
 OpenVINO with it (ONEDNN_MAX_CPU_ISA; avx512vnni keeps it from AMX); the others have no such switch and are left out then. Before each network the
 machine's INT8 peak on one thread is measured, so that rows from a slower minute show it. Of each network that a rival runs faster the engine's profile
@@ -27,7 +27,7 @@ RIVALS = {"onnxruntime": ("onnxruntime", ".onnx"), "openvino": ("openvino", ".on
           "executorch": ("executorch", ".pte")}
 # What oneDNN calls them.
 ONEDNN = {"avx2": "AVX2", "avx512vnni": "AVX512_CORE_VNNI"}
-FIELDS = ["median_ms", "p99_ms", "first_ms", "load_ms", "rss_mib"]
+FIELDS = ["median_ms", "least_ms", "p99_ms", "first_ms", "load_ms", "rss_mib"]
 
 
 def output(command, **options):
@@ -66,7 +66,7 @@ def files_of(onnx, rivals):
 
 
 def measured(args, dsm, rivals, paths, threads):
-    """The medians over the rounds of each runtime, and of the rounds' ratios of the best rival's median to ours."""
+    """The medians over the rounds of each runtime (of least_ms the least), of the rounds' ratios of the best rival's median to ours, and the ratio of the least."""
     rows = {name: [] for name in ["ours", *paths]}
     for _ in range(args.rounds):
         for name, row in rows.items():
@@ -74,7 +74,10 @@ def measured(args, dsm, rivals, paths, threads):
     table = {name: {field: statistics.median(one[field] for one in row) for field in FIELDS} for name, row in rows.items()}
     ratio = statistics.median(
         min(rows[name][i]["median_ms"] for name in paths) / rows["ours"][i]["median_ms"] for i in range(args.rounds)) if paths else None
-    return table, ratio
+    for name, row in rows.items():
+        table[name]["least_ms"] = min(one["least_ms"] for one in row)
+    least = min(table[name]["least_ms"] for name in paths) / table["ours"]["least_ms"] if paths else None
+    return table, ratio, least
 
 
 def profile(args, dsm, threads, most=8):
@@ -98,14 +101,14 @@ def network(args, onnx, rivals):
         found = {"model": onnx.stem, "int8_peak_gmacs": bench(args, dsm, 1, "--profile")["peak_int8_gmacs"], "runs": []}
         paths = files_of(onnx, rivals)
         for threads in args.threads:
-            table, ratio = measured(args, dsm, rivals, paths, threads)
-            run = {"threads": threads, "runtimes": table, "best_rival_over_ours": ratio}
+            table, ratio, least = measured(args, dsm, rivals, paths, threads)
+            run = {"threads": threads, "runtimes": table, "best_rival_over_ours": ratio, "least_over_ours": least}
             if ratio is not None and ratio < 1:
                 run["profile"] = profile(args, dsm, threads)
             found["runs"].append(run)
             for name, row in table.items():
                 figures = " | ".join(f"{row[field]:.2f}" for field in FIELDS)
-                last = f" | {ratio:.2f} | {found['int8_peak_gmacs']:.0f} |" if name == "ours" and ratio else " | | |"
+                last = f" | {ratio:.2f} | {least:.2f} | {found['int8_peak_gmacs']:.0f} |" if name == "ours" and ratio else " | | | |"
                 print(f"| {onnx.stem} | {threads} | {name} | {figures}{last}", flush=True)
         return found
 
@@ -131,8 +134,8 @@ def main():
     args = parser.parse_args()
     rivals = importable(args)
     print(f"{args.rounds} rounds of {args.runs} runs; rivals: {', '.join(rivals) or 'none'}\n")
-    print("| model | threads | runtime | " + " | ".join(FIELDS) + " | best rival / ours | INT8 peak, GMAC/s |")
-    print("| --- | --- | --- |" + " --- |" * (len(FIELDS) + 2))
+    print("| model | threads | runtime | " + " | ".join(FIELDS) + " | best rival / ours | of the least | INT8 peak, GMAC/s |")
+    print("| --- | --- | --- |" + " --- |" * (len(FIELDS) + 3))
     networks = [network(args, onnx, rivals) for onnx in args.files]
     print_losses(networks)
     if args.json:

@@ -301,7 +301,8 @@ TEST_P(ConvTest, ThreeByThreeIsExactForEverySplit) {
        {Conv(7, 32, 33, 3, 1, 1, 1), Conv(8, 48, 40, 3, 1, 1, 1, 1, 2),
         Conv(13, 32, 65, 3, 1, 1, 0), Conv(6, 64, 50, 3, 1, 1, 2, 1, 3),
         Conv(30, 32, 32, 3, 1, 1, 1), Conv(7, 80, 32, 3, 1, 1, 1), Conv(6, 1024, 32, 3, 1, 1, 1),
-        Conv(3, 32, 32, 3, 1, 1, 1), Conv(8, 40, 32, 3, 1, 1, 1)}) {
+        Conv(3, 32, 32, 3, 1, 1, 1), Conv(8, 40, 32, 3, 1, 1, 1), Conv(9, 144, 33, 3, 1, 1, 1),
+        Conv(12, 16, 16, 3, 1, 1, 1), Conv(10, 272, 48, 3, 1, 1, 1)}) {
     for (int32_t bits : {8, 4}) {
       Case c{.shape = shape, .bits = bits};
       c.values = ++number % 2 ? Values::kExtreme : Values::kAny;

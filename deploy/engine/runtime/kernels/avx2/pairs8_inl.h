@@ -1,11 +1,13 @@
-// Matrix product of many rows of bytes by AVX2's products of bytes in pairs (vpmaddubsw): half the
-// additions of products of words (conv8_inl.h), and these are what binds there. They saturate at 16
-// bits; about one pair in twenty of a trained layer's weights might, so that nearly every step has
-// one. Exact all the same: in a tile, a pair of the depth cannot where its greatest input times the
-// greatest sum of its weights of one sign stays below 2^15. Of the few steps where one might,
-// inputs are split: x = min(x, 127) + rest, neither of which can with any weights, and the rests
-// are multiplied in a second pass over those steps alone. Where steps are too many, words take
-// over.
+// Matrix product of many rows of bytes by AVX2's products of bytes in pairs (vpmaddubsw), those of
+// two steps of the depth added as 16 bits before they become 32 (vpmaddwd): six multiplications for
+// what words (conv8_inl.h) take eight for, and half the additions, which bind there. Products in
+// pairs saturate and their sums wrap at 16 bits; about one pair in twenty of a trained layer's
+// weights might. Exact all the same: in a tile, a pair of the depth cannot where its greatest input
+// times the greatest sum of its weights of one sign stays below 2^15, nor can two where both bounds
+// together do. Of two steps that might, one is taken out and multiplied alone in a second pass; of
+// a step that might by itself, inputs are split: x = min(x, 127) + rest, neither of which can with
+// any weights. Where too many steps are taken out, steps go one by one, and where still too many
+// are split, words take over.
 #pragma once
 
 #include <immintrin.h>
@@ -26,10 +28,13 @@ namespace ds::engine {
 namespace {
 
 // Fewer rows do not repay the look at the weights; inputs of both signs, as a higher zero point
-// means, are large too often; and more split steps than one in kMostSplit take longer than words.
-constexpr int32_t kFewestPairRows = 4 * kRows2;
+// means, are large too often; more steps taken out than one in kMostOut take longer than all steps
+// one by one, and more split ones than one in kMostSplit longer than words.
+constexpr int32_t kFewestPairRows = 24;
 constexpr int32_t kMostPairZero = 64;
+constexpr int32_t kMostOut = 12;
 constexpr int32_t kMostSplit = 6;
+constexpr int32_t kPairRows = 5;    // of a tile: ten sums, a vector of weights, four of products
 constexpr int64_t kStepBytes = 32;  // four of the depth for up to eight rows
 constexpr int64_t kLimitBytes = 4;  // of a step: a word for each pair
 
@@ -43,7 +48,8 @@ struct PairPlan {
     return std::max(InputBytes() + LimitBytes(), WideTileBytes(steps * 4));
   }
   int64_t SlicesBytes() const { return kPanel / kSlice2 * LimitBytes(); }
-  int64_t RestBytes() const { return steps * kStepBytes + LimitBytes(); }
+  // At most two for each step, and the step of each.
+  int64_t OutBytes() const { return 2 * (steps * kStepBytes + LimitBytes()); }
 
   int64_t steps;
 };
@@ -54,17 +60,19 @@ struct PairTile {
   char* greatest;
 };
 
+constexpr int32_t kTileRows = kPairRows + kPairRows % 2;
+
 inline void InterleaveTile(const Tile<uint8_t>& tile, const PairTile& to) {
   const __m128i low = _mm_set1_epi16(0xff);
   char *inputs = to.inputs, *greatest = to.greatest;
   for (int32_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t* rows[kRows2];  // the last one again where there are fewer
-    for (int32_t r = 0; r < kRows2; ++r)
+    const uint8_t* rows[kTileRows];  // the last one again where there are fewer
+    for (int32_t r = 0; r < kTileRows; ++r)
       rows[r] = tile.rows[tap * kTilePointers + std::min(r, tile.count - 1)];
     for (int32_t k = 0; k < tile.run; k += 16) {
       char* at = inputs + k / 4 * kStepBytes;
       __m128i most = _mm_setzero_si128();
-      Unroll<kRows2 / 2>([&](auto pair) __attribute__((always_inline)) {
+      Unroll<kTileRows / 2>([&](auto pair) __attribute__((always_inline)) {
         const __m128i a = Load128(rows[2 * pair] + k), b = Load128(rows[2 * pair + 1] + k);
         most = _mm_max_epu8(most, _mm_max_epu8(a, b));
         const __m128d first = _mm_castsi128_pd(_mm_unpacklo_epi32(a, b));
@@ -110,48 +118,94 @@ inline void SignedSums(const int8_t* weights, int64_t step_bytes, int64_t steps,
   Store256(sums + steps * kLimitBytes, zero);
 }
 
-// Steps of a tile whose inputs are split: where their weights are, and the rests, [count][8][4].
-class SplitSteps {
- public:
-  SplitSteps(char* scratch, int64_t steps)
-      : rests_(scratch), steps_(reinterpret_cast<int32_t*>(scratch + steps * kStepBytes)) {}
+// How the steps of a tile are multiplied.
+enum class Together { kTwo, kOne };
 
-  // Leaves min(x, 127) in the tile where a pair might saturate.
-  void Split(const PairTile& tile, const char* sums, int64_t steps) {
+// What is multiplied apart from the rest of a tile: inputs, [count][8][4], and the step that each
+// belongs to.
+class StepsApart {
+ public:
+  StepsApart(char* scratch, int64_t steps)
+      : inputs_(scratch), steps_(reinterpret_cast<int32_t*>(scratch + 2 * steps * kStepBytes)) {}
+
+  // Leaves in the tile what cannot saturate: of a step that might, min(x, 127) where steps go one
+  // by one, as does a last one without a second. Two by two, nothing of that step, nor of the
+  // second where only both together might.
+  void TakeOut(const PairTile& tile, const char* sums, int64_t steps, Together how) {
     // Copies, since what is stored might be they for all that the compiler knows.
-    char *const inputs = tile.inputs, *rest = rests_;
     const char* const greatest = tile.greatest;
-    int32_t* next = steps_;
+    count_ = 0;
+    if (how == Together::kTwo && NoneReach(greatest, sums, steps)) return;
     for (int64_t first = 0; first < steps; first += 8) {
       const __m256i most = _mm256_mullo_epi16(Load256(greatest + first * kLimitBytes),
                                               Load256(sums + first * kLimitBytes));
-      const __m256i either = _mm256_or_si256(most, _mm256_slli_epi32(most, 16));
-      uint32_t bits = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(either)));
-      for (; bits != 0; bits &= bits - 1, rest += kStepBytes) {
-        const int32_t step = static_cast<int32_t>(first) + std::countr_zero(bits);
-        char* at = inputs + step * kStepBytes;
-        const __m256i x = Load256(at), kept = _mm256_min_epu8(x, _mm256_set1_epi8(127));
-        Store256(at, kept);
-        Store256(rest, _mm256_sub_epi8(x, kept));
-        *next++ = step;
+      const uint32_t alone = Reached(most);
+      if (how == Together::kOne) {
+        for (uint32_t bits = alone; bits != 0; bits &= bits - 1)
+          Split(tile, static_cast<int32_t>(first) + std::countr_zero(bits));
+        continue;
+      }
+      const uint32_t both = Reached(OfTwo(most));
+      const uint32_t neither = ~(alone | (alone & kFirsts) << 1 | (alone & ~kFirsts) >> 1);
+      uint32_t out = alone | (both & neither & ~kFirsts);
+      for (; out != 0; out &= out - 1) {
+        const int bit = std::countr_zero(out);
+        const int32_t step = static_cast<int32_t>(first) + bit;
+        if ((alone >> bit & 1) != 0) Split(tile, step);
+        if (step % 2 != 0 || step + 1 < steps) Move(tile, step);
       }
     }
-    count_ = static_cast<int32_t>(next - steps_);
   }
 
-  void Join(const PairTile& tile) const {
+  void PutBack(const PairTile& tile) const {
     for (int32_t i = 0; i < count_; ++i) {
       char* at = tile.inputs + steps_[i] * kStepBytes;
-      Store256(at, _mm256_add_epi8(Load256(at), Load256(rests_ + i * kStepBytes)));
+      Store256(at, _mm256_add_epi8(Load256(at), Load256(inputs_ + i * kStepBytes)));
     }
   }
 
   int32_t Count() const { return count_; }
   int32_t Step(int32_t i) const { return steps_[i]; }
-  const char* Rests() const { return rests_; }
+  const char* Inputs() const { return inputs_; }
 
  private:
-  char* rests_;
+  static constexpr uint32_t kFirsts = 0x55;  // of each two steps
+
+  // From the bounds of steps to those of each and its neighbour.
+  static __m256i OfTwo(__m256i bounds) {
+    return _mm256_adds_epu16(bounds, _mm256_shuffle_epi32(bounds, 0xb1));
+  }
+  // Most tiles need no more than this.
+  static bool NoneReach(const char* greatest, const char* sums, int64_t steps) {
+    __m256i all = _mm256_setzero_si256();
+    for (int64_t at = 0; at < steps * kLimitBytes; at += 32) {
+      const __m256i most = _mm256_mullo_epi16(Load256(greatest + at), Load256(sums + at));
+      all = _mm256_or_si256(all, OfTwo(most));
+    }
+    return _mm256_testz_si256(all, _mm256_set1_epi16(INT16_MIN)) != 0;
+  }
+  // Of eight steps, those of which a word has its highest bit.
+  static uint32_t Reached(__m256i bounds) {
+    const __m256i either = _mm256_or_si256(bounds, _mm256_slli_epi32(bounds, 16));
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(either)));
+  }
+  void Split(const PairTile& tile, int32_t step) {
+    char* at = tile.inputs + step * kStepBytes;
+    const __m256i x = Load256(at), kept = _mm256_min_epu8(x, _mm256_set1_epi8(127));
+    Store256(at, kept);
+    Add(step, _mm256_sub_epi8(x, kept));
+  }
+  void Move(const PairTile& tile, int32_t step) {
+    char* at = tile.inputs + step * kStepBytes;
+    Add(step, Load256(at));
+    Store256(at, _mm256_setzero_si256());
+  }
+  void Add(int32_t step, __m256i inputs) {
+    Store256(inputs_ + count_ * kStepBytes, inputs);
+    steps_[count_++] = step;
+  }
+
+  char* inputs_;
   int32_t* steps_;
   int32_t count_ = 0;
 };
@@ -178,16 +232,55 @@ class SplitSteps {
   sum = total;
 }
 
+// The same of two steps, x and y the fours of each, v the second one's weights.
+[[gnu::always_inline]] inline void MultiplyAddEights(const char* x, const char* y, __m256i wa,
+                                                     const int8_t* w, const int8_t* v, __m256i ones,
+                                                     __m256i& a, __m256i& b) {
+  __m256i first, second, product, other, sum_a = a, sum_b = b;
+  asm volatile(
+      "vpbroadcastd %6, %2\n\tvpbroadcastd %7, %3\n\t"
+      "vpmaddubsw %8, %2, %4\n\tvpmaddubsw %9, %2, %2\n\t"
+      "vpmaddubsw %10, %3, %5\n\tvpmaddubsw %11, %3, %3\n\t"
+      "vpaddw %5, %4, %4\n\tvpaddw %3, %2, %2\n\t"
+      "vpmaddwd %12, %4, %4\n\tvpmaddwd %12, %2, %2\n\t"
+      "vpaddd %4, %0, %0\n\tvpaddd %2, %1, %1"
+      : "+x"(sum_a), "+x"(sum_b), "=&x"(first), "=&x"(second), "=&x"(product), "=&x"(other)
+      : "m"(*reinterpret_cast<const int32_t*>(x)), "m"(*reinterpret_cast<const int32_t*>(y)),
+        "x"(wa), "m"(*reinterpret_cast<const __m256i_u*>(w + 32)),
+        "m"(*reinterpret_cast<const __m256i_u*>(v)),
+        "m"(*reinterpret_cast<const __m256i_u*>(v + 32)), "x"(ones));
+  a = sum_a, b = sum_b;
+}
+[[gnu::always_inline]] inline void MultiplyAddEight(const char* x, const char* y, __m256i w,
+                                                    const int8_t* v, __m256i ones, __m256i& sum) {
+  __m256i first, second, total = sum;
+  asm volatile(
+      "vpbroadcastd %3, %1\n\tvpbroadcastd %4, %2\n\t"
+      "vpmaddubsw %5, %1, %1\n\tvpmaddubsw %6, %2, %2\n\t"
+      "vpaddw %2, %1, %1\n\tvpmaddwd %7, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(total), "=&x"(first), "=&x"(second)
+      : "m"(*reinterpret_cast<const int32_t*>(x)), "m"(*reinterpret_cast<const int32_t*>(y)),
+        "x"(w), "m"(*reinterpret_cast<const __m256i_u*>(v)), "x"(ones));
+  sum = total;
+}
+
+// A tile's inputs, without what is multiplied apart.
+struct PairInputs {
+  const char* inputs;
+  int64_t steps;
+  Together how;
+};
+
 template <int kRows, int kVectors>
-void RunPairs(const Tile<uint8_t>& tile, const Slice2& slice, const PairTile& inputs, int64_t steps,
-              const SplitSteps& split, const Finish2& finish) {
+void RunPairs(const Tile<uint8_t>& tile, const Slice2& slice, const PairInputs& inputs,
+              const StepsApart& apart, const Finish2& finish) {
   __m256i sums[kRows][kVectors];
   Unroll<kVectors>([&](auto v) {
     const __m256i bias = Load256(slice.bias + v * 8);
     Unroll<kRows>([&](auto r) { sums[r][v] = bias; });
   });
   const __m256i ones = _mm256_set1_epi16(1);
-  const auto step = [&](const char* from, const int8_t* weights) __attribute__((always_inline)) {
+  const auto one = [&](const char* from, const int8_t* weights) __attribute__((always_inline)) {
     const __m256i w = LoadHere(weights);
     Unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       if constexpr (kVectors == 1)
@@ -197,50 +290,64 @@ void RunPairs(const Tile<uint8_t>& tile, const Slice2& slice, const PairTile& in
     });
   };
   const int8_t* weights = slice.weights;
-  const char* end = inputs.inputs + steps * kStepBytes;
-  for (const char* at = inputs.inputs; at < end; at += kStepBytes, weights += slice.step_bytes)
-    step(at, weights);
-  for (int32_t i = 0; i < split.Count(); ++i)
-    step(split.Rests() + i * kStepBytes, slice.weights + split.Step(i) * slice.step_bytes);
+  const char* at = inputs.inputs;
+  const char* const end = at + inputs.steps * kStepBytes;
+  if (inputs.how == Together::kTwo) {
+    for (; at + kStepBytes < end; at += 2 * kStepBytes) {
+      const __m256i w = LoadHere(weights);
+      const int8_t* second = weights + slice.step_bytes;
+      Unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+        const char *x = at + r * 4, *y = x + kStepBytes;
+        if constexpr (kVectors == 1)
+          MultiplyAddEight(x, y, w, second, ones, sums[r][0]);
+        else
+          MultiplyAddEights(x, y, w, weights, second, ones, sums[r][0], sums[r][1]);
+      });
+      weights = second + slice.step_bytes;
+    }
+  }
+  for (; at < end; at += kStepBytes, weights += slice.step_bytes) one(at, weights);
+  for (int32_t i = 0; i < apart.Count(); ++i)
+    one(apart.Inputs() + i * kStepBytes, slice.weights + apart.Step(i) * slice.step_bytes);
   StoreTile2<kRows, kVectors>(tile, slice, finish, sums);
 }
 
-using RunPairTile = void (*)(const Tile<uint8_t>&, const Slice2&, const PairTile&, int64_t,
-                             const SplitSteps&, const Finish2&);
+using RunPairTile = void (*)(const Tile<uint8_t>&, const Slice2&, const PairInputs&,
+                             const StepsApart&, const Finish2&);
 
 template <int kVectors, size_t... kRows>
 constexpr std::array<RunPairTile, sizeof...(kRows)> PairTiles(std::index_sequence<kRows...>) {
   return {RunPairs<static_cast<int>(kRows) + 1, kVectors>...};
 }
 
-// One convolution: its tiles by pairs until too many of their steps are split, then by words.
+using PairBlocks = Blocks<uint8_t, 4, kPairRows>;
+
+// One convolution: its tiles two steps at a time until too many are taken out, then step by step,
+// until too many of these are split; then by words.
 class PairConv {
  public:
   PairConv(const Conv8Args& args, void* scratch)
       : args_(args),
         plan_(RoundUp(args.shape.Depth(), 4)),
         finish_(args.requantise),
-        tiles_(static_cast<char*>(scratch) +
-               RoundUp(Blocks2<false>(args.shape).ScratchBytes(), 64)),
-        sums_(tiles_ + Blocks2<false>(args.shape).tiles * plan_.TileBytes()),
-        split_(sums_ + plan_.SlicesBytes(), plan_.steps) {}
+        tiles_(static_cast<char*>(scratch) + RoundUp(PairBlocks(args.shape).ScratchBytes(), 64)),
+        sums_(tiles_ + PairBlocks(args.shape).tiles * plan_.TileBytes()),
+        apart_(sums_ + plan_.SlicesBytes(), plan_.steps) {}
 
   static int64_t ScratchBytes(const ConvShape& shape) {
-    const Blocks2<false> blocks(shape);
+    const PairBlocks blocks(shape);
     const PairPlan plan(RoundUp(shape.Depth(), 4));
     return RoundUp(blocks.ScratchBytes(), 64) + blocks.tiles * plan.TileBytes() +
-           plan.SlicesBytes() + plan.RestBytes();
+           plan.SlicesBytes() + plan.OutBytes();
   }
 
   void Prepare(const Tile<uint8_t>& tile) const {
+    FetchOutputs(tile, 0, args_.shape.out_channels);
     by_words_ ? WidenTile2(tile, Place(tile)) : InterleaveTile(tile, Inputs(tile));
   }
 
   void Run(const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
-    if (tile.number == 0) {
-      widens_ = !by_words_ && split_steps_ * kMostSplit > all_steps_;
-      by_words_ = by_words_ || widens_;
-    }
+    if (tile.number == 0) ChooseHow();
     if (widens_) WidenTile2(tile, Place(tile));  // in the midst of a block
     if (by_words_) return RunWords<false>(args_, finish_, tile, Place(tile), group, column, width);
     RunPanel(tile, group, column, width);
@@ -252,26 +359,47 @@ class PairConv {
     return {Place(tile), Place(tile) + plan_.InputBytes()};
   }
 
+  void ChooseHow() {
+    widens_ = false;
+    if (how_ == Together::kTwo && steps_apart_ * kMostOut > all_steps_) {
+      how_ = Together::kOne;
+      steps_apart_ = all_steps_ = 0;
+    }
+    if (how_ == Together::kOne && !by_words_ && steps_apart_ * kMostSplit > all_steps_)
+      by_words_ = widens_ = true;
+  }
+
+  // Brings what a panel of a tile reads and writes behind its sums closer, a block ahead: no
+  // processor foresees lines so far apart.
+  void FetchOutputs(const Tile<uint8_t>& tile, int32_t column, int32_t channels) const {
+    if (column >= channels) return;
+    for (int32_t r = 0; r < tile.count; ++r) {
+      _mm_prefetch(tile.out[r] + column, _MM_HINT_T0);
+      if (finish_.adds) _mm_prefetch(tile.residual[r] + column, _MM_HINT_T0);
+    }
+  }
+
   void RunPanel(const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {
-    static constexpr auto kOne = PairTiles<1>(std::make_index_sequence<kRows2>());
-    static constexpr auto kTwo = PairTiles<2>(std::make_index_sequence<kRows2>());
+    static constexpr auto kOne = PairTiles<1>(std::make_index_sequence<kPairRows>());
+    static constexpr auto kTwo = PairTiles<2>(std::make_index_sequence<kPairRows>());
     const ConvShape& shape = args_.shape;
     const Requantise& how = args_.requantise;
     const int32_t panel = PanelWidth(shape.out_channels - column);
     const int8_t* weights = static_cast<const int8_t*>(args_.weights) + group * Group8Bytes(shape) +
                             column * plan_.steps * 4;
     const PairTile inputs = Inputs(tile);
+    FetchOutputs(tile, column + kPanel, shape.out_channels);
     for (int32_t c = 0; c < width; c += kSlice2) {
       const int64_t at = group * RoundUp(shape.out_channels, kChannelBlock) + column + c;
       const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
                          how.multiplier + at, column + c, std::min(kSlice2, width - c)};
       char* sums = sums_ + c / kSlice2 * plan_.LimitBytes();
       if (tile.number == 0) SignedSums(slice.weights, slice.step_bytes, plan_.steps, sums);
-      split_.Split(inputs, sums, plan_.steps);
-      split_steps_ += split_.Count(), all_steps_ += plan_.steps;
+      apart_.TakeOut(inputs, sums, plan_.steps, how_);
+      steps_apart_ += apart_.Count(), all_steps_ += plan_.steps;
       const RunPairTile* run = slice.columns > 8 ? kTwo.data() : kOne.data();
-      run[tile.count - 1](tile, slice, inputs, plan_.steps, split_, finish_);
-      split_.Join(inputs);
+      run[tile.count - 1](tile, slice, {inputs.inputs, plan_.steps, how_}, apart_, finish_);
+      apart_.PutBack(inputs);
     }
   }
 
@@ -279,15 +407,16 @@ class PairConv {
   const PairPlan plan_;
   const Finish2 finish_;
   char *tiles_, *sums_;
-  SplitSteps split_;
-  int64_t split_steps_ = 0, all_steps_ = 0;
+  StepsApart apart_;
+  int64_t steps_apart_ = 0, all_steps_ = 0;
+  Together how_ = Together::kTwo;
   bool by_words_ = false;
   bool widens_ = false;  // the panel with which words begin
 };
 
 inline void PairConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
   PairConv conv(args, scratch);
-  RunBlocks<uint8_t, 4, kRows2>(
+  RunBlocks<uint8_t, 4, kPairRows>(
       args, args.requantise.residual, args.pad_value, rows, columns, scratch, Copy256(),
       [&](const Tile<uint8_t>& tile) { conv.Prepare(tile); },
       [&](const Tile<uint8_t>& tile, int32_t group, int32_t column, int32_t width) {

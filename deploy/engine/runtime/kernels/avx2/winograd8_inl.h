@@ -1,10 +1,13 @@
-// 3x3 convolutions of bytes by F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional
-// Neural Networks" (2015), in exact integers: 16 products for four outputs instead of 36. Inputs
-// become sums of four bytes, weights (doubled along both axes) sums of nine, both of at most 11
-// bits and a sign; their products in 16 by 16 bits are summed in 32, and what comes out is four
-// times the convolution's sum: nothing is rounded, so that the bytes are those of every other way.
-// Weights are transformed from the packed ones on the way, 16 channels at a time, which costs as
-// much as two tiles' products and no memory.
+// 3x3 convolutions of bytes by F(4x4, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional
+// Neural Networks" (2015), in exact integers: 36 products for sixteen outputs instead of 144. The
+// fractions of its weights' transform (1/4, -1/6, 1/24) are left out, so that weights become whole
+// numbers of at most 13 bits and a sign, and inputs (less 128) of at most 14; their products in 16
+// by 16 bits are summed modulo 2^32. What comes out is 576 = 9 * 64 times the convolution's sum,
+// modulo 2^32: a product with the inverse of 9 and a shift by 6 leave the sum itself, since it is
+// below 2^25 in magnitude for at most kMostPart channels; of more channels, parts are added.
+// Nothing is rounded, so that the bytes are those of every other way. Weights are transformed from
+// the packed ones on the way, 16 channels at a time, which costs as much as two tiles' products
+// and no memory.
 #pragma once
 
 #include <immintrin.h>
@@ -20,61 +23,103 @@
 namespace ds::engine {
 namespace {
 
-constexpr int32_t kPoints = 16;                 // of the transformed domain: 4 x 4
+constexpr int32_t kOuts = 4;                    // of a tile along each axis
+constexpr int32_t kIns = 6;                     // inputs that these read
+constexpr int32_t kPoints = kIns * kIns;        // of the transformed domain
 constexpr int64_t kWinogradInputs = 320 << 10;  // bytes of transformed inputs aimed at
 constexpr int32_t kMostWinogradTiles = 96;      // of a block
-constexpr int32_t kFewestWinogradTiles = 12;    // below, transforming weights costs too much
-// 4 * 255 * 128 * 9 * kMostWinogradDepth fits int32.
+constexpr int32_t kFewestWinogradTiles = 12;    // that a block has room for
+constexpr int32_t kSixesTogether = 4;           // that share what is read of the weights
+// Input channels of a part; 128 * 128 * 9 * kMostPart is below 2^25.
+constexpr int32_t kMostPart = 128;
+// More would take more scratch than caches.
 constexpr int32_t kMostWinogradDepth = 1024;
+constexpr int32_t kInverseOfNine = 954437177;  // 9 * 954437177 = 2 * 2^32 + 1
+constexpr int kSixBits = 6;
 
 inline bool WinogradSuits(const ConvShape& s) {
   return s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
          s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.in_channels % 16 == 0 &&
-         s.in_channels >= 32 && s.in_channels <= kMostWinogradDepth && s.out_channels >= 32;
+         s.in_channels <= kMostWinogradDepth && s.out_channels >= kSlice2;
+}
+
+// Whether so many lines of outputs take fewer steps so: a product of words is worth one and a half
+// of bytes, and a weight's transform a hundred.
+inline bool WinogradPays(const ConvShape& s, int32_t lines) {
+  const int64_t tiles =
+      int64_t{1} * ((lines + kOuts - 1) / kOuts) * ((s.out_w + kOuts - 1) / kOuts);
+  return tiles * kPoints * 3 / 2 + 100 < int64_t{9} * lines * s.out_w;
 }
 
 // Scratch: padding, the block's inputs [point][six tiles][four channels][tile], a slice's weights
-// [point][two channels][16 outputs], its sums [point][tile][16 outputs].
+// [point][two channels][16 outputs] of a part of the depth, its sums [point][tile][16 outputs] of
+// some sixes, and what earlier parts came to: [tile][half][pixel][8 outputs].
 struct WinogradPlan {
   explicit WinogradPlan(const ConvShape& s) {
-    const int64_t depth = s.in_channels;
+    const int32_t depth = s.in_channels;
     pad_bytes = RoundUp(depth, 64) + 64;
-    sixes = static_cast<int32_t>(std::clamp<int64_t>(kWinogradInputs / (kPoints * 2 * depth),
-                                                     kFewestWinogradTiles, kMostWinogradTiles) /
-                                 kRows2);
+    const int64_t tiles = std::clamp<int64_t>(kWinogradInputs / (int64_t{kPoints} * 2 * depth),
+                                              kFewestWinogradTiles, kMostWinogradTiles);
+    sixes = static_cast<int32_t>((tiles + kRows2 - 1) / kRows2);
     six_bytes = depth / 4 * kQuadBytes;
     // Not whole pages, lest all points' lines compete for the same few places of a cache.
     point_bytes = sixes * six_bytes + 64;
-    weight_bytes = depth * kSlice2 * 2 + 64;
-    sum_bytes = int64_t{sixes} * kRows2 * kSlice2 * 4;
+    parts = (depth + kMostPart - 1) / kMostPart;
+    part = static_cast<int32_t>(RoundUp((depth + parts - 1) / parts, 16));
+    weight_bytes = part * kSlice2 * 2 + 64;
+    sum_bytes = kSixesTogether * kRows2 * kSlice2 * 4;
+    earlier_bytes = parts > 1 ? int64_t{sixes} * kRows2 * kTileSums : 0;
   }
   int64_t ScratchBytes() const {
-    return pad_bytes + kPoints * (point_bytes + weight_bytes + sum_bytes);
+    return pad_bytes + kPoints * (point_bytes + weight_bytes + sum_bytes) + earlier_bytes;
   }
 
-  int32_t sixes;  // of tiles, of a block
-  int64_t pad_bytes, six_bytes, point_bytes, weight_bytes, sum_bytes;
+  static constexpr int64_t kTileSums = kOuts * kOuts * kSlice2 * 4;
+  int32_t sixes;        // of tiles, of a block
+  int32_t parts, part;  // of the depth, and channels of each but the last
+  int64_t pad_bytes, six_bytes, point_bytes, weight_bytes, sum_bytes, earlier_bytes;
 };
 
-// Two by two output pixels.
+// At most four by four output pixels.
 struct WinogradTile {
   Pixel at;
-  bool below, right;  // whether the second line and column are wanted
+  int32_t lines, columns;  // that are wanted
 };
 
-// B^T d B of Lavin and Gray along one axis, and G g, doubled.
-[[gnu::always_inline]] inline void TransformInputs(const __m256i (&d)[4], __m256i (&out)[4]) {
-  out[0] = _mm256_sub_epi16(d[0], d[2]);
-  out[1] = _mm256_add_epi16(d[1], d[2]);
-  out[2] = _mm256_sub_epi16(d[2], d[1]);
-  out[3] = _mm256_sub_epi16(d[1], d[3]);
+// B^T d of Lavin and Gray along one axis; G g without its fractions; A^T m with them, times 24.
+[[gnu::always_inline]] inline void TransformInputs(const __m256i (&d)[kIns], __m256i (&out)[kIns]) {
+  const __m256i e = _mm256_sub_epi16(d[4], d[2]), f = _mm256_sub_epi16(d[3], d[1]);
+  const __m256i g = _mm256_sub_epi16(d[4], _mm256_slli_epi16(d[2], 2));
+  const __m256i h = _mm256_sub_epi16(d[3], _mm256_slli_epi16(d[1], 2));
+  const __m256i twice = _mm256_slli_epi16(f, 1);
+  out[0] = _mm256_add_epi16(_mm256_slli_epi16(_mm256_sub_epi16(d[0], d[2]), 2), e);
+  out[1] = _mm256_add_epi16(g, h);
+  out[2] = _mm256_sub_epi16(g, h);
+  out[3] = _mm256_add_epi16(e, twice);
+  out[4] = _mm256_sub_epi16(e, twice);
+  out[5] = _mm256_sub_epi16(_mm256_sub_epi16(d[5], d[3]), _mm256_slli_epi16(twice, 1));
 }
-[[gnu::always_inline]] inline void TransformWeights(const __m256i (&g)[3], __m256i (&out)[4]) {
+[[gnu::always_inline]] inline void TransformWeights(const __m256i (&g)[3], __m256i (&out)[kIns]) {
   const __m256i ends = _mm256_add_epi16(g[0], g[2]);
-  out[0] = _mm256_add_epi16(g[0], g[0]);
+  const __m256i far = _mm256_add_epi16(g[0], _mm256_slli_epi16(g[2], 2));
+  const __m256i twice = _mm256_slli_epi16(g[1], 1);
+  out[0] = g[0];
   out[1] = _mm256_add_epi16(ends, g[1]);
   out[2] = _mm256_sub_epi16(ends, g[1]);
-  out[3] = _mm256_add_epi16(g[2], g[2]);
+  out[3] = _mm256_add_epi16(far, twice);
+  out[4] = _mm256_sub_epi16(far, twice);
+  out[5] = g[2];
+}
+[[gnu::always_inline]] inline void TransformSums(const __m256i (&m)[kIns], __m256i (&out)[kOuts]) {
+  const auto thrice = [](__m256i x) { return _mm256_add_epi32(x, _mm256_slli_epi32(x, 1)); };
+  const __m256i s = _mm256_add_epi32(m[1], m[2]), d = _mm256_sub_epi32(m[1], m[2]);
+  const __m256i t = _mm256_add_epi32(m[3], m[4]), e = _mm256_sub_epi32(m[3], m[4]);
+  out[0] = _mm256_add_epi32(_mm256_slli_epi32(thrice(m[0]), 1),
+                            _mm256_sub_epi32(t, _mm256_slli_epi32(s, 2)));
+  out[1] = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_slli_epi32(d, 1)), 1);
+  out[2] = _mm256_slli_epi32(_mm256_sub_epi32(t, s), 2);
+  const __m256i last = _mm256_slli_epi32(_mm256_add_epi32(e, thrice(m[5])), 1);
+  out[3] = _mm256_slli_epi32(_mm256_sub_epi32(last, d), 2);
 }
 
 template <bool kFour>
@@ -87,6 +132,7 @@ class Winograd {
     inputs_ = static_cast<char*>(scratch) + plan_.pad_bytes;
     weights_ = inputs_ + kPoints * plan_.point_bytes;
     sums_ = weights_ + kPoints * plan_.weight_bytes;
+    earlier_ = sums_ + kPoints * plan_.sum_bytes;
   }
 
   // Lines of all images' outputs.
@@ -108,10 +154,10 @@ class Winograd {
   void ForTiles(Range lines, Each each) {
     for (int32_t line = lines.begin; line < lines.end;) {
       const int32_t image = line / shape_.out_h, y = line % shape_.out_h;
-      const bool below = line + 1 < lines.end && y + 1 < shape_.out_h;
-      for (int32_t x = 0; x < shape_.out_w; x += 2)
-        each(WinogradTile{{image, y, x}, below, x + 1 < shape_.out_w});
-      line += below ? 2 : 1;
+      const int32_t some = std::min({kOuts, lines.end - line, shape_.out_h - y});
+      for (int32_t x = 0; x < shape_.out_w; x += kOuts)
+        each(WinogradTile{{image, y, x}, some, std::min(kOuts, shape_.out_w - x)});
+      line += some;
     }
   }
 
@@ -126,25 +172,42 @@ class Winograd {
         WriteInputs(tiles_[t], inputs_ + six * plan_.six_bytes + (t - first) * 8);
     }
     for (int32_t column = columns.begin; column < columns.end; column += kSlice2) {
-      WriteWeights(column);
-      for (int32_t point = 0; point < kPoints; ++point) {
-        for (int32_t six = 0; six < sixes; ++six) {
-          const int32_t first = FirstOf(six, sixes);
-          Multiply(point, six, first, FirstOf(six + 1, sixes) - first);
-        }
-      }
-      const int32_t width = std::min(kSlice2, columns.end - column);
-      for (int32_t t = 0; t < count_; ++t) Finish(t, column, width);
+      of_weights_[0] = of_weights_[1] = _mm256_setzero_si256();
+      for (int32_t part = 0; part < plan_.parts; ++part) RunPart(column, columns.end, part, sixes);
     }
     count_ = 0;
   }
 
-  // The 16 points of a tile: `to` is its place of the first four channels of the first point.
+  // All tiles' sums of a part of the depth, and behind the last one what they become.
+  void RunPart(int32_t column, int32_t end, int32_t part, int32_t sixes) {
+    const Range depth{part * plan_.part, std::min((part + 1) * plan_.part, shape_.in_channels)};
+    const int32_t width = std::min(kSlice2, end - column);
+    WriteWeights(column, depth);
+    for (int32_t some = 0; some < sixes; some += kSixesTogether) {
+      const int32_t last = std::min(some + kSixesTogether, sixes);
+      const int32_t first = FirstOf(some, sixes);
+      for (int32_t point = 0; point < kPoints; ++point) {
+        for (int32_t six = some; six < last; ++six) {
+          const int32_t tile = FirstOf(six, sixes);
+          Multiply(point, six, depth, FirstOf(six + 1, sixes) - tile, tile - first);
+        }
+      }
+      for (int32_t t = first; t < FirstOf(last, sixes); ++t) {
+        __m256i sums[2][kOuts * kOuts];
+        for (int32_t half = 0; half < 2; ++half)
+          SumsOf(sums_ + (t - first) * (kSlice2 * 4) + half * 32, sums[half]);
+        if (plan_.parts > 1) AddEarlier(t, part, sums);
+        if (part + 1 == plan_.parts) Finish(tiles_[t], column, width, sums);
+      }
+    }
+  }
+
+  // The points of a tile: `to` is its place of the first four channels of the first point.
   void WriteInputs(const WinogradTile& tile, char* to) const {
-    const uint8_t* pixels[4][4];
+    const uint8_t* pixels[kIns][kIns];
     const int32_t first_y = InputY(shape_, tile.at.y, 0), first_x = InputX(shape_, tile.at.x, 0);
-    for (int32_t i = 0; i < 4; ++i) {
-      for (int32_t j = 0; j < 4; ++j) {
+    for (int32_t i = 0; i < kIns; ++i) {
+      for (int32_t j = 0; j < kIns; ++j) {
         const int32_t y = first_y + i, x = first_x + j;
         const bool inside = Within(y, shape_.in_h) && Within(x, shape_.in_w);
         pixels[i][j] = inside ? At<uint8_t>(args_.input, {tile.at.image, y, x}) : padding_;
@@ -152,20 +215,24 @@ class Winograd {
     }
     // The order of the two values that share a product: see WordsOf().
     const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    const __m128i less128 = _mm_set1_epi8(INT8_MIN);
     const int64_t point_bytes = plan_.point_bytes;
     for (int32_t c = 0; c < shape_.in_channels; c += 16, to += 4 * kQuadBytes) {
-      __m256i rows[4][4];  // [column][point of the row]
-      for (int32_t j = 0; j < 4; ++j) {
-        __m256i d[4];
-        for (int32_t i = 0; i < 4; ++i)
-          d[i] = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(Load128(pixels[i][j] + c), order));
+      __m256i rows[kIns][kIns];  // [column][point of the row]
+      for (int32_t j = 0; j < kIns; ++j) {
+        __m256i d[kIns];
+        for (int32_t i = 0; i < kIns; ++i) {
+          const __m128i bytes = _mm_xor_si128(Load128(pixels[i][j] + c), less128);
+          d[i] = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, order));
+        }
         TransformInputs(d, rows[j]);
       }
       char* out = to;
-      for (int32_t i = 0; i < 4; ++i) {
-        __m256i points[4];
-        TransformInputs({rows[0][i], rows[1][i], rows[2][i], rows[3][i]}, points);
-        for (int32_t j = 0; j < 4; ++j, out += point_bytes) StoreQuads(points[j], out);
+      for (int32_t i = 0; i < kIns; ++i) {
+        __m256i points[kIns];
+        TransformInputs({rows[0][i], rows[1][i], rows[2][i], rows[3][i], rows[4][i], rows[5][i]},
+                        points);
+        for (int32_t j = 0; j < kIns; ++j, out += point_bytes) StoreQuads(points[j], out);
       }
     }
   }
@@ -178,39 +245,44 @@ class Winograd {
     _mm_storeh_pd(reinterpret_cast<double*>(to + 3 * kQuadBytes), last);
   }
 
-  // Those of 16 channels from `column` on.
-  void WriteWeights(int32_t column) const {
+  // Those of 16 channels from `column` on, of a part of the depth; and what they come to.
+  void WriteWeights(int32_t column, Range part) {
     constexpr int32_t kStep = kFour ? 8 : 4;  // of the depth, 4 bytes a channel
     const int32_t first = column / kPanel * kPanel, depth = shape_.in_channels;
     const int64_t step_bytes = 4 * PanelWidth(shape_.out_channels - first);
     const auto* packed = static_cast<const int8_t*>(args_.weights) +
-                         int64_t{9} * first * depth / (kFour ? 2 : 1) + (column - first) * 4;
+                         int64_t{9} * first * depth / (kFour ? 2 : 1) + (column - first) * 4 +
+                         part.begin / kStep * step_bytes;
     const int64_t tap_bytes = depth / kStep * step_bytes;
     // To the next slice: in this panel or the next one.
     const int64_t ahead = column == first ? 4 * kSlice2 : 9 * tap_bytes - 4 * kSlice2;
     char* to = weights_;
-    for (int32_t c = 0; c < depth; c += kStep, packed += step_bytes) {
+    for (int32_t c = part.begin; c < part.end; c += kStep, packed += step_bytes) {
       for (int32_t tap = 0; tap < 9; ++tap) FetchBehind(packed, tap * tap_bytes + ahead);
-      Unroll<kFour ? 4 : 2>([&](auto part) {
-        WritePoints<part>(packed, tap_bytes, to);
-        WritePoints<part>(packed + 32, tap_bytes, to + 32);
+      Unroll<kFour ? 4 : 2>([&](auto which) {
+        WritePoints<which>(packed, tap_bytes, to, of_weights_[0]);
+        WritePoints<which>(packed + 32, tap_bytes, to + 32, of_weights_[1]);
         to += kSlice2 * 4;
       });
     }
   }
   template <int kPart>
-  void WritePoints(const int8_t* from, int64_t tap_bytes, char* to) const {
-    __m256i rows[3][4];  // [column][point of the row]
+  void WritePoints(const int8_t* from, int64_t tap_bytes, char* to, __m256i& of_weights) const {
+    __m256i rows[3][kIns];  // [column][point of the row]
     for (int32_t kx = 0; kx < 3; ++kx) {
       __m256i g[3];
       for (int32_t ky = 0; ky < 3; ++ky)
         g[ky] = WordsOf<kFour, kPart>(Load256(from + (ky * 3 + kx) * tap_bytes));
       TransformWeights(g, rows[kx]);
     }
-    for (int32_t i = 0; i < 4; ++i) {
-      __m256i points[4];
+    for (int32_t i = 0; i < kIns; ++i) {
+      __m256i points[kIns];
       TransformWeights({rows[0][i], rows[1][i], rows[2][i]}, points);
-      for (int32_t j = 0; j < 4; ++j, to += plan_.weight_bytes) Store256(to, points[j]);
+      // This point of all nine is their sum.
+      if (i == 1)
+        of_weights =
+            _mm256_add_epi32(of_weights, _mm256_madd_epi16(points[1], _mm256_set1_epi16(1)));
+      for (int32_t j = 0; j < kIns; ++j, to += plan_.weight_bytes) Store256(to, points[j]);
     }
   }
 
@@ -231,60 +303,77 @@ class Winograd {
       Store256(to + r * 64 + 32, sums[r][1]);
     });
   }
-  void Multiply(int32_t point, int32_t six, int32_t first, int32_t count) const {
+  // Of `count` tiles of a six, to the place of tile `at`.
+  void Multiply(int32_t point, int32_t six, Range depth, int32_t count, int32_t at) const {
     static constexpr std::array<void (*)(const char*, const char*, int64_t, char*), kRows2> kSixes =
         {MultiplySix<1>, MultiplySix<2>, MultiplySix<3>,
          MultiplySix<4>, MultiplySix<5>, MultiplySix<6>};
     kSixes[static_cast<size_t>(count - 1)](
-        inputs_ + point * plan_.point_bytes + six * plan_.six_bytes,
-        weights_ + point * plan_.weight_bytes, shape_.in_channels,
-        sums_ + point * plan_.sum_bytes + first * (kSlice2 * 4));
+        inputs_ + point * plan_.point_bytes + six * plan_.six_bytes + depth.begin / 4 * kQuadBytes,
+        weights_ + point * plan_.weight_bytes, depth.end - depth.begin,
+        sums_ + point * plan_.sum_bytes + at * (kSlice2 * 4));
   }
 
-  // The convolution's sums of eight channels at a tile's four pixels.
-  void SumsOf(const char* from, __m256i bias, __m256i (&sums)[4]) const {
-    __m256i rows[2][4];
-    for (int32_t j = 0; j < 4; ++j) {
-      __m256i m[4];
-      for (int32_t i = 0; i < 4; ++i) m[i] = Load256(from + (i * 4 + j) * plan_.sum_bytes);
-      const __m256i middle = _mm256_add_epi32(m[1], m[2]);
-      rows[0][j] = _mm256_add_epi32(m[0], middle);
-      rows[1][j] = _mm256_sub_epi32(_mm256_sub_epi32(m[1], m[2]), m[3]);
+  // A part's sums of eight channels at a tile's pixels, of inputs less 128.
+  void SumsOf(const char* from, __m256i (&sums)[kOuts * kOuts]) const {
+    __m256i rows[kOuts][kIns];
+    for (int32_t j = 0; j < kIns; ++j) {
+      __m256i m[kIns], column[kOuts];
+      for (int32_t i = 0; i < kIns; ++i) m[i] = Load256(from + (i * kIns + j) * plan_.sum_bytes);
+      TransformSums(m, column);
+      for (int32_t i = 0; i < kOuts; ++i) rows[i][j] = column[i];
     }
-    for (int32_t i = 0; i < 2; ++i) {
-      const auto& m = rows[i];
-      const __m256i left = _mm256_add_epi32(m[0], _mm256_add_epi32(m[1], m[2]));
-      const __m256i right = _mm256_sub_epi32(_mm256_sub_epi32(m[1], m[2]), m[3]);
-      sums[i * 2] = _mm256_add_epi32(_mm256_srai_epi32(left, 2), bias);
-      sums[i * 2 + 1] = _mm256_add_epi32(_mm256_srai_epi32(right, 2), bias);
+    const __m256i inverse = _mm256_set1_epi32(kInverseOfNine);
+    for (int32_t i = 0; i < kOuts; ++i) {
+      __m256i line[kOuts];
+      TransformSums(rows[i], line);
+      for (int32_t j = 0; j < kOuts; ++j)
+        sums[i * kOuts + j] = _mm256_srai_epi32(_mm256_mullo_epi32(line[j], inverse), kSixBits);
     }
   }
 
-  void Finish(int32_t number, int32_t column, int32_t width) const {
+  // Adds what the parts before this one came to, and keeps it for the next one.
+  void AddEarlier(int32_t tile, int32_t part, __m256i (&sums)[2][kOuts * kOuts]) const {
+    char* at = earlier_ + tile * WinogradPlan::kTileSums;
+    for (int32_t i = 0; i < 2 * kOuts * kOuts; ++i, at += 32) {
+      __m256i& sum = sums[i / (kOuts * kOuts)][i % (kOuts * kOuts)];
+      if (part > 0) sum = _mm256_add_epi32(sum, Load256(at));
+      Store256(at, sum);
+    }
+  }
+
+  void Finish(const WinogradTile& tile, int32_t column, int32_t width,
+              const __m256i (&sums)[2][kOuts * kOuts]) const {
     const Requantise& how = args_.requantise;
-    const WinogradTile& tile = tiles_[number];
-    const char* from = sums_ + number * (kSlice2 * 4);
-    __m256i low[4], high[4];
-    SumsOf(from, Load256(how.bias + column), low);
-    SumsOf(from + 32, Load256(how.bias + column + 8), high);
-    const __m256 first = _mm256_loadu_ps(how.multiplier + column);
-    const __m256 last = _mm256_loadu_ps(how.multiplier + column + 8);
-    for (int32_t i = 0; i <= (tile.below ? 1 : 0); ++i) {
-      const Pixel left{tile.at.image, tile.at.y + i, tile.at.x};
-      const Pixel right{left.image, left.y, left.x + (tile.right ? 1 : 0)};
-      __m256i bytes =
-          finish_.to_bytes(Scaled(low[i * 2], first), Scaled(high[i * 2], last),
-                           Scaled(low[i * 2 + 1], first), Scaled(high[i * 2 + 1], last));
-      if (finish_.table) bytes = Lookup256(finish_.table, bytes);
-      if (finish_.adds) {
-        bytes = finish_.adder(bytes,
-                              _mm256_set_m128i(Load128(At<uint8_t>(how.residual, right) + column),
-                                               Load128(At<uint8_t>(how.residual, left) + column)));
-      }
-      StoreFirst(At<uint8_t>(args_.output, left) + column, _mm256_castsi256_si128(bytes), width);
-      if (tile.right) {
-        StoreFirst(At<uint8_t>(args_.output, right) + column, _mm256_extracti128_si256(bytes, 1),
-                   width);
+    __m256i bias[2];
+    __m256 multiplier[2];
+    for (int32_t half = 0; half < 2; ++half) {
+      bias[half] = _mm256_add_epi32(Load256(how.bias + column + half * 8),
+                                    _mm256_slli_epi32(of_weights_[half], 7));
+      multiplier[half] = _mm256_loadu_ps(how.multiplier + column + half * 8);
+    }
+    const auto value = [&](int32_t half, int32_t pixel) __attribute__((always_inline)) {
+      return Scaled(_mm256_add_epi32(sums[half][pixel], bias[half]), multiplier[half]);
+    };
+    for (int32_t i = 0; i < tile.lines; ++i) {
+      for (int32_t j = 0; j < tile.columns; j += 2) {
+        const bool both = j + 1 < tile.columns;
+        const int32_t pixel = i * kOuts + j;
+        const Pixel left{tile.at.image, tile.at.y + i, tile.at.x + j};
+        const Pixel right{left.image, left.y, left.x + (both ? 1 : 0)};
+        __m256i bytes = finish_.to_bytes(value(0, pixel), value(1, pixel), value(0, pixel + 1),
+                                         value(1, pixel + 1));
+        if (finish_.table) bytes = Lookup256(finish_.table, bytes);
+        if (finish_.adds) {
+          bytes = finish_.adder(
+              bytes, _mm256_set_m128i(Load128(At<uint8_t>(how.residual, right) + column),
+                                      Load128(At<uint8_t>(how.residual, left) + column)));
+        }
+        StoreFirst(At<uint8_t>(args_.output, left) + column, _mm256_castsi256_si128(bytes), width);
+        if (both) {
+          StoreFirst(At<uint8_t>(args_.output, right) + column, _mm256_extracti128_si256(bytes, 1),
+                     width);
+        }
       }
     }
   }
@@ -294,7 +383,8 @@ class Winograd {
   const WinogradPlan plan_;
   const Finish2 finish_;
   uint8_t* padding_;
-  char *inputs_, *weights_, *sums_;
+  char *inputs_, *weights_, *sums_, *earlier_;
+  __m256i of_weights_[2] = {};  // a slice's weights' sums, of the parts so far
   WinogradTile tiles_[kMostWinogradTiles];
   int32_t count_ = 0;
 };
@@ -309,8 +399,7 @@ template <bool kFour>
 void WinogradOrDirect(const Conv8Args& args, Range rows, Range columns, void* scratch) {
   const ConvShape& s = args.shape;
   const int32_t first = (rows.begin + s.out_w - 1) / s.out_w, end = rows.end / s.out_w;
-  const int32_t tiles = (end - first + 1) / 2 * ((s.out_w + 1) / 2);
-  if (!WinogradSuits(s) || end - first < 2 || tiles < kFewestWinogradTiles)
+  if (!WinogradSuits(s) || end <= first || !WinogradPays(s, end - first))
     return DirectConvBytes<kFour>(args, rows, columns, scratch);
   DirectConvBytes<kFour>(args, {rows.begin, first * s.out_w}, columns, scratch);
   Winograd<kFour>(args, scratch).Run({first, end}, columns);

@@ -18,7 +18,7 @@ namespace {
 constexpr int32_t kBlockPixels = 112;
 constexpr int32_t kFewTiles = 8;            // whatever they take
 constexpr int64_t kBlockBytes = 128 << 10;  // of inputs that more tiles may take
-constexpr int32_t kBlockTiles = 20;         // room for any of today's tiles
+constexpr int32_t kBlockTiles = 24;         // room for any of today's tiles
 constexpr int32_t kTilePointers = 16;       // places for a tile's rows
 constexpr int64_t kPointerBytes = 32 << 10;
 constexpr int64_t kGatherBytes = 64 << 10;
