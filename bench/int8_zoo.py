@@ -74,7 +74,7 @@ def ours(source, target, calibration, test, flags):
     config = target.with_suffix(".yaml")
     config.write_text(f"data: {{type: tensors, path: {data}, test_batch_size: 4}}\n")
     samples = len(next(iter(calibration.values())))
-    done = subprocess.run([pathlib.Path(__import__("os").environ.get("DSQ", ROOT / "build/bin/ds_quantize")), "--model", source, "--data", config, "--output", target, "--samples", str(samples)] + flags,
+    done = subprocess.run([ROOT / "build/bin/ds_quantize", "--model", source, "--data", config, "--output", target, "--samples", str(samples)] + flags,
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError("ds_quantize: " + done.stderr.strip().splitlines()[-1][:160])
