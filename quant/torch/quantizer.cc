@@ -1,9 +1,7 @@
 #include "quant/torch/quantizer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -276,7 +274,7 @@ class Quantizer::Impl {
     const int64_t reconstruction = MayLearn() ? options_.reconstruction.samples : 0;
     const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue ||
                           MayLeaveFloat() || ranges_.TriesCautions() || CorrectsBiases(options_) ||
-                          options_.slow_layers_float;
+                          options_.slow_layers_float || options_.reconstruction.method == "gptq";
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }

@@ -210,6 +210,7 @@ TEST(Gptq, TheExportedNetworkIsNearerToTheFloatOne) {
   const Graph graph = ReparameterisedBlocks();
   const Outcome nearest = Quantised(graph, "none"), chosen = Quantised(graph, "auto");
   EXPECT_LT(chosen.error, 0.7 * nearest.error);
+  EXPECT_EQ(Quantised(graph, "gptq").error, chosen.error);
   EXPECT_TRUE(nearest.model.units.empty());
   ASSERT_EQ(chosen.model.units.size(), 4u);
   int64_t flipped = 0;
