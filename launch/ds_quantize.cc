@@ -107,9 +107,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
                "scale channels between layers to equal ranges first; by default where depthwise "
                "convolutions' channels are far apart and it helps");
   app.add_option("--repair", quantizer.reconstruction.method,
-                 "learn each weight's rounding on calibration data; auto: adaround where weights "
-                 "or activations have at most 4 bits, else none")
-      ->check(CLI::IsMember({"auto", "none", "adaround", "qdrop"}))
+                 "choose each weight's rounding on calibration data; auto: adaround where weights "
+                 "or activations have at most 4 bits, else gptq where the outputs gain by it")
+      ->check(CLI::IsMember({"auto", "none", "gptq", "adaround", "qdrop"}))
       ->capture_default_str();
 }
 

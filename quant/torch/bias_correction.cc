@@ -14,6 +14,7 @@
 #include "executor/graph_module.h"
 #include "quant/affine.h"
 #include "quant/torch/floating/output_noise.h"
+#include "quant/torch/joined_batch.h"
 
 namespace ds {
 namespace {
@@ -45,11 +46,12 @@ WeightView ViewOf(const Node& node, const Shape& shape) {
 }
 
 // By how much the rounded weights shift each output, on average.
-std::vector<double> Shifts(const Tensor& weight, const QuantParams& params, const WeightView& view,
+std::vector<double> Shifts(const Tensor& exact_weight, const Tensor& weight,
+                           const QuantParams& params, const WeightView& view,
                            const std::vector<double>& means) {
-  const absl::Span<const float> exact = weight.span<float>();
+  const absl::Span<const float> exact = exact_weight.span<float>();
   std::vector<float> rounded(exact.size());
-  FakeQuantize(exact, weight.shape(), params, absl::MakeSpan(rounded));
+  FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
   std::vector<double> shifts(static_cast<size_t>(view.outputs), 0.0);
   const int64_t outputs_a_group = view.outputs / view.groups;
   for (int64_t o = 0; o < view.outputs; ++o) {
@@ -94,35 +96,6 @@ void AddToBias(int index, absl::Span<const double> shifts, Graph& graph) {
   inputs[2] = id;
 }
 
-bool HasSamples(const std::vector<at::Tensor>& batch) {
-  return std::ranges::all_of(batch, [&batch](const at::Tensor& input) {
-    return input.dim() > 0 && input.size(0) == batch[0].size(0);
-  });
-}
-
-bool Fit(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
-  return std::ranges::equal(a, b, [](const at::Tensor& x, const at::Tensor& y) {
-    return x.sizes().slice(1) == y.sizes().slice(1);
-  });
-}
-
-// One batch of those that are like the first one; nothing where the graph has room for one sample.
-std::vector<at::Tensor> Joined(const Graph& graph, const InputBatches& batches) {
-  std::vector<std::vector<at::Tensor>> parts(graph.inputs().size());
-  for (const std::vector<at::Tensor>& batch : batches) {
-    if (!HasSamples(batch) || !Fit(batches[0], batch)) continue;
-    for (size_t i = 0; i < parts.size(); ++i) parts[i].push_back(batch[i]);
-  }
-  std::vector<at::Tensor> joined;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::optional<Shape>& shape = graph.value(graph.inputs()[i]).shape;
-    const bool open = shape.has_value() && !shape->empty() && shape->front() == kDynamicDim;
-    if (parts[i].empty() || (!open && parts[i].size() > 1)) return {};
-    joined.push_back(at::cat(parts[i]));
-  }
-  return joined;
-}
-
 // [samples, channels] of [N, C, ...]; rows of tokens are their sample's.
 at::Tensor SampleMeans(const at::Tensor& outputs, int64_t samples) {
   if (outputs.dim() > 2) return outputs.to(at::kDouble).flatten(2).mean(2);
@@ -140,6 +113,11 @@ at::Tensor BeyondChance(const at::Tensor& differences) {
 
 absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
                            const Collector& collector) {
+  return CorrectBiases(graph, graph, selection, plan, collector);
+}
+
+absl::Status CorrectBiases(const Graph& exact, Graph& graph, const QuantSelection& selection,
+                           const QuantPlan& plan, const Collector& collector) {
   for (const WeightSite& site : selection.weights) {
     const Node& node = graph.nodes()[static_cast<size_t>(site.node)];
     const std::vector<double> means = collector.ChannelMeans(node.inputs[0]);
@@ -148,7 +126,8 @@ absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const 
     const Tensor& weight = *graph.Constant(site.weight);
     const WeightView view = ViewOf(node, weight.shape());
     if (static_cast<int64_t>(means.size()) != view.inputs * view.groups) continue;
-    std::vector<double> shifts = Shifts(weight, params->second, view, means);
+    std::vector<double> shifts =
+        Shifts(*exact.Constant(site.weight), weight, params->second, view, means);
     for (double& shift : shifts) shift = -shift;
     AddToBias(site.node, shifts, graph);
   }
@@ -160,7 +139,7 @@ absl::StatusOr<MeasuredBiases> MeasuredBiases::Create(const Graph& exact,
                                                       const InputBatches& batches) {
   const at::NoGradGuard no_grad;
   MeasuredBiases biases;
-  biases.inputs_ = Joined(exact, batches);
+  biases.inputs_ = JoinedBatch(exact, batches);
   if (biases.samples() < 2) return biases;
   GraphModuleOptions options;
   for (const WeightSite& site : selection.weights) {

@@ -23,6 +23,9 @@ namespace ds {
 // lower the means at the rims.
 absl::Status CorrectBiases(Graph& graph, const QuantSelection& selection, const QuantPlan& plan,
                            const Collector& collector);
+// The same where `graph`'s weights are other than `exact`'s already: roundings that were chosen.
+absl::Status CorrectBiases(const Graph& exact, Graph& graph, const QuantSelection& selection,
+                           const QuantPlan& plan, const Collector& collector);
 
 // What is left after that, of rounded activations too: the same samples run through the float
 // network and the rounded one, and each layer's outputs are brought to the float ones' means, from

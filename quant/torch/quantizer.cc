@@ -1,9 +1,7 @@
 #include "quant/torch/quantizer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -12,21 +10,18 @@
 #include "base/status.h"
 #include "graph/passes/passes.h"
 #include "graph/schema/schema.h"
-#include "quant/affine.h"
 #include "quant/floating/plan_cutter.h"
-#include "quant/gaussian_bound.h"
 #include "quant/preparation.h"
-#include "quant/repair/bias_repair.h"
 #include "quant/repair/channel_spread.h"
 #include "quant/repair/equalization.h"
 #include "quant/repair/norm_migration.h"
 #include "quant/selection.h"
-#include "quant/torch/bias_correction.h"
 #include "quant/torch/collector.h"
 #include "quant/torch/floating/leave_float.h"
 #include "quant/torch/floating/masks.h"
 #include "quant/torch/floating/output_noise.h"
 #include "quant/torch/ranges/range_chooser.h"
+#include "quant/torch/rounding_repair.h"
 #include "quant/torch/sensitivity.h"
 #include "quant/torch/widths.h"
 #include "quant/weight_params.h"
@@ -42,21 +37,6 @@ constexpr int64_t kComparedSamples = 32;
 // A large last layer gets blocks of few bits, if its outputs' relative squared error allows.
 constexpr int64_t kClassifierBlock = 32;
 constexpr double kMostClassifierError = 0.01;
-
-// At most so many bits are worth learnt roundings (docs/benchmarks.md).
-constexpr int kLearntBits = 4;
-
-double SignalToNoise(absl::Span<const float> values, absl::Span<const float> rounded) {
-  double power = 0, noise = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double difference = static_cast<double>(values[i]) - static_cast<double>(rounded[i]);
-    power += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-    noise += difference * difference;
-  }
-  constexpr double kNothingLost = 200;  // dB
-  return noise > 0 && power > 0 ? std::min(kNothingLost, 10 * std::log10(power / noise))
-                                : kNothingLost;
-}
 
 }  // namespace
 
@@ -143,8 +123,8 @@ class Quantizer::Impl {
       DS_RETURN_IF_ERROR(LeaveFloat(SelectionIn(graph_, selection_, model.plan), *collector_,
                                     kept_inputs_, options_, model));
     }
-    DS_RETURN_IF_ERROR(Repair(SelectionIn(graph_, selection_, model.plan),
-                              may_learn ? LearningMethod(model.plan) : "none", model));
+    const RoundingRepair repair = {graph_, selection_, Data(), options_};
+    DS_RETURN_IF_ERROR(repair.Run(may_learn, model));
     DS_RETURN_IF_ERROR(EliminateDeadNodes(model.graph));
     return model;
   }
@@ -162,16 +142,6 @@ class Quantizer::Impl {
   }
 
   bool MayLeaveFloat() const { return options_.least_snr_db > 0 && HasPlainBits(); }
-
-  // The reconstruction that the widths call for.
-  std::string LearningMethod(const QuantPlan& plan) const {
-    if (options_.reconstruction.method != "auto") return options_.reconstruction.method;
-    const auto few = [](const std::map<std::string, QuantParams>& all) {
-      return std::any_of(all.begin(), all.end(),
-                         [](const auto& named) { return named.second.type.bits <= kLearntBits; });
-    };
-    return few(plan.weights) || few(plan.activations) ? "adaround" : "none";
-  }
 
   absl::StatusOr<std::vector<LayerSensitivity>> Sensitivity() {
     SensitivityOptions options;
@@ -245,7 +215,7 @@ class Quantizer::Impl {
   }
 
   bool MayBlockClassifier() const {
-    return options_.block_classifier && options_.bits <= kLearntBits && options_.group == 0 &&
+    return options_.block_classifier && options_.bits <= kFewBits && options_.group == 0 &&
            !options_.mixed_bits.wanted() && !options_.for_training && !options_.weights_only &&
            !options_.symmetric_activations;
   }
@@ -292,14 +262,19 @@ class Quantizer::Impl {
     }
   }
 
+  // Whether roundings may be learnt, which takes more samples than all else.
+  bool MayLearn() const {
+    const std::string& method = options_.reconstruction.method;
+    return method == "adaround" || method == "qdrop" || (method == "auto" && !HasPlainBits());
+  }
+
   // How many samples to keep for measuring sensitivity and for reconstruction.
   int64_t WantedSamples() const {
     const int64_t sensitivity = options_.mixed_bits.wanted() ? options_.mixed_bits.samples : 0;
-    const int64_t reconstruction =
-        options_.reconstruction.method == "none" ? 0 : options_.reconstruction.samples;
+    const int64_t reconstruction = MayLearn() ? options_.reconstruction.samples : 0;
     const bool compares = is_compared_ || MayBeEqualized() || classifier_ != kNoValue ||
-                          MayLeaveFloat() || ranges_.TriesCautions() || CorrectsBiases() ||
-                          options_.slow_layers_float;
+                          MayLeaveFloat() || ranges_.TriesCautions() || CorrectsBiases(options_) ||
+                          options_.slow_layers_float || options_.reconstruction.method == "gptq";
     const int64_t comparison = compares ? kComparedSamples : 0;
     return std::max({sensitivity, reconstruction, comparison});
   }
@@ -321,102 +296,6 @@ class Quantizer::Impl {
       kept.push_back((batched ? input.narrow(0, 0, taken) : input).clone());
     }
     kept_samples_ += taken;
-  }
-
-  // One tensor for each input of the model.
-  std::vector<at::Tensor> SamplesForReconstruction() const {
-    std::vector<at::Tensor> inputs;
-    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
-      std::vector<at::Tensor> parts;
-      for (const std::vector<at::Tensor>& batch : kept_inputs_) parts.push_back(batch[i]);
-      const at::Tensor all = at::cat(parts);
-      inputs.push_back(all.narrow(0, 0, std::min(all.size(0), options_.reconstruction.samples)));
-    }
-    return inputs;
-  }
-
-  // What makes up for the rounding without training: room for biases, learnt roundings or corrected
-  // biases.
-  absl::Status Repair(const QuantSelection& selection, const std::string& method,
-                      QuantizedModel& model) {
-    if (options_.weights_only) {
-      ReportLayers(selection, model);
-      return absl::OkStatus();
-    }
-    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
-    ReconstructionOptions reconstruction = options_.reconstruction;
-    reconstruction.method = method;
-    reconstruction.learn_bias = reconstruction.learn_bias && options_.bias_correction;
-    if (reconstruction.method == "none") {
-      if (options_.bias_correction)
-        DS_RETURN_IF_ERROR(CorrectBiases(model.graph, selection, model.plan, *collector_));
-    } else {
-      Graph corrected = model.graph;
-      if (options_.bias_correction)
-        DS_RETURN_IF_ERROR(CorrectBiases(corrected, selection, model.plan, *collector_));
-      DS_ASSIGN_OR_RETURN(
-          model.units, ReconstructRounding(model.graph, selection, model.plan,
-                                           SamplesForReconstruction(), reconstruction, &corrected));
-    }
-    DS_RETURN_IF_ERROR(CorrectByMeasure(selection, model));
-    DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
-    ReportLayers(selection, model);
-    return absl::OkStatus();
-  }
-
-  bool CorrectsBiases() const {
-    return options_.bias_correction && !options_.for_training && !options_.weights_only;
-  }
-
-  // Where the outputs gain by it.
-  absl::Status CorrectByMeasure(const QuantSelection& selection, QuantizedModel& model) const {
-    if (!CorrectsBiases() || kept_inputs_.empty()) return absl::OkStatus();
-    DS_ASSIGN_OR_RETURN(const MeasuredBiases biases,
-                        MeasuredBiases::Create(graph_, selection, kept_inputs_));
-    Graph corrected = model.graph;
-    DS_RETURN_IF_ERROR(biases.Correct(model.plan, corrected));
-    DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(graph_, kept_inputs_));
-    DS_ASSIGN_OR_RETURN(const std::vector<double> before, noise.Of(model.graph, model.plan));
-    DS_ASSIGN_OR_RETURN(const std::vector<double> after, noise.Of(corrected, model.plan));
-    const auto sum = [](const std::vector<double>& errors) {
-      return std::accumulate(errors.begin(), errors.end(), 0.0);
-    };
-    if (sum(after) < sum(before)) model.graph = std::move(corrected);
-    return absl::OkStatus();
-  }
-
-  absl::Status MakeRoomForBiases(QuantizedModel& model) const {
-    DS_ASSIGN_OR_RETURN(const std::vector<RaisedScales> raised,
-                        FitBiases(model.graph, selection_, model.plan));
-    for (const RaisedScales& layer : raised) {
-      const std::string warning = Describe(layer);
-      const bool is_new =
-          std::find(model.warnings.begin(), model.warnings.end(), warning) == model.warnings.end();
-      if (is_new) model.warnings.push_back(warning);
-    }
-    return absl::OkStatus();
-  }
-
-  // Of the weights as they have become, their rounding error against those that came.
-  void ReportLayers(const QuantSelection& selection, QuantizedModel& model) const {
-    for (const WeightSite& site : selection.weights) {
-      const Node& node = graph_.nodes()[static_cast<size_t>(site.node)];
-      const std::string& name = graph_.value(site.weight).name;
-      const QuantParams& params = model.plan.weights.at(name);
-      const Tensor& weight = *model.graph.Constant(site.weight);
-      std::vector<float> rounded(static_cast<size_t>(weight.num_elements()));
-      FakeQuantize(weight.span<float>(), weight.shape(), params, absl::MakeSpan(rounded));
-      const auto [least, greatest] =
-          std::minmax_element(params.scales.begin(), params.scales.end());
-      const int bits = params.type.bits;
-      model.layers.push_back(
-          {node.name, node.op, name, bits, weight.num_elements(),
-           SignalToNoise(graph_.Constant(site.weight)->span<float>(), rounded),
-           GaussianSignalToNoise(bits),
-           QuantizedBytes(weight.num_elements(), bits, static_cast<int64_t>(params.scales.size()),
-                          CodeStorage::kFile),
-           *least, *greatest});
-    }
   }
 
   absl::Status RoundWeights(const std::map<std::string, int>& weight_bits, QuantizedModel& model) {

@@ -16,10 +16,11 @@ namespace ds {
 
 struct QuantizedModel;
 
-// Learnt roundings (quant/torch/reconstruction/adaround.h).
+// Roundings that are not the nearest: gptq's (quant/torch/reconstruction/gptq.h), for which all
+// below does not matter, or learnt ones (adaround.h).
 struct ReconstructionOptions {
-  // none | adaround | qdrop | auto. auto, which only the Quantizer knows: adaround where weights
-  // or activations have at most 4 bits, else none.
+  // none | gptq | adaround | qdrop | auto. Only the Quantizer knows gptq, where the outputs gain by
+  // it, and auto: adaround where weights or activations have at most 4 bits, else gptq.
   std::string method = "none";
   int64_t samples = 512;        // of the calibration data, the first ones; >= 1
   int iterations = 600;         // steps of Adam a unit, >= 1

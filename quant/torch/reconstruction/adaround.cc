@@ -357,9 +357,10 @@ absl::Status CheckReconstruction(const ReconstructionOptions& options) {
   const auto refuse = [](const auto&... what) {
     return absl::InvalidArgumentError(absl::StrCat("reconstruction: ", what...));
   };
-  const std::set<std::string> methods = {"none", "auto", "adaround", "qdrop"};
+  const std::set<std::string> methods = {"none", "auto", "gptq", "adaround", "qdrop"};
   if (!methods.contains(options.method))
-    return refuse("method is \"", options.method, "\"; it must be none, auto, adaround or qdrop");
+    return refuse("method is \"", options.method,
+                  "\"; it must be none, auto, gptq, adaround or qdrop");
   if (options.samples < 1 || options.iterations < 1 || options.batch < 1)
     return refuse("samples, iterations and batch are ", options.samples, ", ", options.iterations,
                   " and ", options.batch, "; each must be at least 1");
@@ -378,9 +379,10 @@ absl::StatusOr<std::vector<UnitReconstruction>> ReconstructRounding(
     const Graph* corrected) {
   DS_RETURN_IF_ERROR(CheckReconstruction(options));
   if (options.method == "none") return std::vector<UnitReconstruction>();
-  if (options.method == "auto")
+  if (options.method == "auto" || options.method == "gptq")
     return absl::InvalidArgumentError(
-        "reconstruction: only the Quantizer knows what \"auto\" is; give adaround or qdrop");
+        absl::StrCat("reconstruction: only the Quantizer knows what \"", options.method,
+                     "\" is; give adaround or qdrop"));
   if (inputs.size() != graph.inputs().size() || inputs.empty() || inputs[0].size(0) < 1)
     return absl::InvalidArgumentError(
         "reconstruction: no samples; give it one tensor for each of the model's inputs");
