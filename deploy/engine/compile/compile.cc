@@ -28,7 +28,8 @@
 namespace ds::engine::compile {
 namespace {
 
-void RunPasses(Program& program, const PassSwitches& passes) {
+void RunPasses(Program& program, const CompileOptions& options) {
+  const PassSwitches& passes = options.passes;
   DropUnread(program);
   if (passes.fuse_tables) FuseTables(program);
   if (passes.fuse_sums) FuseSums(program);
@@ -37,6 +38,7 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   if (passes.fuse_activations) FuseActivations(program);
   if (passes.pack_four_bits) PackFourBits(program);
   if (passes.join_without_copies) JoinWithoutCopies(program);
+  if (passes.fuse_chains) FuseChains(program, options.chain_bytes);
   NoteConversions(program);
 }
 
@@ -114,7 +116,7 @@ class Compiler {
     std::map<std::string, std::string> norms;
     DS_ASSIGN_OR_RETURN(const Graph prepared, Prepare(graph, batch, options_.passes, norms));
     DS_ASSIGN_OR_RETURN(Program program, Lower(prepared, options_));
-    RunPasses(program, options_.passes);
+    RunPasses(program, options_);
     for (Step& step : program.steps) {
       const auto norm = norms.find(step.name);
       if (norm != norms.end()) step.stays = norm->second;

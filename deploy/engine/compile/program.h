@@ -47,7 +47,8 @@ using Parameters = std::variant<
     file::UnaryParameters, file::CastParameters, file::BinaryParameters, file::SelectParameters,
     file::ReduceParameters, file::TakeParameters, file::PointsParameters, file::ResampleParameters,
     file::FoldParameters, file::ScanParameters, file::TopKParameters, file::RecurrentParameters,
-    file::MatMul8Parameters, file::Softmax8Parameters, file::GridSampleParameters>;
+    file::MatMul8Parameters, file::Softmax8Parameters, file::GridSampleParameters,
+    file::ConvChain8Parameters>;
 
 struct Step {
   file::OperatorKind kind = file::OperatorKind::kMove;
@@ -62,6 +63,7 @@ struct Step {
   std::vector<float> real_bias;   // of floats; may be empty. LayerNorm: the shift
   std::vector<float> multiplier;  // of codes. LayerNorm: the scale
   std::optional<CodeTable> table;
+  std::vector<Step> stages;  // of a chain: the convolutions that it was made of, which have the rest
   std::vector<std::string> story;
   std::string stays;  // why no pass took it into another step, or why it is there; may be empty
   int64_t macs = 0;

@@ -25,6 +25,12 @@ void PackFourBits(Program& program);
 // result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
 void JoinWithoutCopies(Program& program);
 
+// Convolutions of codes of which each reads what the one before it makes for it alone become one
+// step, which has what is between them in bands of rows instead of memory: where that tensor has at
+// least `least_bytes`, and its image is no larger than what its maker reads. From the front, up to
+// file::kMostStages each.
+void FuseChains(Program& program, int64_t least_bytes);
+
 // Says of what turns codes into floats or back, or elements into another order, for whom it does.
 void NoteConversions(Program& program);
 
