@@ -97,7 +97,7 @@ static_assert(sizeof(ChainStage) == 104);
 // residual where the last has_sum. Constants: each stage's as Conv8Parameters has them.
 inline constexpr uint32_t kMostStages = 6;
 struct ConvChain8Parameters {
-  uint32_t stage_count;  // 2 to kMostStages
+  uint32_t stage_count;            // 2 to kMostStages
   ChainStage stages[kMostStages];  // those behind the last one are not read
 };
 static_assert(sizeof(ConvChain8Parameters) == 628);

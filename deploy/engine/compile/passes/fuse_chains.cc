@@ -21,7 +21,8 @@ int64_t ImageBytes(const ProgramTensor& tensor) {
 
 // Whether bands of rows can hold what it reads and writes, as the runtime checks it.
 bool TakesBands(const Program& program, const Step& conv) {
-  const Dims &in = program.tensors[conv.inputs[0]].dims, &out = program.tensors[conv.outputs[0]].dims;
+  const Dims &in = program.tensors[conv.inputs[0]].dims,
+             &out = program.tensors[conv.outputs[0]].dims;
   const file::Window& w = std::get<file::Conv8Parameters>(conv.parameters).window;
   return in.size() == 4 && out.size() == 4 && out[1] <= in[1] && out[2] <= in[2] &&
          w.pad_top < (w.kernel_h - 1) * w.dilation_h + 1 &&

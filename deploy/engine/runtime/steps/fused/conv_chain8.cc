@@ -45,8 +45,8 @@ int64_t KernelScratch(const Kernels& kernels, const std::vector<Stage>& stages) 
   int64_t bytes = 0;
   for (const Stage& stage : stages) {
     const bool depthwise = stage.kind == OperatorKind::kDepthwise8;
-    bytes = std::max(
-        bytes, (depthwise ? kernels.depthwise_scratch : kernels.conv_scratch)(stage.shape));
+    bytes = std::max(bytes,
+                     (depthwise ? kernels.depthwise_scratch : kernels.conv_scratch)(stage.shape));
   }
   return bytes;
 }
@@ -125,8 +125,8 @@ class ChainStep final : public Step {
   // One image, from a row on.
   template <typename Image>
   static Image RowsOfImage(Image whole, int32_t image, int32_t row) {
-    whole.data = static_cast<const char*>(whole.data) + image * whole.image_stride +
-                 row * whole.row_stride;
+    whole.data =
+        static_cast<const char*>(whole.data) + image * whole.image_stride + row * whole.row_stride;
     return whole;
   }
   static ImageOut RowsOfImage(ImageOut whole, int32_t image, int32_t row) {
