@@ -75,10 +75,9 @@ void Declare(CLI::App& app, Arguments& arguments) {
       ->delimiter(',')
       ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni", "neon", "neondot", "neoni8mm"}));
   app.add_option("--chain-bytes", arguments.dsm.chain_bytes,
-                 "dsm: convolutions become one operator where an image between them has so many "
-                 "bytes or more, for it then needs no memory; for a device with a small cache less")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+                 "dsm: convolutions become one operator wherever an image between them has so many "
+                 "bytes or more (by default: where that makes the memory of activations smaller)")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,

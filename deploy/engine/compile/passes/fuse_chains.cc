@@ -42,8 +42,10 @@ std::string WhyNoChain(const Program& program, const TensorUses& uses, const Ste
                        const Step& step, int64_t least_bytes) {
   const int tensor = step.inputs[0];
   const int64_t bytes = ImageBytes(program.tensors[tensor]);
+  if (least_bytes == kNoChains)
+    return "as a chain with what makes its input it would not save the memory that bands take";
   if (bytes < least_bytes)
-    return absl::StrCat("its input of ", bytes, " bytes stays in a cache; a chain begins at ",
+    return absl::StrCat("its input of ", bytes, " bytes goes through memory; a chain begins at ",
                         least_bytes);
   if (std::string shared = uses.WhyShared(tensor); !shared.empty()) return shared;
   if (std::count(step.inputs.begin(), step.inputs.end(), tensor) != 1)

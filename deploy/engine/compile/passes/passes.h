@@ -2,6 +2,8 @@
 // a pass looks at and leaves says why (Step::stays).
 #pragma once
 
+#include <cstdint>
+
 #include "deploy/engine/compile/program.h"
 
 namespace ds::engine::compile {
@@ -26,10 +28,11 @@ void PackFourBits(Program& program);
 void JoinWithoutCopies(Program& program);
 
 // Convolutions of codes of which each reads what the one before it makes for it alone become one
-// step, which has what is between them in bands of rows instead of memory: where that tensor has at
-// least `least_bytes`, and its image is no larger than what its maker reads. From the front, up to
-// file::kMostStages each.
+// step, which has what is between them in bands of rows instead of memory: where that image has at
+// least `least_bytes`, and is no larger than what its maker reads. From the front, up to
+// file::kMostStages each. kNoChains: only says that none is worth it.
 void FuseChains(Program& program, int64_t least_bytes);
+inline constexpr int64_t kNoChains = INT64_MAX;
 
 // Says of what turns codes into floats or back, or elements into another order, for whom it does.
 void NoteConversions(Program& program);

@@ -134,7 +134,30 @@ TEST(ChainsTest, LongOnesAreCut) {
   ExpectSameBits(graph, shape);
 }
 
-// What others read, too, and what a smaller limit leaves to caches, goes through memory.
+// By default a chain is made where it makes the arena smaller by more than bands take.
+TEST(ChainsTest, AreMadeWhereTheySaveMemory) {
+  const Shape shape = {1, 8, 96, 96};
+  CodeGraph g;
+  const ValueId x = g.Through(g.Input("x", shape), kIn, 128);
+  const Graph wide = g.Finish(AddResidual(g, x, {8, 64, 8, 3, 2, 1, 8, false}));
+  const CompileReport report = Report(wide, {}), apart = Report(wide, Apart());
+  EXPECT_EQ(Chains(report), 1);
+  EXPECT_LE(report.plans[0].arena_bytes + (128 << 10), apart.plans[0].arena_bytes);
+
+  // The same behind a pool, whose input and output take as much as the middle did.
+  CodeGraph other;
+  ValueId y = other.Through(other.Input("x", {1, 64, 192, 192}), kIn, 128);
+  y = other.Through(other.builder().Op("MaxPool", {y},
+                                       {{"kernel_shape", std::vector<int64_t>{2, 2}},
+                                        {"strides", std::vector<int64_t>{2, 2}}}),
+                    kIn, 128);
+  const Graph pooled = other.Finish(AddResidual(other, y, {64, 64, 8, 3, 2, 1, 8, false}));
+  const CompileReport without = Report(pooled, {});
+  EXPECT_EQ(Chains(without), 0);
+  EXPECT_THAT(Explain(without), HasSubstr("would not save the memory that bands take"));
+}
+
+// What others read, too, and what has fewer bytes than asked for, goes through memory.
 TEST(ChainsTest, WhatStaysSaysWhy) {
   const Shape shape = {1, 8, 12, 12};
   CodeGraph g;
@@ -151,7 +174,9 @@ TEST(ChainsTest, WhatStaysSaysWhy) {
   const Graph chain = small.Finish(AddResidual(small, s, {8, 16, 8, 3, 1, 1, 8, false}));
   const std::string text = Explain(Report(chain, {.chain_bytes = 12 * 12 * 16 + 1}));
   EXPECT_THAT(text, Not(HasSubstr("conv_chain8")));
-  EXPECT_THAT(text, HasSubstr("stays: its input of 2304 bytes stays in a cache"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("stays: its input of 2304 bytes goes through memory; a chain begins at 2305"));
   const std::string told = Explain(Report(chain, {.chain_bytes = 12 * 12 * 16}));
   EXPECT_THAT(told, HasSubstr("conv_chain8"));
   EXPECT_THAT(told, HasSubstr("(depthwise8)"));

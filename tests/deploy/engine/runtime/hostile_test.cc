@@ -88,6 +88,8 @@ TEST_F(HostileTest, OperatorsNameThemselves) {
               HasSubstr("80 bytes of parameters"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.parameters = 1 << 20; }),
               HasSubstr("leave their table"));
+  EXPECT_THAT(WithOperator(2, [](auto& op) { op.parameters = 0; }),
+              HasSubstr("operator 2: its parameters are another operator's"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.input_count = 2; }),
               HasSubstr("operator 2: its references do not follow"));
   EXPECT_THAT(WithOperator(5, [](auto& op) { op.output_count = 9; }), HasSubstr("operator 5"));
