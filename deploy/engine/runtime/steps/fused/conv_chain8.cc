@@ -21,12 +21,17 @@ using file::OperatorKind;
 // Bands aimed at: within a second-level cache, with the weights beside them.
 constexpr int64_t kBandBytes = 128 << 10;
 
+// Without the sum, which is the last one's. A file may have many chains: it has no more than it
+// needs.
 struct Stage {
   OperatorKind kind = OperatorKind::kConv8;
+  uint8_t pad_value = 0;
   ConvShape shape;  // of whole images
   const void* weights = nullptr;
-  uint8_t pad_value = 0;
-  Requantise requantise;
+  const int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  const uint8_t* table = nullptr;
+  int32_t zero_point = 0, low = 0, high = 255;
 };
 
 std::vector<ConvShape> ShapesOf(const std::vector<Stage>& stages) {
@@ -55,7 +60,7 @@ int64_t KernelScratch(const Kernels& kernels, const std::vector<Stage>& stages) 
 class ChainStep final : public Step {
  public:
   ChainStep(const Kernels& kernels, std::vector<Stage> stages, const ChainBands& bands,
-            const ImageIn& input, const ImageOut& output, const Add8& sum, bool has_sum)
+            const ImageIn& input, const ImageOut& output, const ImageIn& residual, const Add8& sum)
       : Step(int64_t{stages.back().shape.batch} * stages.back().shape.out_h, MacsOf(stages),
              bands.bytes() + KernelScratch(kernels, stages)),
         kernels_(kernels),
@@ -63,9 +68,8 @@ class ChainStep final : public Step {
         bands_(bands),
         input_(input),
         output_(output),
-        sum_(sum) {
-    if (has_sum) stages_.back().requantise.add = &sum_;
-  }
+        residual_(residual),
+        sum_(sum) {}
 
   void Run(Range units, void* scratch) const override {
     const int32_t height = stages_.back().shape.out_h;
@@ -108,8 +112,12 @@ class ChainStep final : public Step {
                                 : Band<ImageIn>(s - 1, in.begin, held[s - 1], scratch);
     const ImageOut to = last ? RowsOfImage(output_, image, rows.begin)
                              : Band<ImageOut>(s, rows.begin, held[s], scratch);
-    Requantise how = stage.requantise;
-    if (how.add) how.residual = RowsOfImage(how.residual, image, rows.begin);
+    Requantise how = {stage.bias, stage.multiplier, stage.zero_point, stage.low,
+                      stage.high, stage.table,      nullptr,          {}};
+    if (last && residual_.data) {
+      how.add = &sum_;
+      how.residual = RowsOfImage(residual_, image, rows.begin);
+    }
     const ConvShape shape = ShapeOfRows(stage.shape, in, rows);
     char* own = scratch + bands_.bytes();
     if (stage.kind == OperatorKind::kDepthwise8) {
@@ -148,6 +156,7 @@ class ChainStep final : public Step {
   const ChainBands bands_;
   const ImageIn input_;
   const ImageOut output_;
+  const ImageIn residual_;  // no data: no sum
   const Add8 sum_;
 };
 
@@ -184,8 +193,14 @@ Status BindStage(const Binding& binding, const file::ChainStage& told, const Ext
       BindWeights(binding, PackedKindOf(stage.kind), constant, stage.shape, stage.weights));
   const int64_t padded =
       depthwise ? PaddedDepthwiseChannels(stage.shape) : PaddedChannels(stage.shape);
-  DS_ENGINE_RETURN_IF_ERROR(
-      BindRequantise(binding, told.conv, constant + 1, padded, stage.requantise));
+  Requantise how;
+  DS_ENGINE_RETURN_IF_ERROR(BindRequantise(binding, told.conv, constant + 1, padded, how));
+  stage.bias = how.bias;
+  stage.multiplier = how.multiplier;
+  stage.table = how.table;
+  stage.zero_point = how.zero_point;
+  stage.low = how.low;
+  stage.high = how.high;
   stage.pad_value = static_cast<uint8_t>(told.conv.input_zero);
   constant += told.conv.has_table ? 4 : 3;
   return {};
@@ -243,14 +258,14 @@ Status MakeConvChain8(const Binding& binding, std::unique_ptr<Step>& step) {
     return binding.Error("has a last stage of other extents than its output");
   }
   const file::Conv8Parameters& last = chain->stages[chain->stage_count - 1].conv;
-  if (last.has_sum)
-    DS_ENGINE_RETURN_IF_ERROR(BindResidual(binding, last, stages.back().requantise));
+  Requantise sum;
+  if (last.has_sum) DS_ENGINE_RETURN_IF_ERROR(BindResidual(binding, last, sum));
   const ChainBands bands(ShapesOf(stages), kBandBytes);
   step = std::make_unique<ChainStep>(
       binding.kernels(), std::move(stages), bands,
       ImageOf<ImageIn>(binding.input(0), binding.Read(binding.input(0))),
-      ImageOf<ImageOut>(binding.output(), binding.Write(binding.output())), SumOf(last.sum),
-      last.has_sum != 0);
+      ImageOf<ImageOut>(binding.output(), binding.Write(binding.output())), sum.residual,
+      SumOf(last.sum));
   return {};
 }
 
