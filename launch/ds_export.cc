@@ -74,6 +74,10 @@ void Declare(CLI::App& app, Arguments& arguments) {
                  "neon, neondot, neoni8mm (all); several with commas between them")
       ->delimiter(',')
       ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni", "neon", "neondot", "neoni8mm"}));
+  app.add_option("--chain-bytes", arguments.dsm.chain_bytes,
+                 "dsm: convolutions become one operator wherever an image between them has so many "
+                 "bytes or more (by default: where that makes the memory of activations smaller)")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--lint-tensorrt", arguments.lint_tensorrt,
                "say of a quantised model, node by node, what TensorRT will make of it");
   app.add_option("--profile", arguments.profile,

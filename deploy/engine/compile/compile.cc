@@ -12,12 +12,12 @@
 #include "absl/strings/str_join.h"
 #include "base/file/file.h"
 #include "base/status.h"
+#include "deploy/engine/compile/arrange.h"
 #include "deploy/engine/compile/emit.h"
 #include "deploy/engine/compile/file/writer.h"
 #include "deploy/engine/compile/lower/lower.h"
 #include "deploy/engine/compile/passes/passes.h"
 #include "deploy/engine/compile/plan/buffers.h"
-#include "deploy/engine/compile/plan/order.h"
 #include "deploy/engine/compile/prepare.h"
 #include "deploy/engine/runtime/check/plan.h"
 #include "deploy/engine/runtime/file_view.h"
@@ -71,21 +71,6 @@ absl::Status Check(const std::string& bytes, const std::vector<Isa>& isas) {
       "; nothing was written: run the model with ONNX Runtime, or change that operator"));
 }
 
-// The arena's plan, of the steps as they are or in an order that takes less.
-ProgramPlan Plan(Program& program, const PassSwitches& passes) {
-  ProgramPlan plan = PlanProgram(program, passes.reuse_in_place);
-  if (!passes.reorder_steps) return plan;
-  const std::vector<int> order = LeanOrder(program);
-  if (std::is_sorted(order.begin(), order.end())) return plan;
-  Program turned = program;
-  for (size_t i = 0; i < order.size(); ++i) turned.steps[i] = program.steps[order[i]];
-  ProgramPlan other = PlanProgram(turned, passes.reuse_in_place);
-  if (other.arena.bytes >= plan.arena.bytes) return plan;
-  program = std::move(turned);
-  other.arena.way += ", steps reordered";
-  return other;
-}
-
 std::vector<OperatorStory> Stories(const Program& program) {
   std::vector<OperatorStory> stories;
   for (const Step& step : program.steps) {
@@ -127,7 +112,7 @@ class Compiler {
           ": give each once; a batch is only open where the model, or --input-shape with ?, leaves "
           "it open"));
     }
-    const ProgramPlan plan = Plan(program, options_.passes);
+    const ProgramPlan plan = ArrangeSteps(program, options_);
     if (report_.plans.empty()) {
       report_.operators = Stories(program);
     } else {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct PassSwitches {
   bool fuse_tables = true;          // tables and clamps into what makes their codes
   bool fuse_sums = true;            // residual additions into convolutions
   bool fuse_activations = true;     // float activations into what makes their input
+  bool fuse_chains = true;          // convolutions behind each other, where that saves memory
   bool pack_four_bits = true;       // weights that fit 4 bits are stored in 4
   bool join_without_copies = true;  // concatenated tensors are written where they belong
   bool reuse_in_place = true;       // an element-wise result lies on its dying operand
@@ -35,7 +37,10 @@ struct PassSwitches {
 
 struct CompileOptions {
   std::vector<int64_t> batches = {1};  // for graphs that leave it open; a plan for each
-  std::vector<Isa> isas;               // that weights are packed for; empty: all
+  // Of an image between two convolutions from which on they become a chain. Unset: as
+  // ArrangeSteps() chooses.
+  std::optional<int64_t> chain_bytes;
+  std::vector<Isa> isas;  // that weights are packed for; empty: all
   PassSwitches passes;
 };
 

@@ -180,6 +180,31 @@ class Emitter {
     return absl::OkStatus();
   }
 
+  // Each stage's, in order.
+  absl::Status AddChainConstants(const Step& step, std::vector<uint32_t>& constants) {
+    for (const Step& stage : step.stages) {
+      DS_RETURN_IF_ERROR(AddCodeConstants(stage, constants));
+      if (stage.table) constants.push_back(AddTable(*stage.table));
+    }
+    return absl::OkStatus();
+  }
+  file::ConvChain8Parameters ChainOf(const Step& step) const {
+    file::ConvChain8Parameters chain = {};
+    chain.stage_count = static_cast<uint32_t>(step.stages.size());
+    for (size_t i = 0; i < step.stages.size(); ++i) {
+      const Step& stage = step.stages[i];
+      const Dims out = Extents(program_.tensors[stage.outputs[0]]);
+      file::Conv8Parameters conv = std::get<file::Conv8Parameters>(stage.parameters);
+      conv.has_table = stage.table.has_value();
+      chain.stages[i] = {static_cast<uint32_t>(stage.kind), static_cast<uint32_t>(out[1]),
+                         static_cast<uint32_t>(out[2]), static_cast<uint32_t>(out[3]), conv};
+    }
+    return chain;
+  }
+  uint32_t AddTable(const CodeTable& table) {
+    return writer_.AddConstant(std::as_bytes(std::span(table)));
+  }
+
   // Its bias is folded already.
   void AddDenseConstants(const Step& step, std::vector<uint32_t>& constants) {
     const ConvShape shape = ShapeOf(program_, step, {1, 1, 1, 1, 1, 1, 0, 0, 1});
@@ -223,6 +248,9 @@ class Emitter {
     if (auto* conv = std::get_if<file::Conv8Parameters>(&parameters)) {
       DS_RETURN_IF_ERROR(AddCodeConstants(step, spec.constants));
       conv->has_table = step.table.has_value();
+    } else if (step.kind == OperatorKind::kConvChain8) {
+      DS_RETURN_IF_ERROR(AddChainConstants(step, spec.constants));
+      parameters = ChainOf(step);
     } else if (step.kind == OperatorKind::kDense8) {
       AddDenseConstants(step, spec.constants);
     } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {
@@ -241,9 +269,7 @@ class Emitter {
     } else if (auto* product = std::get_if<file::Multiply8Parameters>(&parameters)) {
       product->has_table = step.table.has_value();
     }
-    if (step.table) {
-      spec.constants.push_back(writer_.AddConstant(std::as_bytes(std::span(*step.table))));
-    }
+    if (step.table) spec.constants.push_back(AddTable(*step.table));
     std::visit(
         [&](const auto& value) {
           if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, std::monostate>) {

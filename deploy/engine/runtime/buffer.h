@@ -3,7 +3,6 @@
 // pages are there by then and those of larger shapes take no memory.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 #include <memory>
 
 #include "deploy/engine/runtime/kernels/args.h"
+#include "deploy/engine/runtime/pages.h"
 
 namespace ds::engine {
 
@@ -30,8 +30,10 @@ class Buffer {
   // Makes the first `bytes`, and the slack behind them, ready. No more than were reserved.
   void Touch(int64_t bytes) {
     const auto end = static_cast<size_t>(RoundUp(bytes, 64) + kReadSlack);
-    if (end > touched_) std::memset(data_ + touched_, 0, end - touched_);
-    touched_ = std::max(touched_, end);
+    if (end <= touched_) return;
+    PopulatePages(data_ + touched_, end - touched_, PageUse::kWrite);
+    std::memset(data_ + touched_, 0, end - touched_);
+    touched_ = end;
   }
   std::byte* data() const { return data_; }
 

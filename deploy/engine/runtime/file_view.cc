@@ -224,9 +224,14 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   return {};
 }
 
-// Each has references of its own, one after another in all plans (`references` are read so far):
-// all of them together bound what reading them costs.
-Status CheckOperators(const FileView& view, uint64_t& references) {
+// What operators have of the tables so far.
+struct Read {
+  uint64_t references = 0, parameters = 0;
+};
+
+// Each has references and parameters of its own, one after another in all plans: all of them
+// together bound what reading them costs.
+Status CheckOperators(const FileView& view, Read& read) {
   for (size_t i = 0; i < view.operators.size(); ++i) {
     const file::Operator& op = view.operators[i];
     const std::string name = "operator " + Number(i);
@@ -238,12 +243,16 @@ Status CheckOperators(const FileView& view, uint64_t& references) {
         !Inside(op.parameters, op.parameters_bytes, view.parameters.size())) {
       return Status::Error(name + ": its parameters are unaligned or leave their table");
     }
+    if (op.parameters < read.parameters) {
+      return Status::Error(name + ": its parameters are another operator's, too");
+    }
+    read.parameters = uint64_t{op.parameters} + op.parameters_bytes;
     if (op.reserved != 0) return Status::Error(name + ": a reserved field is not 0");
-    if (op.references != references) {
+    if (op.references != read.references) {
       return Status::Error(name + ": its references do not follow those before it");
     }
     DS_ENGINE_RETURN_IF_ERROR(CheckReferences(view, op, name));
-    references += uint64_t{op.input_count} + op.output_count + op.constant_count;
+    read.references += uint64_t{op.input_count} + op.output_count + op.constant_count;
   }
   return {};
 }
@@ -319,9 +328,9 @@ Status CheckPlanRecords(const FileView& view) {
   return {};
 }
 
-Status CheckTables(const FileView& view, uint64_t& references) {
+Status CheckTables(const FileView& view, Read& read) {
   DS_ENGINE_RETURN_IF_ERROR(CheckTensors(view));
-  DS_ENGINE_RETURN_IF_ERROR(CheckOperators(view, references));
+  DS_ENGINE_RETURN_IF_ERROR(CheckOperators(view, read));
   return CheckInterface(view);
 }
 
@@ -380,10 +389,10 @@ Status FileView::Open(std::span<const std::byte> bytes, FileView& view) {
   DS_ENGINE_RETURN_IF_ERROR(CheckPlanRecords(view));
   DS_ENGINE_RETURN_IF_ERROR(CheckConstants(view));
   const FileView first = view.Of(0);
-  uint64_t references = 0;
+  Read read;
   for (size_t i = 0; i < view.plans.size(); ++i) {
     const FileView plan = view.Of(i);
-    Status status = CheckTables(plan, references);
+    Status status = CheckTables(plan, read);
     if (status.ok() && i > 0) status = CheckAlike(first, plan);
     if (!status.ok()) {
       return view.plans.size() == 1 ? status

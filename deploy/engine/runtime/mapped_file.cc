@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "deploy/engine/runtime/pages.h"
+
 namespace ds::engine {
 namespace {
 
@@ -22,14 +24,7 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::Populate(uint64_t offset, uint64_t bytes) const {
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t begin = offset / page * page;
-  auto* from = const_cast<std::byte*>(data_) + begin;
-  const size_t size = static_cast<size_t>(offset + bytes - begin);
-#if defined(MADV_POPULATE_READ)
-  if (::madvise(from, size, MADV_POPULATE_READ) == 0) return;
-#endif
-  ::madvise(from, size, MADV_WILLNEED);
+  PopulatePages(data_ + offset, bytes, PageUse::kRead);
 }
 
 Status MappedFile::Open(const std::string& path) {

@@ -45,8 +45,10 @@ enum class OperatorKind : uint16_t {
   kMatMul8 = 35,     // two computed matrices of codes; MatMul8Parameters
   kSoftmax8 = 36,    // codes to codes over the last dim; Softmax8Parameters
   kGridSample = 37,  // GridSampleParameters
+  // Several of the above as one.
+  kConvChain8 = 40,  // ConvChain8Parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 37;
+inline constexpr uint16_t kLastOperatorKind = 40;
 
 // Tensors of these lie densely (general.h).
 constexpr bool IsGeneral(OperatorKind kind) {
@@ -81,6 +83,24 @@ struct Conv8Parameters {
   Sum8 sum;
 };
 static_assert(sizeof(Conv8Parameters) == 88);
+
+// One convolution of a chain.
+struct ChainStage {
+  uint32_t kind;                        // kConv8, kConv4 or kDepthwise8
+  uint32_t out_h, out_w, out_channels;  // of an image of its output
+  Conv8Parameters conv;                 // has_sum: of the last one alone
+};
+static_assert(sizeof(ChainStage) == 104);
+
+// Convolutions of which each reads the one before it, whose output is in no tensor. Each window
+// meets its image, and no output is higher or wider than what its stage reads. Inputs: x, and the
+// residual where the last has_sum. Constants: each stage's as Conv8Parameters has them.
+inline constexpr uint32_t kMostStages = 6;
+struct ConvChain8Parameters {
+  uint32_t stage_count;            // 2 to kMostStages
+  ChainStage stages[kMostStages];  // those behind the last one are not read
+};
+static_assert(sizeof(ConvChain8Parameters) == 628);
 
 // Constants: packed weights, padded bias. Inputs: x, and the residual where has_residual.
 struct ConvF32Parameters {

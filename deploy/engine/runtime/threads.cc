@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "deploy/engine/runtime/pages.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -41,7 +43,9 @@ bool Threads::Reserve(int64_t scratch_bytes) {
   if (bytes <= scratch_bytes_) return true;
   scratch_.reset(std::aligned_alloc(64, static_cast<size_t>(bytes * count())));
   scratch_bytes_ = scratch_ == nullptr ? 0 : bytes;
-  return scratch_ != nullptr;
+  if (scratch_ == nullptr) return false;
+  PopulatePages(scratch_.get(), static_cast<size_t>(bytes * count()), PageUse::kWrite);
+  return true;
 }
 
 Threads::~Threads() {

@@ -2,6 +2,8 @@
 // a pass looks at and leaves says why (Step::stays).
 #pragma once
 
+#include <cstdint>
+
 #include "deploy/engine/compile/program.h"
 
 namespace ds::engine::compile {
@@ -24,6 +26,13 @@ void PackFourBits(Program& program);
 // What a concatenation along the densest dim joins is written where it belongs, as slices of the
 // result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
 void JoinWithoutCopies(Program& program);
+
+// Convolutions of codes of which each reads what the one before it makes for it alone become one
+// step, which has what is between them in bands of rows instead of memory: where that image has at
+// least `least_bytes`, and is no larger than what its maker reads. From the front, up to
+// file::kMostStages each. kNoChains: only says that none is worth it.
+void FuseChains(Program& program, int64_t least_bytes);
+inline constexpr int64_t kNoChains = INT64_MAX;
 
 // Says of what turns codes into floats or back, or elements into another order, for whom it does.
 void NoteConversions(Program& program);

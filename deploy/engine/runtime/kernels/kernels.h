@@ -27,7 +27,8 @@ struct Kernels {
   const char* name;  // IsaName(isa)
 
   // Bytes of scratch, aligned to 64, that each thread brings to conv8, conv4 and conv_f32 /
-  // depthwise8; the same scratch serves any number of operators, one at a time. May be 0.
+  // depthwise8; the same scratch serves any number of operators, one at a time. May be 0. Depends
+  // neither on the batch nor on heights: it is enough for any rows of the images.
   int64_t (*conv_scratch)(const ConvShape& shape);
   int64_t (*depthwise_scratch)(const ConvShape& shape);
 

@@ -6,6 +6,7 @@
 #include "deploy/engine/runtime/kernels/pack/pack.h"
 #include "deploy/engine/runtime/kernels/packed.h"
 #include "deploy/engine/runtime/parameters.h"
+#include "deploy/engine/runtime/steps/fused/bind_conv.h"
 #include "deploy/engine/runtime/steps/makers.h"
 #include "deploy/engine/runtime/steps/split.h"
 #include "deploy/engine/runtime/steps/window.h"
@@ -57,28 +58,11 @@ class DepthwiseStep final : public Step {
   const Add8 sum_;
 };
 
-// What both kinds are told; the constants behind the weights.
+// What both kinds are told.
 Status Common(const Binding& binding, const Conv8Parameters& parameters, int64_t padded,
               Requantise& how) {
-  DS_ENGINE_RETURN_IF_ERROR(CheckZero(binding, parameters.input_zero));
-  DS_ENGINE_RETURN_IF_ERROR(
-      CheckCodes(binding, parameters.zero_point, parameters.low, parameters.high));
-  const void *bias = nullptr, *multiplier = nullptr, *table = nullptr;
-  DS_ENGINE_RETURN_IF_ERROR(binding.Constant(1, padded * 4, bias));
-  DS_ENGINE_RETURN_IF_ERROR(binding.Constant(2, padded * 4, multiplier));
-  if (parameters.has_table) DS_ENGINE_RETURN_IF_ERROR(binding.Constant(3, 256, table));
-  how.bias = static_cast<const int32_t*>(bias);
-  how.multiplier = static_cast<const float*>(multiplier);
-  how.table = static_cast<const uint8_t*>(table);
-  how.zero_point = parameters.zero_point;
-  how.low = parameters.low;
-  how.high = parameters.high;
-  if (parameters.has_sum) {
-    DS_ENGINE_RETURN_IF_ERROR(CheckSum(binding, parameters.sum));
-    DS_ENGINE_RETURN_IF_ERROR(CheckResidual(binding, binding.input(1)));
-    how.residual = ImageOf<ImageIn>(binding.input(1), binding.Read(binding.input(1)));
-  }
-  return {};
+  DS_ENGINE_RETURN_IF_ERROR(BindRequantise(binding, parameters, 1, padded, how));
+  return parameters.has_sum ? BindResidual(binding, parameters, how) : Status();
 }
 
 Status Prepare(const Binding& binding, const Conv8Parameters*& parameters, WindowUse use,
@@ -92,18 +76,6 @@ Status Prepare(const Binding& binding, const Conv8Parameters*& parameters, Windo
   return MakeShape(binding, parameters->window, use, shape);
 }
 
-Status Weights(const Binding& binding, PackedKind kind, const ConvShape& shape,
-               const void*& weights) {
-  const std::span<const std::byte> bytes = binding.ConstantBytes(0);
-  if (!PackedFits(kind, binding.kernels().isa, shape, bytes.data(),
-                  static_cast<int64_t>(bytes.size()))) {
-    return binding.Error("has weights that are not packed for its shape and '" +
-                         std::string(binding.kernels().name) + "'");
-  }
-  weights = bytes.data();
-  return {};
-}
-
 template <typename Args>
 void Images(const Binding& binding, Args& args) {
   args.input = ImageOf<ImageIn>(binding.input(0), binding.Read(binding.input(0)));
@@ -115,7 +87,7 @@ Status MakeConv(const Binding& binding, PackedKind kind, ConvStep::Function func
   const Conv8Parameters* parameters = nullptr;
   Conv8Args args;
   DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kGroups, args.shape));
-  DS_ENGINE_RETURN_IF_ERROR(Weights(binding, kind, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(BindWeights(binding, kind, 0, args.shape, args.weights));
   DS_ENGINE_RETURN_IF_ERROR(
       Common(binding, *parameters, PaddedChannels(args.shape), args.requantise));
   Images(binding, args);
@@ -139,7 +111,7 @@ Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step) {
   const Conv8Parameters* parameters = nullptr;
   Depthwise8Args args;
   DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kChannels, args.shape));
-  DS_ENGINE_RETURN_IF_ERROR(Weights(binding, PackedKind::kDepthwise8, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(BindWeights(binding, PackedKind::kDepthwise8, 0, args.shape, args.weights));
   DS_ENGINE_RETURN_IF_ERROR(
       Common(binding, *parameters, PaddedDepthwiseChannels(args.shape), args.requantise));
   Images(binding, args);

@@ -56,5 +56,7 @@ Status MakeRecurrent(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeMatMul8(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeSoftmax8(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeGridSample(const Binding& binding, std::unique_ptr<Step>& step);
+// fused/
+Status MakeConvChain8(const Binding& binding, std::unique_ptr<Step>& step);
 
 }  // namespace ds::engine

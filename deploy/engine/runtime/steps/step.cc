@@ -54,6 +54,9 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"matmul8", MakeMatMul8},
     {"softmax8", MakeSoftmax8},
     {"grid_sample", MakeGridSample},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"conv_chain8", MakeConvChain8},
 };
 
 }  // namespace

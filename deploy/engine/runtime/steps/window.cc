@@ -25,8 +25,13 @@ bool AxisFits(int64_t out, int64_t in, int64_t stride, int64_t pad) {
 
 Status MakeShape(const Binding& binding, const file::Window& window, WindowUse use,
                  ConvShape& shape) {
+  return MakeShape(binding, window, use, ImageExtents(binding.input(0)),
+                   ImageExtents(binding.output()), shape);
+}
+
+Status MakeShape(const Binding& binding, const file::Window& window, WindowUse use,
+                 const Extents& in, const Extents& out, ConvShape& shape) {
   if (!InRange(window)) return binding.Error("has a window out of range");
-  const Extents in = ImageExtents(binding.input(0)), out = ImageExtents(binding.output());
   if (window.groups > static_cast<uint32_t>(in.c)) {
     return binding.Error("has more groups than channels");
   }

@@ -12,6 +12,9 @@ namespace ds::engine {
 enum class WindowUse { kGroups, kChannels };
 Status MakeShape(const Binding& binding, const file::Window& window, WindowUse use,
                  ConvShape& shape);
+// The same between images of these extents.
+Status MakeShape(const Binding& binding, const file::Window& window, WindowUse use,
+                 const Extents& in, const Extents& out, ConvShape& shape);
 
 // The operand that is added at the end has the output's dims.
 Status CheckResidual(const Binding& binding, const file::Tensor& residual);

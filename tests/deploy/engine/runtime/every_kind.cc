@@ -36,8 +36,10 @@ class EveryKind {
     conv.has_table = 0;
     conv.window = kByChannels;
     Add(OperatorKind::kDepthwise8, {four}, deep, BytesOf(conv), WeightsOfChannels());
+    const uint32_t chained = Codes();
+    Add(OperatorKind::kConvChain8, {deep, four}, chained, BytesOf(Chain()), ChainWeights());
     const uint32_t pooled = Codes(), summed = Codes(), product = Codes(), looked_up = Codes();
-    Add(OperatorKind::kPool8, {deep}, pooled,
+    Add(OperatorKind::kPool8, {chained}, pooled,
         BytesOf(file::Pool8Parameters{{kByChannels, 1, 1}, 0.1f, 0.1f, 3, 4, 0, 255}));
     Add(OperatorKind::kAdd8, {pooled, deep}, summed,
         BytesOf(file::Add8Parameters{{1, 0.5f, 3, 2, 1, 0, 255}, 0, 1}), {Table()});
@@ -178,6 +180,24 @@ class EveryKind {
                   return out;
                 }),
                 Tail(PaddedDepthwiseChannels(kChannels), false));
+  }
+  static file::ConvChain8Parameters Chain() {
+    file::Conv8Parameters conv = {kWindow, 128, 10, 0, 255, 1, 0, {}}, last = conv, deep = conv;
+    deep.window = kByChannels;
+    deep.has_table = 0;
+    last.has_sum = 1;
+    last.sum = {1, 1, 0, 0, 0, 0, 255};
+    const auto kind = [](OperatorKind of) { return static_cast<uint32_t>(of); };
+    return {3,
+            {{kind(OperatorKind::kConv8), kH, kH, kC, conv},
+             {kind(OperatorKind::kDepthwise8), kH, kH, kC, deep},
+             {kind(OperatorKind::kConv4), kH, kH, kC, last}}};
+  }
+  std::vector<uint32_t> ChainWeights() {
+    std::vector<uint32_t> all;
+    for (const auto& stage : {Weights8(true), WeightsOfChannels(), Weights4()})
+      all.insert(all.end(), stage.begin(), stage.end());
+    return all;
   }
   std::vector<uint32_t> FloatWeights(bool channels) {
     const ConvShape& shape = channels ? kChannels : kShape;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <random>
 
 #include "deploy/engine/runtime/session.h"
@@ -87,6 +88,8 @@ TEST_F(HostileTest, OperatorsNameThemselves) {
               HasSubstr("80 bytes of parameters"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.parameters = 1 << 20; }),
               HasSubstr("leave their table"));
+  EXPECT_THAT(WithOperator(2, [](auto& op) { op.parameters = 0; }),
+              HasSubstr("operator 2: its parameters are another operator's"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.input_count = 2; }),
               HasSubstr("operator 2: its references do not follow"));
   EXPECT_THAT(WithOperator(5, [](auto& op) { op.output_count = 9; }), HasSubstr("operator 5"));
@@ -143,8 +146,38 @@ TEST_F(HostileTest, Constants) {
               HasSubstr("no instruction set fits"));
 }
 
-// Every field of every table, in turn, under values that bounds are forgotten for; the parameters
-// byte by byte.
+// The message for the file with every kind once `spoil` has had its chain.
+std::string WithChain(std::function<void(file::ConvChain8Parameters&)> spoil) {
+  FileBytes file(testing::EveryKindFile());
+  for (const auto& op : file.Records<file::Operator>(SectionKind::kOperators)) {
+    if (op.kind != static_cast<uint16_t>(file::OperatorKind::kConvChain8)) continue;
+    const auto bytes = file.Records<std::byte>(SectionKind::kParameters);
+    spoil(*reinterpret_cast<file::ConvChain8Parameters*>(bytes.data() + op.parameters));
+  }
+  return Try(file);
+}
+
+TEST_F(HostileTest, Chains) {
+  EXPECT_EQ(WithChain([](auto&) {}), "");
+  EXPECT_THAT(WithChain([](auto& c) { c.stage_count = 1; }), HasSubstr("1 stages"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stage_count = 7; }), HasSubstr("7 stages"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stage_count = 2; }), HasSubstr("it takes 1, 1 and 7"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[1].kind = 5; }), HasSubstr("no convolution"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[1].out_h = 4; }), HasSubstr("larger than"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[0].out_w = 0; }), HasSubstr("out of range"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[0].out_channels = ~0u; }),
+              HasSubstr("out of range"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[0].out_channels = 40; }), HasSubstr("not packed"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[2].out_h = 2; }), HasSubstr("other extents"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[1].conv.window.pad_top = 3; }),
+              HasSubstr("larger than"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[1].conv.window.stride_h = 9; }),
+              HasSubstr("behind its image"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[0].conv.has_sum = 1; }), HasSubstr("in front of"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[2].conv.sum.zero_a = 256; }), HasSubstr("no codes"));
+  EXPECT_THAT(WithChain([](auto& c) { c.stages[2].conv.has_table = 2; }), HasSubstr("flag"));
+}
+
 // Every word of the tables, in turn, under values that bounds are forgotten for, and again as an
 // offset by one; what is left of the file stays as it is.
 void SpoilEveryWord(const std::string& whole, int* refused, int* ran) {

@@ -109,6 +109,18 @@ TEST(MutatedFilesTest, NeitherCrashNorHangNorTakeMemory) {
               static_cast<long long>(most));
 }
 
+// Of 1x1 convolutions of one channel.
+file::ConvChain8Parameters LongestChain() {
+  file::ConvChain8Parameters chain = {};
+  chain.stage_count = file::kMostStages;
+  for (file::ChainStage& stage : chain.stages) {
+    stage = {static_cast<uint32_t>(OperatorKind::kConv8), 1, 1, 1, {}};
+    stage.conv.window = {1, 1, 1, 1, 1, 1, 0, 0, 1};
+    stage.conv.high = 255;
+  }
+  return chain;
+}
+
 // As many operators as a file may have, in as few bytes each as their kind can be told in.
 std::string ManyOperators(OperatorKind kind, uint32_t count = file::kMaxOperators) {
   FileWriter writer;
@@ -130,6 +142,10 @@ std::string ManyOperators(OperatorKind kind, uint32_t count = file::kMaxOperator
     } else if (kind == OperatorKind::kAdd8) {
       op.inputs = {in, in};
       op.parameters = file::BytesOf(file::Add8Parameters{{1, 1, 0, 0, 0, 0, 255}, 0, 0});
+    } else if (kind == OperatorKind::kConvChain8) {
+      // Its weights, bias and multipliers read the same zeros.
+      op.constants.assign(3 * file::kMostStages, constant);
+      op.parameters = file::BytesOf(LongestChain());
     } else {
       op.parameters = file::BytesOf(file::MoveParameters{{1, 1, 1, 1, 1, 1}, {}, 0});
     }
@@ -140,8 +156,8 @@ std::string ManyOperators(OperatorKind kind, uint32_t count = file::kMaxOperator
 
 TEST(SoundFilesTest, NoneTakesMoreThanTwiceItsSizeAndTheAllowance) {
   if (!testing::HeapIsWatched()) GTEST_SKIP() << "allocations cannot be counted here";
-  for (const OperatorKind kind :
-       {OperatorKind::kLookup8, OperatorKind::kAdd8, OperatorKind::kMove}) {
+  for (const OperatorKind kind : {OperatorKind::kLookup8, OperatorKind::kAdd8, OperatorKind::kMove,
+                                  OperatorKind::kConvChain8}) {
     FileBytes file(ManyOperators(kind));
     bool ran = false;
     const int64_t bytes = MostBytes(file, &ran);
