@@ -111,7 +111,8 @@ Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step) {
   const Conv8Parameters* parameters = nullptr;
   Depthwise8Args args;
   DS_ENGINE_RETURN_IF_ERROR(Prepare(binding, parameters, WindowUse::kChannels, args.shape));
-  DS_ENGINE_RETURN_IF_ERROR(BindWeights(binding, PackedKind::kDepthwise8, 0, args.shape, args.weights));
+  DS_ENGINE_RETURN_IF_ERROR(
+      BindWeights(binding, PackedKind::kDepthwise8, 0, args.shape, args.weights));
   DS_ENGINE_RETURN_IF_ERROR(
       Common(binding, *parameters, PaddedDepthwiseChannels(args.shape), args.requantise));
   Images(binding, args);
