@@ -54,6 +54,19 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"matmul8", MakeMatMul8},
     {"softmax8", MakeSoftmax8},
     {"grid_sample", MakeGridSample},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"unknown", nullptr},
+    {"layer_norm8", MakeLayerNorm8},
 };
 
 }  // namespace
