@@ -67,7 +67,7 @@ class Lowering {
   std::optional<CodeScale> FindCodeType(ValueId real);
   absl::StatusOr<Held> CodesOf(ValueId real);
   absl::StatusOr<Held> Quantise(const Node& node);
-  void NoteFloats(const Node& node, ValueId result, int tensor);
+  std::string WhyFloats(const Node& node, ValueId result);
   absl::StatusOr<Held> Dequantise(const Node& node);
   absl::StatusOr<Held> Table(Held codes, const CodeTable& table, const std::string& name,
                              const std::string& story);
