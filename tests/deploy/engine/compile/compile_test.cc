@@ -110,7 +110,7 @@ std::vector<Case> Cases() {
                           kOut, 120);
        }},
       {"LayerNorm",
-       {2, 4, 3, 35},
+       {2, 12, 35},
        [](CodeGraph& g, ValueId x) {
          return g.Through(g.builder().LayerNorm(x, "norm"), kOut, 120);
        }},
