@@ -29,4 +29,10 @@ Tensor TransposedMatrix(const Tensor& matrix);
 // BatchNormalization, MatMul), and where the output is no float or much larger than the inputs.
 std::optional<Tensor> ComputeFloats(const Graph& graph, const Node& node);
 
+// The same for what stands on the way to a shape, in float32 as the graph says: PyTorch's exporters
+// write the pads of a SAME convolution as ceil and max of an extent over a stride. Roundings,
+// bounds, Concat of vectors, layouts and Cast to integers (towards zero) of short constants that
+// training does not change.
+std::optional<Tensor> ComputeShapeFloats(const Graph& graph, const Node& node);
+
 }  // namespace ds

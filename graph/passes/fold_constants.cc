@@ -70,6 +70,7 @@ std::optional<Tensor> Fold(const Graph& graph, const Node& node, const KnownInts
   const Value& out = graph.value(node.outputs[0]);
   auto it = known.find(node.outputs[0]);
   if (it != known.end()) return FromInts(out.dtype, *out.shape, it->second);
+  if (std::optional<Tensor> floats = ComputeShapeFloats(graph, node)) return floats;
   if (node.op == "Cast" && !IsSmallConstant(graph, node.inputs[0]))
     return CastInts(graph, node, known);
   if (out.dtype != DType::kFloat32 || !schema::KnownProduct(*out.shape)) return std::nullopt;

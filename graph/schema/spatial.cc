@@ -27,10 +27,24 @@ Inferred InferPad(const InferenceContext& context) {
                                                    " axes of a tensor of rank ", rank,
                                                    "; it needs two an axis, all beginnings first"));
   }
-  // The importer knows constant axes: what is left is known when the graph runs.
   const auto known = AllKnown(context, 1);
-  if (!known || context.HasInput(3)) return One(context.InputDType(0), Shape(rank, kDynamicDim));
-  const std::vector<int64_t>& pads = *known;
+  const auto chosen = context.HasInput(3) ? AllKnown(context, 3) : std::nullopt;
+  if (!known || (context.HasInput(3) && !chosen)) {
+    return One(context.InputDType(0), Shape(rank, kDynamicDim));
+  }
+  std::vector<int64_t> pads = *known;
+  if (chosen) {
+    pads.assign(2 * rank, 0);
+    for (size_t i = 0; i < chosen->size(); ++i) {
+      const int64_t axis = (*chosen)[i] + ((*chosen)[i] < 0 ? static_cast<int64_t>(rank) : 0);
+      if (axis < 0 || axis >= static_cast<int64_t>(rank)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("axes holds ", (*chosen)[i], "; the tensor has rank ", rank));
+      }
+      pads[static_cast<size_t>(axis)] = (*known)[i];
+      pads[static_cast<size_t>(axis) + rank] = (*known)[i + chosen->size()];
+    }
+  }
   for (size_t i = 0; i < rank; ++i) {
     const int64_t begin = pads[i];
     const int64_t end = pads[i + rank];

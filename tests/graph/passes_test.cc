@@ -67,6 +67,26 @@ TEST(FoldConstantsTest, FloatScalarsFoldButParametersDoNot) {
   EXPECT_EQ(graph.Constant(graph.nodes()[1].inputs[1])->span<float>()[0], 4.0f);
 }
 
+// Pads of SAME: max((ceil(7 / 2) - 1) * 2 + 3 - 7, 0), as exporters write them.
+TEST(FoldConstantsTest, FloatsOnTheWayToAShapeFold) {
+  Builder b("g");
+  const auto number = [&](float value) { return b.Constant("", Tensor::Scalar(value)); };
+  const ValueId x = b.Input("x", DType::kFloat32, {7});
+  const ValueId extent = b.Op("Cast", {b.Op("Shape", {x})}, {{"to", int64_t{1}}});
+  const ValueId steps = b.Op("Sub", {b.Op("Ceil", {b.Op("Div", {extent, number(2)})}), number(1)});
+  const ValueId end = b.Add(b.Mul(steps, number(2)), number(3));
+  const ValueId missing = b.Op("Clip", {b.Op("Sub", {end, extent}), number(0)});
+  const ValueId half = b.Op("Floor", {b.Op("Div", {missing, number(2)})});
+  const ValueId pads =
+      b.Op("Cast", {b.Concat({half, b.Op("Sub", {missing, half})}, 0)}, {{"to", int64_t{7}}});
+  b.Output(b.Op("Pad", {x, pads}), "y");
+  Graph graph = b.Finish().value();
+  ASSERT_TRUE(FoldConstants(graph).ok());
+  EXPECT_THAT(Ops(graph), ElementsAre("Pad"));
+  ASSERT_TRUE(InferShapes(graph).ok());
+  EXPECT_EQ(graph.value(graph.FindValue("y")).shape, (Shape{9}));
+}
+
 TEST(FoldConstantsTest, WhatIsRepeatedIsComputed) {
   Builder b("g");
   const ValueId x = b.Input("x", DType::kFloat32, {2, 3});

@@ -27,10 +27,12 @@ struct PassSwitches {
   bool fold_chains = true;          // element-wise chains of several codes as one table
   bool fuse_tables = true;          // tables and clamps into what makes their codes
   bool fuse_sums = true;            // residual additions into convolutions
+  bool fuse_norms = true;           // layer norms between codes, their floats a row at a time
   bool fuse_activations = true;     // float activations into what makes their input
   bool fuse_chains = true;          // convolutions behind each other, where that saves memory
   bool pack_four_bits = true;       // weights that fit 4 bits are stored in 4
   bool join_without_copies = true;  // concatenated tensors are written where they belong
+  bool join_moves = true;           // moves of moves are one, or none
   bool reuse_in_place = true;       // an element-wise result lies on its dying operand
   bool reorder_steps = true;        // where another order takes a smaller arena
 };

@@ -257,7 +257,8 @@ class Emitter {
       AddRealConstants(step, spec.constants);
     } else if (step.kind == OperatorKind::kSoftmax8) {
       spec.constants.push_back(writer_.AddConstant(AsBytes(step.bias)));
-    } else if (std::holds_alternative<file::LayerNormParameters>(parameters)) {
+    } else if (std::holds_alternative<file::LayerNormParameters>(parameters) ||
+               std::holds_alternative<file::LayerNorm8Parameters>(parameters)) {
       if (!step.multiplier.empty()) {
         spec.constants.push_back(writer_.AddConstant(AsBytes(step.multiplier)));
       }

@@ -33,6 +33,16 @@ absl::Status FixBatch(Graph& graph, int64_t batch) {
   return InferShapes(graph);
 }
 
+// Pads of one layer may need the extents that another layer's pads leave.
+absl::Status FoldAll(Graph& graph) {
+  size_t before = 0;
+  do {
+    before = graph.nodes().size();
+    DS_RETURN_IF_ERROR(FoldConstants(graph));
+  } while (graph.nodes().size() < before);
+  return absl::OkStatus();
+}
+
 bool HasCodes(const Graph& graph) {
   return std::any_of(graph.nodes().begin(), graph.nodes().end(),
                      [](const Node& node) { return node.op == "DequantizeLinear"; });
@@ -60,6 +70,14 @@ absl::Status CheckExtents(const Graph& graph) {
             ") makes, is ", ShapeString(*value.shape),
             ": the edge engine has no tensors without elements; leave the node out of the model"));
       }
+      if (open && node.op == "NonMaxSuppression") {
+        return absl::UnimplementedError(
+            absl::StrCat("node '", node.name,
+                         "' (NonMaxSuppression) keeps as many boxes as the picture has, and "
+                         "the engine plans its memory ahead: export the detector without it, so "
+                         "that it gives all "
+                         "boxes and scores; ds_run --task detect suppresses them itself"));
+      }
       if (open) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
@@ -80,7 +98,7 @@ absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& pa
         absl::StrCat("the batch is ", batch, "; it must be 1 to 65536"));
   }
   DS_RETURN_IF_ERROR(FixBatch(graph, batch));
-  DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DS_RETURN_IF_ERROR(FoldAll(graph));
   DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   // Weights of codes follow from initialisers, too, and must stay codes.
   const bool codes = HasCodes(graph);
@@ -98,7 +116,7 @@ absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& pa
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));
   DS_RETURN_IF_ERROR(Decompose(graph));
-  DS_RETURN_IF_ERROR(FoldConstants(graph));
+  DS_RETURN_IF_ERROR(FoldAll(graph));
   DS_RETURN_IF_ERROR(EliminateIdentities(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));
   DS_RETURN_IF_ERROR(InferShapes(graph));

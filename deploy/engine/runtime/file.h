@@ -15,7 +15,7 @@ static_assert(std::endian::native == std::endian::little, "a .dsm file is read i
 inline constexpr uint8_t kMagic[8] = {0x8e, 'D', 'S', 'M', '\r', '\n', 0x1a, '\n'};
 inline constexpr uint16_t kVersion = 2;
 inline constexpr uint32_t kNone = 0xffffffffu;
-inline constexpr uint64_t kPage = 4096;     // weights begin at a multiple of it
+inline constexpr uint64_t kPage = 4096;     // where weights of another instruction set begin
 inline constexpr uint64_t kAlignment = 64;  // of each constant, and of each tensor in the arena
 inline constexpr int kMaxRank = 6;
 inline constexpr uint32_t kMaxSections = 16;
@@ -42,7 +42,7 @@ struct Header {
   uint16_t header_bytes;   // 128
   uint32_t section_count;  // SectionRecords that follow the header
   uint64_t file_bytes;
-  uint64_t tables_bytes;  // the tables are [0, tables_bytes); weights begin at the next page
+  uint64_t tables_bytes;  // the tables are [0, tables_bytes); weights follow
   uint64_t tables_hash;   // XXH64 of the tables, this field being 0
   uint64_t weights_hash;  // XXH64 of what follows the tables, padding included
   uint32_t input_count;   // of every plan

@@ -46,9 +46,10 @@ enum class OperatorKind : uint16_t {
   kSoftmax8 = 36,    // codes to codes over the last dim; Softmax8Parameters
   kGridSample = 37,  // GridSampleParameters
   // Several of the above as one.
-  kConvChain8 = 40,  // ConvChain8Parameters
+  kConvChain8 = 38,  // ConvChain8Parameters
+  kLayerNorm8 = 39,  // codes to codes over the last dim; LayerNorm8Parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 40;
+inline constexpr uint16_t kLastOperatorKind = 39;
 
 // Tensors of these lie densely (general.h).
 constexpr bool IsGeneral(OperatorKind kind) {
@@ -179,6 +180,14 @@ struct LayerNormParameters {
   uint32_t has_scale, has_shift;  // constants, in this order
 };
 static_assert(sizeof(LayerNormParameters) == 12);
+
+// As quantise computes it of what layer_norm_f32 makes of what dequantise computes.
+struct LayerNorm8Parameters {
+  LayerNormParameters norm;
+  float scale_in, scale_out;
+  int32_t zero_in, zero_out;
+};
+static_assert(sizeof(LayerNorm8Parameters) == 28);
 
 // The output is filled in order, as of shape `dims` (outermost first, ones in front); its elements
 // are the input's at start + sum of index * strides. In elements. Transposes, slices, repeats.

@@ -102,6 +102,19 @@ Inferred InferNonZero(const InferenceContext& context) {
   return One(DType::kInt64, {static_cast<int64_t>(shape.size()), kDynamicDim});
 }
 
+// Of OneHot: integers that are known, or a constant of floats.
+std::optional<std::vector<int64_t>> Depth(const InferenceContext& context) {
+  const Tensor* constant = ConstantInput(context, 1);
+  if (constant == nullptr || constant->dtype() != DType::kFloat32) return PartlyKnown(context, 1);
+  constexpr float kMost = 1e9F;  // elements of one axis: no float past it is meant
+  std::vector<int64_t> depth;
+  for (const float x : constant->span<float>()) {
+    if (!(x > -kMost && x < kMost)) return std::nullopt;
+    depth.push_back(static_cast<int64_t>(x));
+  }
+  return depth;
+}
+
 Inferred InferOneHot(const InferenceContext& context) {
   DS_ASSIGN_OR_RETURN(Shape shape, context.InputShape(0));
   DS_ASSIGN_OR_RETURN(const Shape values, context.InputShape(2));
@@ -109,7 +122,7 @@ Inferred InferOneHot(const InferenceContext& context) {
     return absl::InvalidArgumentError(
         absl::StrCat("values (input 2) has shape ", ShapeString(values), "; it must be [off, on]"));
   }
-  const auto depth = PartlyKnown(context, 1);
+  const auto depth = Depth(context);
   if (depth && depth->size() != 1) {
     return absl::InvalidArgumentError("depth (input 1) must be one number");
   }

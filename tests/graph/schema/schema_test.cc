@@ -310,6 +310,9 @@ TEST(SchemaTest, ImagesAreResizedAndPadded) {
               HasSubstr("nearest, linear, cubic"));
   EXPECT_EQ(Infer({"Pad", {kAny, 5}, {Ints{0, 1, 0, 2}}, {}}), (Shape{kAny, 8}));
   EXPECT_EQ(Infer({"Pad", {5}, {Ints{-1, -2}}, {}}), (Shape{2}));
+  EXPECT_EQ(Infer({"Pad", {4, 5}, {Ints{1, 2}, std::nullopt, Ints{-1}}, {}}), (Shape{4, 8}));
+  EXPECT_THAT(InferError({"Pad", {4, 5}, {Ints{1, 2}, std::nullopt, Ints{2}}, {}}),
+              HasSubstr("axes holds 2"));
   EXPECT_THAT(InferError({"Pad", {3}, {Ints{3, 0}}, {{"mode", std::string("reflect")}}}),
               HasSubstr("below the extent"));
   EXPECT_THAT(InferError({"Pad", {3}, {Ints{-2, -2}}, {}}), HasSubstr("extent -1"));

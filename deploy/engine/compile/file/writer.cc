@@ -229,12 +229,13 @@ std::string FileWriter::Bytes() const {
   header.output_count = static_cast<uint32_t>(plans_.front().outputs.size());
   header.tables_bytes = Join(header, sections).size();
 
-  // Weights begin at a page; only now their places are known.
-  std::string file(Up(header.tables_bytes, kPage), '\0');
+  // Only now the weights' places are known.
+  std::string file(Up(header.tables_bytes, kAlignment), '\0');
   sections.back().bytes.clear();
   for (size_t i = 0; i < order.size(); ++i) {
-    // What one instruction set reads shares no page with what another one does.
-    if (i > 0 && GroupOf(order[i]) != GroupOf(order[i - 1])) file.resize(Up(file.size(), kPage));
+    // What one instruction set alone reads shares no page with what another one does.
+    if (i > 0 && GroupOf(order[i - 1]) >= 0 && GroupOf(order[i]) != GroupOf(order[i - 1]))
+      file.resize(Up(file.size(), kPage));
     const ConstantSpec& spec = constants_[order[i]];
     Append(sections.back().bytes,
            Constant{file.size(), spec.bytes.size(), spec.kernels, number(spec.next), 0});

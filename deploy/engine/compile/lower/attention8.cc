@@ -1,8 +1,9 @@
-// Attention between codes: products of two computed matrices, and softmax by a table.
+// Transformers between codes: products of two computed matrices, softmax by a table, layer norms.
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/engine/compile/lower/lowering.h"
 #include "deploy/engine/runtime/kernels/pack/pack.h"
+#include "graph/schema/schema.h"
 
 namespace ds::engine::compile {
 namespace {
@@ -63,7 +64,7 @@ absl::StatusOr<std::optional<Held>> Lowering::MatMulCodes(const Node& node, cons
                                             target.scale.zero,
                                             target.low,
                                             target.high};
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result};
 }
 
@@ -82,6 +83,23 @@ absl::StatusOr<std::optional<Held>> Lowering::SoftmaxCodes(const Node& node, con
   step.parameters = file::Softmax8Parameters{target.scale.scale, target.scale.zero};
   step.bias.resize(256);
   SoftmaxTable(type->scale, static_cast<int32_t>(shape.back()), step.bias.data());
+  return Held{result};
+}
+
+absl::StatusOr<std::optional<Held>> Lowering::LayerNormCodes(const Node& node,
+                                                             const Target& target) {
+  const auto type = CodeType(node.inputs[0]);
+  const bool all = target.low == 0 && target.high == 255;
+  absl::StatusOr<Norm> norm = NormOf(node);
+  if (!type || !all || !norm.ok() || !options_.passes.fuse_norms) return std::nullopt;
+  DS_ASSIGN_OR_RETURN(const Held held, CodesOf(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const int from, AsPlain(held));
+  const int result = AddTensor("", file::Type::kUint8, program_.tensors[from].dims, target.scale);
+  Step& step = Emit(OperatorKind::kLayerNorm8, node, {from}, result);
+  step.parameters = file::LayerNorm8Parameters{norm->parameters, type->scale, target.scale.scale,
+                                               type->zero, target.scale.zero};
+  step.multiplier = std::move(norm->scale);
+  step.real_bias = std::move(norm->shift);
   return Held{result};
 }
 

@@ -344,14 +344,7 @@ absl::StatusOr<Held> Lowering::AxesGeneral(const Node& node, ValueId id) {
       node.op == "ScatterElements") {
     return PointsGeneral(node);
   }
-  if (node.op == "Concat") {
-    std::vector<Held> parts;
-    for (const ValueId input : node.inputs) {
-      DS_ASSIGN_OR_RETURN(const Held part, Value(input));
-      parts.push_back(part);
-    }
-    return Concat(node, std::move(parts));
-  }
+  if (node.op == "Concat") return ConcatValues(node);
   if (node.op == "Resize") return ResampleReal(node);
   if (node.op == "ConvTranspose") return ConvTransposeReal(node);
   if (node.op == "GridSample") return GridSampleReal(node);

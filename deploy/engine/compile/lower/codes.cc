@@ -179,9 +179,26 @@ absl::StatusOr<Held> Lowering::Quantise(const Node& node) {
   const bool planes = from.place == file::Place::kInput && shape.size() == 4 && !held.image;
   const int result =
       AddTensor(name, file::Type::kUint8, planes ? ImageDims(shape) : from.dims, *scale);
-  Emit(OperatorKind::kQuantise, node, {held.tensor}, result).parameters = file::QuantiseParameters{
-      scale->scale, scale->zero, planes ? static_cast<uint32_t>(shape[1]) : 1};
+  Step& step = Emit(OperatorKind::kQuantise, node, {held.tensor}, result);
+  step.parameters = file::QuantiseParameters{scale->scale, scale->zero,
+                                             planes ? static_cast<uint32_t>(shape[1]) : 1};
+  if (maker != nullptr) step.stays = WhyFloats(*maker, core);
   return Held{result, held.image || planes};
+}
+
+// Why `node`, whose result becomes codes, is computed in floats.
+std::string Lowering::WhyFloats(const Node& node, ValueId result) {
+  if (makers_.Reads(result) != 1) {
+    return absl::StrCat("'", graph_.value(result).name, "' has ", makers_.Reads(result),
+                        " readers, one of floats");
+  }
+  for (const ValueId input : node.inputs) {
+    const bool real = input != kNoValue && graph_.value(input).dtype == DType::kFloat32;
+    if (real && !CodeType(input) && !ConstantFloats(graph_, makers_, input))
+      return absl::StrCat("'", graph_.value(input).name, "' is not codes");
+  }
+  return absl::StrCat("no kernel of codes computes '", node.name, "' (", node.op,
+                      ") with its constants and attributes");
 }
 
 absl::StatusOr<std::optional<Held>> Lowering::MakeCodes(const Node& node, const Target& target) {
@@ -191,6 +208,7 @@ absl::StatusOr<std::optional<Held>> Lowering::MakeCodes(const Node& node, const 
     return made ? made : MatMulCodes(node, target);
   }
   if (node.op == "Softmax") return SoftmaxCodes(node, target);
+  if (node.op == "LayerNormalization") return LayerNormCodes(node, target);
   if (node.op == "Add") return AddCodes(node, target);
   if (node.op == "Mul") return MultiplyCodes(node, target);
   if (node.op == "Concat") return ConcatCodes(node, target);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/engine/compile/lower/lowering.h"
+#include "graph/schema/schema.h"
 #include "graph/schema/window.h"
 
 namespace ds::engine::compile {
@@ -135,7 +136,7 @@ absl::StatusOr<std::optional<Held>> Lowering::ConvCodes(const Node& node, const 
   for (const float scale : weight->scales) {
     step.multiplier.push_back(type->scale * scale / target.scale.scale);
   }
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result, true};
 }
 
@@ -163,7 +164,7 @@ absl::StatusOr<std::optional<Held>> Lowering::ProductCodes(const Node& node, con
   for (const float scale : weight->scales) {
     step.multiplier.push_back(type->scale * scale / target.scale.scale);
   }
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result, false};
 }
 
@@ -198,7 +199,7 @@ absl::StatusOr<std::optional<Held>> Lowering::ProductToReal(const Node& node) {
   for (const float scale : weight->scales) step.multiplier.push_back(type->scale * scale);
   for (int64_t c = 0; bias && c < columns; ++c)
     step.real_bias.push_back(bias->span<float>()[bias->num_elements() == 1 ? 0 : c]);
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result, false};
 }
 
@@ -224,7 +225,7 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
   step.parameters = file::ConvF32Parameters{WindowOf(window, groups), 0, 0, 0, 0};
   step.reals = Turned<float>(weight->span<float>(), w, depthwise);
   if (bias) step.real_bias.assign(bias->span<float>().begin(), bias->span<float>().end());
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result, true};
 }
 
@@ -257,7 +258,7 @@ absl::StatusOr<Held> Lowering::ProductReal(const Node& node) {
     step.real_bias.push_back(bias->span<float>()[bias->num_elements() == 1 ? 0 : c] *
                              node.GetFloat("beta", 1));
   }
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result, false};
 }
 

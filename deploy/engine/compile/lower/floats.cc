@@ -179,29 +179,37 @@ absl::StatusOr<Held> Lowering::SoftmaxReal(const Node& node) {
   return Held{result, channels};
 }
 
-absl::StatusOr<Held> Lowering::LayerNormReal(const Node& node) {
-  const auto rank = static_cast<int64_t>(ShapeOf(node.inputs[0]).size());
+absl::StatusOr<Lowering::Norm> Lowering::NormOf(const Node& node) const {
+  const Shape& shape = ShapeOf(node.inputs[0]);
   const int64_t axis = node.GetInt("axis", -1);
-  if (axis != -1 && axis != rank - 1) return Refuse(node, "its axis is not the last one");
+  if (axis != -1 && axis != static_cast<int64_t>(shape.size()) - 1)
+    return Refuse(node, "its axis is not the last one");
   const bool shifted = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
   const auto scale = ConstantFloats(graph_, makers_, node.inputs[1]);
   const auto shift = shifted ? ConstantFloats(graph_, makers_, node.inputs[2]) : std::nullopt;
   if (!scale || (shifted && !shift)) return Refuse(node, "its scale or shift is no constant");
-  DS_ASSIGN_OR_RETURN(const Held held, Value(node.inputs[0]));
-  DS_ASSIGN_OR_RETURN(const int from, AsPlain(held));
-  const int64_t columns = program_.tensors[from].dims.back();
-  if (scale->num_elements() != columns || (shift && shift->num_elements() != columns)) {
+  if (scale->num_elements() != shape.back() || (shift && shift->num_elements() != shape.back())) {
     return Refuse(node, "its scale or shift is not one number a channel");
   }
+  Norm norm;
+  const auto factors = scale->span<float>();
+  const bool scaled = std::any_of(factors.begin(), factors.end(), [](float f) { return f != 1; });
+  if (scaled) norm.scale.assign(factors.begin(), factors.end());
+  if (shift) norm.shift.assign(shift->span<float>().begin(), shift->span<float>().end());
+  norm.parameters = {node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u, shift ? 1u : 0u};
+  return norm;
+}
+
+absl::StatusOr<Held> Lowering::LayerNormReal(const Node& node) {
+  DS_ASSIGN_OR_RETURN(Norm norm, NormOf(node));
+  DS_ASSIGN_OR_RETURN(const Held held, Value(node.inputs[0]));
+  DS_ASSIGN_OR_RETURN(const int from, AsPlain(held));
   const int result = AddTensor(graph_.value(node.outputs[0]).name, file::Type::kFloat32,
                                program_.tensors[from].dims);
   Step& step = Emit(OperatorKind::kLayerNormF32, node, {from}, result);
-  const auto factors = scale->span<float>();
-  const bool scaled = std::any_of(factors.begin(), factors.end(), [](float f) { return f != 1; });
-  step.parameters =
-      file::LayerNormParameters{node.GetFloat("epsilon", 1e-5f), scaled ? 1u : 0u, shift ? 1u : 0u};
-  if (scaled) step.multiplier.assign(factors.begin(), factors.end());
-  if (shift) step.real_bias.assign(shift->span<float>().begin(), shift->span<float>().end());
+  step.parameters = norm.parameters;
+  step.multiplier = std::move(norm.scale);
+  step.real_bias = std::move(norm.shift);
   return Held{result};
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/lower/join_moves.h"
 #include "deploy/engine/compile/lower/lower.h"
 #include "graph/schema/schema.h"
 
@@ -44,10 +45,6 @@ absl::Status Lowering::Refuse(const Node& node, absl::string_view why) const {
   return absl::UnimplementedError(
       absl::StrCat("node '", node.name, "' (", node.op, ") has no kernel in the edge engine: ", why,
                    "; replace it in the model, or run the model with ONNX Runtime"));
-}
-
-int64_t Lowering::Macs(const Node& node) const {
-  return MultiplyAccumulates(graph_, node);  // of the whole batch, whose extent is known here
 }
 
 Shape Lowering::ShapeOf(Held held) const {
@@ -118,14 +115,7 @@ absl::StatusOr<Held> Lowering::MakeReal(const Node& node, ValueId id) {
     DS_ASSIGN_OR_RETURN(const Held from, Value(node.inputs[0]));
     return Arrange(node, id, from);
   }
-  if (node.op == "Concat") {
-    std::vector<Held> parts;
-    for (const ValueId input : node.inputs) {
-      DS_ASSIGN_OR_RETURN(const Held part, Value(input));
-      parts.push_back(part);
-    }
-    return Concat(node, std::move(parts));
-  }
+  if (node.op == "Concat") return ConcatValues(node);
   if (IsArithmetic(node)) return BinaryReal(node);
   if (IsUnary(graph_, node)) return ActivateReal(node);
   if (id == node.outputs[0]) {
@@ -135,6 +125,15 @@ absl::StatusOr<Held> Lowering::MakeReal(const Node& node, ValueId id) {
   if (node.op == "ReduceMean") return MeanReal(node);
   if (node.op == "BatchNormalization" && id == node.outputs[0]) return NormReal(node);
   return General(node, id);
+}
+
+absl::StatusOr<Held> Lowering::ConcatValues(const Node& node) {
+  std::vector<Held> parts;
+  for (const ValueId input : node.inputs) {
+    DS_ASSIGN_OR_RETURN(const Held part, Value(input));
+    parts.push_back(part);
+  }
+  return Concat(node, std::move(parts));
 }
 
 absl::Status Lowering::AddInputs() {
@@ -224,6 +223,7 @@ absl::Status Lowering::AddOutputs() {
 absl::StatusOr<Program> Lowering::Run() {
   DS_RETURN_IF_ERROR(AddInputs());
   DS_RETURN_IF_ERROR(AddOutputs());
+  if (options_.passes.join_moves) JoinMoves(program_);
   return std::move(program_);
 }
 

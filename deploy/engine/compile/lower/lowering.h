@@ -67,6 +67,7 @@ class Lowering {
   std::optional<CodeScale> FindCodeType(ValueId real);
   absl::StatusOr<Held> CodesOf(ValueId real);
   absl::StatusOr<Held> Quantise(const Node& node);
+  std::string WhyFloats(const Node& node, ValueId result);
   absl::StatusOr<Held> Dequantise(const Node& node);
   absl::StatusOr<Held> Table(Held codes, const CodeTable& table, const std::string& name,
                              const std::string& story);
@@ -99,6 +100,12 @@ class Lowering {
   absl::StatusOr<Held> MeanReal(const Node& node);
   absl::StatusOr<Held> NormReal(const Node& node);
   absl::StatusOr<Held> SoftmaxReal(const Node& node);
+  // Over the last axis, by constants; empty: a scale of 1, a shift of 0.
+  struct Norm {
+    file::LayerNormParameters parameters;
+    std::vector<float> scale, shift;
+  };
+  absl::StatusOr<Norm> NormOf(const Node& node) const;
   absl::StatusOr<Held> LayerNormReal(const Node& node);
   // The window of a pool, or of a mean over H and W; nothing for another mean.
   absl::StatusOr<std::optional<file::PoolF32Parameters>> PoolWindow(const Node& node);
@@ -113,6 +120,7 @@ class Lowering {
   absl::StatusOr<Held> Split(const Node& node, ValueId result, Held from);
   absl::StatusOr<Held> Enlarge(const Node& node, Held from);
   absl::StatusOr<Held> Concat(const Node& node, std::vector<Held> parts);
+  absl::StatusOr<Held> ConcatValues(const Node& node);  // its inputs as they are
   absl::StatusOr<int> AsImage(Held held);
   absl::StatusOr<int> AsPlain(Held held);
   // The value of these strides as a tensor of its own, or a view.
@@ -172,6 +180,7 @@ class Lowering {
   // attention8.cc
   absl::StatusOr<std::optional<Held>> MatMulCodes(const Node& node, const Target& target);
   absl::StatusOr<std::optional<Held>> SoftmaxCodes(const Node& node, const Target& target);
+  absl::StatusOr<std::optional<Held>> LayerNormCodes(const Node& node, const Target& target);
 
   // Shared.
   template <typename T>
@@ -187,7 +196,6 @@ class Lowering {
   int AddTensor(std::string name, file::Type type, Dims dims, CodeScale codes = {});
   Step& Emit(file::OperatorKind kind, const Node& node, std::vector<int> inputs, int output);
   absl::Status Refuse(const Node& node, absl::string_view why) const;
-  int64_t Macs(const Node& node) const;
 
   const Graph& graph_;
   const CompileOptions& options_;

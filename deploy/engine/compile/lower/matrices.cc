@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/engine/compile/lower/lowering.h"
+#include "graph/schema/schema.h"
 
 namespace ds::engine::compile {
 namespace {
@@ -64,7 +65,7 @@ absl::StatusOr<Held> Lowering::MatMulReal(const Node& node) {
       file::MatMulParameters{field(batch), field(shape[shape.size() - 2]), field(left.back()),
                              field(shape.back()), turned ? 1u : 0u};
   if (turned) step.story.push_back(absl::StrCat("transposition ", maker->name));
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   return Held{result};
 }
 

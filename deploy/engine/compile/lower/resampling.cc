@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/engine/compile/lower/lowering.h"
+#include "graph/schema/schema.h"
 #include "graph/schema/structured/transposed_window.h"
 
 namespace ds::engine::compile {
@@ -279,7 +280,7 @@ absl::StatusOr<Held> Lowering::ConvTransposeReal(const Node& node) {
       }
     }
   }
-  step.macs = Macs(node);
+  step.macs = MultiplyAccumulates(graph_, node);
   std::vector<float> shifts(static_cast<size_t>(groups * outputs), 0.0f);
   if (bias) std::copy(bias->span<float>().begin(), bias->span<float>().end(), shifts.begin());
   const int added =

@@ -51,7 +51,11 @@ std::string WhyMoved(const Program& program, const Step& step) {
 void NoteConversions(Program& program) {
   for (Step& step : program.steps) {
     if (step.kind == file::OperatorKind::kDequantise) step.stays = WhyDequantised(program, step);
-    if (step.kind == file::OperatorKind::kQuantise) step.stays = WhyQuantised(program, step);
+    if (step.kind == file::OperatorKind::kQuantise) {
+      // Lowering has said why in front of it.
+      step.stays =
+          absl::StrCat(WhyQuantised(program, step), step.stays.empty() ? "" : ": ", step.stays);
+    }
     if (step.kind == file::OperatorKind::kMove) step.stays = WhyMoved(program, step);
   }
 }

@@ -194,6 +194,7 @@ bool WorksInPlace(file::OperatorKind kind) {
     case OperatorKind::kActivateF32:
     case OperatorKind::kSoftmaxF32:
     case OperatorKind::kLayerNormF32:
+    case OperatorKind::kLayerNorm8:
     case OperatorKind::kUnary:
       return true;
     default:

@@ -29,6 +29,8 @@ Status MakeBinaryF32(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeActivateF32(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeSoftmaxF32(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeLayerNormF32(const Binding& binding, std::unique_ptr<Step>& step);
+// layer_norm8.cc
+Status MakeLayerNorm8(const Binding& binding, std::unique_ptr<Step>& step);
 // quantisers.cc
 Status MakeQuantise(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeDequantise(const Binding& binding, std::unique_ptr<Step>& step);

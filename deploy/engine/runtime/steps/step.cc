@@ -54,9 +54,8 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"matmul8", MakeMatMul8},
     {"softmax8", MakeSoftmax8},
     {"grid_sample", MakeGridSample},
-    {"unknown", nullptr},
-    {"unknown", nullptr},
     {"conv_chain8", MakeConvChain8},
+    {"layer_norm8", MakeLayerNorm8},
 };
 
 }  // namespace

@@ -109,6 +109,25 @@ std::vector<Case> Cases() {
          return g.Through(g.Conv(x, kIn, Conv{.inputs = 6, .outputs = 35, .kernel = 3, .bits = 4}),
                           kOut, 120);
        }},
+      {"LayerNorm",
+       {2, 12, 35},
+       [](CodeGraph& g, ValueId x) {
+         return g.Through(g.builder().LayerNorm(x, "norm"), kOut, 120);
+       }},
+      // A slice of a transposition, transposed again; and one that another undoes.
+      {"MovesOfMoves",
+       {2, 12, 3, 4},
+       [](CodeGraph& g, ValueId x) {
+         const auto turn = [&](ValueId v, std::vector<int64_t> order) {
+           return g.builder().Op("Transpose", {v}, {{"perm", std::move(order)}});
+         };
+         const ValueId second = g.builder().Constant("", Tensor::Scalar<int64_t>(2));
+         ValueId y = turn(x, {2, 1, 3, 0});
+         y = turn(g.builder().Op("Gather", {y, second}, {{"axis", int64_t{0}}}), {2, 0, 1});
+         y = turn(g.builder().Reshape(y, {6, 4, 4}), {2, 0, 1});
+         y = turn(g.builder().Reshape(y, {4, 6, 4}), {1, 2, 0});
+         return g.Through(y, kOut, 120);
+       }},
       {"Classifier",
        {3, 4, 3, 3},
        [](CodeGraph& g, ValueId x) {
@@ -175,6 +194,8 @@ TEST_P(CompileTest, PassesChangeNothing) {
       {"fuse_activations", &PassSwitches::fuse_activations},
       {"pack_four_bits", &PassSwitches::pack_four_bits},
       {"join_without_copies", &PassSwitches::join_without_copies},
+      {"join_moves", &PassSwitches::join_moves},
+      {"fuse_norms", &PassSwitches::fuse_norms},
       {"reuse_in_place", &PassSwitches::reuse_in_place}};
   for (const Case& test : Cases()) {
     SCOPED_TRACE(test.name);
@@ -229,6 +250,9 @@ TEST(CompileReportTest, SaysWhatWasFused) {
   EXPECT_THAT(KindsOf(ReportOf("HardSwish")), ElementsAre("quantise", "conv8", "dequantise"));
   EXPECT_THAT(KindsOf(ReportOf("Concat")), ElementsAre("quantise", "conv8", "conv8", "dequantise"));
   EXPECT_THAT(KindsOf(ReportOf("FourBits")), ElementsAre("quantise", "conv4", "dequantise"));
+  EXPECT_THAT(KindsOf(ReportOf("LayerNorm")), ElementsAre("quantise", "layer_norm8", "dequantise"));
+  EXPECT_THAT(KindsOf(ReportOf("MovesOfMoves")),
+              ElementsAre("quantise", "move", "move", "lookup8", "dequantise"));
   const CompileReport swish = ReportOf("HardSwish");
   EXPECT_THAT(swish.operators[1].story, HasSubstr("HardSigmoid"));
   EXPECT_THAT(Explain(swish), HasSubstr("HardSigmoid"));
@@ -243,6 +267,20 @@ TEST(CompileReportTest, TheArenaIsAtItsBoundAndBelowOneBufferATensor) {
   ASSERT_EQ(report.plans.size(), 1u);
   EXPECT_EQ(report.plans[0].arena_bytes, report.plans[0].arena_bound_bytes);
   EXPECT_LT(report.plans[0].arena_bytes, report.plans[0].unplanned_bytes);
+}
+
+TEST(CompileRefusalTest, ADetectorIsExportedWithoutItsNonMaximumSuppression) {
+  Builder builder("detector");
+  const ValueId boxes = builder.Input("boxes", DType::kFloat32, {1, 9, 4});
+  const ValueId scores = builder.Input("scores", DType::kFloat32, {1, 2, 9});
+  builder.Output(builder.Op("NonMaxSuppression", {boxes, scores}, {}, "suppress"), "kept");
+  const auto graph = builder.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto bytes = CompileModel(*graph);
+  ASSERT_EQ(bytes.status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(bytes.status().message()),
+              AllOf(HasSubstr("'suppress' (NonMaxSuppression)"),
+                    HasSubstr("ds_run --task detect suppresses")));
 }
 
 TEST(CompileRefusalTest, NamesTheNodeAndAMend) {

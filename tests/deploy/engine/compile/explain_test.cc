@@ -89,12 +89,28 @@ TEST_F(Explanation, AConcatenationThatCopies) {
 
 TEST_F(Explanation, FloatsBetweenCodes) {
   const ValueId x = Input({1, 4, 5, 5});
-  const ValueId y = graph_.builder().LayerNorm(x, "norm");
+  const ValueId y = graph_.builder().Op("Softmax", {x}, {{"axis", int64_t{1}}}, "shares");
   const std::string text = Text(graph_.Through(y, kOut, 128));
   EXPECT_THAT(text, HasSubstr("stays: the model's input is floats"));
-  EXPECT_THAT(text, ContainsRegex("layer_norm_f32\\) behind it computes in float"));
-  EXPECT_THAT(text, ContainsRegex("layer_norm_f32\\) in front of it computes in float"));
+  EXPECT_THAT(text, ContainsRegex("softmax_f32\\) behind it computes in float"));
+  EXPECT_THAT(text, ContainsRegex("softmax_f32\\) in front of it computes in float"));
   EXPECT_THAT(text, HasSubstr("stays: the model's output is floats"));
+  EXPECT_THAT(text, HasSubstr("computes in float: no kernel of codes computes 'shares' (Softmax)"));
+}
+
+TEST_F(Explanation, AnOperandThatIsNotCodes) {
+  const ValueId x = Input({1, 4, 5, 5});
+  const ValueId y = graph_.Input("y", {1, 4, 5, 5});
+  const std::string text = Text(graph_.Through(graph_.builder().Add(x, y), kOut, 128));
+  EXPECT_THAT(text, HasSubstr("computes in float: 'y' is not codes"));
+}
+
+TEST_F(Explanation, AResultThatFloatsNeedToo) {
+  const ValueId x = Input({1, 4, 5, 5});
+  const ValueId sum = graph_.builder().Add(x, Convolved(x, {4, 4, 3}));
+  const ValueId shares = graph_.builder().Op("Softmax", {sum}, {{"axis", int64_t{1}}});
+  const ValueId both = graph_.builder().Concat({graph_.Through(sum, kOut, 128), shares}, 1);
+  EXPECT_THAT(Text(both), ContainsRegex("computes in float: '[^']*' has 2 readers, one of floats"));
 }
 
 TEST(ExplanationOfFloats, ABatchNormThatNoConvolutionTakesIn) {

@@ -24,7 +24,7 @@ from engine import Engine
 DS_EXPORT, LIBRARY = sys.argv[1:3]
 PATTERN = sys.argv[3] if len(sys.argv) > 3 else "*"
 AT_LEAST = 700
-REFUSED_SHARE = 0.12
+REFUSED_SHARE = 0.08
 TYPES = {"float32", "uint8", "int8", "int32", "int64", "bool"}
 # What the importer refuses, not the engine.
 NOT_OURS = ("this op is not supported", "is not supported, only ai.onnx", "its element type", "element type ", "is not a tensor",

@@ -77,13 +77,14 @@ class UnlikeNetworks(unittest.TestCase):
 
     def check(self, net, *outputs):
         net.save(self.path, *outputs)
-        engine, _ = self.compiled(self.path)
+        engine, explained = self.compiled(self.path)
         for theirs, ours in zip(session(self.path).run(None, net.feeds), engine.run(net.feeds), strict=True):
             self.assertEqual((theirs.shape, theirs.dtype), (ours.shape, ours.dtype))
             if theirs.dtype.kind == "f":
                 self.assertLess(np.abs(theirs - ours).max(), 1e-4 * np.ptp(theirs))
             else:
                 np.testing.assert_array_equal(theirs, ours)
+        return explained
 
     def test_a_decoder_that_enlarges_by_transposed_convolutions_and_resizes(self):
         net = Net()
@@ -96,6 +97,41 @@ class UnlikeNetworks(unittest.TestCase):
         sized = net.op("Resize", up, "", "", net.constant(np.int64([2, 8, 9, 11])), mode="linear", coordinate_transformation_mode="align_corners")
         joined = net.op("Concat", sized, net.op("Resize", down, "", "", net.constant(np.int64([2, 8, 9, 11])), mode="cubic"), axis=1)
         self.check(net, net.op("Resize", net.op("Conv", joined, net.weight(2, 16, 1, 1)), "", net.constant(np.float32([1, 1, 1.7, 2.3])), mode="nearest"))
+
+    def test_pads_that_follow_from_extents_in_floats(self):
+        """SAME as PyTorch's older exporter writes it, twice: the second one's pads need the extents that the first one's leave."""
+        net = Net(8)
+        number, ints = (lambda x: net.constant(np.float32(x))), (lambda *x: net.constant(np.int64(x)))
+
+        def same(x, kernel, stride):
+            ends = []
+            for axis in (3, 2):
+                extent = net.op("Cast", net.op("Gather", net.op("Shape", x), ints(axis)), to=TensorProto.FLOAT)
+                steps = net.op("Sub", net.op("Ceil", net.op("Div", extent, number(stride))), number(1))
+                missing = net.op("Sub", net.op("Add", net.op("Mul", steps, number(stride)), number(kernel)), extent)
+                missing = net.op("Clip", missing, number(0))
+                before = net.op("Floor", net.op("Div", missing, number(2)))
+                ends += [before, net.op("Sub", missing, before)]
+            left, right, top, bottom = (net.op("Reshape", end, ints(1)) for end in ends)
+            pads = net.op("Cast", net.op("Concat", top, left, bottom, right, axis=0), to=TensorProto.INT64)
+            return net.op("Pad", x, pads, "", ints(2, 3))
+
+        x = net.input("x", [2, 3, 18, 25])
+        y = net.op("Conv", same(x, 3, 2), net.weight(5, 3, 3, 3), strides=[2, 2])
+        self.check(net, net.op("Conv", same(y, 4, 3), net.weight(2, 5, 4, 4), strides=[3, 3]))
+
+    def test_attention_s_heads_are_moved_once(self):
+        """As exporters write them: all three transposed, then a slice of each, one transposed again."""
+        net = Net(9)
+        x = net.input("x", [1, 11, 24])
+        heads = net.op("Reshape", net.op("MatMul", x, net.weight(24, 72)), net.constant(np.int64([1, 11, 3, 4, 6])))
+        turned = net.op("Transpose", heads, perm=[2, 0, 3, 1, 4])
+        q, k, v = (net.op("Gather", turned, net.constant(np.int64(i)), axis=0) for i in range(3))
+        scores = net.op("Mul", net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2])), net.constant(np.float32(0.4)))
+        mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), v)
+        y = net.op("Reshape", net.op("Transpose", mixed, perm=[0, 2, 1, 3]), net.constant(np.int64([1, 11, 24])))
+        explained = self.check(net, y)
+        self.assertEqual(sum(line.split()[1:2] == ["move"] for line in explained.splitlines()), 4, explained)
 
     def test_a_speech_network_of_one_dimension_and_recurrences(self):
         net = Net(1)

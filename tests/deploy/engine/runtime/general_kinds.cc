@@ -80,8 +80,20 @@ class GeneralKinds {
     Recurrent(taken);
     const uint32_t codes = Add(OperatorKind::kQuantise, {sums}, Tensor(Type::kUint8, {2, 4}),
                                BytesOf(file::QuantiseParameters{0.02f, 128, 1}));
+    const uint32_t normed = Tensor(Type::kUint8, {2, 4});
+    const auto numbers = [&](float x) {
+      const std::vector<float> values(4, x);
+      return writer_.AddConstant(std::as_bytes(std::span(values)));
+    };
+    writer_.AddOperator(
+        {.kind = OperatorKind::kLayerNorm8,
+         .name = "normed",
+         .inputs = {codes},
+         .outputs = {normed},
+         .constants = {numbers(2), numbers(0.5f)},
+         .parameters = BytesOf(file::LayerNorm8Parameters{{1e-5f, 1, 1}, 0.02f, 0.03f, 128, 120})});
     const uint32_t product =
-        Add(OperatorKind::kMatMul8, {codes, codes}, Tensor(Type::kUint8, {2, 2}),
+        Add(OperatorKind::kMatMul8, {codes, normed}, Tensor(Type::kUint8, {2, 2}),
             BytesOf(file::MatMul8Parameters{1, 2, 4, 2, 1, 0, 128, 128, 0.01f, 3, 0, 255}));
     std::vector<int32_t> exponents(256);
     SoftmaxTable(0.1f, 2, exponents.data());
