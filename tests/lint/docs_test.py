@@ -1,4 +1,4 @@
-"""Every page under docs/ is in README's table, and every relative link of a page leads to a file that exists.
+"""Every page under docs/ is in README's table, every relative link of a page leads to a file that exists, and no page has a section twice.
 
     docs_test.py SOURCE_FOLDER
 """
@@ -53,6 +53,15 @@ def missing_files(root):
             if match[1] not in names and not (root / match[1]).exists()]
 
 
+def repeated_sections(root):
+    """Headings of a page's sections that stand there twice, as after a merge that kept both sides."""
+    found = []
+    for page in pages(root):
+        headings = re.findall(r"^## .*$", CODE.sub("", page.read_text()), re.MULTILINE)
+        found += [f"{page.relative_to(root)}: {heading} stands there twice" for heading in sorted({h for h in headings if headings.count(h) > 1})]
+    return found
+
+
 class Docs(unittest.TestCase):
     def test_every_page_is_linked(self):
         self.assertEqual(unlinked_pages(SOURCE), [])
@@ -62,6 +71,9 @@ class Docs(unittest.TestCase):
         found = broken_links(SOURCE) + missing_files(SOURCE)
         self.assertEqual(found, [], "\n".join(found))
 
+    def test_no_section_stands_there_twice(self):
+        self.assertEqual(repeated_sections(SOURCE), [])
+
     def test_finds_what_it_looks_for(self):
         with tempfile.TemporaryDirectory() as name:
             root = pathlib.Path(name)
@@ -70,6 +82,9 @@ class Docs(unittest.TestCase):
             (root / "docs/a.md").write_text("[up](../README.md#top) `docs/old/place.h` `docs/b.md` `gone.h`\n")
             (root / "docs/b.md").write_text("    [in code](nowhere.md)\n")
             self.assertEqual(broken_links(root), ["README.md: docs/gone.md is not there"])
+            (root / "docs/c.md").write_text("## One\n## Two\n    ## Two\n## One\n")
+            self.assertEqual(repeated_sections(root), ["docs/c.md: ## One stands there twice"])
+            (root / "docs/c.md").unlink()
             self.assertEqual(unlinked_pages(root), ["README.md has no link to docs/b.md"])
             self.assertEqual(missing_files(root), ["docs/a.md: there is no docs/old/place.h", "docs/a.md: there is no gone.h"])
 
