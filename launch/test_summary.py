@@ -29,6 +29,16 @@ def reason_of_program(output):
     return re.sub(r"^skipped: *", "", lines[-1], flags=re.IGNORECASE) if lines else "no reason given"
 
 
+def folded(skipped):
+    """Lines for (program, test or None, reason): what a program skips for one reason is one line."""
+    groups = {}
+    for program, test, reason in skipped:
+        groups.setdefault((program, reason), []).append(test)
+    for (program, reason), tests in groups.items():
+        which = "" if tests == [None] else f": {tests[0]}" if len(tests) == 1 else f": {len(tests)} tests, {tests[0]} the first"
+        yield f"{program}{which}: {reason}"
+
+
 def main():
     try:
         suite = ElementTree.parse(sys.argv[1]).getroot()
@@ -41,17 +51,17 @@ def main():
         if skip is not None and not skip.get("message", "").startswith("SKIP_"):
             failed.append(f"{name}: {output.strip()}")  # not built, say
         elif skip is not None:
-            skipped.append((name, reason_of_program(output)))
+            skipped.append((name, None, reason_of_program(output)))
         elif case.get("status") == "fail":
             failed.append(name)
         elif case.get("status") == "run":
             passed.append(name)
-            skipped += [(f"{name}: {test}", reason) for test, reason in skips_inside(output)]
+            skipped += [(name, test, reason) for test, reason in skips_inside(output)]
     print(f"\nTest programs passed: {len(passed)}, failed: {len(failed)}; skipped programs and tests inside them: {len(skipped)}")
     for name in failed:
         print(f"  failed   {name}")
-    for name, reason in skipped:
-        print(f"  skipped  {name}: {reason}")
+    for line in folded(skipped):
+        print(f"  skipped  {line}")
 
 
 if __name__ == "__main__":

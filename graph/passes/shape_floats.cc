@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
+#include <string>
 #include <vector>
 
 #include "graph/passes/derived.h"
@@ -55,6 +57,17 @@ std::optional<Floats> Joined(const Graph& graph, const Node& node) {
   return all;
 }
 
+// Whether what all read it for may be a shape: a weight's layouts are the weight's own.
+bool LeadsToShapes(const Graph& graph, ValueId id) {
+  constexpr const char* kOnTheWay[] = {"Abs",   "Cast", "Ceil", "Clip", "Concat",
+                                       "Floor", "Max",  "Min",  "Relu", "Round"};
+  const std::vector<int> readers = graph.Consumers(id);
+  return !readers.empty() && std::ranges::all_of(readers, [&](int reader) {
+    const std::string& op = graph.nodes()[reader].op;
+    return std::ranges::find(kOnTheWay, op) != std::end(kOnTheWay);
+  });
+}
+
 std::optional<Floats> Compute(const Graph& graph, const Node& node, const Floats& x) {
   if (node.op == "Ceil") return Mapped(x, [](float v) { return std::ceil(v); });
   if (node.op == "Floor") return Mapped(x, [](float v) { return std::floor(v); });
@@ -83,7 +96,10 @@ std::optional<Tensor> ComputeShapeFloats(const Graph& graph, const Node& node) {
   if (!x || !out.shape) return std::nullopt;
   if (node.op == "Cast") return ToInts(*x, out.dtype, *out.shape);
   if (out.dtype != DType::kFloat32) return std::nullopt;
-  if (IsLayout(graph, node)) return ComputeLayout(graph, node);
+  if (IsLayout(graph, node)) {
+    if (!LeadsToShapes(graph, node.outputs[0])) return std::nullopt;
+    return ComputeLayout(graph, node);
+  }
   const auto made = Compute(graph, node, *x);
   int64_t count = 1;
   for (const int64_t extent : *out.shape) count *= extent;
