@@ -34,7 +34,7 @@ void Await(const std::atomic<uint32_t>& value, uint32_t old) {
 
 void Threads::FreeDeleter::operator()(void* pointer) const { std::free(pointer); }
 
-Threads::Threads(int count) {
+Threads::Threads(int count) : claimed_(static_cast<size_t>(count)) {
   for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { Work(i); });
 }
 
@@ -49,10 +49,16 @@ bool Threads::Reserve(int64_t scratch_bytes) {
 }
 
 Threads::~Threads() {
-  step_ = nullptr;
+  stop_.store(true, std::memory_order_relaxed);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+}
+
+bool Threads::Claim(int part, uint32_t round) {
+  uint32_t last = round - 1;
+  return claimed_[static_cast<size_t>(part)].compare_exchange_strong(last, round,
+                                                                     std::memory_order_acq_rel);
 }
 
 void Threads::RunPart(const Step& step, int part) {
@@ -70,9 +76,14 @@ void Threads::Run(const Step& step) {
   }
   step_ = &step;
   unfinished_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
+  const uint32_t round = round_.fetch_add(1, std::memory_order_release) + 1;
   round_.notify_all();
   RunPart(step, 0);
+  for (int part = 1; part < count(); ++part) {
+    if (!Claim(part, round)) continue;
+    RunPart(step, part);
+    unfinished_.fetch_sub(1, std::memory_order_relaxed);
+  }
   for (uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
     Await(unfinished_, left);
 }
@@ -81,7 +92,8 @@ void Threads::Work(int number) {
   for (uint32_t seen = 0;;) {
     Await(round_, seen);
     seen = round_.load(std::memory_order_acquire);
-    if (step_ == nullptr) return;
+    if (stop_.load(std::memory_order_relaxed)) return;
+    if (!Claim(number, seen)) continue;  // the caller has it, and may be at another step
     RunPart(*step_, number);
     if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
   }

@@ -1,5 +1,7 @@
 // Threads that share one step after another. They sleep while nothing runs, and between steps wait
-// a few microseconds awake before they sleep. With one thread there is no other than the caller's.
+// a few microseconds awake before they sleep. Each has a part of every step; what one that wakes
+// late has not begun when the caller is through with its own, the caller does. With one thread
+// there is no other than the caller's.
 #pragma once
 
 #include <atomic>
@@ -31,6 +33,8 @@ class Threads {
 
  private:
   void Work(int number);
+  // Whether the part of this round is the calling thread's to run: each is once a round.
+  bool Claim(int part, uint32_t round);
   void RunPart(const Step& step, int part);
 
   struct FreeDeleter {
@@ -38,9 +42,11 @@ class Threads {
   };
   int64_t scratch_bytes_ = 0;
   std::unique_ptr<void, FreeDeleter> scratch_;
-  const Step* step_ = nullptr;      // null: stop
-  std::atomic<uint32_t> round_{0};  // raised when step_ is set
+  const Step* step_ = nullptr;  // read by who has claimed a part of it
+  std::atomic<bool> stop_{false};
+  std::atomic<uint32_t> round_{0};  // raised when step_ or stop_ is set
   std::atomic<uint32_t> unfinished_{0};
+  std::vector<std::atomic<uint32_t>> claimed_;  // of each part, the last round
   std::vector<std::thread> workers_;
 };
 
