@@ -23,18 +23,18 @@ from engine import Engine  # noqa: E402
 from exact_products import session  # noqa: E402
 
 
-def of_onnx_runtime(path, images):
-    loaded = session(path)
-    name = loaded.get_inputs()[0].name
+def of_onnx_runtime(loaded, name, images):
     return np.concatenate([loaded.run(None, {name: images[i:i + 500]})[0] for i in range(0, len(images), 500)])
 
 
-def of_engine(build, path, images):
+def of_engine(build, path, name, images):
     with tempfile.TemporaryDirectory(prefix="ds_accuracy") as folder:
         dsm = pathlib.Path(folder) / "model.dsm"
         subprocess.run([build / "bin/ds_export", "--model", path, "--format", "dsm", "--output", dsm], check=True, stdout=subprocess.DEVNULL)
-        engine, name = Engine(next(build.rglob("libds_engine.so")), dsm), session(path).get_inputs()[0].name
-        return np.concatenate([engine.run({name: image[None]})[0] for image in images])
+        engine = Engine(next(build.rglob("libds_engine.so")), dsm)
+        logits = np.concatenate([engine.run({name: image[None]})[0] for image in images])
+        engine.close()
+        return logits
 
 
 def main():
@@ -46,7 +46,9 @@ def main():
     images, labels = read_test_images(arguments.config.read_text(encoding="utf-8"))
     print("| file | engine, % | ONNX Runtime, % | images | decided differently | largest difference of a logit, of the range |\n|---|---|---|---|---|---|")
     for path in arguments.files:
-        ours, theirs = of_engine(arguments.build, path, images), of_onnx_runtime(path, images)
+        loaded = session(path)
+        name = loaded.get_inputs()[0].name
+        ours, theirs = of_engine(arguments.build, path, name, images), of_onnx_runtime(loaded, name, images)
         accuracies = [100 * (logits.argmax(1) == labels).mean() for logits in (ours, theirs)]
         apart = int((ours.argmax(1) != theirs.argmax(1)).sum())
         off = np.abs(ours - theirs).max() / (theirs.max() - theirs.min())

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/passes/derived.h"
+#include "graph/schema/internal.h"
 
 namespace ds {
 namespace {
@@ -101,9 +102,9 @@ std::optional<Tensor> ComputeShapeFloats(const Graph& graph, const Node& node) {
     return ComputeLayout(graph, node);
   }
   const auto made = Compute(graph, node, *x);
-  int64_t count = 1;
-  for (const int64_t extent : *out.shape) count *= extent;
-  if (!made || static_cast<int64_t>(made->size()) != count) return std::nullopt;
+  if (!made || schema::KnownProduct(*out.shape) != static_cast<int64_t>(made->size())) {
+    return std::nullopt;
+  }
   return Tensor::From<float>(*out.shape, *made);
 }
 

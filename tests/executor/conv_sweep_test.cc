@@ -42,7 +42,7 @@ struct Setting {
   std::string instructions = "DEFAULT";  // the most that oneDNN may use
   int threads = 2;
   ConvRunner runner = ConvRunner::kExecutor;
-  size_t enough = 1000;  // findings
+  bool until_first = false;  // finding
 };
 
 void PrintTo(const Setting& setting, std::ostream* out) {
@@ -81,7 +81,7 @@ void Tell(Telling* telling, const std::string& line) {
     }
     if (wrong.empty()) continue;
     Tell(telling, absl::StrCat(Describe(shapes[i]), ": ", wrong, "\n"));
-    if (setting.enough == 1) break;
+    if (setting.until_first) break;
   }
   ::_exit(0);
 }
@@ -114,7 +114,7 @@ std::vector<std::string> Sweep(const std::vector<ConvShape>& shapes, const Setti
   EXPECT_NE(shared, MAP_FAILED);
   auto* telling = new (shared) Telling{};
   std::vector<std::string> findings;
-  while (telling->shape < shapes.size() && findings.size() < setting.enough) {
+  while (telling->shape < shapes.size() && !(setting.until_first && !findings.empty())) {
     const pid_t child = ::fork();
     if (child == 0) RunChild(shapes, setting, seed, telling);
     const std::string ending = Ending(child, telling);
@@ -181,7 +181,7 @@ TEST_P(ConvLibrary, StillNeedsTheDetour) {
   if (!(Cpu().*fault.needs)) GTEST_SKIP() << "this processor runs none of the kernels in question";
   Setting setting;
   setting.runner = ConvRunner::kLibrary;
-  setting.enough = 1;
+  setting.until_first = true;
   if (Sweep(fault.shapes(), setting, kSeed).empty()) {
     GTEST_SKIP() << "this LibTorch's oneDNN is right again: where no older one is supported, the "
                     "workaround can go ("
