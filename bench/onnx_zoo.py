@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEED = 14
 ROUND_TRIP = 1e-4  # of the range
 LEAST_RANGE = 1e-3  # a text detector sees nothing in noise: all its probabilities are 1e-6
-# File name -> input -> shape, or the value itself; "fixed": what the model branches on.
+# File name, or folder -> input -> shape, or the value itself; "fixed": what the model branches on.
 INPUTS = {
     "common.onnx": {"input1": [1, 1, 64, 160]},
     "common_old.onnx": {"input1": [1, 1, 64, 160]},
@@ -44,11 +44,13 @@ INPUTS = {
     "silero_vad_half.onnx": {"input": [1, 576], "state": [2, 1, 128], "fixed": True},
     "silero_vad_op18_ifless.onnx": {"input": [1, 576], "state": [2, 1, 128], "sr": 16000},
     "silero_vad_16k_sequence.onnx": {"input": [7, 576], "h": [1, 1, 128], "c": [1, 1, 128]},
+    "silero_vad_v6.onnx": {"input": [7, 576], "h": [1, 1, 128], "c": [1, 1, 128]},
+    "onnx_asr/preprocessors/data/": {"waveforms": [2, 16000], "waveforms_lens": np.array([16000, 9000])},
 }
 
 
 def stated(path):
-    keys = [key for key in INPUTS if str(path).endswith("/" + key)]
+    keys = [key for key in INPUTS if str(path).endswith("/" + key) or key.endswith("/") and "/" + key in str(path)]
     return INPUTS[max(keys, key=len)] if keys else {}
 
 
@@ -61,7 +63,7 @@ def feeds_of(model, path, rng):
         tensor = value.type.tensor_type
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         given = stated(path).get(value.name)
-        if isinstance(given, int):
+        if isinstance(given, (int, np.ndarray)):
             feeds[value.name] = np.array(given, dtype)
             continue
         dims = [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]

@@ -13,7 +13,7 @@
 #include "graph/onnx/rewrite/branches.h"
 #include "graph/onnx/rewrite/decompose.h"
 #include "graph/onnx/rewrite/dim_names.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 #include "graph/onnx/rewrite/opset.h"
 #include "graph/onnx/rewrite/shorten.h"
 #include "graph/onnx/tensor_proto.h"

@@ -18,7 +18,7 @@
 #include "graph/onnx/onnx.h"
 #include "graph/onnx/proto.h"
 #include "graph/onnx/rewrite/compact.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 #include "graph/onnx/rewrite/normalize.h"
 #include "graph/onnx/rewrite/trained/trainable.h"
 #include "graph/onnx/stored_weights.h"

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 #include "graph/onnx/rewrite/node_attributes.h"
 #include "graph/schema/schema.h"
 
@@ -29,6 +29,8 @@ absl::StatusOr<bool> Normalizer::Expand(const Node& node,
   DS_ASSIGN_OR_RETURN(done, ExpandQuantized(graph_, node));
   if (done) return true;
   DS_ASSIGN_OR_RETURN(done, ExpandContrib(graph_, node, used));
+  if (done) return true;
+  DS_ASSIGN_OR_RETURN(done, ExpandSpectra(graph_, node));
   if (done) return true;
   return ExpandRecurrent(graph_, node);
 }

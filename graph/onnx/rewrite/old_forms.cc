@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 #include "graph/schema/schema.h"
 
 namespace ds::onnx_io {

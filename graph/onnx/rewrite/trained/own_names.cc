@@ -38,6 +38,8 @@ bool AnyWordOf(const std::vector<std::string>& words, const char* const (&known)
 
 }  // namespace
 
+bool IsEmittedName(absl::string_view name) { return absl::StartsWith(name, "const:"); }
+
 bool IsMadeUpName(absl::string_view name) {
   std::string lower = absl::AsciiStrToLower(name);
   if (absl::StartsWith(lower, "/") || absl::StartsWith(lower, "p2o.") ||

@@ -20,6 +20,9 @@ bool IsBufferName(absl::string_view name);
 // "stft.forward_basis_buffer"; of modules, by the last word.
 bool IsBufferOfModule(absl::string_view name);
 
+// True for what the importer itself made (rewrite/emitter.h), also when our own file is read again.
+bool IsEmittedName(absl::string_view name);
+
 // True for names that exporters make up for constants.
 bool IsMadeUpName(absl::string_view name);
 

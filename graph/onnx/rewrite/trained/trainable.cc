@@ -273,6 +273,7 @@ class Marker {
   void MarkInitializer(ValueId id, Role role) {
     Initializer& initializer = graph_.mutable_initializers().at(id);
     if (initializer.trainable || !IsFloatingPoint(initializer.data.dtype())) return;
+    if (IsEmittedName(graph_.value(id).name)) return;  // a transform's cosines, say
     // Frequencies and windows are multiplied as weights are, and stay as they are.
     if (role == Role::kWeight && !options_.unnamed.contains(id) &&
         IsBufferOfModule(graph_.value(id).name)) {

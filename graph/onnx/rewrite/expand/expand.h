@@ -31,6 +31,11 @@ absl::StatusOr<bool> ExpandQuantized(Graph& graph, const Node& node);
 absl::StatusOr<bool> ExpandContrib(Graph& graph, const Node& node,
                                    const absl::flat_hash_set<ValueId>& used);
 
+// STFT, as a convolution by cosines and sines (Allen and Rabiner, "A unified approach to short-time
+// Fourier analysis and synthesis", Proceedings of the IEEE 65, 1977: a filter bank); frames of at
+// most 4096 points.
+absl::StatusOr<bool> ExpandSpectra(Graph& graph, const Node& node);
+
 // LSTM, GRU and RNN with attribute layout 1, as layout 0 between transposes.
 absl::StatusOr<bool> ExpandRecurrent(Graph& graph, const Node& node);
 

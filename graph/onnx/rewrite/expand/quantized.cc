@@ -7,7 +7,7 @@
 #include "absl/strings/strip.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 #include "graph/passes/derived.h"
 #include "graph/schema/schema.h"
 

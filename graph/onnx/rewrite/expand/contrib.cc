@@ -7,7 +7,7 @@
 #include "absl/strings/strip.h"
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
-#include "graph/onnx/rewrite/expand.h"
+#include "graph/onnx/rewrite/expand/expand.h"
 
 namespace ds::onnx_io {
 namespace {
@@ -225,6 +225,7 @@ bool IsExpanded(absl::string_view op) {
       "ConvInteger",
       "MatMulInteger",
       "SimplifiedLayerNormalization",
+      "STFT",
       "Scatter",
       "com.microsoft.BiasGelu",
       "com.microsoft.DequantizeLinear",
