@@ -3,8 +3,8 @@
     .venv/bin/python bench/onnx_zoo.py FOLDER [--match TEXT] [--json FILE] [--quantize [--samples 16] [--flags=FLAGS] [--keep DIR]]
 
 Every .onnx file below FOLDER (unpacked packages, say) is imported by ds_export and written again. "round trip": the written file in ONNX
-Runtime against the original in ONNX Runtime; "executor": our executor (LibTorch) on the written file against the same. Both are the largest
-absolute difference over all outputs as a share of the output's range, on random inputs. Extents that a file leaves open are taken from
+Runtime against the original in ONNX Runtime; "executor": our executor (LibTorch) on the written file against the same; "engine": the edge
+engine, compiled for the inputs' extents. All are the largest absolute difference over all outputs as a share of the output's range, on random inputs. Extents that a file leaves open are taken from
 INPUTS, by the file's name, else 2 for the batch and 64 for others; those marked fixed are given to ds_export --input-shape, since the model
 branches on them, and inputs of "given" to --input-value: silero_vad.onnx is two networks, for 16 and for 8 kHz, of which neither takes the
 other's input.
@@ -25,6 +25,9 @@ import onnx_zoo_int8
 from safetensors.numpy import load_file, save_file
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/deploy/engine/compile"))
+from engine import Engine  # noqa: E402
+
 SEED = 14
 ROUND_TRIP = 1e-4  # of the range
 LEAST_RANGE = 1e-3  # a text detector sees nothing in noise: all its probabilities are 1e-6
@@ -112,6 +115,22 @@ def run_ours(runner, path, feeds, folder):
     return [out[f"m.{i}"] for i in range(result["outputs"])]
 
 
+def run_engine(path, args, feeds, folder):
+    """On the edge engine, compiled for the inputs' extents."""
+    command = [args.program, "--model", path, "--format", "dsm", "--output", folder / "model.dsm"]
+    for name in [value.name for value in onnx.load(str(path), load_external_data=False).graph.input]:
+        if feeds[name].ndim:
+            command += ["--input-shape", f"{name}={'x'.join(map(str, feeds[name].shape))}"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    engine = Engine(args.library, folder / "model.dsm")
+    try:
+        return engine.run(feeds)
+    finally:
+        engine.close()
+
+
 def exported(path, args, folder, feeds):
     """The file as ds_export writes it again, or why it does not."""
     written = folder / "written.onnx"
@@ -141,6 +160,7 @@ def measure(path, args, folder):
         kept = {value.name for value in onnx.load(str(written), load_external_data=False).graph.input}
         row["round_trip"] = difference(expected, run_onnx(written, {name: feeds[name] for name in kept}))
         row["executor"] = difference(expected, run_ours(args.runner, written, feeds, folder))
+        row["engine"] = difference(expected, run_engine(written, args, feeds, folder))
     except Exception as error:  # a row of the table, not the end of it
         row["why"] = str(error).strip()
     return row
@@ -153,10 +173,11 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/bin/ds_export")
     parser.add_argument("--runner", type=pathlib.Path, default=ROOT / "build/tests/executor/ds_executor_node_runner")
+    parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build/deploy/engine/capi/libds_engine.so")
     onnx_zoo_int8.add_arguments(parser)
     args = parser.parse_args()
     rows = []
-    print(onnx_zoo_int8.HEAD if args.quantize else f"{'file':64} {'imports':8} {'round trip':>10} {'executor':>10}")
+    print(onnx_zoo_int8.HEAD if args.quantize else f"{'file':64} {'imports':8} {'round trip':>10} {'executor':>10} {'engine':>10}")
     for path in sorted(args.folder.rglob("*.onnx")):
         if args.match not in str(path):
             continue
@@ -166,15 +187,15 @@ def main():
         if args.quantize:
             print(onnx_zoo_int8.line(row), flush=True)
             continue
-        figures = [f"{row[key]:10.1e}" if key in row else f"{'':10}" for key in ("round_trip", "executor")]
+        figures = [f"{row[key]:10.1e}" if key in row else f"{'':10}" for key in ("round_trip", "executor", "engine")]
         print(f"{row['file'][-64:]:64} {'yes' if row['imports'] else 'no':8} {' '.join(figures)} {row.get('why', '')[:200]}".rstrip(), flush=True)
     imported = [row for row in rows if row["imports"]]
     print(f"{len(rows)} files, {len(imported)} import ({100 * len(imported) / max(len(rows), 1):.0f} %)")
     if args.quantize:
         print(onnx_zoo_int8.summary(imported))
     else:
-        within = [sum(row.get(key, 1) <= ROUND_TRIP for row in imported) for key in ("round_trip", "executor")]
-        print(f"within {ROUND_TRIP} of the range: {within[0]} round trips, {within[1]} in the executor")
+        within = [sum(row.get(key, 1) <= ROUND_TRIP for row in imported) for key in ("round_trip", "executor", "engine")]
+        print(f"within {ROUND_TRIP} of the range: {within[0]} round trips, {within[1]} in the executor, {within[2]} on the engine")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <optional>
 
@@ -64,12 +65,57 @@ std::optional<Tensor> CastInts(const Graph& graph, const Node& node, const Known
   return Tensor::From<float>(*out.shape, std::vector<float>(it->second.begin(), it->second.end()));
 }
 
+// A number that is known before the graph runs: of an integer, or a constant that does not train.
+std::optional<double> KnownNumber(const Graph& graph, ValueId id, const KnownInts& known) {
+  if (const auto it = known.find(id); it != known.end()) {
+    if (it->second.size() != 1 || it->second[0] < kFirstKnownInt) return std::nullopt;
+    return static_cast<double>(it->second[0]);
+  }
+  const auto it = graph.initializers().find(id);
+  if (it == graph.initializers().end() || it->second.trainable) return std::nullopt;
+  const Tensor& tensor = it->second.data;
+  if (tensor.dtype() != DType::kFloat32 || tensor.num_elements() != 1) return std::nullopt;
+  return tensor.span<float>()[0];
+}
+
+// Positions in a picture or a text whose extents are known: start + i * step.
+std::optional<Tensor> FoldRange(const Graph& graph, const Node& node, const KnownInts& known) {
+  constexpr double kMostElements = 65536;
+  constexpr double kMostLimit = 0x1p40;  // exact in double, and so is what is added up to it
+  double limits[3];
+  for (size_t i = 0; i < 3; ++i) {
+    const auto number = KnownNumber(graph, node.inputs[i], known);
+    if (!number || !(std::abs(*number) <= kMostLimit)) return std::nullopt;
+    limits[i] = *number;
+  }
+  const auto [start, end, step] = limits;
+  const double count = step == 0 ? -1 : std::max(0.0, std::ceil((end - start) / step));
+  if (count < 0 || count > kMostElements) return std::nullopt;
+  const auto filled = [&, start = start, step = step]<typename T>(T) {
+    std::vector<T> elements(static_cast<size_t>(count));
+    for (size_t i = 0; i < elements.size(); ++i)
+      elements[i] = static_cast<T>(start + static_cast<double>(i) * step);
+    return Tensor::From<T>({static_cast<int64_t>(count)}, elements);
+  };
+  switch (graph.value(node.outputs[0]).dtype) {
+    case DType::kInt64:
+      return filled(int64_t{});
+    case DType::kInt32:
+      return filled(int32_t{});
+    case DType::kFloat32:
+      return filled(float{});
+    default:
+      return std::nullopt;
+  }
+}
+
 std::optional<Tensor> Fold(const Graph& graph, const Node& node, const KnownInts& known) {
   if (node.outputs.size() != 1) return std::nullopt;
   if (node.op == "Constant") return std::get<Tensor>(node.attributes.at("value"));
   const Value& out = graph.value(node.outputs[0]);
   auto it = known.find(node.outputs[0]);
   if (it != known.end()) return FromInts(out.dtype, *out.shape, it->second);
+  if (node.op == "Range") return FoldRange(graph, node, known);
   if (std::optional<Tensor> floats = ComputeShapeFloats(graph, node)) return floats;
   if (node.op == "Cast" && !IsSmallConstant(graph, node.inputs[0]))
     return CastInts(graph, node, known);

@@ -1,6 +1,7 @@
 // Normalisations, by what they are made of.
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "deploy/engine/compile/decompose/rewriter.h"
@@ -94,11 +95,24 @@ bool WithStatistics(Rewriter& to, int64_t axis) {
   return true;
 }
 
+// As of an image: of sequences and volumes, that is.
+bool BatchNormalizationOfImage(Rewriter& to) {
+  const Shape shape = to.ShapeIn();
+  const size_t rank = shape.size();
+  if (rank < 3 || rank == 4) return false;
+  std::vector<ValueId> inputs = to.node().inputs;
+  inputs[0] =
+      to.Reshape(to.In(0), {shape[0], shape[1], Product(shape, 2, rank - 1), shape[rank - 1]});
+  to.FinishReshape(to.Op("BatchNormalization", std::move(inputs), to.node().attributes));
+  return true;
+}
+
 // With numbers that are computed.
 bool BatchNormalization(Rewriter& to) {
   bool constant = true;
   for (size_t slot = 1; slot < 5; ++slot) constant &= to.IsWeight(slot);
-  if (constant || to.node().outputs.size() > 1 || to.ShapeIn().size() < 2) return false;
+  if (to.node().outputs.size() > 1 || to.ShapeIn().size() < 2) return false;
+  if (constant) return BatchNormalizationOfImage(to);
   Shape channels(to.ShapeIn().size(), 1);
   channels[1] = to.ShapeIn()[1];
   const auto a_channel = [&](size_t slot) { return to.Reshape(to.In(slot), channels); };

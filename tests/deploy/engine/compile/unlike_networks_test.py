@@ -179,6 +179,21 @@ class UnlikeNetworks(unittest.TestCase):
         y = net.op("Conv", x, net.weight(4, 3, 3, 3, 2), net.weight(4), strides=[1, 2, 1], pads=[1, 1, 0, 1, 1, 1])
         self.check(net, net.op("MaxPool", y, kernel_shape=[2, 2, 2], strides=[2, 1, 1]), net.op("AveragePool", y, kernel_shape=[2, 3, 2], pads=[1, 1, 0, 0, 1, 1]))
 
+    def test_norms_of_sequences_and_volumes(self):
+        net = Net(8)
+        norm = lambda x, channels: net.op("BatchNormalization", x, *(net.weight(channels) for _ in range(3)),  # noqa: E731
+                                          net.constant(np.linspace(0.5, 2, channels, dtype=np.float32)))
+        x, v = net.input("x", [2, 5, 23]), net.input("v", [2, 3, 4, 6, 5])
+        self.check(net, net.op("HardSwish", norm(x, 5)), norm(v, 3))
+
+    def test_a_mask_of_positions(self):
+        net = Net(9)
+        x, n = net.input("x", [3, 400]), net.input("n", [3], np.int64, 400)
+        length = net.op("Gather", net.op("Shape", x), net.constant(np.int64(1)))
+        positions = net.op("Range", net.constant(np.int64(0)), length, net.constant(np.int64(1)))
+        mask = net.op("Less", net.op("Unsqueeze", positions, net.constant(np.int64([0]))), net.op("Unsqueeze", n, net.constant(np.int64([1]))))
+        self.check(net, net.op("Where", mask, x, net.constant(np.float32(0))))
+
     def test_codes_in_and_out(self):
         net = Net(5)
         scale, zero = net.constant(np.float32(0.05)), net.constant(np.int8(3))
