@@ -27,6 +27,9 @@ file::ActivateParameters ActivationOf(const Graph& graph, const Node& node) {
   if (node.op == "SiLU") return plain(Activation::kSilu);
   if (node.op == "HardSwish") return plain(Activation::kHardSwish);
   if (node.op == "Tanh") return plain(Activation::kTanh);
+  if (node.op == "LeakyRelu") {
+    return {static_cast<uint32_t>(Activation::kLeakyRelu), node.GetFloat("alpha", 0.01f), 0};
+  }
   const bool sixth =
       std::fabs(node.op == "HardSigmoid" ? node.GetFloat("alpha", 0.2f) - 1.0f / 6 : 1.0f) < 1e-6f;
   if (sixth && node.GetFloat("beta", 0.5f) == 0.5f) return plain(Activation::kHardSigmoid);

@@ -234,11 +234,12 @@ enum class Activation : uint8_t {
   kHardSigmoid,
   kHardSwish,
   kTanh,
-  kGelu
+  kGelu,
+  kLeakyRelu
 };
 struct Activate {
   Activation kind = Activation::kNone;
-  float low = 0, high = 0;  // kClamp
+  float low = 0, high = 0;  // kClamp; kLeakyRelu: low is the factor of what is below 0
 };
 
 struct ConvF32Args {

@@ -33,13 +33,16 @@ double Activated(const Activate& how, double x) {
       return std::tanh(x);
     case Activation::kGelu:
       return x * std::erfc(-x / std::sqrt(2.0)) / 2;
+    case Activation::kLeakyRelu:
+      return x < 0 ? how.low * x : x;
   }
   return 0;
 }
 
 constexpr Activation kActivations[] = {
-    Activation::kNone,        Activation::kClamp,     Activation::kSigmoid, Activation::kSilu,
-    Activation::kHardSigmoid, Activation::kHardSwish, Activation::kTanh,    Activation::kGelu};
+    Activation::kNone, Activation::kClamp,       Activation::kSigmoid,
+    Activation::kSilu, Activation::kHardSigmoid, Activation::kHardSwish,
+    Activation::kTanh, Activation::kGelu,        Activation::kLeakyRelu};
 
 struct FloatRows {
   explicit FloatRows(int32_t columns)
@@ -93,6 +96,25 @@ TEST_P(FloatsTest, ActivationsHoldFarOut) {
       EXPECT_NEAR(out[i], want, kTolerance * std::max(1.0, std::abs(want)))
           << in[i] << " kind " << static_cast<int>(kind);
     }
+  }
+}
+
+// As a fused one is: onto itself, and all of it.
+TEST_P(FloatsTest, ActivationsInPlaceAreThoseApart) {
+  CounterRandom random(kSeed, 24);
+  for (Activation kind : kActivations) {
+    std::vector<float> in = RandomFloats(37, 9, random);
+    in.resize(37);  // without what a vector reads beyond
+    std::vector<float> apart(in.size()), inside = in;
+    const Activate how{kind, 0.1f, 2.5f};
+    const auto run = [&](const float* from, float* to) {
+      const ActivateF32Args args{
+          .input = {from, 0}, .output = {to, 0}, .columns = 37, .activate = how};
+      kernels_->activate_f32(args, {0, 1});
+    };
+    run(in.data(), apart.data());
+    run(inside.data(), inside.data());
+    EXPECT_EQ(apart, inside) << static_cast<int>(kind);
   }
 }
 

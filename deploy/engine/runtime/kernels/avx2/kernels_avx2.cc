@@ -36,6 +36,7 @@ constexpr Kernels TwoKernels() {
   kernels.softmax_f32 = Floats<Floats256>::Softmax;
   kernels.layer_norm_f32 = Floats<Floats256>::LayerNorm;
   kernels.activate_f32 = Floats<Floats256>::Activate;
+  kernels.binary_f32 = Floats<Floats256>::Binary;
   return kernels;
 }
 

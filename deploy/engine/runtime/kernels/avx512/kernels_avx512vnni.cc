@@ -33,6 +33,7 @@ constexpr Kernels VnniKernels() {
   kernels.softmax_f32 = Floats<Floats512>::Softmax;
   kernels.layer_norm_f32 = Floats<Floats512>::LayerNorm;
   kernels.activate_f32 = Floats<Floats512>::Activate;
+  kernels.binary_f32 = Floats<Floats512>::Binary;
   return kernels;
 }
 

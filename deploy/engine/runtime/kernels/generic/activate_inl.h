@@ -42,6 +42,8 @@ inline void ActivateRow(const Activate& how, const float* in, int32_t count, flo
     case Activation::kGelu:
       return Map(in, count, out,
                  [](float x) { return 0.5f * x * (1.0f + std::erf(x * 0x1.6a09e6p-1f)); });
+    case Activation::kLeakyRelu:
+      return Map(in, count, out, [slope = how.low](float x) { return x < 0 ? slope * x : x; });
   }
 }
 

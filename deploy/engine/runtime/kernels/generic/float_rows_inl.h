@@ -1,5 +1,6 @@
-// Rows of floats by vectors (see conv_f32_inl.h): softmax, layer norm and the activations that need
-// an exponential. Also of Vector: Subtract(), Multiply(), Divide(), Round() and PowerOfTwo().
+// Rows of floats by vectors (see conv_f32_inl.h): softmax, layer norm, activations and arithmetic.
+// Where a row is written over, as it often is, no compiler makes vectors of a plain loop. Also of
+// Vector: Subtract(), Multiply(), Divide(), Round() and PowerOfTwo().
 #pragma once
 
 #include <algorithm>
@@ -36,6 +37,12 @@ struct Floats {
     const Register one = Vector::Every(1.0f);
     const Register e = Exp(Vector::Subtract(Vector::Every(0.0f), x));
     return Vector::Divide(one, Vector::Add(one, e));
+  }
+
+  [[gnu::always_inline]] static Register HardSigmoid(Register x) {
+    const Register line =
+        Vector::Add(Vector::Multiply(x, Vector::Every(1.0f / 6)), Vector::Every(0.5f));
+    return Vector::Min(Vector::Max(line, Vector::Every(0.0f)), Vector::Every(1.0f));
   }
 
   // 2 sigmoid(2 x) - 1.
@@ -159,8 +166,66 @@ struct Floats {
       case Activation::kGelu:
         MapSum(in, count, out, [](Register x) { return Gelu(x); });
         return;
-      default:
-        return engine::ActivateRow(how, in, count, out);
+      case Activation::kHardSigmoid:
+        MapSum(in, count, out, [](Register x) { return HardSigmoid(x); });
+        return;
+      case Activation::kHardSwish:
+        MapSum(in, count, out, [](Register x) { return Vector::Multiply(x, HardSigmoid(x)); });
+        return;
+      case Activation::kClamp:
+        MapSum(in, count, out,
+               [low = Vector::Every(how.low), high = Vector::Every(how.high)](Register x) {
+                 return Vector::Min(Vector::Max(x, low), high);
+               });
+        return;
+      case Activation::kLeakyRelu:
+        MapSum(in, count, out, [slope = Vector::Every(how.low)](Register x) {
+          const Register zero = Vector::Every(0.0f);
+          return Vector::MultiplyAdd(slope, Vector::Min(zero, x),
+                                     Vector::Max(zero, x));  // NaN stays
+        });
+        return;
+      case Activation::kNone:
+        MapSum(in, count, out, [](Register x) { return x; });
+    }
+  }
+
+  template <typename Function>
+  [[gnu::always_inline]] static void Zip(const float* a, const float* b, int32_t count, float* out,
+                                         Function function) {
+    int32_t c = 0;
+    for (; c + kWidth <= count; c += kWidth)
+      Vector::StoreSome(out + c, kWidth, function(Vector::Load(a + c), Vector::Load(b + c)));
+    if (const int32_t left = count - c; left > 0) {
+      Vector::StoreSome(out + c, left,
+                        function(Vector::LoadSome(a + c, left), Vector::LoadSome(b + c, left)));
+    }
+  }
+
+  static void BinaryRow(ds::engine::Binary kind, const float* a, const float* b, int32_t count,
+                        float* out) {
+    switch (kind) {
+      case ds::engine::Binary::kAdd:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Add(x, y); });
+      case ds::engine::Binary::kSubtract:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Subtract(x, y); });
+      case ds::engine::Binary::kMultiply:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Multiply(x, y); });
+      case ds::engine::Binary::kDivide:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Divide(x, y); });
+      case ds::engine::Binary::kMaximum:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Max(x, y); });
+      case ds::engine::Binary::kMinimum:
+        return Zip(a, b, count, out, [](Register x, Register y) { return Vector::Min(x, y); });
+    }
+  }
+
+  static void Binary(const BinaryF32Args& args, Range rows) {
+    for (int32_t row = rows.begin; row < rows.end; ++row) {
+      float* out = RowAt<float>(args.output, row);
+      BinaryRow(args.kind, RowAt<float>(args.a, row), RowAt<float>(args.b, row), args.columns, out);
+      if (args.activate.kind != Activation::kNone)
+        ActivateRow(args.activate, out, args.columns, out);
     }
   }
 

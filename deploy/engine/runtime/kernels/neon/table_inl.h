@@ -41,6 +41,7 @@ constexpr Kernels KernelsOfTiles(Isa isa, const char* name) {
   kernels.softmax_f32 = Floats<Floats128>::Softmax;
   kernels.layer_norm_f32 = Floats<Floats128>::LayerNorm;
   kernels.activate_f32 = Floats<Floats128>::Activate;
+  kernels.binary_f32 = Floats<Floats128>::Binary;
   return kernels;
 }
 
