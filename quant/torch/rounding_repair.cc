@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -70,14 +71,19 @@ absl::Status RoundingRepair::Run(bool may_choose, QuantizedModel& model) const {
   }
   DS_RETURN_IF_ERROR(MakeRoomForBiases(model));
   const std::string method = may_choose ? Method(model.plan) : "none";
+  // Of the float network's outputs, which what follows is compared with.
+  std::optional<OutputNoise> noise;
+  if (!data_.samples.empty() && (method == "gptq" || CorrectsBiases(options_))) {
+    DS_ASSIGN_OR_RETURN(noise, OutputNoise::Create(exact_, data_.samples));
+  }
   if (method == "adaround" || method == "qdrop") {
     DS_RETURN_IF_ERROR(Learn(selection, method, model));
   } else if (method == "gptq") {
-    DS_RETURN_IF_ERROR(TryGptq(selection, model));
+    DS_RETURN_IF_ERROR(TryGptq(selection, noise, model));
   } else {
     DS_RETURN_IF_ERROR(Correct(selection, model.plan, model.graph));
   }
-  DS_RETURN_IF_ERROR(CorrectByMeasure(selection, model));
+  DS_RETURN_IF_ERROR(CorrectByMeasure(selection, noise, model));
   DS_RETURN_IF_ERROR(MakeRoomForBiases(model));  // biases have moved
   ReportLayers(selection, model);
   return absl::OkStatus();
@@ -114,15 +120,16 @@ absl::Status RoundingRepair::Learn(const QuantSelection& selection, const std::s
 }
 
 // Where the outputs gain by it.
-absl::Status RoundingRepair::TryGptq(const QuantSelection& selection, QuantizedModel& model) const {
+absl::Status RoundingRepair::TryGptq(const QuantSelection& selection,
+                                     const std::optional<OutputNoise>& noise,
+                                     QuantizedModel& model) const {
   Graph chosen = model.graph;
   DS_RETURN_IF_ERROR(Correct(selection, model.plan, model.graph));
-  if (data_.samples.empty()) return absl::OkStatus();
+  if (!noise.has_value()) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(std::vector<UnitReconstruction> layers,
                       RoundByGptq(chosen, selection, model.plan, data_.samples));
   DS_RETURN_IF_ERROR(Correct(selection, model.plan, chosen));
-  DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(exact_, data_.samples));
-  DS_ASSIGN_OR_RETURN(const bool gains, IsNearer(noise, model.plan, chosen, model.graph));
+  DS_ASSIGN_OR_RETURN(const bool gains, IsNearer(*noise, model.plan, chosen, model.graph));
   if (!gains) return absl::OkStatus();
   model.graph = std::move(chosen);
   model.units = std::move(layers);
@@ -131,14 +138,14 @@ absl::Status RoundingRepair::TryGptq(const QuantSelection& selection, QuantizedM
 
 // Where the outputs gain by it.
 absl::Status RoundingRepair::CorrectByMeasure(const QuantSelection& selection,
+                                              const std::optional<OutputNoise>& noise,
                                               QuantizedModel& model) const {
-  if (!CorrectsBiases(options_) || data_.samples.empty()) return absl::OkStatus();
+  if (!CorrectsBiases(options_) || !noise.has_value()) return absl::OkStatus();
   DS_ASSIGN_OR_RETURN(const MeasuredBiases biases,
                       MeasuredBiases::Create(exact_, selection, data_.samples));
   Graph corrected = model.graph;
   DS_RETURN_IF_ERROR(biases.Correct(model.plan, corrected));
-  DS_ASSIGN_OR_RETURN(const OutputNoise noise, OutputNoise::Create(exact_, data_.samples));
-  DS_ASSIGN_OR_RETURN(const bool gains, IsNearer(noise, model.plan, corrected, model.graph));
+  DS_ASSIGN_OR_RETURN(const bool gains, IsNearer(*noise, model.plan, corrected, model.graph));
   if (gains) model.graph = std::move(corrected);
   return absl::OkStatus();
 }

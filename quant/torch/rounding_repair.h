@@ -2,12 +2,14 @@
 // roundings that are not the nearest, biases that take out what rounding does on average.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "graph/graph.h"
 #include "quant/quant_plan.h"
 #include "quant/selection.h"
+#include "quant/torch/floating/output_noise.h"
 #include "quant/torch/quantizer.h"
 #include "quant/torch/quantizer_options.h"
 #include "quant/torch/ranges/range_chooser.h"
@@ -22,7 +24,8 @@ bool CorrectsBiases(const QuantizerOptions& options);
 
 class RoundingRepair {
  public:
-  // Float, as calibrated; `selection` is of `exact`. All must outlive it.
+  // Float, as calibrated; `selection` is of `exact`. All must outlive it, and so must what `data`
+  // refers to.
   RoundingRepair(const Graph& exact, const QuantSelection& selection, const Calibration& data,
                  const QuantizerOptions& options)
       : exact_(exact), selection_(selection), data_(data), options_(options) {}
@@ -36,8 +39,11 @@ class RoundingRepair {
   std::string Method(const QuantPlan& plan) const;
   absl::Status Learn(const QuantSelection& selection, const std::string& method,
                      QuantizedModel& model) const;
-  absl::Status TryGptq(const QuantSelection& selection, QuantizedModel& model) const;
-  absl::Status CorrectByMeasure(const QuantSelection& selection, QuantizedModel& model) const;
+  absl::Status TryGptq(const QuantSelection& selection, const std::optional<OutputNoise>& noise,
+                       QuantizedModel& model) const;
+  absl::Status CorrectByMeasure(const QuantSelection& selection,
+                                const std::optional<OutputNoise>& noise,
+                                QuantizedModel& model) const;
   absl::Status MakeRoomForBiases(QuantizedModel& model) const;
   absl::Status Correct(const QuantSelection& selection, const QuantPlan& plan, Graph& graph) const;
   void ReportLayers(const QuantSelection& selection, QuantizedModel& model) const;
