@@ -260,6 +260,14 @@ struct BinaryF32Args {
   int32_t columns = 0;
   Activate activate;
 };
+// output[i] += row i of a matrix times a vector.
+struct AddDotsF32Args {
+  const float* matrix = nullptr;
+  int64_t stride = 0;  // floats from row to row
+  const float* vector = nullptr;
+  int32_t columns = 0;
+  float* output = nullptr;
+};
 struct ActivateF32Args {
   RowsIn input;
   RowsOut output;

@@ -59,6 +59,7 @@ struct Kernels {
   void (*layer_norm_f32)(const LayerNormArgs& args, Range rows);
   void (*binary_f32)(const BinaryF32Args& args, Range rows);
   void (*activate_f32)(const ActivateF32Args& args, Range rows);
+  void (*add_dots_f32)(const AddDotsF32Args& args, Range rows);
 };
 
 // Null where this program or this processor (or its operating system) lacks the instruction set.

@@ -118,6 +118,27 @@ TEST_P(FloatsTest, ActivationsInPlaceAreThoseApart) {
   }
 }
 
+TEST_P(FloatsTest, DotsOfRowsAreNearDoubles) {
+  CounterRandom random(kSeed, 25);
+  for (int32_t columns : kWidths) {
+    constexpr int32_t kCount = 21;
+    const int64_t stride = columns + 3;
+    const std::vector<float> matrix = RandomFloats(kCount * stride, 1, random);
+    const std::vector<float> vector = RandomFloats(columns, 1, random);
+    std::vector<float> out(kCount + 1, 0.5f);
+    const AddDotsF32Args args{matrix.data(), stride, vector.data(), columns, out.data()};
+    RunSplit(kCount, random, [&](Range rows) { kernels_->add_dots_f32(args, rows); });
+    for (int32_t row = 0; row < kCount; ++row) {
+      double want = 0.5;
+      for (int32_t c = 0; c < columns; ++c)
+        want +=
+            double{matrix[static_cast<size_t>(row * stride + c)]} * vector[static_cast<size_t>(c)];
+      ASSERT_NEAR(out[static_cast<size_t>(row)], want, kTolerance * std::max(1.0, std::abs(want)));
+    }
+    ASSERT_EQ(out[kCount], 0.5f);
+  }
+}
+
 TEST_P(FloatsTest, BinariesAreNearDoubles) {
   using Function = double (*)(double, double);
   const std::pair<Binary, Function> binaries[] = {

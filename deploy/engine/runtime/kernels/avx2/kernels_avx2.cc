@@ -37,6 +37,7 @@ constexpr Kernels TwoKernels() {
   kernels.layer_norm_f32 = Floats<Floats256>::LayerNorm;
   kernels.activate_f32 = Floats<Floats256>::Activate;
   kernels.binary_f32 = Floats<Floats256>::Binary;
+  kernels.add_dots_f32 = Floats<Floats256>::AddDots;
   return kernels;
 }
 

@@ -34,6 +34,7 @@ constexpr Kernels VnniKernels() {
   kernels.layer_norm_f32 = Floats<Floats512>::LayerNorm;
   kernels.activate_f32 = Floats<Floats512>::Activate;
   kernels.binary_f32 = Floats<Floats512>::Binary;
+  kernels.add_dots_f32 = Floats<Floats512>::AddDots;
   return kernels;
 }
 

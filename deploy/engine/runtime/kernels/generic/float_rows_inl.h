@@ -229,6 +229,29 @@ struct Floats {
     }
   }
 
+  // kRows rows of a matrix from `first` on, times the vector: what is read of it serves all.
+  template <int kRows>
+  static void AddSomeDots(const AddDotsF32Args& args, int32_t first) {
+    const float* matrix = args.matrix + first * args.stride;
+    Register sums[kRows];
+    for (Register& sum : sums) sum = Vector::Every(0.0f);
+    for (int32_t c = 0; c < args.columns; c += kWidth) {
+      const int32_t left = std::min(kWidth, args.columns - c);
+      const Register x = Vector::LoadSome(args.vector + c, left);
+      for (int r = 0; r < kRows; ++r)
+        sums[r] =
+            Vector::MultiplyAdd(Vector::LoadSome(matrix + r * args.stride + c, left), x, sums[r]);
+    }
+    for (int r = 0; r < kRows; ++r) args.output[first + r] += Total(sums[r]);
+  }
+
+  static void AddDots(const AddDotsF32Args& args, Range rows) {
+    constexpr int32_t kTogether = 8;
+    int32_t row = rows.begin;
+    for (; row + kTogether <= rows.end; row += kTogether) AddSomeDots<kTogether>(args, row);
+    for (; row < rows.end; ++row) AddSomeDots<1>(args, row);
+  }
+
   static void Activate(const ActivateF32Args& args, Range rows) {
     for (int32_t row = rows.begin; row < rows.end; ++row) {
       ActivateRow(args.activate, RowAt<float>(args.input, row), args.columns,

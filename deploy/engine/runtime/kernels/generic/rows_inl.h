@@ -159,6 +159,21 @@ inline void PlainBinaryF32(const BinaryF32Args& args, Range rows) {
   }
 }
 
+inline void PlainAddDotsF32(const AddDotsF32Args& args, Range rows) {
+  constexpr int32_t kSums = 8;
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    const float* a = args.matrix + row * args.stride;
+    float sums[kSums] = {}, sum = 0;
+    int32_t i = 0;
+    for (; i + kSums <= args.columns; i += kSums) {
+      for (int32_t j = 0; j < kSums; ++j) sums[j] += a[i + j] * args.vector[i + j];
+    }
+    for (; i < args.columns; ++i) sum += a[i] * args.vector[i];
+    for (const float part : sums) sum += part;
+    args.output[row] += sum;
+  }
+}
+
 inline void PlainActivateF32(const ActivateF32Args& args, Range rows) {
   for (int32_t row = rows.begin; row < rows.end; ++row)
     ActivateRow(args.activate, RowAt<float>(args.input, row), args.columns,

@@ -35,7 +35,8 @@ constexpr Kernels PlainKernels(Isa isa, const char* name) {
           .softmax_f32 = PlainSoftmaxF32,
           .layer_norm_f32 = PlainLayerNormF32,
           .binary_f32 = PlainBinaryF32,
-          .activate_f32 = PlainActivateF32};
+          .activate_f32 = PlainActivateF32,
+          .add_dots_f32 = PlainAddDotsF32};
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ constexpr Kernels KernelsOfTiles(Isa isa, const char* name) {
   kernels.layer_norm_f32 = Floats<Floats128>::LayerNorm;
   kernels.activate_f32 = Floats<Floats128>::Activate;
   kernels.binary_f32 = Floats<Floats128>::Binary;
+  kernels.add_dots_f32 = Floats<Floats128>::AddDots;
   return kernels;
 }
 

@@ -21,23 +21,14 @@ int GatesOf(RecurrentWay way) {
   return way == RecurrentWay::kLstm ? 4 : way == RecurrentWay::kRnn ? 1 : 3;
 }
 
-float Dot(const float* a, const float* b, int64_t count) {
-  constexpr int kSums = 8;
-  float sums[kSums] = {};
-  int64_t i = 0;
-  for (; i + kSums <= count; i += kSums) {
-    for (int j = 0; j < kSums; ++j) sums[j] += a[i + j] * b[i + j];
-  }
-  float sum = 0;
-  for (; i < count; ++i) sum += a[i] * b[i];
-  for (const float part : sums) sum += part;
-  return sum;
-}
+// Steps whose inputs are multiplied at once.
+constexpr int64_t kTogether = 16;
 
 struct Cell {
   RecurrentParameters p;
   const float *x, *w, *r, *bias, *first_h, *first_c, *peepholes;
   float *all, *last_h, *last_c;
+  const Kernels* kernels;
 
   void Apply(int which, float* values) const {
     const int64_t count = p.hidden;
@@ -52,7 +43,12 @@ struct Cell {
 
   // gates[g][i] += row of m . v
   void AddProduct(const float* m, const float* v, int64_t depth, int64_t rows, float* gates) const {
-    for (int64_t row = 0; row < rows; ++row) gates[row] += Dot(m + row * depth, v, depth);
+    const AddDotsF32Args args{.matrix = m,
+                              .stride = depth,
+                              .vector = v,
+                              .columns = static_cast<int32_t>(depth),
+                              .output = gates};
+    kernels->add_dots_f32(args, {0, static_cast<int32_t>(rows)});
   }
   void AddBias(int64_t first, int64_t rows, float* gates) const {
     for (int64_t row = 0; row < rows; ++row) gates[row] += bias[first + row];
@@ -104,17 +100,38 @@ struct Cell {
     for (int64_t i = 0; i < n; ++i) h[i] = (1 - update[i]) * hidden[i] + update[i] * h[i];
   }
 
-  // One sequence of the batch. Scratch: h, c, gates, one more row.
+  // What the inputs of `count` steps from the `first` of a sequence on, in the order of the run,
+  // bring to the gates, [rows][kTogether]: each row of w is read once for all of them.
+  void AddInputs(int64_t batch, int64_t first, int32_t count, int64_t rows, float* sums) const {
+    const int64_t stride = int64_t{p.batch} * p.inputs;
+    const int64_t step = p.backward != 0 ? p.steps - 1 - first : first;
+    for (int64_t row = 0; row < rows; ++row) {
+      float* out = sums + row * kTogether;
+      std::fill_n(out, count, bias[row]);
+      const AddDotsF32Args args{.matrix = x + step * stride + batch * p.inputs,
+                                .stride = p.backward != 0 ? -stride : stride,
+                                .vector = w + row * p.inputs,
+                                .columns = static_cast<int32_t>(p.inputs),
+                                .output = out};
+      kernels->add_dots_f32(args, {0, count});
+    }
+  }
+
+  // One sequence of the batch. Scratch: h, c, gates, one more row, what the inputs bring.
   void Run(int64_t batch, float* scratch) const {
     const int64_t n = p.hidden, rows = GatesOf(static_cast<RecurrentWay>(p.way)) * n;
-    float *h = scratch, *c = h + n, *gates = c + n, *turned = gates + rows;
+    float *h = scratch, *c = h + n, *gates = c + n, *turned = gates + rows, *sums = turned + n;
     std::copy_n(first_h + batch * n, n, h);
     if (first_c != nullptr) std::copy_n(first_c + batch * n, n, c);
     for (int64_t i = 0; i < p.steps; ++i) {
       const int64_t step = p.backward != 0 ? p.steps - 1 - i : i;
       const int64_t at = step * p.batch + batch;
-      std::copy_n(bias, rows, gates);
-      AddProduct(w, x + at * p.inputs, p.inputs, rows, gates);
+      const int64_t within = i % kTogether;
+      if (within == 0) {
+        const auto left = static_cast<int32_t>(std::min<int64_t>(kTogether, p.steps - i));
+        AddInputs(batch, i, left, rows, sums);
+      }
+      for (int64_t row = 0; row < rows; ++row) gates[row] = sums[row * kTogether + within];
       switch (static_cast<RecurrentWay>(p.way)) {
         case RecurrentWay::kLstm:
           Lstm(h, c, gates);
@@ -178,7 +195,8 @@ Status MakeRecurrent(const Binding& binding, std::unique_ptr<Step>& step) {
                   lstm ? in(6) : nullptr,
                   WriteAs<float>(binding, 0),
                   WriteAs<float>(binding, 1),
-                  lstm ? WriteAs<float>(binding, 2) : nullptr};
+                  lstm ? WriteAs<float>(binding, 2) : nullptr,
+                  &binding.kernels()};
   const int64_t work = int64_t{p.steps} * Elements(binding.input(2)) * p.batch;
   step = MakeWork(
       p.batch, work,
@@ -187,7 +205,7 @@ Status MakeRecurrent(const Binding& binding, std::unique_ptr<Step>& step) {
           cell.Run(batch, static_cast<float*>(scratch));
         }
       },
-      int64_t{gates + 3} * p.hidden * 4);
+      (int64_t{gates + 3} + gates * kTogether) * p.hidden * 4);
   return {};
 }
 
