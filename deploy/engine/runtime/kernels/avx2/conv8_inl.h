@@ -49,12 +49,15 @@ struct Finish2 {
       : to_bytes(how.zero_point, how.low, how.high),
         table(how.table),
         adds(how.add != nullptr),
-        adder(how.add ? *how.add : Add8()) {}
+        joins(Joiner256::Suits(how)),
+        adder(how.add ? *how.add : Add8()),
+        joiner(how, how.add ? *how.add : Add8()) {}
 
   ToBytes256 to_bytes;
   const uint8_t* table;
-  bool adds;
+  bool adds, joins;
   Adder256 adder;
+  Joiner256 joiner;
 };
 
 // Words from the packed bytes of a step, two a channel. Of 8 bits: values 0 and 2 (kPart 0), 1 and
@@ -99,8 +102,8 @@ template <int kRows, int kVectors>
                           _mm_unpacklo_epi64(eight(0), eight(1)));
 }
 
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline void StoreTile2(const Tile<uint8_t>& tile, const Slice2& slice,
+template <bool kJoins, int kRows, int kVectors>
+[[gnu::always_inline]] inline void StoreSums2(const Tile<uint8_t>& tile, const Slice2& slice,
                                               const Finish2& finish,
                                               const __m256i (&sums)[kRows][kVectors]) {
   constexpr int kTogether = 4 / kVectors;  // rows that fill 32 bytes
@@ -112,17 +115,30 @@ template <int kRows, int kVectors>
     Unroll<4>([&](auto i) __attribute__((always_inline)) {
       constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
       values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
+      if constexpr (kJoins) {
+        const char* other = tile.residual[kRow] + slice.channel + i % kVectors * 8;
+        values[i] = finish.joiner(values[i], other);
+      }
     });
-    __m256i bytes = finish.to_bytes(values[0], values[1], values[2], values[3]);
-    if (finish.table) bytes = Lookup256(finish.table, bytes);
-    if (finish.adds) {
+    const ToBytes256& to_bytes = kJoins ? finish.adder.to_bytes : finish.to_bytes;
+    __m256i bytes = to_bytes(values[0], values[1], values[2], values[3]);
+    const uint8_t* table = kJoins ? finish.adder.table : finish.table;
+    if (table) bytes = Lookup256(table, bytes);
+    if (!kJoins && finish.adds)
       bytes = finish.adder(bytes, Residuals2<kRows, kVectors>(tile, kFirst, slice.channel));
-    }
     Unroll<kTogether>([&](auto r) __attribute__((always_inline)) {
       if constexpr (kFirst + r < kRows)
         StorePart2<kVectors>(tile.out[kFirst + r] + slice.channel, bytes, r, slice.columns);
     });
   });
+}
+
+template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void StoreTile2(const Tile<uint8_t>& tile, const Slice2& slice,
+                                              const Finish2& finish,
+                                              const __m256i (&sums)[kRows][kVectors]) {
+  finish.joins ? StoreSums2<true>(tile, slice, finish, sums)
+               : StoreSums2<false>(tile, slice, finish, sums);
 }
 
 // In this order and once more where it is read again: GCC 12 would keep what it has loaded, and
