@@ -41,14 +41,12 @@ inline bool WinogradSuits(const ConvShape& s) {
          s.in_channels <= kMostWinogradDepth && s.out_channels >= kSlice2;
 }
 
-// Whether so many lines of outputs take less time so: against bytes in pairs a product is worth
-// two, and a weight's transform two hundred; against the words of 4-bit weights one and a half, and
-// a hundred. As measured on Zen 3.
-inline bool WinogradPays(const ConvShape& s, int32_t lines, bool four) {
+// Whether so many lines of outputs take fewer steps so: a product of words is worth one and a half
+// of bytes, and a weight's transform a hundred.
+inline bool WinogradPays(const ConvShape& s, int32_t lines) {
   const int64_t tiles =
       int64_t{1} * ((lines + kOuts - 1) / kOuts) * ((s.out_w + kOuts - 1) / kOuts);
-  const int64_t steps = tiles * kPoints;
-  return (four ? steps * 3 / 2 + 100 : steps * 2 + 200) < int64_t{9} * lines * s.out_w;
+  return tiles * kPoints * 3 / 2 + 100 < int64_t{9} * lines * s.out_w;
 }
 
 // Scratch: padding, the block's inputs [point][six tiles][four channels][tile], a slice's weights
@@ -363,7 +361,7 @@ template <bool kFour>
 void WinogradOrDirect(const Conv8Args& args, Range rows, Range columns, void* scratch) {
   const ConvShape& s = args.shape;
   const int32_t first = (rows.begin + s.out_w - 1) / s.out_w, end = rows.end / s.out_w;
-  if (!WinogradSuits(s) || end <= first || !WinogradPays(s, end - first, kFour))
+  if (!WinogradSuits(s) || end <= first || !WinogradPays(s, end - first))
     return DirectConvBytes<kFour>(args, rows, columns, scratch);
   DirectConvBytes<kFour>(args, {rows.begin, first * s.out_w}, columns, scratch);
   Winograd<kFour>(args, scratch).Run({first, end}, columns);
