@@ -27,6 +27,9 @@ namespace {
 
 // Fewer rows do not repay the look at inputs and weights.
 constexpr int32_t kFewestPairRows = 24;
+// An image's few channels, of both signs: their range is nearly all there is, so that most steps
+// would go by words.
+constexpr int32_t kWideZero = 64;
 
 // a += x * wa and b += x * w[32..63], x the four bytes at `from` for all channels.
 [[gnu::always_inline]] inline void MultiplyAddFours(const char* from, __m256i wa, const int8_t* w,
@@ -250,6 +253,7 @@ class PairConv {
       const int64_t at = group * RoundUp(shape.out_channels, kChannelBlock) + column + c;
       slices[s] = {weights + c * 4,     panel * 4,  how.bias + at,
                    how.multiplier + at, column + c, std::min(kSlice2, width - c)};
+      slices[s].plain = IsPlain(slices[s], finish_);
       steps_[s].Plan(inputs_, lowered, slices[s]);
     }
     for (int32_t t = 0; t < count; ++t) {
@@ -283,7 +287,8 @@ inline void PairConvBytes(const Conv8Args& args, Range rows, Range columns, void
 // Both ways, whichever suits.
 template <bool kFour>
 void DirectConvBytes(const Conv8Args& args, Range rows, Range columns, void* scratch) {
-  if (!kFour && rows.end - rows.begin >= kFewestPairRows)
+  const bool wide = PairBlocks(args.shape).gathers && args.pad_value >= kWideZero;
+  if (!kFour && !wide && rows.end - rows.begin >= kFewestPairRows)
     return PairConvBytes(args, rows, columns, scratch);
   WordConvBytes<kFour>(args, rows, columns, scratch);
 }
