@@ -15,40 +15,6 @@ namespace {
 
 constexpr int32_t kSlice2 = 16;  // channels of a tile
 
-// Of products that int32 holds whatever the sums: bounds may wait until there are bytes.
-struct PlainBytes256 {
-  PlainBytes256(int32_t zero_point, int32_t low, int32_t high)
-      : zero_(_mm256_set1_epi16(static_cast<int16_t>(zero_point))),
-        low_(_mm256_set1_epi8(static_cast<char>(low))),
-        high_(_mm256_set1_epi8(static_cast<char>(high))) {}
-
-  // Of sixteen: words of 0 to 3, 8 to 11, 4 to 7 and 12 to 15.
-  [[gnu::always_inline]] __m256i Words(__m256 a, __m256 b) const {
-    return _mm256_adds_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b)),
-                             zero_);
-  }
-  // Two rows of sixteen, stored.
-  [[gnu::always_inline]] void Store(__m256i first, __m256i second, char* to,
-                                    char* to_second) const {
-    const __m256i bytes =
-        _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(first, second), high_), low_);
-    const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi32(low, high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to_second), _mm_unpackhi_epi32(low, high));
-  }
-  // One.
-  [[gnu::always_inline]] void Store(__m256i row, char* to) const {
-    const __m128i bytes =
-        _mm_packus_epi16(_mm256_castsi256_si128(row), _mm256_extracti128_si256(row, 1));
-    const __m128i bounded = _mm_max_epu8(_mm_min_epu8(bytes, _mm256_castsi256_si128(high_)),
-                                         _mm256_castsi256_si128(low_));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi32(bounded, 0xd8));
-  }
-
- private:
-  __m256i zero_, low_, high_;
-};
-
 // Of a panel: sixteen channels' weights, and what follows.
 struct Slice2 {
   const int8_t* weights;
@@ -79,18 +45,10 @@ struct Finish2 {
   Joiner256 joiner;
 };
 
-// Whether nothing follows a slice's products, which are of sixteen channels and below 2^31 since
-// multipliers are at most a half.
+// Whether nothing follows the products of a slice of sixteen channels, and they are small.
 inline bool IsPlain(const Slice2& slice, const Finish2& finish) {
   if (finish.adds || finish.table || slice.columns < kSlice2) return false;
-  const __m256 half = _mm256_set1_ps(0.5f),
-               no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX));
-  int32_t small = 0xff;
-  Unroll<2>([&](auto v) {
-    const __m256 magnitude = _mm256_and_ps(_mm256_loadu_ps(slice.multiplier + v * 8), no_sign);
-    small &= _mm256_movemask_ps(_mm256_cmp_ps(magnitude, half, _CMP_LE_OQ));
-  });
-  return small == 0xff;
+  return AreSmall(slice.multiplier, kSlice2);
 }
 
 // Row `at` of those that fill 32 bytes, kVectors * 8 bytes each: stores it.
