@@ -97,12 +97,6 @@ inline void InterleaveTile(const Tile<uint8_t>& tile, const uint8_t* least, char
   }
 }
 
-// The line `bytes` behind `from`, which may lie behind all there is.
-[[gnu::always_inline]] inline void FetchBehind(const int8_t* from, int64_t bytes) {
-  const uintptr_t at = reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes);
-  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
-}
-
 // sums + x * w for a step's words: values 0 and 2 of the four, then 1 and 3.
 [[gnu::always_inline]] inline __m256i AddByWords(__m256i sums, __m256i x, __m256i w) {
   const __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(0xff));
