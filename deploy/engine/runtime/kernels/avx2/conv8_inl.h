@@ -1,4 +1,4 @@
-// Matrix product of bytes by AVX2, of 8-bit weights for few rows and for large inputs (otherwise:
+// Matrix product of bytes by AVX2, of 8-bit weights for few rows and for images (otherwise:
 // pairs8_inl.h), and of 4-bit weights. Bytes are widened and multiplied as 16 bits (vpmaddwd),
 // which is exact: those of a tile's rows once for all channels, weights in registers, by shifts. A
 // tile is 6 pixels by 16 channels, 12 vectors of sums.
