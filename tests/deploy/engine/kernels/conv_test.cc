@@ -11,22 +11,28 @@
 namespace ds::engine {
 namespace {
 
-// What bytes are like: any, the ends of their range, or small ones with an end now and then.
-enum class Values { kAny, kExtreme, kRare };
+// What bytes are like: any, the ends of their range, small ones with an end now and then, or each
+// channel in a band of its own, with weights of which some steps are large.
+enum class Values { kAny, kExtreme, kRare, kBands };
 
 struct Case {
   ConvShape shape;
   Values values = Values::kAny;
   int32_t bits = 8;
   bool add = false, table = false;
+  bool steep = false;  // multipliers about 1 and 1e6, and a sum's operand with another zero point
   int32_t zero_x = 128, zero_y = 7, low = 0, high = 255;
   int64_t pixel_slack = 0;  // bytes between pixels that belong to another tensor
 };
 
-std::vector<uint8_t> Bytes(int64_t count, Values values, CounterRandom& random) {
+std::vector<uint8_t> Bytes(int64_t count, int64_t pixel, Values values, CounterRandom& random) {
   std::vector<uint8_t> bytes(static_cast<size_t>(count + kReadSlack));
-  for (uint8_t& byte : bytes) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    uint8_t& byte = bytes[i];
+    const auto channel = static_cast<int64_t>(i) % pixel;
     byte = static_cast<uint8_t>(random.NextUint32());
+    if (values == Values::kBands)
+      byte = static_cast<uint8_t>(channel * 37 % 100 + byte % (channel * 53 % 150 + 1));
     if (values == Values::kExtreme) byte = byte & 1 ? 255 : 0;
     if (values == Values::kRare) byte = byte == 0 ? 255 : byte % 64;
   }
@@ -40,6 +46,8 @@ std::vector<int8_t> Weights(int64_t count, const Case& c, CounterRandom& random)
     const int32_t any =
         least + static_cast<int32_t>(random.NextBelow(static_cast<uint32_t>(greatest - least + 1)));
     weight = static_cast<int8_t>(c.values == Values::kExtreme ? (any & 1 ? greatest : least) : any);
+    const auto step = (&weight - weights.data()) / 4;
+    if (c.values == Values::kBands) weight = static_cast<int8_t>(weight / (step % 5 + 1));
   }
   return weights;
 }
@@ -69,19 +77,23 @@ struct Problem {
     const ConvShape& s = c.shape;
     in_pixel = InChannels() + c.pixel_slack;
     out_pixel = OutChannels() + c.pixel_slack;
-    input = Bytes(s.batch * s.in_h * s.in_w * in_pixel, c.values, random);
-    residual = Bytes(s.Pixels() * OutChannels(), c.values, random);
+    input = Bytes(s.batch * s.in_h * s.in_w * in_pixel, in_pixel, c.values, random);
+    residual = Bytes(s.Pixels() * OutChannels(), OutChannels(), c.values, random);
     weights = Weights(OutChannels() * s.Depth(), c, random);
     for (int64_t i = 0; i < OutChannels(); ++i) {
       bias.push_back(static_cast<int32_t>(random.NextBelow(200001)) - 100000);
       const float width =
           std::sqrt(static_cast<float>(s.Depth())) * (c.bits == 8 ? 2000.0f : 150.0f);
-      multiplier.push_back((0.2f + random.NextFloat()) * 100.0f / width);
+      multiplier.push_back((0.2f + random.NextFloat()) *
+                           (!c.steep ? 100.0f
+                            : i % 3  ? 1e4f
+                                     : 1e10f) /
+                           width);
     }
     for (uint8_t& value : table) value = static_cast<uint8_t>(random.NextUint32());
     add = {.ratio_a = 0.71f,
            .ratio_b = 0.5f,
-           .zero_a = c.zero_y,
+           .zero_a = c.steep ? 9 : c.zero_y,
            .zero_b = 120,
            .zero_point = 33,
            .low = 2};
@@ -264,6 +276,10 @@ std::vector<Case> ConvCases() {
     cases.push_back({.shape = shape, .add = true, .zero_x = 0, .pixel_slack = 2});
     cases.push_back({.shape = shape, .values = Values::kExtreme, .zero_x = 3});
     cases.push_back({.shape = shape, .values = Values::kRare, .table = true, .zero_x = 0});
+    // Steps that go together and such as do not.
+    cases.push_back({.shape = shape, .values = Values::kBands, .zero_x = 90});
+    cases.push_back({.shape = shape, .values = Values::kBands, .add = true, .steep = true});
+    cases.push_back({.shape = shape, .values = Values::kBands, .steep = true, .high = 200});
   }
   for (int32_t i = 0; i < 2; ++i) {
     const Case c{.shape = Product(15, 4608, 33),

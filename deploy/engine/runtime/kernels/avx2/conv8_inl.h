@@ -1,4 +1,4 @@
-// Matrix product of bytes by AVX2, of 8-bit weights for few rows and for large inputs (otherwise:
+// Matrix product of bytes by AVX2, of 8-bit weights for few rows and for images (otherwise:
 // pairs8_inl.h), and of 4-bit weights. Bytes are widened and multiplied as 16 bits (vpmaddwd),
 // which is exact: those of a tile's rows once for all channels, weights in registers, by shifts. A
 // tile is 6 pixels by 16 channels, 12 vectors of sums.
@@ -12,7 +12,7 @@
 #include <cstring>
 #include <utility>
 
-#include "deploy/engine/runtime/kernels/avx2/finish8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/store8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/blocks_inl.h"
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
 #include "deploy/engine/runtime/kernels/generic/unroll_inl.h"
@@ -21,7 +21,8 @@ namespace ds::engine {
 namespace {
 
 constexpr int32_t kRows2 = 6;
-constexpr int32_t kSlice2 = 16;   // channels of a tile
+// Bytes of weights that a single row fetches ahead of itself.
+constexpr int64_t kFetchAhead = 2048;
 constexpr int32_t kFewRows2 = 2;  // so few take all channels of a panel at once
 
 // A tile's widened rows: for each four of the depth, row after row, values 0, 2, 1 and 3 of the
@@ -33,30 +34,6 @@ constexpr int64_t WideTileBytes(int64_t depth) {
   return RoundUp(depth / 4 * kQuadBytes + kWideSlack, 64);
 }
 
-// Of a panel: sixteen channels' weights, and what follows.
-struct Slice2 {
-  const int8_t* weights;
-  int64_t step_bytes;  // of a step of the panel
-  const int32_t* bias;
-  const float* multiplier;
-  int64_t channel;
-  int32_t columns;  // of the sixteen, or of the panel
-};
-
-// What all tiles of a convolution have in common.
-struct Finish2 {
-  explicit Finish2(const Requantise& how)
-      : to_bytes(how.zero_point, how.low, how.high),
-        table(how.table),
-        adds(how.add != nullptr),
-        adder(how.add ? *how.add : Add8()) {}
-
-  ToBytes256 to_bytes;
-  const uint8_t* table;
-  bool adds;
-  Adder256 adder;
-};
-
 // Words from the packed bytes of a step, two a channel. Of 8 bits: values 0 and 2 (kPart 0), 1 and
 // 3 (kPart 1). Of 4 bits: the same of the low halves, then of the high ones.
 template <bool kFour, int kPart>
@@ -67,62 +44,10 @@ template <bool kFour, int kPart>
   return _mm256_srai_epi16(packed, 16 - kBits);
 }
 
-// Row `at` of those that fill 32 bytes, kVectors * 8 bytes each: stores it.
-template <int kVectors>
-[[gnu::always_inline]] inline void StorePart2(char* out, __m256i bytes, int at, int32_t columns) {
-  uint8_t* to = reinterpret_cast<uint8_t*>(out);
-  if (kVectors == 4) {
-    if (columns >= 32) return Store256(to, bytes);
-    return StoreFirst32(to, bytes, columns);
-  }
-  const __m128i half =
-      at * kVectors < 2 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
-  if (kVectors == 2) return StoreFirst(to, half, columns);
-  const __m128i part = at % 2 == 0 ? half : _mm_unpackhi_epi64(half, half);
-  if (columns == 8)
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), part);
-  else
-    StoreFirst(to, part, columns);
-}
-
-// The residuals of rows that fill 32 bytes, from `first` on; those behind the last are its own.
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline __m256i Residuals2(const Tile<uint8_t>& tile, int first,
-                                                 int64_t channel) {
-  const auto at = [&](int r) { return tile.residual[std::min(first + r, kRows - 1)] + channel; };
-  const auto eight = [&](int r) {
-    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r)));
-  };
-  if constexpr (kVectors == 4) return Load256(at(0));
-  if constexpr (kVectors == 2) return _mm256_set_m128i(Load128(at(1)), Load128(at(0)));
-  return _mm256_set_m128i(_mm_unpacklo_epi64(eight(2), eight(3)),
-                          _mm_unpacklo_epi64(eight(0), eight(1)));
-}
-
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline void StoreTile2(const Tile<uint8_t>& tile, const Slice2& slice,
-                                              const Finish2& finish,
-                                              const __m256i (&sums)[kRows][kVectors]) {
-  constexpr int kTogether = 4 / kVectors;  // rows that fill 32 bytes
-  __m256 multiplier[kVectors];
-  Unroll<kVectors>([&](auto v) { multiplier[v] = _mm256_loadu_ps(slice.multiplier + v * 8); });
-  Unroll<(kRows + kTogether - 1) / kTogether>([&](auto part) __attribute__((always_inline)) {
-    constexpr int kFirst = part * kTogether;
-    __m256 values[4];
-    Unroll<4>([&](auto i) __attribute__((always_inline)) {
-      constexpr int kRow = std::min(kFirst + i / kVectors, kRows - 1);
-      values[i] = Scaled(sums[kRow][i % kVectors], multiplier[i % kVectors]);
-    });
-    __m256i bytes = finish.to_bytes(values[0], values[1], values[2], values[3]);
-    if (finish.table) bytes = Lookup256(finish.table, bytes);
-    if (finish.adds) {
-      bytes = finish.adder(bytes, Residuals2<kRows, kVectors>(tile, kFirst, slice.channel));
-    }
-    Unroll<kTogether>([&](auto r) __attribute__((always_inline)) {
-      if constexpr (kFirst + r < kRows)
-        StorePart2<kVectors>(tile.out[kFirst + r] + slice.channel, bytes, r, slice.columns);
-    });
-  });
+// The line `bytes` behind `from`, which may lie behind all there is.
+[[gnu::always_inline]] inline void FetchBehind(const int8_t* from, int64_t bytes) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes);
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
 }
 
 // In this order and once more where it is read again: GCC 12 would keep what it has loaded, and
@@ -174,6 +99,11 @@ void RunTile2(const Tile<uint8_t>& tile, const Slice2& slice, const char* wide, 
         });
       });
     });
+    // A row reads weights once, faster than the processor fetches them ahead of itself.
+    if constexpr (kVectors == 4) {
+      FetchBehind(weights, kFetchAhead);
+      FetchBehind(weights, kFetchAhead + 64);
+    }
     weights += slice.step_bytes;
   }
   StoreTile2<kRows, kVectors>(tile, slice, finish, sums);
@@ -248,8 +178,9 @@ void RunWords(const Conv8Args& args, const Finish2& finish, const Tile<uint8_t>&
   const int32_t step = whole ? kPanel : kSlice2;
   for (int32_t c = 0; c < width; c += step) {
     const int64_t at = group * padded + column + c;
-    const Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
-                       how.multiplier + at, column + c, std::min(step, width - c)};
+    Slice2 slice{weights + c * 4,     panel * 4,  how.bias + at,
+                 how.multiplier + at, column + c, std::min(step, width - c)};
+    slice.plain = !whole && IsPlain(slice, finish);
     const RunTwo* tiles = whole ? kAll.data() : slice.columns > 8 ? kTwo.data() : kOne.data();
     tiles[tile.count - 1](tile, slice, wide, depth, finish);
   }

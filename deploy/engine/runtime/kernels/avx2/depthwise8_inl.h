@@ -1,7 +1,8 @@
 // Depthwise convolution of bytes by AVX2. For each output row four input rows are interleaved once,
 // so that a channel's four taps of a column are adjacent, as DepthwisePlace() has its weights.
 // Products of bytes in pairs (vpmaddubsw) would saturate; weights are split into 16 * high + low
-// with both halves within -8..8, whose sums are exact in 16 bits over 16 taps.
+// with both halves within -8..8, whose sums are exact in 16 bits over 16 taps. 3x3: see
+// depthwise3_inl.h.
 #pragma once
 
 #include <immintrin.h>
@@ -26,7 +27,8 @@ constexpr int32_t kMostTaps = 16;            // 255 * 8 * kMostTaps fits 16 bits
 // Scratch: for each 32 channels their weights' halves, bias and multipliers; then columns [column]
 // [row group][vector].
 struct LanePlan {
-  explicit LanePlan(const ConvShape& s) : groups(RowGroups(s)) {
+  // Columns of `column` bytes.
+  LanePlan(const ConvShape& s, int64_t column) : groups(RowGroups(s)) {
     const int32_t rest = s.kernel_h % kRowGroup;
     const int32_t taps = 2 * (s.kernel_h / kRowGroup) + std::min(rest, 2);
     flush = kMostTaps / taps;
@@ -35,25 +37,21 @@ struct LanePlan {
     block_bytes = 2 * half_bytes + 2 * kLaneColumn;
     const int64_t blocks = (s.groups + kLaneChannels - 1) / kLaneChannels;
     weight_bytes = blocks * block_bytes;
-    const int64_t column = groups * kLaneColumn;
+    column_bytes = column;
     outputs = static_cast<int32_t>(
         std::clamp<int64_t>((kLaneBytes / column - reach) / s.stride_w, 2, std::max(s.out_w, 2)));
     columns = (outputs - 1) * int64_t{s.stride_w} + reach;
     fits = flush > 0 && columns * column <= kMostLaneBytes && weight_bytes <= kMostHalves;
   }
-  int64_t ScratchBytes() const { return fits ? weight_bytes + columns * groups * kLaneColumn : 0; }
+  int64_t ScratchBytes() const { return fits ? weight_bytes + columns * column_bytes : 0; }
 
   int32_t groups;
   int32_t flush;    // columns of a filter whose sums fit 16 bits
   int64_t reach;    // columns that one output needs
   int32_t outputs;  // computed from one filling
-  int64_t half_bytes, block_bytes, weight_bytes, columns;
+  int64_t half_bytes, block_bytes, weight_bytes, column_bytes, columns;
   bool fits;
 };
-
-inline int64_t Avx2DepthwiseScratch(const ConvShape& shape) {
-  return LanePlan(shape).ScratchBytes();
-}
 
 // 32 channels with what WriteBlock() made of their weights.
 struct LaneBlock {
@@ -63,7 +61,8 @@ struct LaneBlock {
   const char* weights;   // [kernel_x][row group][vector][high, low]
   const char* follow;    // bias, then multipliers, of each vector
   char* columns;
-  __m256i sixteen, one;  // words
+  __m256i sixteen, one;                  // words
+  const PlainBytes256* plain = nullptr;  // where multipliers are small
 };
 
 // Eight channels of vector `v` of 32, of an array of words of 32 bits.
@@ -246,35 +245,6 @@ void DepthwiseRow2(const LaneBlock& block, const ToBytes256& to_bytes, Pixel at)
         SumLanes<2, E>(block, to_bytes, block.columns + x * next, out);
       else
         SumLanes<1, E>(block, to_bytes, block.columns + x * next, out);
-    }
-  }
-}
-
-inline void Avx2Depthwise8(const Depthwise8Args& args, Range rows, void* scratch) {
-  const ConvShape& s = args.shape;
-  const Requantise& how = args.requantise;
-  const LanePlan plan(s);
-  if (!plan.fits) return PlainDepthwise8(args, rows, scratch);
-  const ToBytes256 to_bytes(how.zero_point, how.low, how.high);
-  const Adder256 adder(how.add ? *how.add : Add8());
-  const auto row_of = s.kernel_w == 3 && plan.groups == 1 ? DepthwiseRow2<Extent<3, 1>>
-                      : plan.groups == 2                  ? DepthwiseRow2<Extent<0, 2>>
-                                                          : DepthwiseRow2<Extent<0, 0>>;
-  char* blocks = static_cast<char*>(scratch);
-  for (int32_t first = 0; first < s.groups; first += kLaneChannels)
-    WriteBlock(args, plan, first, blocks + first / kLaneChannels * plan.block_bytes);
-  for (int32_t row = rows.begin; row < rows.end; ++row) {
-    Pixel at{row / s.out_h, row % s.out_h, 0};
-    const char* weights = blocks;
-    for (int32_t first = 0; first < s.groups; first += kLaneChannels, weights += plan.block_bytes) {
-      row_of({&args, &plan, first, std::min(kLaneChannels, s.groups - first), weights,
-              weights + 2 * plan.half_bytes, blocks + plan.weight_bytes, _mm256_set1_epi16(16),
-              _mm256_set1_epi16(1)},
-             to_bytes, at);
-    }
-    for (; how.add && at.x < s.out_w; ++at.x) {
-      uint8_t* out = At<uint8_t>(args.output, at);
-      ZipRow256(out, At<uint8_t>(how.residual, at), s.groups, out, adder);
     }
   }
 }

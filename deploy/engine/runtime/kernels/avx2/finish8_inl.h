@@ -113,6 +113,55 @@ inline void LookupRow256(const uint8_t* table, const uint8_t* in, int32_t count,
   for (; i < count; ++i) out[i] = table[in[i]];
 }
 
+// Whether all multipliers are at most a half in magnitude, so that products of any sums stay below
+// 2^31. Of whole vectors.
+inline bool AreSmall(const float* multiplier, int64_t count) {
+  const __m256 half = _mm256_set1_ps(0.5f);
+  const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX));
+  int small = 0xff;
+  for (int64_t i = 0; i < count; i += 8) {
+    const __m256 magnitude = _mm256_and_ps(_mm256_loadu_ps(multiplier + i), no_sign);
+    small &= _mm256_movemask_ps(_mm256_cmp_ps(magnitude, half, _CMP_LE_OQ));
+  }
+  return small == 0xff;
+}
+
+// From products that are small to bytes: bounds may wait until there are bytes.
+struct PlainBytes256 {
+  PlainBytes256(int32_t zero_point, int32_t low, int32_t high)
+      : zero_(_mm256_set1_epi16(static_cast<int16_t>(zero_point))),
+        low_(_mm256_set1_epi8(static_cast<char>(low))),
+        high_(_mm256_set1_epi8(static_cast<char>(high))) {}
+
+  // Of sixteen: words of 0 to 3, 8 to 11, 4 to 7 and 12 to 15.
+  [[gnu::always_inline]] __m256i Words(__m256 a, __m256 b) const {
+    return _mm256_adds_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b)),
+                             zero_);
+  }
+  [[gnu::always_inline]] __m256i Bytes(__m256i first, __m256i second) const {
+    return _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(first, second), high_), low_);
+  }
+  // Two rows of sixteen, stored.
+  [[gnu::always_inline]] void Store(__m256i first, __m256i second, char* to,
+                                    char* to_second) const {
+    const __m256i bytes = Bytes(first, second);
+    const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi32(low, high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to_second), _mm_unpackhi_epi32(low, high));
+  }
+  // One.
+  [[gnu::always_inline]] void Store(__m256i row, char* to) const {
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(row), _mm256_extracti128_si256(row, 1));
+    const __m128i bounded = _mm_max_epu8(_mm_min_epu8(bytes, _mm256_castsi256_si128(high_)),
+                                         _mm256_castsi256_si128(low_));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi32(bounded, 0xd8));
+  }
+
+ private:
+  __m256i zero_, low_, high_;
+};
+
 // Eight bytes of sixteen, as words of 32 bits.
 template <int kHalf>
 [[gnu::always_inline]] inline __m256i EightWords(__m128i bytes) {
@@ -153,6 +202,33 @@ struct Adder256 {
   __m256i zero_a, zero_b;
   __m256 ratio_a, ratio_b;
   const uint8_t* table;
+};
+
+// The same where a is eight products on the way to a byte without a table, whose zero point is a's:
+// they stay floats.
+struct Joiner256 {
+  Joiner256(const Requantise& how, const Add8& add)
+      : high(_mm256_set1_ps(static_cast<float>(how.high - how.zero_point))),
+        low(_mm256_set1_ps(static_cast<float>(how.low - how.zero_point))),
+        ratio_a(_mm256_set1_ps(add.ratio_a)),
+        ratio_b(_mm256_set1_ps(add.ratio_b)),
+        zero_b(_mm256_set1_epi32(add.zero_b)) {}
+
+  static bool Suits(const Requantise& how) {
+    return how.add && !how.table && how.add->zero_a == how.zero_point;
+  }
+
+  // What is not a number becomes `low`, the second operand of the maximum.
+  [[gnu::always_inline]] __m256 operator()(__m256 value, const void* eight) const {
+    const __m256 code = _mm256_round_ps(_mm256_max_ps(_mm256_min_ps(high, value), low),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256i b = EightWords<0>(_mm_loadl_epi64(static_cast<const __m128i*>(eight)));
+    return _mm256_add_ps(_mm256_mul_ps(code, ratio_a),
+                         Scaled(_mm256_sub_epi32(b, zero_b), ratio_b));
+  }
+
+  __m256 high, low, ratio_a, ratio_b;
+  __m256i zero_b;
 };
 
 // Stores function(32 of a, 32 of b).

@@ -1,6 +1,6 @@
 #include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/dense8_inl.h"
-#include "deploy/engine/runtime/kernels/avx2/depthwise8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/depthwise3_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/pairs8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/rows8_inl.h"

@@ -209,7 +209,9 @@ class BlockFiller {
     tile.count = count;
     tile.taps = blocks_.taps;
     tile.run = blocks_.run;
-    TileOrigins from = {};
+    const bool points = !direct_ && !blocks_.gathers;
+    TileOrigins from;
+    if (points) from = {};
     for (int32_t r = 0; r < count;) {
       const int32_t some = std::min(count - r, walk.LeftInRow());
       PlaceOut(walk, out, some, tile.out + r, tile.residual + r);
@@ -230,7 +232,7 @@ class BlockFiller {
       }
       walk.Skip(some);
     }
-    if (!direct_ && !blocks_.gathers) PointAtTaps<T>(shape, args_.input, from, padding_, pointers);
+    if (points) PointAtTaps<T>(shape, args_.input, from, padding_, pointers);
   }
 
  private:
@@ -256,13 +258,13 @@ class BlockFiller {
   bool direct_;
 };
 
-// Runs run_tile(tile, group, first column, columns), at most kColumns of a panel, for all panels
-// and pixels in the ranges, and before that prepare(tile) once for each tile. Args are Conv8Args or
-// ConvF32Args. Tiles of the range are as even as can be, the larger ones first.
-template <typename T, int32_t kStep, int32_t kRows, int32_t kColumns = kPanel, typename Args,
-          typename Copy, typename Prepare, typename Run>
-void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
-               void* scratch, Copy copy, Prepare prepare, Run run_tile) {
+// Calls fill(tile) once for each tile of the rows, and block(tiles, count, group) behind the last
+// one of each block. Args are Conv8Args or ConvF32Args. Tiles of the range are as even as can be,
+// the larger ones first.
+template <typename T, int32_t kStep, int32_t kRows, typename Args, typename Copy, typename Fill,
+          typename Block>
+void ForBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, void* scratch,
+               Copy copy, Fill fill, Block block) {
   BlockFiller<T, kStep, kRows, Args> filler(args, residual, pad, scratch);
   const int32_t total = rows.end - rows.begin;
   if (total <= 0) return;
@@ -279,14 +281,27 @@ void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Ran
       for (int32_t t = 0; t < count; ++t) {
         const int32_t size = tile_rows + (first + t < larger ? 1 : 0);
         filler.Fill(t, size, group, walk, copy, tiles[t]);
-        prepare(tiles[t]);
+        fill(tiles[t]);
       }
-      for (int32_t column = columns.begin; column < columns.end; column += kColumns) {
-        for (int32_t t = 0; t < count; ++t)
-          run_tile(tiles[t], group, column, std::min(kColumns, columns.end - column));
-      }
+      block(tiles, count, group);
     }
   }
+}
+
+// Runs run_tile(tile, group, first column, columns), at most kColumns of a panel, for all panels
+// and pixels in the ranges, and before that prepare(tile) once for each tile.
+template <typename T, int32_t kStep, int32_t kRows, int32_t kColumns = kPanel, typename Args,
+          typename Copy, typename Prepare, typename Run>
+void RunBlocks(const Args& args, const ImageIn& residual, T pad, Range rows, Range columns,
+               void* scratch, Copy copy, Prepare prepare, Run run_tile) {
+  ForBlocks<T, kStep, kRows>(
+      args, residual, pad, rows, scratch, copy, prepare,
+      [&](const Tile<T>* tiles, int32_t count, int32_t group) {
+        for (int32_t column = columns.begin; column < columns.end; column += kColumns) {
+          for (int32_t t = 0; t < count; ++t)
+            run_tile(tiles[t], group, column, std::min(kColumns, columns.end - column));
+        }
+      });
 }
 
 }  // namespace
