@@ -31,8 +31,10 @@ typedef enum {
   DS_ENGINE_BOOL = 6
 } ds_engine_type;
 
-/* An input or output. Its memory is the session's, stays where it is, and is dense: `dims`
- * outermost first. With another shape it has other `dims` and `bytes`. */
+/* An input or output. Its memory is the session's and dense: `dims` outermost first. An input's
+ * stays where it is, and holds what was written into it. An output's holds the results until the
+ * next run or set_shape. With another shape both have other `dims` and `bytes`, and an output
+ * another `data`. */
 typedef struct {
   const char* name;
   ds_engine_type type;

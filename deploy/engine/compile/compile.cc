@@ -36,6 +36,7 @@ void RunPasses(Program& program, const PassSwitches& passes) {
   if (passes.fuse_tables && passes.fuse_sums) FuseTables(program);
   if (passes.fuse_activations) FuseActivations(program);
   if (passes.pack_four_bits) PackFourBits(program);
+  if (passes.fuse_squeeze_excite) FuseSqueezeExcites(program);
   if (passes.join_without_copies) JoinWithoutCopies(program);
   NoteConversions(program);
 }

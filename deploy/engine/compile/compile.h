@@ -29,6 +29,7 @@ struct PassSwitches {
   bool fuse_sums = true;            // residual additions into convolutions
   bool fuse_norms = true;           // layer norms between codes, their floats a row at a time
   bool fuse_activations = true;     // float activations into what makes their input
+  bool fuse_squeeze_excite = true;  // averages, two products and the gate they make, as one
   bool fuse_chains = true;          // convolutions behind each other, where that saves memory
   bool pack_four_bits = true;       // weights that fit 4 bits are stored in 4
   bool join_without_copies = true;  // concatenated tensors are written where they belong

@@ -201,6 +201,30 @@ class Emitter {
     }
     return chain;
   }
+
+  absl::Status AddGateConstants(const Step& step, std::vector<uint32_t>& constants) {
+    for (const Step& stage : step.stages) {
+      if (std::holds_alternative<file::Conv8Parameters>(stage.parameters))
+        DS_RETURN_IF_ERROR(AddCodeConstants(stage, constants));
+      if (stage.table) constants.push_back(AddTable(*stage.table));
+    }
+    return absl::OkStatus();
+  }
+  static file::SqueezeExcite8Parameters GateOf(const Step& step) {
+    const auto& pool = std::get<file::Pool8Parameters>(step.stages[0].parameters);
+    const auto stage = [&](int i) {
+      const Step& product = step.stages[i];
+      file::Conv8Parameters conv = std::get<file::Conv8Parameters>(product.parameters);
+      conv.has_table = product.table.has_value();
+      return file::GateStage{static_cast<uint32_t>(product.kind), conv};
+    };
+    auto product = std::get<file::Multiply8Parameters>(step.stages[3].parameters);
+    product.has_table = step.stages[3].table.has_value();
+    product.spread = static_cast<uint32_t>(file::Spread::kImageRow);
+    return {pool.scale_in, pool.scale_out, pool.zero_in, pool.zero_out, pool.low,
+            pool.high,     stage(1),       stage(2),     product};
+  }
+
   uint32_t AddTable(const CodeTable& table) {
     return writer_.AddConstant(std::as_bytes(std::span(table)));
   }
@@ -251,6 +275,9 @@ class Emitter {
     } else if (step.kind == OperatorKind::kConvChain8) {
       DS_RETURN_IF_ERROR(AddChainConstants(step, spec.constants));
       parameters = ChainOf(step);
+    } else if (step.kind == OperatorKind::kSqueezeExcite8) {
+      DS_RETURN_IF_ERROR(AddGateConstants(step, spec.constants));
+      parameters = GateOf(step);
     } else if (step.kind == OperatorKind::kDense8) {
       AddDenseConstants(step, spec.constants);
     } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {

@@ -39,16 +39,18 @@ struct ProgramTensor {
   std::vector<std::byte> data;  // of a constant
 };
 
-using Parameters = std::variant<
-    std::monostate, file::QuantiseParameters, file::Conv8Parameters, file::Pool8Parameters,
-    file::Add8Parameters, file::Multiply8Parameters, file::ConvF32Parameters,
-    file::PoolF32Parameters, file::BinaryF32Parameters, file::ActivateParameters,
-    file::LayerNormParameters, file::LayerNorm8Parameters, file::MoveParameters,
-    file::ConcatParameters, file::MatMulParameters, file::UnaryParameters, file::CastParameters,
-    file::BinaryParameters, file::SelectParameters, file::ReduceParameters, file::TakeParameters,
-    file::PointsParameters, file::ResampleParameters, file::FoldParameters, file::ScanParameters,
-    file::TopKParameters, file::RecurrentParameters, file::MatMul8Parameters,
-    file::Softmax8Parameters, file::GridSampleParameters, file::ConvChain8Parameters>;
+using Parameters =
+    std::variant<std::monostate, file::QuantiseParameters, file::Conv8Parameters,
+                 file::Pool8Parameters, file::Add8Parameters, file::Multiply8Parameters,
+                 file::ConvF32Parameters, file::PoolF32Parameters, file::BinaryF32Parameters,
+                 file::ActivateParameters, file::LayerNormParameters, file::LayerNorm8Parameters,
+                 file::MoveParameters, file::ConcatParameters, file::MatMulParameters,
+                 file::UnaryParameters, file::CastParameters, file::BinaryParameters,
+                 file::SelectParameters, file::ReduceParameters, file::TakeParameters,
+                 file::PointsParameters, file::ResampleParameters, file::FoldParameters,
+                 file::ScanParameters, file::TopKParameters, file::RecurrentParameters,
+                 file::MatMul8Parameters, file::Softmax8Parameters, file::GridSampleParameters,
+                 file::ConvChain8Parameters, file::SqueezeExcite8Parameters>;
 
 struct Step {
   file::OperatorKind kind = file::OperatorKind::kMove;
@@ -63,8 +65,9 @@ struct Step {
   std::vector<float> real_bias;   // of floats; may be empty. LayerNorm: the shift
   std::vector<float> multiplier;  // of codes. LayerNorm: the scale
   std::optional<CodeTable> table;
-  std::vector<Step>
-      stages;  // of a chain: the convolutions that it was made of, which have the rest
+  // Of a chain: the convolutions that it was made of, which have the rest. Of a squeeze-excite: the
+  // average, both products and the multiplication.
+  std::vector<Step> stages;
   std::vector<std::string> story;
   std::string stays;  // why no pass took it into another step, or why it is there; may be empty
   int64_t macs = 0;

@@ -63,6 +63,7 @@ double PeakOf(file::OperatorKind kind, const Peak& peak) {
     case file::OperatorKind::kDense8:
     case file::OperatorKind::kMatMul8:
     case file::OperatorKind::kConvChain8:
+    case file::OperatorKind::kSqueezeExcite8:
       return peak.int8;
     default:
       return peak.fp32;

@@ -46,10 +46,11 @@ enum class OperatorKind : uint16_t {
   kSoftmax8 = 36,    // codes to codes over the last dim; Softmax8Parameters
   kGridSample = 37,  // GridSampleParameters
   // Several of the above as one.
-  kConvChain8 = 38,  // ConvChain8Parameters
-  kLayerNorm8 = 39,  // codes to codes over the last dim; LayerNorm8Parameters
+  kConvChain8 = 38,      // ConvChain8Parameters
+  kLayerNorm8 = 39,      // codes to codes over the last dim; LayerNorm8Parameters
+  kSqueezeExcite8 = 40,  // averages, two products, a gate a channel; SqueezeExcite8Parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 39;
+inline constexpr uint16_t kLastOperatorKind = 40;
 
 // Tensors of these lie densely (general.h).
 constexpr bool IsGeneral(OperatorKind kind) {
@@ -160,6 +161,25 @@ enum class Spread : uint32_t {
   kRow = 1,       // as many elements as a's last dim, for every row
   kImageRow = 2,  // [N, ..., C] against [N, 1, ..., 1, C]: one row for each of the first dim
 };
+
+// One product of a squeeze-excite: kConv8 or kConv4 of 1x1, without a sum.
+struct GateStage {
+  uint32_t kind;
+  Conv8Parameters conv;
+};
+static_assert(sizeof(GateStage) == 92);
+
+// What pool8 makes of a whole image's channels, `reduce` of that, `expand` of that, and multiply8
+// of the image and that (spread kImageRow). Outputs: the result, then the averages, what `reduce`
+// gives and the gates, a row an image each. Constants: those of each stage as Conv8Parameters has
+// them, then the product's table where it has one.
+struct SqueezeExcite8Parameters {
+  float scale_in, scale_out;  // the averages', as Pool8Parameters
+  int32_t zero_in, zero_out, low, high;
+  GateStage reduce, expand;
+  Multiply8Parameters product;
+};
+static_assert(sizeof(SqueezeExcite8Parameters) == 240);
 
 struct BinaryF32Parameters {
   uint32_t operation;  // kernels' Binary

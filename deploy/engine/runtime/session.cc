@@ -46,46 +46,43 @@ Status Session::Create(std::shared_ptr<const Model> model, const SessionOptions&
 // Reserves what the largest of each takes among all shapes.
 Status Session::Allocate() {
   const FileView& first = model_->view();
-  std::vector<int64_t> inputs(first.inputs.size()), outputs(first.outputs.size());
-  int64_t arena = 0;
+  std::vector<int64_t> parts(1 + first.inputs.size());
   for (int shape = 0; shape < model_->shape_count(); ++shape) {
     const FileView& view = model_->view(shape);
-    const auto most = [&](std::span<const uint32_t> ids, std::vector<int64_t>& bytes) {
-      for (size_t i = 0; i < ids.size(); ++i)
-        bytes[i] = std::max(bytes[i], static_cast<int64_t>(view.tensors[ids[i]].bytes));
-    };
-    most(view.inputs, inputs);
-    most(view.outputs, outputs);
-    arena = std::max(arena, static_cast<int64_t>(view.plan->arena_bytes));
-  }
-  int64_t bytes = arena;
-  for (const auto* ports : {&inputs, &outputs}) {
-    for (const int64_t port : *ports) {
-      if (bytes <= options_.most_bytes) bytes += port;  // otherwise it could overflow
+    Program& program = programs_[static_cast<size_t>(shape)];
+    program.outputs = PlaceOutputs(view);
+    parts[0] = std::max(parts[0], program.outputs.arena_bytes);
+    for (size_t i = 0; i < view.inputs.size(); ++i) {
+      const file::Tensor& input = view.tensors[view.inputs[i]];
+      parts[1 + i] = std::max(parts[1 + i], static_cast<int64_t>(input.bytes));
     }
+  }
+  int64_t bytes = 0;
+  for (const int64_t part : parts) {
+    if (bytes <= options_.most_bytes) bytes += part;  // otherwise it could overflow
   }
   const Status too_much =
       Status::Error("the model's activations take " + std::to_string(bytes) +
                     " bytes or more; allowed are " + std::to_string(options_.most_bytes));
   if (bytes > options_.most_bytes) return too_much;
   buffer_bytes_ = bytes;
-  bool enough = arena_.Reserve(arena);
-  buffers_.arena = arena_.data();
-  const auto reserve = [&](const std::vector<int64_t>& sizes, std::vector<Buffer>& memory,
-                           std::vector<std::byte*>& addresses) {
-    for (const int64_t size : sizes) {
-      enough = enough && memory.emplace_back().Reserve(size);
-      addresses.push_back(enough ? memory.back().data() : nullptr);
-    }
-  };
-  reserve(inputs, input_memory_, buffers_.inputs);
-  reserve(outputs, output_memory_, buffers_.outputs);
-  inputs_.resize(inputs.size());
-  outputs_.resize(outputs.size());
-  return enough ? Status() : too_much;
+  if (!memory_.Reserve(parts, model_->shape_count() == 1)) return too_much;
+  inputs_.resize(first.inputs.size());
+  outputs_.resize(first.outputs.size());
+  return {};
+}
+
+Buffers Session::BuffersOf(const Program& program) const {
+  Buffers buffers;
+  buffers.arena = memory_.part(0);
+  for (size_t i = 0; i < inputs_.size(); ++i) buffers.inputs.push_back(memory_.part(1 + i));
+  for (const int64_t offset : program.outputs.offsets)
+    buffers.outputs.push_back(memory_.part(0) + offset);
+  return buffers;
 }
 
 Status Session::MakeSteps(const FileView& view, Program& program) const {
+  const Buffers buffers = BuffersOf(program);
   program.steps.reserve(view.operators.size());
   for (const file::Operator& op : view.operators) {
     const StepMaker make = MakerOf(op.kind);
@@ -95,7 +92,7 @@ Status Session::MakeSteps(const FileView& view, Program& program) const {
                            ", which this engine does not have: it is of an older version");
     }
     std::unique_ptr<Step> step;
-    DS_ENGINE_RETURN_IF_ERROR(make(Binding(view, model_->kernels(), buffers_, op), step));
+    DS_ENGINE_RETURN_IF_ERROR(make(Binding(view, model_->kernels(), buffers, op), step));
     program.work += step->work();
     program.steps.push_back(std::move(step));
   }
@@ -104,6 +101,7 @@ Status Session::MakeSteps(const FileView& view, Program& program) const {
 
 Status Session::Prepare(const FileView& view, Program& program) {
   Program made;
+  made.outputs = program.outputs;
   DS_ENGINE_RETURN_IF_ERROR(MakeSteps(view, made));
   int64_t scratch = 0;
   for (const auto& step : made.steps) scratch = std::max(scratch, step->scratch_bytes());
@@ -116,7 +114,7 @@ Status Session::Prepare(const FileView& view, Program& program) {
   if (options_.profile) made.profile.assign(made.steps.size(), 0);
   made.ready = true;
   program = std::move(made);
-  arena_.Touch(static_cast<int64_t>(view.plan->arena_bytes));
+  memory_.Touch(0, program.outputs.arena_bytes);
   return {};
 }
 
@@ -128,15 +126,13 @@ Status Session::SelectShape(int number) {
   const FileView& view = model_->view(number);
   Program& program = programs_[static_cast<size_t>(number)];
   if (!program.ready) DS_ENGINE_RETURN_IF_ERROR(Prepare(view, program));
-  const auto set = [&](std::span<const uint32_t> ids, std::vector<Buffer>& memory,
-                       std::vector<Port>& ports) {
-    for (size_t i = 0; i < ids.size(); ++i) {
-      ports[i] = PortOf(view, ids[i], memory[i].data());
-      memory[i].Touch(ports[i].bytes);
-    }
-  };
-  set(view.inputs, input_memory_, inputs_);
-  set(view.outputs, output_memory_, outputs_);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    inputs_[i] = PortOf(view, view.inputs[i], memory_.part(1 + i));
+    memory_.Touch(1 + i, inputs_[i].bytes);
+  }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    outputs_[i] = PortOf(view, view.outputs[i], memory_.part(0) + program.outputs.offsets[i]);
+  }
   current_ = &program;
   shape_ = number;
   return {};

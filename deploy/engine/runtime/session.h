@@ -12,8 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "deploy/engine/runtime/buffer.h"
 #include "deploy/engine/runtime/model.h"
+#include "deploy/engine/runtime/place_outputs.h"
+#include "deploy/engine/runtime/session_memory.h"
 #include "deploy/engine/runtime/status.h"
 #include "deploy/engine/runtime/steps/step.h"
 #include "deploy/engine/runtime/threads.h"
@@ -29,8 +30,9 @@ struct SessionOptions {
 };
 inline constexpr int kMostThreads = 256;
 
-// An input or output. Its memory is the session's and stays where it is; with another shape it has
-// other dims and bytes.
+// An input or output. Its memory is the session's. An input's stays where it is, and holds what was
+// written into it; an output's is where it is as long as the shape is set, and what it holds stays
+// until the next Run(), or another shape. With another shape both have other dims and bytes.
 struct Port {
   std::string_view name;
   file::Type type = file::Type::kFloat32;
@@ -76,8 +78,9 @@ class Session {
   int64_t buffer_bytes() const { return buffer_bytes_ + threads_->scratch_bytes(); }
 
  private:
-  // What a shape runs. Empty until it is first set.
+  // What a shape runs. Without steps until it is first set.
   struct Program {
+    OutputPlaces outputs;  // from the beginning
     std::vector<std::unique_ptr<Step>> steps;
     std::vector<int64_t> profile;
     int64_t work = 0;
@@ -86,14 +89,13 @@ class Session {
 
   Status NoShape(const std::string& asked) const;
   Status Allocate();
+  Buffers BuffersOf(const Program& program) const;
   Status MakeSteps(const FileView& view, Program& program) const;
   Status Prepare(const FileView& view, Program& program);
 
   std::shared_ptr<const Model> model_;
   SessionOptions options_;
-  Buffer arena_;
-  std::vector<Buffer> input_memory_, output_memory_;
-  Buffers buffers_;
+  SessionMemory memory_;  // the arena with the outputs, then inputs
   std::vector<Port> inputs_, outputs_;
   std::vector<Program> programs_;  // one a shape
   Program* current_ = nullptr;

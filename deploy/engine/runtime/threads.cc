@@ -70,6 +70,10 @@ void Threads::RunPart(const Step& step, int part) {
 }
 
 void Threads::Run(const Step& step) {
+  if (const auto parts = step.parts(); !parts.empty()) {
+    for (const auto& part : parts) Run(*part);
+    return;
+  }
   if (workers_.empty() || step.work() < kTooLittle || step.units() == 1) {
     step.Run({0, step.units()}, scratch_.get());
     return;

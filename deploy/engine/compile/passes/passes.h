@@ -23,6 +23,11 @@ void FuseActivations(Program& program);
 // Weights of a convolution that all lie in [-8, 7] are stored in 4 bits.
 void PackFourBits(Program& program);
 
+// The average of each channel of an image, two products of 1x1 behind it and the multiplication of
+// the image by what they give (Hu et al., "Squeeze-and-Excitation Networks", 2018) become one step,
+// where each is made for the next alone.
+void FuseSqueezeExcites(Program& program);
+
 // What a concatenation along the densest dim joins is written where it belongs, as slices of the
 // result; inputs that other steps read rearranged, and what lies elsewhere, are still copied.
 void JoinWithoutCopies(Program& program);

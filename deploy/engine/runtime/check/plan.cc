@@ -96,8 +96,9 @@ class PlanCheck {
   // Whether this operator may write `out` over `in`, which dies with it.
   bool InPlace(const file::Operator& op, uint32_t in, uint32_t out) const {
     const file::Tensor &a = view_.tensors[in], &b = view_.tensors[out];
-    return WorksInPlace(static_cast<file::OperatorKind>(op.kind)) && a.offset == b.offset &&
-           a.bytes == b.bytes && a.row_bytes == b.row_bytes && CoversWhole(op, in);
+    return WorksInPlace(static_cast<file::OperatorKind>(op.kind)) && out == view_.Outputs(op)[0] &&
+           a.offset == b.offset && a.bytes == b.bytes && a.row_bytes == b.row_bytes &&
+           CoversWhole(op, in);
   }
   // Whether each element of the input is read for the same place of the output alone: not so of a
   // second operand that is repeated.
@@ -126,7 +127,8 @@ class PlanCheck {
         const bool apart =
             slices && (a.offset + row(a) <= b.offset || b.offset + row(b) <= a.offset);
         const bool same = WorksInPlace(static_cast<file::OperatorKind>(op.kind)) &&
-                          a.offset == b.offset && a.bytes == b.bytes && a.row_bytes == b.row_bytes;
+                          out == view_.Outputs(op)[0] && a.offset == b.offset &&
+                          a.bytes == b.bytes && a.row_bytes == b.row_bytes;
         if (!apart && !same) return Status::Error(Where(i) + " writes over what it reads");
       }
     }
@@ -196,6 +198,7 @@ bool WorksInPlace(file::OperatorKind kind) {
     case OperatorKind::kLayerNormF32:
     case OperatorKind::kLayerNorm8:
     case OperatorKind::kUnary:
+    case OperatorKind::kSqueezeExcite8:  // what it makes first, of what it reads
       return true;
     default:
       return false;

@@ -6,6 +6,7 @@
 #include "deploy/engine/runtime/kernels/pack/pack.h"
 #include "deploy/engine/runtime/kernels/packed.h"
 #include "deploy/engine/runtime/parameters.h"
+#include "deploy/engine/runtime/steps/conv_step.h"
 #include "deploy/engine/runtime/steps/fused/bind_conv.h"
 #include "deploy/engine/runtime/steps/makers.h"
 #include "deploy/engine/runtime/steps/split.h"
@@ -15,30 +16,6 @@ namespace ds::engine {
 namespace {
 
 using file::Conv8Parameters;
-
-// Rows of pixels, or blocks of channels where there are few of them: a split in two.
-class ConvStep final : public Step {
- public:
-  using Function = void (*)(const Conv8Args&, Range, Range, void*);
-  ConvStep(Function function, const Conv8Args& args, const Add8& sum, bool has_sum, int64_t scratch,
-           const PixelsOrChannels& split)
-      : Step(split.units(), Macs(args.shape), scratch),
-        function_(function),
-        args_(args),
-        sum_(sum),
-        split_(split) {
-    if (has_sum) args_.requantise.add = &sum_;
-  }
-  void Run(Range units, void* scratch) const override {
-    split_.Run(units, [&](Range rows, Range columns) { function_(args_, rows, columns, scratch); });
-  }
-
- private:
-  const Function function_;
-  Conv8Args args_;
-  const Add8 sum_;
-  const PixelsOrChannels split_;
-};
 
 class DepthwiseStep final : public Step {
  public:
@@ -92,9 +69,9 @@ Status MakeConv(const Binding& binding, PackedKind kind, ConvStep::Function func
       Common(binding, *parameters, PaddedChannels(args.shape), args.requantise));
   Images(binding, args);
   args.pad_value = static_cast<uint8_t>(parameters->input_zero);
-  step = std::make_unique<ConvStep>(
-      function, args, SumOf(parameters->sum), parameters->has_sum != 0,
-      binding.kernels().conv_scratch(args.shape), PixelsOrChannels(args.shape));
+  step =
+      std::make_unique<ConvStep>(function, args, SumOf(parameters->sum), parameters->has_sum != 0,
+                                 binding.kernels().conv_scratch(args.shape));
   return {};
 }
 

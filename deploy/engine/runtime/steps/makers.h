@@ -60,5 +60,6 @@ Status MakeSoftmax8(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeGridSample(const Binding& binding, std::unique_ptr<Step>& step);
 // fused/
 Status MakeConvChain8(const Binding& binding, std::unique_ptr<Step>& step);
+Status MakeSqueezeExcite8(const Binding& binding, std::unique_ptr<Step>& step);
 
 }  // namespace ds::engine

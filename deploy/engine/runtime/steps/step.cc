@@ -56,6 +56,7 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"grid_sample", MakeGridSample},
     {"conv_chain8", MakeConvChain8},
     {"layer_norm8", MakeLayerNorm8},
+    {"squeeze_excite8", MakeSqueezeExcite8},
 };
 
 }  // namespace

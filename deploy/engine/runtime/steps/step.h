@@ -25,6 +25,8 @@ class Step {
   int64_t scratch_bytes() const { return scratch_bytes_; }
   // Elements read or multiply-accumulates, whichever is more: whether threads are worth waking.
   int64_t work() const { return work_; }
+  // Where it is several, one done wholly before the next: these are run instead of it.
+  virtual std::span<const std::unique_ptr<Step>> parts() const { return {}; }
 
  protected:
   Step(int64_t units, int64_t work, int64_t scratch_bytes = 0)

@@ -197,6 +197,43 @@ TEST_P(BytesTest, MultiplyTakesARowOrOneGateForAll) {
   }
 }
 
+// One row of gates for many, on the codes that it reads, whatever the ratio makes of a product.
+TEST_P(BytesTest, GatesWorkInPlaceOnRowsOfAnyWidth) {
+  CounterRandom random(kSeed, 16);
+  constexpr int32_t kMany = 9;
+  const std::vector<uint8_t> table = RandomBytes(256, random);
+  for (const int32_t columns : {1, 16, 31, 32, 33, 63, 64, 72, 120, 1023, 1056, 2100}) {
+    for (const float ratio : {0.0f, 0.0007f, -0.01f, 3.0f, 1e6f, 1e30f, -1e30f}) {
+      const std::vector<uint8_t> gates = RandomBytes(columns, random);
+      const Multiply8 how{.ratio = ratio,
+                          .zero_a = 3,
+                          .zero_b = columns % 256,
+                          .zero_point = columns % 3 * 127,
+                          .low = columns % 2 * 10,
+                          .high = 255 - columns % 5,
+                          .table = columns % 4 == 0 ? table.data() : nullptr};
+      std::vector<uint8_t> codes = RandomBytes(kMany * (columns + 7), random), want = codes;
+      for (int32_t row = 0; row < kMany; ++row) {
+        for (int32_t c = 0; c < columns; ++c) {
+          uint8_t& code = want[static_cast<size_t>(row * (columns + 7) + c)];
+          const int32_t product =
+              (code - how.zero_a) * (gates[static_cast<size_t>(c)] - how.zero_b);
+          const volatile float value = static_cast<float>(product) * how.ratio;
+          code = OracleByte(value, how.zero_point, how.low, how.high);
+          if (how.table) code = table[code];
+        }
+      }
+      const Multiply8Args args{.a = {codes.data(), columns + 7},
+                               .b = {gates.data(), 0},
+                               .output = {codes.data(), columns + 7},
+                               .columns = columns,
+                               .multiply = how};
+      kernels_->multiply8(args, {0, kMany});
+      ASSERT_EQ(codes, want) << columns << " columns, ratio " << ratio;
+    }
+  }
+}
+
 TEST_P(BytesTest, LookupAndCopyTouchTheirRowsOnly) {
   CounterRandom random(kSeed, 14);
   const std::vector<uint8_t> table = RandomBytes(256, random);

@@ -37,6 +37,8 @@ std::vector<Case> Cases() {
     cases.push_back({Window(channels, 8, 5, 3, 2, 1, 2, 0, 1, 2, 0), channels % 2 == 0});
     cases.push_back({Window(channels, 6, 6, 5, 5, 1, 1, 2, 2, 2, 2), channels % 2 == 1});
     cases.push_back({Window(channels, 7, 7, 7, 7, 1, 1, 0, 0, 0, 0)});
+    // More than 16 bits hold the sum of.
+    cases.push_back({Window(channels, 25, 26, 25, 26, 1, 1, 0, 0, 0, 0)});
     ConvShape wide = Window(channels, 9, 9, 2, 2, 1, 1, 0, 0, 0, 0);
     wide.dilation_h = 2, wide.dilation_w = 3, wide.out_h = 7, wide.out_w = 6;
     cases.push_back({wide, true});

@@ -38,8 +38,9 @@ class EveryKind {
     Add(OperatorKind::kDepthwise8, {four}, deep, BytesOf(conv), WeightsOfChannels());
     const uint32_t chained = Codes();
     Add(OperatorKind::kConvChain8, {deep, four}, chained, BytesOf(Chain()), ChainWeights());
+    const uint32_t excited = Excited(chained);
     const uint32_t pooled = Codes(), summed = Codes(), product = Codes(), looked_up = Codes();
-    Add(OperatorKind::kPool8, {chained}, pooled,
+    Add(OperatorKind::kPool8, {excited}, pooled,
         BytesOf(file::Pool8Parameters{{kByChannels, 1, 1}, 0.1f, 0.1f, 3, 4, 0, 255}));
     Add(OperatorKind::kAdd8, {pooled, deep}, summed,
         BytesOf(file::Add8Parameters{{1, 0.5f, 3, 2, 1, 0, 255}, 0, 1}), {Table()});
@@ -95,7 +96,10 @@ class EveryKind {
     return writer_.AddTensor(
         {.name = name, .type = type, .dims = std::move(dims), .offset = offset});
   }
-  uint32_t Codes() { return Tensor("codes", Type::kUint8, {1, kH, kH, kC}, kBytes); }
+  uint32_t Codes() {
+    last_codes_ = end_;
+    return Tensor("codes", Type::kUint8, {1, kH, kH, kC}, kBytes);
+  }
   uint32_t Floats() { return Tensor("floats", Type::kFloat32, {1, kH, kH, kC}, 4 * kBytes); }
   uint32_t Port(const char* name, Place place, std::vector<uint32_t> dims) {
     return writer_.AddTensor({.name = name,
@@ -199,6 +203,46 @@ class EveryKind {
       all.insert(all.end(), stage.begin(), stage.end());
     return all;
   }
+  // What squeeze-excite makes of an image, in place.
+  uint32_t Excited(uint32_t image) {
+    constexpr ConvShape kRow = {1, 1, 1, kC, 1, 1, kC};
+    const std::vector<int8_t> weights(kC * kC, 7);
+    std::vector<uint32_t> constants;
+    for (const bool four : {false, true}) {
+      const uint32_t packed = Packed([&](Isa isa) {
+        std::vector<uint8_t> out(four ? PackedConv4Bytes(isa, kRow)
+                                      : PackedConvBytes(isa, kRow, weights.data()));
+        (four ? PackConv4 : PackConv)(isa, kRow, weights.data(), out.data());
+        return out;
+      });
+      const auto all = With(packed, Tail(PaddedChannels(kRow), true));
+      constants.insert(constants.end(), all.begin(), all.end());
+    }
+    const file::Conv8Parameters conv = {{1, 1, 1, 1, 1, 1, 0, 0, 1}, 128, 10, 0, 255, 1, 0, {}};
+    const file::SqueezeExcite8Parameters parameters = {
+        0.1f,
+        0.1f,
+        3,
+        4,
+        0,
+        255,
+        {static_cast<uint32_t>(OperatorKind::kConv8), conv},
+        {static_cast<uint32_t>(OperatorKind::kConv4), conv},
+        {0.01f, 3, 2, 1, 0, 255, static_cast<uint32_t>(file::Spread::kImageRow), 1}};
+    constants.push_back(Table());
+    const auto row = [&](const char* name) {
+      return Tensor(name, Type::kUint8, {1, 1, 1, kC}, kC);
+    };
+    const uint32_t result = writer_.AddTensor(
+        {.name = "excited", .type = Type::kUint8, .dims = {1, kH, kH, kC}, .offset = last_codes_});
+    writer_.AddOperator({.kind = OperatorKind::kSqueezeExcite8,
+                         .name = "operator",
+                         .inputs = {image},
+                         .outputs = {result, row("averages"), row("reduced"), row("gates")},
+                         .constants = std::move(constants),
+                         .parameters = BytesOf(parameters)});
+    return result;
+  }
   std::vector<uint32_t> FloatWeights(bool channels) {
     const ConvShape& shape = channels ? kChannels : kShape;
     const std::vector<float> weights(kC * 9 * kC, 0.1f);
@@ -217,7 +261,7 @@ class EveryKind {
 
   FileWriter writer_;
   std::vector<uint8_t> packed_;
-  uint64_t end_ = 0, outputs_ = 0;
+  uint64_t end_ = 0, outputs_ = 0, last_codes_ = 0;
 };
 
 }  // namespace

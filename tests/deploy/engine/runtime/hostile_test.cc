@@ -146,15 +146,22 @@ TEST_F(HostileTest, Constants) {
               HasSubstr("no instruction set fits"));
 }
 
-// The message for the file with every kind once `spoil` has had its chain.
-std::string WithChain(std::function<void(file::ConvChain8Parameters&)> spoil) {
+// The message for the file with every kind once `spoil` has had one kind's parameters.
+template <typename T>
+std::string WithKind(file::OperatorKind kind, std::function<void(T&)> spoil) {
   FileBytes file(testing::EveryKindFile());
   for (const auto& op : file.Records<file::Operator>(SectionKind::kOperators)) {
-    if (op.kind != static_cast<uint16_t>(file::OperatorKind::kConvChain8)) continue;
+    if (op.kind != static_cast<uint16_t>(kind)) continue;
     const auto bytes = file.Records<std::byte>(SectionKind::kParameters);
-    spoil(*reinterpret_cast<file::ConvChain8Parameters*>(bytes.data() + op.parameters));
+    spoil(*reinterpret_cast<T*>(bytes.data() + op.parameters));
   }
   return Try(file);
+}
+std::string WithChain(std::function<void(file::ConvChain8Parameters&)> spoil) {
+  return WithKind(file::OperatorKind::kConvChain8, std::move(spoil));
+}
+std::string WithGates(std::function<void(file::SqueezeExcite8Parameters&)> spoil) {
+  return WithKind(file::OperatorKind::kSqueezeExcite8, std::move(spoil));
 }
 
 TEST_F(HostileTest, Chains) {
@@ -176,6 +183,33 @@ TEST_F(HostileTest, Chains) {
   EXPECT_THAT(WithChain([](auto& c) { c.stages[0].conv.has_sum = 1; }), HasSubstr("in front of"));
   EXPECT_THAT(WithChain([](auto& c) { c.stages[2].conv.sum.zero_a = 256; }), HasSubstr("no codes"));
   EXPECT_THAT(WithChain([](auto& c) { c.stages[2].conv.has_table = 2; }), HasSubstr("flag"));
+}
+
+TEST_F(HostileTest, SqueezeExcites) {
+  EXPECT_EQ(WithGates([](auto&) {}), "");
+  EXPECT_THAT(WithGates([](auto& p) { p.zero_in = 256; }), HasSubstr("no codes"));
+  EXPECT_THAT(WithGates([](auto& p) { p.low = 9, p.high = 8; }), HasSubstr("no codes"));
+  EXPECT_THAT(WithGates([](auto& p) { p.reduce.kind = 4; }), HasSubstr("product of kind 4"));
+  EXPECT_THAT(WithGates([](auto& p) { p.expand.conv.has_sum = 1; }), HasSubstr("a residual"));
+  EXPECT_THAT(WithGates([](auto& p) { p.expand.conv.has_table = 2; }), HasSubstr("flag"));
+  EXPECT_THAT(WithGates([](auto& p) { p.reduce.conv.has_table = 0; }), HasSubstr("it takes 1, 4"));
+  EXPECT_THAT(WithGates([](auto& p) { p.product.has_table = 0; }), HasSubstr("it takes 1, 4"));
+  EXPECT_THAT(WithGates([](auto& p) { p.reduce.conv.window.kernel_w = 2; }), HasSubstr("window"));
+  EXPECT_THAT(WithGates([](auto& p) { p.expand.conv.window.groups = 2; }), HasSubstr("window"));
+  EXPECT_THAT(WithGates([](auto& p) { p.expand.conv.zero_point = -1; }), HasSubstr("no codes"));
+  EXPECT_THAT(WithGates([](auto& p) { p.product.zero_b = 300; }), HasSubstr("no codes"));
+}
+
+// Its averages lie on the image that its gates are for: not the place that its result has.
+TEST_F(HostileTest, OnlyTheResultOfASqueezeExciteLiesOnItsImage) {
+  FileBytes file(testing::EveryKindFile());
+  const auto references = file.Records<uint32_t>(SectionKind::kReferences);
+  for (const auto& op : file.Records<file::Operator>(SectionKind::kOperators)) {
+    if (op.kind != static_cast<uint16_t>(file::OperatorKind::kSqueezeExcite8)) continue;
+    uint32_t* outputs = references.data() + op.references + 1;
+    std::swap(outputs[0], outputs[1]);
+  }
+  EXPECT_THAT(Try(file), HasSubstr("still needed"));
 }
 
 // Every word of the tables, in turn, under values that bounds are forgotten for, and again as an

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "deploy/engine/runtime/kernels/avx2/finish8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/gates8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/depthwise_inl.h"
 #include "deploy/engine/runtime/kernels/generic/place_inl.h"
 #include "deploy/engine/runtime/kernels/generic/rows_inl.h"
@@ -23,6 +24,7 @@ inline void Add8Rows256(const Add8Args& args, Range rows) {
 }
 
 inline void Multiply8Rows256(const Multiply8Args& args, Range rows) {
+  if (TakesGates256(args, rows)) return GateRows256(args, rows);
   const Multiply8 how = args.multiply;
   const ToBytes256 to_bytes(how.zero_point, how.low, how.high);
   const __m256i zero_a = _mm256_set1_epi32(how.zero_a), zero_b = _mm256_set1_epi32(how.zero_b);
@@ -50,9 +52,53 @@ inline void Lookup8Rows256(const Lookup8Args& args, Range rows) {
   }
 }
 
-// Maxima of 32 channels at a time; averages as they are elsewhere.
+// Sums of 64 channels, in 16 bits as long as these hold them.
+struct Sums256 {
+  [[gnu::always_inline]] void Add(const uint8_t* codes) {
+    for (int v = 0; v < 4; ++v)
+      words[v] = _mm256_add_epi16(words[v], _mm256_cvtepu8_epi16(Load128(codes + 16 * v)));
+    if (++held == 257) Widen();
+  }
+  void Widen() {
+    for (int v = 0; v < 8; ++v) {
+      const __m128i half = v % 2 == 0 ? _mm256_castsi256_si128(words[v / 2])
+                                      : _mm256_extracti128_si256(words[v / 2], 1);
+      Store256(sums + 8 * v, _mm256_add_epi32(Load256(sums + 8 * v), _mm256_cvtepu16_epi32(half)));
+    }
+    for (__m256i& word : words) word = _mm256_setzero_si256();
+    held = 0;
+  }
+
+  __m256i words[4] = {};
+  int32_t held = 0;
+  alignas(32) int32_t sums[64] = {};
+};
+
+inline void AverageRows256(const PoolArgs& args, Range rows) {
+  const ToByte to_byte(args.zero_out, args.low, args.high);
+  ForPixelsOfRows(args.shape, rows, [&](Pixel at) {
+    uint8_t* out = At<uint8_t>(args.output, at);
+    for (int32_t first = 0; first < args.shape.groups; first += 64) {
+      Sums256 sums;
+      int32_t inside = 0;
+      ForTaps<uint8_t>(args.shape, args.input, at, [&](int32_t, const uint8_t* pixel) {
+        if (!pixel) return;
+        ++inside;
+        sums.Add(pixel + first);
+      });
+      sums.Widen();
+      const int32_t zeros = inside * args.zero_in, count = std::min(64, args.shape.groups - first);
+      const float multiplier = AverageMultiplier(args, inside);
+      for (int32_t c = 0; c < count; ++c)
+        out[first + c] = to_byte(static_cast<float>(sums.sums[c] - zeros) * multiplier);
+    }
+    if (args.table) LookupRow256(args.table, out, args.shape.groups, out);
+  });
+}
+
+// 32 channels at a time; averages 64.
 inline void Pool8Rows256(const PoolArgs& args, Range rows) {
-  if (args.kind != PoolKind::kMax) return PlainPool8(args, rows);
+  if (args.kind != PoolKind::kMax) return AverageRows256(args, rows);
   const int32_t channels = args.shape.groups;
   ForPixelsOfRows(args.shape, rows, [&](Pixel at) {
     uint8_t* out = At<uint8_t>(args.output, at);

@@ -74,6 +74,11 @@ inline int32_t PoolCount(const PoolArgs& args, int32_t inside) {
   return args.count_padding ? args.shape.kernel_h * args.shape.kernel_w : inside;
 }
 
+// What an average of codes is its sum times.
+inline float AverageMultiplier(const PoolArgs& args, int32_t inside) {
+  return args.scale_in / (args.scale_out * static_cast<float>(PoolCount(args, inside)));
+}
+
 inline void PlainMaximum8(const PoolArgs& args, Pixel at, int32_t first, int32_t count,
                           uint8_t* out) {
   std::fill_n(out, count, uint8_t{0});
@@ -91,8 +96,7 @@ inline void PlainAverage8(const PoolArgs& args, Pixel at, int32_t first, int32_t
     ++inside;
     for (int32_t c = 0; c < count; ++c) sums[c] += pixel[first + c];
   });
-  const float multiplier =
-      args.scale_in / (args.scale_out * static_cast<float>(PoolCount(args, inside)));
+  const float multiplier = AverageMultiplier(args, inside);
   const ToByte to_byte(args.zero_out, args.low, args.high);
   const int32_t zeros = inside * args.zero_in;
   for (int32_t c = 0; c < count; ++c)
