@@ -56,6 +56,12 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"grid_sample", MakeGridSample},
     {"conv_chain8", MakeConvChain8},
     {"layer_norm8", MakeLayerNorm8},
+    {"none", nullptr},
+    {"none", nullptr},
+    {"none", nullptr},
+    {"none", nullptr},
+    {"none", nullptr},
+    {"dense4", MakeDense4},
 };
 
 }  // namespace
