@@ -17,7 +17,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<Numbers> Run(Builder& builder, const std::vector<Numbers>& inputs) {
+std::vector<Numbers> RunGraph(Builder& builder, const std::vector<Numbers>& inputs) {
   const auto graph = builder.Finish();
   EXPECT_TRUE(graph.ok()) << graph.status();
   return graph.ok() ? RunEngine(*graph, inputs) : std::vector<Numbers>();
@@ -30,7 +30,7 @@ TEST(EmptyTest, AConcatenationReadsWhatHasElements) {
   const ValueId past = b.Op("Concat", {nothing, b.Op("Neg", {x})}, {{"axis", int64_t{1}}});
   b.Output(b.Op("Concat", {past, b.Op("Exp", {nothing})}, {{"axis", int64_t{1}}}), "y");
   b.Output(b.Op("Abs", {nothing}), "still_nothing");
-  const auto results = Run(b, {{{2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}}, {{2, 0}, {}}});
+  const auto results = RunGraph(b, {{{2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}}, {{2, 0}, {}}});
   ASSERT_EQ(results.size(), 2u);
   EXPECT_THAT(results[0].values, ElementsAre(-1, -2, -3, -4, -5, -6, -7, -8));
   EXPECT_THAT(results[1].shape, ElementsAre(2, 0));
@@ -46,7 +46,7 @@ TEST(EmptyTest, AReductionOfNothingIsWhatOnnxSays) {
     const ValueId x = b.Input("x", DType::kFloat32, {2, 0, 3});
     const ValueId axes = b.Constant("", Tensor::From<int64_t>({1}, {1}));
     b.Output(b.Op(op, {x, axes}, {{"keepdims", int64_t{0}}}), "y");
-    const auto results = Run(b, {{{2, 0, 3}, {}}});
+    const auto results = RunGraph(b, {{{2, 0, 3}, {}}});
     ASSERT_EQ(results.size(), 1u) << op;
     EXPECT_THAT(results[0].shape, ElementsAre(2, 3)) << op;
     EXPECT_EQ(results[0].values, std::vector<double>(6, expected)) << op;
