@@ -227,6 +227,16 @@ absl::StatusOr<Held> Lowering::BinaryGeneral(const Node& node) {
 absl::StatusOr<Held> Lowering::Filled(const Node& node) {
   const ValueId id = node.outputs[0];
   const Shape& shape = ShapeOf(id);
+  if (node.op == "Range") {
+    const auto start = ConstantFloats(graph_, makers_, node.inputs[0]);
+    const auto delta = ConstantFloats(graph_, makers_, node.inputs[2]);
+    if (!start || !delta) return Refuse(node, "its start or step is no constant");
+    std::vector<float> values(static_cast<size_t>(Elements(Dims(shape.begin(), shape.end()))));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = start->span<float>()[0] + static_cast<float>(i) * delta->span<float>()[0];
+    return Held{AddConstant(graph_.value(id).name, file::Type::kFloat32,
+                            Dims(shape.begin(), shape.end()), values)};
+  }
   const int tensor = AddTensor(graph_.value(id).name, *TypeOf(graph_.value(id).dtype),
                                Dims(shape.begin(), shape.end()));
   ProgramTensor& made = program_.tensors[tensor];
@@ -260,7 +270,8 @@ absl::StatusOr<Held> Lowering::General(const Node& node, ValueId id) {
       return Refuse(node, absl::StrCat("it makes ", std::string(Name(graph_.value(value).dtype))));
     }
   }
-  if (node.op == "ConstantOfShape") return Filled(node);
+  const bool range = node.op == "Range" && graph_.value(id).dtype == DType::kFloat32;
+  if (node.op == "ConstantOfShape" || range) return Filled(node);
   if (node.op == "Cast") return CastGeneral(node);
   if (node.op == "Where") return WhereGeneral(node);
   if (node.op == "Identity") return Value(node.inputs[0]);
