@@ -15,7 +15,7 @@
 namespace ds::engine {
 namespace {
 
-constexpr int32_t kLanes4 = 8;       // of the depth in a step of the layout; lanes of a vector
+constexpr int32_t kLanes4 = 8;      // of the depth in a step of the layout; lanes of a vector
 constexpr int32_t kDense4Rows = 4;  // that share unpacked weights
 
 template <typename T>
