@@ -223,7 +223,7 @@ absl::StatusOr<Held> Lowering::BinaryGeneral(const Node& node) {
   return Held{Numbered(held.tensor, id), held.image};
 }
 
-// One number everywhere.
+// One number everywhere, or a range of floats.
 absl::StatusOr<Held> Lowering::Filled(const Node& node) {
   const ValueId id = node.outputs[0];
   const Shape& shape = ShapeOf(id);
