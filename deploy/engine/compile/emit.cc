@@ -146,7 +146,7 @@ class Emitter {
     const int8_t* codes = step.codes.data();
     return Packed([&](Isa isa) {
       const bool depthwise = step.kind == OperatorKind::kDepthwise8;
-      const bool four = step.kind == OperatorKind::kConv4;
+      const bool four = step.kind == OperatorKind::kConv4 || step.kind == OperatorKind::kDense4;
       std::vector<std::byte> packed(static_cast<size_t>(depthwise ? PackedDepthwiseBytes(isa, shape)
                                                         : four
                                                             ? PackedConv4Bytes(isa, shape)
@@ -243,6 +243,21 @@ class Emitter {
     }
   }
 
+  void AddBlockConstants(const Step& step, std::vector<uint32_t>& constants) {
+    const ConvShape shape = ShapeOf(program_, step, {1, 1, 1, 1, 1, 1, 0, 0, 1});
+    constants.push_back(PackCodes(step, shape));
+    const int64_t padded = PaddedChannels(shape);
+    const auto blocks = static_cast<int64_t>(step.multiplier.size()) / shape.out_channels;
+    std::vector<float> scales(static_cast<size_t>(blocks * padded)), shift(padded);
+    for (int64_t block = 0; block < blocks; ++block) {
+      PadChannels(shape, step.multiplier.data() + block * shape.out_channels,
+                  scales.data() + block * padded);
+    }
+    PadChannels(shape, step.real_bias.empty() ? nullptr : step.real_bias.data(), shift.data());
+    constants.push_back(writer_.AddConstant(AsBytes(scales)));
+    constants.push_back(writer_.AddConstant(AsBytes(shift)));
+  }
+
   void AddRealConstants(const Step& step, std::vector<uint32_t>& constants) {
     const auto& parameters = std::get<file::ConvF32Parameters>(step.parameters);
     const ConvShape shape = ShapeOf(program_, step, parameters.window);
@@ -280,6 +295,8 @@ class Emitter {
       parameters = GateOf(step);
     } else if (step.kind == OperatorKind::kDense8) {
       AddDenseConstants(step, spec.constants);
+    } else if (step.kind == OperatorKind::kDense4) {
+      AddBlockConstants(step, spec.constants);
     } else if (std::holds_alternative<file::ConvF32Parameters>(parameters)) {
       AddRealConstants(step, spec.constants);
     } else if (step.kind == OperatorKind::kSoftmax8) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "deploy/engine/compile/decompose/decompose.h"
+#include "deploy/engine/compile/fold_empty.h"
 #include "deploy/engine/compile/lone_norms.h"
 #include "graph/passes/matrices_to_gemms.h"
 #include "graph/passes/passes.h"
@@ -49,27 +50,12 @@ bool HasCodes(const Graph& graph) {
 }
 
 absl::Status CheckExtents(const Graph& graph) {
-  for (const auto* ports : {&graph.inputs(), &graph.outputs()}) {
-    for (const ValueId id : *ports) {
-      const Value& value = graph.value(id);
-      if (!value.shape || std::count(value.shape->begin(), value.shape->end(), 0) == 0) continue;
-      return absl::UnimplementedError(absl::StrCat(
-          "input or output '", value.name, "' has shape ", ShapeString(*value.shape),
-          ": the edge engine has no tensors without elements; leave it out of the model"));
-    }
-  }
   for (const Node& node : graph.nodes()) {
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;
       const Value& value = graph.value(id);
       const bool open = !value.shape || std::any_of(value.shape->begin(), value.shape->end(),
                                                     [](int64_t e) { return e == kDynamicDim; });
-      if (!open && std::count(value.shape->begin(), value.shape->end(), 0) > 0) {
-        return absl::UnimplementedError(absl::StrCat(
-            "the shape of '", value.name, "', which node '", node.name, "' (", node.op,
-            ") makes, is ", ShapeString(*value.shape),
-            ": the edge engine has no tensors without elements; leave the node out of the model"));
-      }
       if (open && node.op == "NonMaxSuppression") {
         return absl::UnimplementedError(
             absl::StrCat("node '", node.name,
@@ -111,6 +97,7 @@ absl::StatusOr<Graph> Prepare(Graph graph, int64_t batch, const PassSwitches& pa
       DS_RETURN_IF_ERROR(FoldChannelAffine(graph));
     }
   }
+  DS_RETURN_IF_ERROR(FoldEmpty(graph));
   stays = WhyNormsStay(graph);
   DS_RETURN_IF_ERROR(NormsToConvolutions(graph));
   DS_RETURN_IF_ERROR(EliminateDeadNodes(graph));

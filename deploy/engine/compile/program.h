@@ -39,18 +39,17 @@ struct ProgramTensor {
   std::vector<std::byte> data;  // of a constant
 };
 
-using Parameters =
-    std::variant<std::monostate, file::QuantiseParameters, file::Conv8Parameters,
-                 file::Pool8Parameters, file::Add8Parameters, file::Multiply8Parameters,
-                 file::ConvF32Parameters, file::PoolF32Parameters, file::BinaryF32Parameters,
-                 file::ActivateParameters, file::LayerNormParameters, file::LayerNorm8Parameters,
-                 file::MoveParameters, file::ConcatParameters, file::MatMulParameters,
-                 file::UnaryParameters, file::CastParameters, file::BinaryParameters,
-                 file::SelectParameters, file::ReduceParameters, file::TakeParameters,
-                 file::PointsParameters, file::ResampleParameters, file::FoldParameters,
-                 file::ScanParameters, file::TopKParameters, file::RecurrentParameters,
-                 file::MatMul8Parameters, file::Softmax8Parameters, file::GridSampleParameters,
-                 file::ConvChain8Parameters, file::SqueezeExcite8Parameters>;
+using Parameters = std::variant<
+    std::monostate, file::QuantiseParameters, file::Conv8Parameters, file::Pool8Parameters,
+    file::Add8Parameters, file::Multiply8Parameters, file::ConvF32Parameters,
+    file::PoolF32Parameters, file::BinaryF32Parameters, file::ActivateParameters,
+    file::LayerNormParameters, file::LayerNorm8Parameters, file::MoveParameters,
+    file::ConcatParameters, file::MatMulParameters, file::UnaryParameters, file::CastParameters,
+    file::BinaryParameters, file::SelectParameters, file::ReduceParameters, file::TakeParameters,
+    file::PointsParameters, file::ResampleParameters, file::FoldParameters, file::ScanParameters,
+    file::TopKParameters, file::RecurrentParameters, file::MatMul8Parameters,
+    file::Softmax8Parameters, file::GridSampleParameters, file::ConvChain8Parameters,
+    file::SqueezeExcite8Parameters, file::Dense4Parameters>;
 
 struct Step {
   file::OperatorKind kind = file::OperatorKind::kMove;

@@ -61,6 +61,7 @@ double PeakOf(file::OperatorKind kind, const Peak& peak) {
     case file::OperatorKind::kConv4:
     case file::OperatorKind::kDepthwise8:
     case file::OperatorKind::kDense8:
+    case file::OperatorKind::kDense4:
     case file::OperatorKind::kMatMul8:
     case file::OperatorKind::kConvChain8:
     case file::OperatorKind::kSqueezeExcite8:

@@ -118,10 +118,14 @@ Status CheckTensor(const FileView& view, const file::Tensor& tensor, const std::
   if (tensor.reserved != 0 || tensor.reserved2 != 0) {
     return Status::Error(name + ": a reserved field is not 0");
   }
+  // What callers may have and operators never see: they count on an element.
+  const bool may_be_empty = (tensor.place == static_cast<uint8_t>(file::Place::kInput) ||
+                             tensor.place == static_cast<uint8_t>(file::Place::kOutput)) &&
+                            tensor.view_of == file::kNone;
   uint64_t rows = 1;
   for (int i = 0; i < file::kMaxRank; ++i) {
     const uint64_t dim = tensor.dims[i];
-    if (i >= tensor.rank ? dim != 0 : dim == 0 || dim > INT32_MAX) {
+    if (i >= tensor.rank ? dim != 0 : (dim == 0 && !may_be_empty) || dim > INT32_MAX) {
       return Status::Error(name + ": dim " + Number(i) + " is " + Number(dim));
     }
     if (i + 1 < tensor.rank) rows *= dim;
@@ -132,7 +136,8 @@ Status CheckTensor(const FileView& view, const file::Tensor& tensor, const std::
   if (rows * last > INT32_MAX || row > tensor.row_bytes) {
     return Status::Error(name + ": too many elements, or row_bytes too small");
   }
-  if (tensor.bytes != (rows - 1) * tensor.row_bytes + row || tensor.bytes > INT64_MAX / 4) {
+  const uint64_t bytes = rows == 0 ? 0 : (rows - 1) * tensor.row_bytes + row;
+  if (tensor.bytes != bytes || tensor.bytes > INT64_MAX / 4) {
     return Status::Error(name + ": bytes is " + Number(tensor.bytes) + ", which its dims are not");
   }
   if (tensor.view_of == file::kNone && tensor.row_bytes != row) {
@@ -214,9 +219,11 @@ Status CheckReferences(const FileView& view, const file::Operator& op, const std
   }
   for (const uint32_t id : view.Inputs(op)) {
     if (id >= view.tensors.size()) return Status::Error(name + ": an input is no tensor");
+    if (view.tensors[id].bytes == 0) return Status::Error(name + ": an input has no elements");
   }
   for (const uint32_t id : view.Outputs(op)) {
     if (id >= view.tensors.size()) return Status::Error(name + ": an output is no tensor");
+    if (view.tensors[id].bytes == 0) return Status::Error(name + ": an output has no elements");
   }
   for (const uint32_t id : view.Constants(op)) {
     if (id >= view.constants.size()) return Status::Error(name + ": a constant is none");

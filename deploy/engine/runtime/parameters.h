@@ -49,8 +49,9 @@ enum class OperatorKind : uint16_t {
   kConvChain8 = 38,      // ConvChain8Parameters
   kLayerNorm8 = 39,      // codes to codes over the last dim; LayerNorm8Parameters
   kSqueezeExcite8 = 40,  // averages, two products, a gate a channel; SqueezeExcite8Parameters
+  kDense4 = 41,          // codes or floats, weights of 4 bits in blocks; Dense4Parameters
 };
-inline constexpr uint16_t kLastOperatorKind = 40;
+inline constexpr uint16_t kLastOperatorKind = 41;
 
 // Tensors of these lie densely (general.h).
 constexpr bool IsGeneral(OperatorKind kind) {
@@ -223,6 +224,13 @@ struct ConcatParameters {
   uint32_t outer;
 };
 static_assert(sizeof(ConcatParameters) == 4);
+
+// A product whose results stay floats; a scale for each block of the depth and each column.
+struct Dense4Parameters {
+  uint32_t block;       // of the depth: a multiple of 8
+  uint32_t input_zero;  // of codes; floats: 0
+};
+static_assert(sizeof(Dense4Parameters) == 8);
 
 // y[i] = a[i] b[i]: a is [batch, rows, depth], b [depth, columns], or [columns, depth] where
 // turned, as many as the batch or one for all.

@@ -54,7 +54,7 @@ Tensor Record(const FileWriter::TensorSpec& spec, Strings& strings) {
   const uint64_t row =
       static_cast<uint64_t>(ElementBytes(tensor.type)) * (spec.dims.empty() ? 1 : spec.dims.back());
   tensor.row_bytes = spec.row_bytes != 0 ? spec.row_bytes : static_cast<uint32_t>(row);
-  tensor.bytes = (rows - 1) * tensor.row_bytes + row;
+  tensor.bytes = rows == 0 ? 0 : (rows - 1) * tensor.row_bytes + row;
   tensor.view_of = spec.view_of;
   tensor.offset = spec.offset;
   tensor.scale = spec.scale;

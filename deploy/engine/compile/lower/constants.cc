@@ -232,4 +232,55 @@ std::optional<CodeWeight> WeightOf(const Graph& graph, const Makers& makers, Val
   return weight;
 }
 
+std::optional<BlockWeight> BlockWeightOf(const Graph& graph, const Makers& makers, ValueId id,
+                                         bool rows) {
+  constexpr int64_t kStep = 8;  // of the kernels' layout
+  const Node* node = makers.Of(id);
+  for (; node != nullptr && node->op == "Transpose" && graph.value(id).shape &&
+         graph.value(id).shape->size() == 2;
+       id = node->inputs[0], node = makers.Of(id)) {
+    if (node->GetInts("perm", {1, 0}) == std::vector<int64_t>{1, 0}) rows = !rows;
+  }
+  if (node == nullptr || node->op != "DequantizeLinear") return std::nullopt;
+  const auto codes = ConstantIntegers(graph, makers, node->inputs[0]);
+  const auto scales = ConstantFloats(graph, makers, node->inputs[1]);
+  if (!codes || !scales || codes->shape.size() != 2) return std::nullopt;
+  std::vector<int32_t> zeros(static_cast<size_t>(scales->num_elements()), 0);
+  if (node->inputs.size() > 2 && node->inputs[2] != kNoValue) {
+    const auto given = ConstantIntegers(graph, makers, node->inputs[2]);
+    if (!given || given->values.size() != zeros.size()) return std::nullopt;
+    zeros = given->values;
+  }
+  BlockWeight weight{.outputs = codes->shape[rows ? 0 : 1], .depth = codes->shape[rows ? 1 : 0]};
+  const int64_t along = (node->GetInt("axis", 1) + 2) % 2, size = node->GetInt("block_size", 0);
+  const bool one = scales->num_elements() == 1, of_depth = along == (rows ? 1 : 0);
+  if (size == 0 ? !one && (of_depth || scales->num_elements() != weight.outputs)
+                : !of_depth || scales->rank() != 2) {
+    return std::nullopt;
+  }
+  const int64_t whole = (weight.depth + kStep - 1) / kStep * kStep;
+  weight.block = size == 0 || size >= weight.depth ? whole : size;
+  if (weight.depth == 0 || weight.block % kStep != 0) return std::nullopt;
+  const int64_t blocks = (weight.depth + weight.block - 1) / weight.block;
+  if (size > 0 && scales->num_elements() != blocks * weight.outputs) return std::nullopt;
+  const auto place = [&](int64_t block, int64_t output) {
+    if (one) return int64_t{0};
+    return size > 0 && rows ? output * blocks + block : block * weight.outputs + output;
+  };
+  for (int64_t o = 0; o < weight.outputs; ++o) {
+    for (int64_t k = 0; k < weight.depth; ++k) {
+      const int64_t from = rows ? o * weight.depth + k : k * weight.outputs + o;
+      const int32_t value = codes->values[static_cast<size_t>(from)] -
+                            zeros[static_cast<size_t>(place(k / weight.block, o))];
+      if (value < -8 || value > 7) return std::nullopt;
+      weight.codes.push_back(static_cast<int8_t>(value));
+    }
+  }
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t o = 0; o < weight.outputs; ++o)
+      weight.scales.push_back(scales->span<float>()[place(block, o)]);
+  }
+  return weight;
+}
+
 }  // namespace ds::engine::compile

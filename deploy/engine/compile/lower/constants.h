@@ -47,4 +47,15 @@ struct CodeWeight {
 };
 std::optional<CodeWeight> WeightOf(const Graph& graph, const Makers& makers, ValueId id, int axis);
 
+// A matrix of codes in [-8, 7], a scale for each output and each block of the depth.
+struct BlockWeight {
+  int64_t outputs = 0, depth = 0;
+  int64_t block = 0;          // a multiple of 8
+  std::vector<int8_t> codes;  // [outputs, depth]
+  std::vector<float> scales;  // [blocks, outputs]
+};
+// `rows`: the value is [outputs, depth], otherwise [depth, outputs]; Transposes count.
+std::optional<BlockWeight> BlockWeightOf(const Graph& graph, const Makers& makers, ValueId id,
+                                         bool rows);
+
 }  // namespace ds::engine::compile

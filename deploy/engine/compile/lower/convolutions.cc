@@ -68,13 +68,12 @@ bool IsDepthwise(int64_t groups, int64_t channels, int64_t outputs) {
   return groups > 1 && groups == channels && outputs == channels;
 }
 
-// Whether it is the plain product A B + C of a matrix.
+}  // namespace
+
 bool IsPlainGemm(const Node& node) {
   return node.op == "MatMul" || (node.GetInt("transA", 0) == 0 && node.GetFloat("alpha", 1) == 1 &&
                                  node.GetFloat("beta", 1) == 1);
 }
-
-}  // namespace
 
 std::optional<std::vector<int32_t>> Lowering::BiasCodes(ValueId bias, float input_scale,
                                                         const std::vector<float>& scales) {
@@ -230,8 +229,10 @@ absl::StatusOr<Held> Lowering::ConvReal(const Node& node) {
 }
 
 absl::StatusOr<Held> Lowering::ProductReal(const Node& node) {
-  DS_ASSIGN_OR_RETURN(const std::optional<Held> codes, ProductToReal(node));
-  if (codes) return *codes;
+  DS_ASSIGN_OR_RETURN(std::optional<Held> integers, ProductOfFourBits(node));
+  if (integers) return *integers;
+  DS_ASSIGN_OR_RETURN(integers, ProductToReal(node));
+  if (integers) return *integers;
   const auto weight = ConstantFloats(graph_, makers_, node.inputs[1]);
   if (node.op == "MatMul" && (!weight || weight->rank() != 2)) return MatMulReal(node);
   if (!weight || weight->rank() != 2)

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "deploy/engine/compile/fold_empty.h"
 #include "deploy/engine/compile/lower/join_moves.h"
 #include "deploy/engine/compile/lower/lower.h"
 #include "graph/schema/schema.h"
@@ -154,6 +155,7 @@ absl::Status Lowering::AddInputs() {
     values_[id] = Held{tensor};
     if (value.dtype == DType::kInt8) {
       program_.tensors[tensor].type = file::Type::kInt8;
+      if (HasNoElements(value)) continue;
       values_[id] = Held{Convert(tensor, file::Type::kUint8, true, value.name)};
     }
   }
@@ -181,8 +183,28 @@ absl::StatusOr<int> Lowering::OutputTensor(ValueId id) {
   return AsPlain(held);
 }
 
+// Nothing writes it.
+absl::Status Lowering::AddEmptyOutput(const ds::Value& value) {
+  const auto type = TypeOf(value.dtype);
+  if (!type || value.shape->size() > file::kMaxRank) {
+    return absl::UnimplementedError(
+        absl::StrCat("output '", value.name, "' is of type ", std::string(Name(value.dtype)),
+                     " and shape ", ShapeString(*value.shape), "; leave it out of the model"));
+  }
+  const int tensor = AddTensor(value.name, value.dtype == DType::kInt8 ? file::Type::kInt8 : *type,
+                               Dims(value.shape->begin(), value.shape->end()));
+  program_.tensors[tensor].place = file::Place::kOutput;
+  program_.tensors[tensor].number = static_cast<int>(program_.outputs.size());
+  program_.outputs.push_back(tensor);
+  return absl::OkStatus();
+}
+
 absl::Status Lowering::AddOutputs() {
   for (const ValueId id : graph_.outputs()) {
+    if (HasNoElements(graph_.value(id))) {
+      DS_RETURN_IF_ERROR(AddEmptyOutput(graph_.value(id)));
+      continue;
+    }
     DS_ASSIGN_OR_RETURN(int tensor, OutputTensor(id));
     if (graph_.value(id).dtype == DType::kInt8) {
       DS_ASSIGN_OR_RETURN(tensor, Dense(tensor));

@@ -59,6 +59,7 @@ class Lowering {
   absl::StatusOr<Held> MakeReal(const Node& node, ValueId id);
   absl::Status AddInputs();
   absl::Status AddOutputs();
+  absl::Status AddEmptyOutput(const ds::Value& value);
   absl::StatusOr<int> OutputTensor(ValueId id);
 
   // codes.cc
@@ -87,6 +88,9 @@ class Lowering {
   absl::StatusOr<Held> ConvReal(const Node& node);
   // Codes and a matrix of codes, the result floats; nullopt where it is none.
   absl::StatusOr<std::optional<Held>> ProductToReal(const Node& node);
+  // four_bits.cc. The same of codes or floats and a matrix of 4 bits, which may have a scale for
+  // each block of the depth.
+  absl::StatusOr<std::optional<Held>> ProductOfFourBits(const Node& node);
   absl::StatusOr<Held> ProductReal(const Node& node);
   std::optional<std::vector<int32_t>> BiasCodes(ValueId bias, float input_scale,
                                                 const std::vector<float>& scales);
@@ -212,6 +216,9 @@ class Lowering {
 std::optional<file::Type> TypeOf(DType type);
 // The constant that input `input` of the node is, of int32 or int64.
 std::optional<std::vector<int64_t>> IntsOf(const Graph& graph, const Node& node, size_t input);
+
+// Whether it is the plain product A B + C of a matrix.
+bool IsPlainGemm(const Node& node);
 
 // Dims of [N, H, W, C] from those of [N, C, H, W].
 inline Dims ImageDims(const Shape& shape) { return {shape[0], shape[2], shape[3], shape[1]}; }

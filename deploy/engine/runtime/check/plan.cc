@@ -71,7 +71,8 @@ class PlanCheck {
 
   Status CheckOutputs() const {
     for (size_t i = 0; i < view_.outputs.size(); ++i) {
-      if (lives_[view_.outputs[i]].first == kNever) {
+      const uint32_t id = view_.outputs[i];
+      if (lives_[id].first == kNever && view_.tensors[id].bytes > 0) {
         return Status::Error("no operator writes output " + std::to_string(i));
       }
     }

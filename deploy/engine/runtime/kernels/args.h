@@ -121,6 +121,20 @@ struct Dense8Args {
   const float* shift = nullptr;
 };
 
+// With weights of 4 bits, a scale for each block of the depth. y = sum over the blocks, in their
+// order, of (sum of (x - input_zero) * weight) * scale, in single precision, then + shift. Of
+// floats, the sum within a block too, in the order of the depth; then input_zero is 0.
+struct Dense4Args {
+  RowsIn input;    // codes, or floats
+  RowsOut output;  // floats
+  int32_t depth = 1, columns = 1;
+  int32_t block = 8;  // a multiple of 8
+  int32_t input_zero = 0;
+  const void* weights = nullptr;  // PackConv4() of a 1x1 convolution
+  const float* scale = nullptr;   // [blocks][columns, padded to kChannelBlock]
+  const float* shift = nullptr;   // padded as well
+};
+
 // Each channel with its own kernel_h x kernel_w weights: groups = channels, in_channels =
 // out_channels = 1.
 struct Depthwise8Args {

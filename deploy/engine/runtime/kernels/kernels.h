@@ -40,6 +40,9 @@ struct Kernels {
   void (*conv_f32)(const ConvF32Args& args, Range rows, Range columns, void* scratch);
   // A column range as conv8's.
   void (*dense8)(const Dense8Args& args, Range rows, Range columns);
+  // Of codes, of floats.
+  void (*dense4)(const Dense4Args& args, Range rows, Range columns);
+  void (*dense4_f32)(const Dense4Args& args, Range rows, Range columns);
   // Rows are rows of output images, in [0, batch * out_h).
   void (*depthwise8)(const Depthwise8Args& args, Range rows, void* scratch);
   void (*depthwise_f32)(const ConvF32Args& args, Range rows);

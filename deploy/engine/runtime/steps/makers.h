@@ -14,6 +14,8 @@ Status MakeConv4(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeDepthwise8(const Binding& binding, std::unique_ptr<Step>& step);
 // dense8.cc
 Status MakeDense8(const Binding& binding, std::unique_ptr<Step>& step);
+// dense4.cc
+Status MakeDense4(const Binding& binding, std::unique_ptr<Step>& step);
 // convolutions_f32.cc
 Status MakeConvF32(const Binding& binding, std::unique_ptr<Step>& step);
 Status MakeDepthwiseF32(const Binding& binding, std::unique_ptr<Step>& step);

@@ -57,6 +57,7 @@ constexpr Kind kKinds[file::kLastOperatorKind + 1] = {
     {"conv_chain8", MakeConvChain8},
     {"layer_norm8", MakeLayerNorm8},
     {"squeeze_excite8", MakeSqueezeExcite8},
+    {"dense4", MakeDense4},
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ def array(port):
     """The port's name, and its memory as an array."""
     port = port.contents
     memory = (ctypes.c_char * port.bytes).from_address(port.data)
-    return port.name.decode(), np.frombuffer(memory, TYPES[port.type]).reshape([port.dims[i] for i in range(port.rank)])
+    return port.name.decode(), np.ndarray([port.dims[i] for i in range(port.rank)], TYPES[port.type], memory)
 
 
 class Engine:

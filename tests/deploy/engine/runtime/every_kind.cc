@@ -54,6 +54,11 @@ class EveryKind {
 
     const uint32_t dense = Floats();
     Add(OperatorKind::kDense8, {looked_up}, dense, {}, DenseWeights());
+    const uint32_t blocks = Floats(), blocks32 = Floats();
+    Add(OperatorKind::kDense4, {looked_up}, blocks, BytesOf(file::Dense4Parameters{8, 128}),
+        BlockWeights());
+    Add(OperatorKind::kDense4, {blocks}, blocks32, BytesOf(file::Dense4Parameters{8, 0}),
+        BlockWeights());
 
     const uint32_t floats = Floats(), turned = Floats(), convolved32 = Floats(), deep32 = Floats();
     Add(OperatorKind::kDequantise, {looked_up}, floats,
@@ -174,6 +179,17 @@ class EveryKind {
                 }),
                 {Constant(std::vector<int32_t>(PaddedChannels(kDense), -9)),
                  Constant(std::vector<float>(PaddedChannels(kDense), 0.01f)),
+                 Constant(std::vector<float>(PaddedChannels(kDense), 0.5f))});
+  }
+  std::vector<uint32_t> BlockWeights() {
+    constexpr ConvShape kDense = {1, 1, kH * kH, kC, 1, kH * kH, kC};
+    const std::vector<int8_t> weights(kC * kC, -7);
+    return With(Packed([&](Isa isa) {
+                  std::vector<uint8_t> out(PackedConv4Bytes(isa, kDense));
+                  PackConv4(isa, kDense, weights.data(), out.data());
+                  return out;
+                }),
+                {Constant(std::vector<float>(PaddedChannels(kDense), 0.01f)),
                  Constant(std::vector<float>(PaddedChannels(kDense), 0.5f))});
   }
   std::vector<uint32_t> WeightsOfChannels() {

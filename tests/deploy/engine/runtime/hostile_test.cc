@@ -81,6 +81,23 @@ TEST_F(HostileTest, Tensors) {
   EXPECT_THAT(WithTensor(1, [](auto& t) { t.type = 5; }), HasSubstr("another type"));
 }
 
+// Callers' tensors may have none; operators count on them.
+TEST_F(HostileTest, TensorsWithoutElements) {
+  const auto empty = [](file::Tensor& t) {
+    t.dims[0] = 0;
+    t.bytes = 0;
+  };
+  EXPECT_THAT(WithTensor(1, empty), HasSubstr("dim 0 is 0"));
+  EXPECT_THAT(WithTensor(0, empty), HasSubstr("operator 0: an input has no elements"));
+  EXPECT_THAT(WithTensor(0, [](auto& t) { t.dims[0] = 0; }), HasSubstr("which its dims are not"));
+  EXPECT_THAT(With([&](FileBytes& f) {
+                for (auto& t : f.Records<file::Tensor>(SectionKind::kTensors)) {
+                  if (t.place == static_cast<uint8_t>(file::Place::kOutput)) empty(t);
+                }
+              }),
+              HasSubstr("an output has no elements"));
+}
+
 TEST_F(HostileTest, OperatorsNameThemselves) {
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.kind = 999; }), HasSubstr("'wide' is of kind 999"));
   EXPECT_THAT(WithOperator(1, [](auto& op) { op.kind = 0; }), HasSubstr("'wide' is of kind 0"));
@@ -210,6 +227,30 @@ TEST_F(HostileTest, OnlyTheResultOfASqueezeExciteLiesOnItsImage) {
     std::swap(outputs[0], outputs[1]);
   }
   EXPECT_THAT(Try(file), HasSubstr("still needed"));
+}
+
+// The message for a file of every kind once the first operator of a kind has other parameters.
+template <typename T, typename Spoil>
+std::string WithFirst(file::OperatorKind kind, Spoil spoil) {
+  FileBytes file(testing::EveryKindFile());
+  for (const auto& op : file.Records<file::Operator>(SectionKind::kOperators)) {
+    if (op.kind != static_cast<uint16_t>(kind)) continue;
+    spoil(*reinterpret_cast<T*>(file.Records<std::byte>(SectionKind::kParameters).data() +
+                                op.parameters));
+    return Try(file);
+  }
+  return "no such operator";
+}
+
+TEST(HostileBlocksTest, AreWholeStepsOfTheLayoutAndHaveTheirScales) {
+  const auto with = [](auto spoil) {
+    return WithFirst<file::Dense4Parameters>(file::OperatorKind::kDense4, spoil);
+  };
+  EXPECT_EQ(with([](auto& p) { p.block = 1 << 20; }), "");
+  EXPECT_THAT(with([](auto& p) { p.block = 0; }), HasSubstr("no multiple of 8"));
+  EXPECT_THAT(with([](auto& p) { p.block = 12; }), HasSubstr("no multiple of 8"));
+  EXPECT_THAT(with([](auto& p) { p.block = 0xfffffff8; }), HasSubstr("no multiple of 8"));
+  EXPECT_THAT(with([](auto& p) { p.input_zero = 256; }), HasSubstr("zero point"));
 }
 
 // Every word of the tables, in turn, under values that bounds are forgotten for, and again as an

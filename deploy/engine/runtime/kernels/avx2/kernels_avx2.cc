@@ -1,4 +1,5 @@
 #include "deploy/engine/runtime/kernels/avx2/conv8_inl.h"
+#include "deploy/engine/runtime/kernels/avx2/dense4_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/depthwise3_inl.h"
 #include "deploy/engine/runtime/kernels/avx2/floats_inl.h"
@@ -25,6 +26,7 @@ constexpr Kernels TwoKernels() {
   kernels.conv8 = WinogradOrDirect<false>;
   kernels.conv4 = WinogradOrDirect<true>;
   kernels.dense8 = Avx2Dense8;
+  kernels.dense4 = Dense4<WordProducts4>;
   kernels.depthwise_scratch = Avx2DepthwiseScratch;
   kernels.depthwise8 = Avx2Depthwise8;
   kernels.add8 = Add8Rows256;

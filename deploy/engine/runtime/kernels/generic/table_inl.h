@@ -3,6 +3,7 @@
 #pragma once
 
 #include "deploy/engine/runtime/kernels/generic/conv_inl.h"
+#include "deploy/engine/runtime/kernels/generic/dense4_inl.h"
 #include "deploy/engine/runtime/kernels/generic/dense8_inl.h"
 #include "deploy/engine/runtime/kernels/generic/depthwise_inl.h"
 #include "deploy/engine/runtime/kernels/generic/rows_inl.h"
@@ -20,6 +21,8 @@ constexpr Kernels PlainKernels(Isa isa, const char* name) {
           .conv4 = PlainConvBytes<true>,
           .conv_f32 = PlainConvF32,
           .dense8 = PlainDense8,
+          .dense4 = Dense4<PlainProducts4<int32_t, uint8_t>>,
+          .dense4_f32 = Dense4<PlainProducts4<float, float>>,
           .depthwise8 = PlainDepthwise8,
           .depthwise_f32 = PlainDepthwiseF32,
           .pool8 = PlainPool8,
