@@ -136,6 +136,7 @@ absl::Status FoldConstants(Graph& graph) {
       kept.push_back(std::move(node));
       continue;
     }
+    graph.mutable_value(node.outputs[0]).shape = folded->shape();  // of a Range: known only now
     graph.mutable_initializers()[node.outputs[0]] = {.data = *std::move(folded),
                                                      .trainable = false};
   }

@@ -101,6 +101,7 @@ simple("DynamicQuantizeLinear", X, outputs=3)
 simple("NonMaxSuppression", np.sort(RNG.uniform(0, 1, (1, 6, 4)).astype(F), -1), RNG.uniform(0, 1, (1, 2, 6)).astype(F),
        constants={"most": np.int64(3), "iou": F(0.5)})
 simple("GridSample", X, RNG.uniform(-1, 1, (2, 3, 4, 2)).astype(F))
+simple("STFT", np.sin(np.arange(80, dtype=F)).reshape(2, 40, 1), constants={"step": np.int64(5), "window": np.hanning(12).astype(F)})
 simple("Range", ints(3), constants={"start": np.int64(1), "delta": np.int64(2)})
 
 

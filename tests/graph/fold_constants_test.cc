@@ -113,6 +113,7 @@ TEST(FoldConstantsTest, PositionsOfAKnownLengthFold) {
   Graph graph = b.Finish().value();
   ASSERT_TRUE(FoldConstants(graph).ok());
   EXPECT_THAT(Ops(graph), ElementsAre());
+  EXPECT_TRUE(graph.Validate().ok()) << graph.Validate();
   const Tensor* positions = graph.Constant(graph.FindValue("positions"));
   ASSERT_NE(positions, nullptr);
   ASSERT_EQ(positions->shape(), Shape({900}));
