@@ -1,22 +1,25 @@
 """What becomes of ONNX files that people have: import, round trip and execution, file by file.
 
-    .venv/bin/python bench/onnx_zoo.py FOLDER [--match TEXT] [--json FILE] [--quantize [--samples 16] [--flags=FLAGS] [--keep DIR]]
+    .venv/bin/python bench/onnx_zoo.py FOLDER [--match TEXT] [--json FILE] [--times] [--quantize [--samples 16] [--flags=FLAGS] [--keep DIR]]
 
 Every .onnx file below FOLDER (unpacked packages, say) is imported by ds_export and written again. "round trip": the written file in ONNX
 Runtime against the original in ONNX Runtime; "executor": our executor (LibTorch) on the written file against the same; "engine": the edge
-engine, compiled for the inputs' extents. All are the largest absolute difference over all outputs as a share of the output's range, on random inputs. Extents that a file leaves open are taken from
-INPUTS, by the file's name, else 2 for the batch and 64 for others; those marked fixed are given to ds_export --input-shape, since the model
+engine, compiled for the inputs' extents. All are the largest absolute difference over all outputs as a share of the output's range, on random
+inputs. --times: the original's time in ONNX Runtime over the engine's, one thread, in turns for some seconds, least times. Extents that a file leaves
+open are taken from INPUTS, by the file's name, else 2 for the batch and 64 for others; those marked fixed are given to ds_export --input-shape, since the model
 branches on them, and inputs of "given" to --input-value: silero_vad.onnx is two networks, for 16 and for 8 kHz, of which neither takes the
 other's input.
 
 --quantize: what imports goes through ds_quantize instead (bench/onnx_zoo_int8.py), on inputs like those that it was made for.
 """
 import argparse
+import contextlib
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import onnx
@@ -29,6 +32,7 @@ sys.path.insert(0, str(ROOT / "tests/deploy/engine/compile"))
 from engine import Engine  # noqa: E402
 
 SEED = 14
+SECONDS = 3  # of a file's timing
 ROUND_TRIP = 1e-4  # of the range
 LEAST_RANGE = 1e-3  # a text detector sees nothing in noise: all its probabilities are 1e-6
 # File name, or folder -> input -> shape, or the value itself; "fixed": what the model branches on.
@@ -78,11 +82,15 @@ def feeds_of(model, path, rng):
     return feeds
 
 
-def run_onnx(path, feeds):
+def session(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, feeds)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path, feeds):
+    return session(path).run(None, feeds)
 
 
 def difference(expected, found):
@@ -115,8 +123,8 @@ def run_ours(runner, path, feeds, folder):
     return [out[f"m.{i}"] for i in range(result["outputs"])]
 
 
-def run_engine(path, args, feeds, folder):
-    """On the edge engine, compiled for the inputs' extents."""
+def compiled(path, args, feeds, folder):
+    """The edge engine with the file, for the inputs' extents."""
     command = [args.program, "--model", path, "--format", "dsm", "--output", folder / "model.dsm"]
     for name in [value.name for value in onnx.load(str(path), load_external_data=False).graph.input]:
         if feeds[name].ndim:
@@ -124,11 +132,22 @@ def run_engine(path, args, feeds, folder):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
-    engine = Engine(args.library, folder / "model.dsm")
-    try:
-        return engine.run(feeds)
-    finally:
-        engine.close()
+    return Engine(args.library, folder / "model.dsm")
+
+
+def ratio(path, feeds, engine):
+    """ONNX Runtime's least time over the engine's, whose inputs are in place."""
+    other = session(path)
+    own = {value.name: feeds[value.name] for value in other.get_inputs()}
+    runs = {"engine": lambda: engine.library.ds_engine_run(engine.session), "other": lambda: other.run(None, own)}
+    least, end, rounds = dict.fromkeys(runs, float("inf")), time.monotonic() + SECONDS, 0
+    while time.monotonic() < end or rounds < 3:
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            least[name] = min(least[name], time.perf_counter() - start)
+        rounds += 1
+    return least["other"] / least["engine"]
 
 
 def exported(path, args, folder, feeds):
@@ -160,7 +179,10 @@ def measure(path, args, folder):
         kept = {value.name for value in onnx.load(str(written), load_external_data=False).graph.input}
         row["round_trip"] = difference(expected, run_onnx(written, {name: feeds[name] for name in kept}))
         row["executor"] = difference(expected, run_ours(args.runner, written, feeds, folder))
-        row["engine"] = difference(expected, run_engine(written, args, feeds, folder))
+        with contextlib.closing(compiled(written, args, feeds, folder)) as engine:
+            row["engine"] = difference(expected, engine.run(feeds))
+            if args.times:
+                row["speed"] = ratio(path, feeds, engine)
     except Exception as error:  # a row of the table, not the end of it
         row["why"] = str(error).strip()
     return row
@@ -173,6 +195,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/bin/ds_export")
     parser.add_argument("--runner", type=pathlib.Path, default=ROOT / "build/tests/executor/ds_executor_node_runner")
+    parser.add_argument("--times", action="store_true")
     parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build/deploy/engine/capi/libds_engine.so")
     onnx_zoo_int8.add_arguments(parser)
     args = parser.parse_args()
@@ -188,6 +211,7 @@ def main():
             print(onnx_zoo_int8.line(row), flush=True)
             continue
         figures = [f"{row[key]:10.1e}" if key in row else f"{'':10}" for key in ("round_trip", "executor", "engine")]
+        figures += [f"{row['speed']:.2f}"] if "speed" in row else []
         print(f"{row['file'][-64:]:64} {'yes' if row['imports'] else 'no':8} {' '.join(figures)} {row.get('why', '')[:200]}".rstrip(), flush=True)
     imported = [row for row in rows if row["imports"]]
     print(f"{len(rows)} files, {len(imported)} import ({100 * len(imported) / max(len(rows), 1):.0f} %)")
