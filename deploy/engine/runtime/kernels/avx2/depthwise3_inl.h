@@ -127,12 +127,7 @@ void SumThree(const LaneBlock& block, const ToBytes256& to_bytes, const char* co
                                  block.plain->Words(values[i][2], values[i][3]));
     else
       bytes = to_bytes.Lanes(values[i][0], values[i][1], values[i][2], values[i][3]);
-    if (args.requantise.table) bytes = Lookup256(args.requantise.table, bytes);
-    uint8_t* to = reinterpret_cast<uint8_t*>(out) + i * args.output.pixel_stride + block.first;
-    if (block.count == kLaneChannels)
-      Store256(to, bytes);
-    else
-      StoreFirst32(to, bytes, block.count);
+    StoreLanes(block, bytes, out + i * args.output.pixel_stride);
   });
 }
 

@@ -65,6 +65,17 @@ struct LaneBlock {
   const PlainBytes256* plain = nullptr;  // where multipliers are small
 };
 
+// A pixel's bytes through the table, to `out`, its first channel.
+[[gnu::always_inline]] inline void StoreLanes(const LaneBlock& block, __m256i bytes, char* out) {
+  const uint8_t* const table = block.args->requantise.table;
+  if (table) bytes = Lookup256(table, bytes);
+  auto* to = reinterpret_cast<uint8_t*>(out) + block.first;
+  if (block.count == kLaneChannels)
+    Store256(to, bytes);
+  else
+    StoreFirst32(to, bytes, block.count);
+}
+
 // Eight channels of vector `v` of 32, of an array of words of 32 bits.
 inline __m256i EightOf(const void* words, int64_t v) {
   const char* from = static_cast<const char*>(words) + v * 16;
@@ -219,13 +230,8 @@ void SumLanes(const LaneBlock& block, const ToBytes256& to_bytes, const char* co
     Unroll<kCount>([&](auto i) { values[i][v] = Scaled(sums[i], multiplier); });
   });
   Unroll<kCount>([&](auto i) {
-    __m256i bytes = to_bytes.Lanes(values[i][0], values[i][1], values[i][2], values[i][3]);
-    if (args.requantise.table) bytes = Lookup256(args.requantise.table, bytes);
-    uint8_t* to = reinterpret_cast<uint8_t*>(out) + i * args.output.pixel_stride + block.first;
-    if (block.count == kLaneChannels)
-      Store256(to, bytes);
-    else
-      StoreFirst32(to, bytes, block.count);
+    const __m256i bytes = to_bytes.Lanes(values[i][0], values[i][1], values[i][2], values[i][3]);
+    StoreLanes(block, bytes, out + i * args.output.pixel_stride);
   });
 }
 
