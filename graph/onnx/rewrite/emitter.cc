@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "graph/schema/schema.h"
+#include "graph/schema/known_ints.h"
 
 namespace ds::onnx_io {
 
@@ -68,13 +68,18 @@ absl::Status Emitter::Need(size_t inputs) const {
   return absl::OkStatus();
 }
 
+absl::Status Emitter::InferTo(ValueId value, KnownInts& known) {
+  graph_.MarkOutput(value);  // inference wants an output to exist
+  const absl::Status inferred = InferShapesAndInts(graph_, known);
+  graph_.mutable_outputs().pop_back();
+  return inferred;
+}
+
 absl::StatusOr<Shape> Emitter::ShapeOf(ValueId value) {
   if (value == kNoValue) return absl::InvalidArgumentError("a required input is absent");
   if (!graph_.value(value).shape.has_value()) {
-    graph_.MarkOutput(value);  // inference wants an output to exist
-    const absl::Status inferred = InferShapes(graph_);
-    graph_.mutable_outputs().pop_back();
-    DS_RETURN_IF_ERROR(inferred);
+    KnownInts known;
+    DS_RETURN_IF_ERROR(InferTo(value, known));
   }
   if (!graph_.value(value).shape.has_value()) {
     return absl::UnimplementedError("the rank of an input is not known");

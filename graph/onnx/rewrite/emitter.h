@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "graph/schema/schema.h"
 
 namespace ds::onnx_io {
 
@@ -43,7 +44,10 @@ class Emitter {
   // The node that writes output `slot` of the node that is replaced.
   void Finish(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {},
               size_t slot = 0);
-  // Shape of a value, after inference of what is in the graph so far.
+  // Infers what is in the graph so far, up to the value; `known`: the integers that it comes to
+  // know.
+  absl::Status InferTo(ValueId value, KnownInts& known);
+  // Shape of a value, after that.
   absl::StatusOr<Shape> ShapeOf(ValueId value);
   // InvalidArgument where one of the first `inputs` inputs is absent.
   absl::Status Need(size_t inputs) const;

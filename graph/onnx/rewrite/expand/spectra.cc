@@ -9,7 +9,6 @@
 #include "base/status.h"
 #include "graph/onnx/rewrite/emitter.h"
 #include "graph/onnx/rewrite/expand/expand.h"
-#include "graph/schema/known_ints.h"
 
 namespace ds::onnx_io {
 namespace {
@@ -82,14 +81,9 @@ class Spectrogram {
  private:
   // An input of one positive integer that is known before the model runs.
   absl::StatusOr<int64_t> KnownInt(size_t slot, const std::string& name) {
-    Graph& graph = emit_.graph();
-    const ValueId value = emit_.In(slot);
     KnownInts known;
-    graph.MarkOutput(value);  // inference wants an output to exist
-    const absl::Status inferred = InferShapesAndInts(graph, known);
-    graph.mutable_outputs().pop_back();
-    DS_RETURN_IF_ERROR(inferred);
-    const auto found = known.find(value);
+    DS_RETURN_IF_ERROR(emit_.InferTo(emit_.In(slot), known));
+    const auto found = known.find(emit_.In(slot));
     if (found == known.end() || found->second.size() != 1 || found->second[0] < kFirstKnownInt) {
       return absl::UnimplementedError(
           absl::StrCat("its ", name, " is not known before the model runs; make it a constant"));
